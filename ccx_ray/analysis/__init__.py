@@ -1,0 +1,1 @@
+"""Transfer, statistics, figures, and the report."""

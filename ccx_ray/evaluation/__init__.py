@@ -1,0 +1,1 @@
+"""Probes, scoring, and the Ray Tune scheduler."""

@@ -1,0 +1,1 @@
+"""How often knowledge occurs in a corpus: retrieval, judges, density."""

@@ -1,0 +1,74 @@
+"""Where results live, and the only ways in which they are written.
+
+Invariant: a reader never sees half a file. Every file that means "this is done" is written aside
+and renamed into place, and a folder is renamed into place as a whole.
+"""
+
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from ccx_ray.errors import UserError
+
+# Ray unpacks a job's working directory below a folder of this name and deletes it with the job.
+RAY_WORKING_DIRECTORIES = "working_dir_files"
+
+
+def resolve_storage(uri: str) -> Path:
+    """Turn ``--storage`` into an absolute, writable local or shared folder, created when missing.
+
+    Raises:
+        UserError: the scheme is not supported, the folder cannot be written, or the path is
+            relative inside a Ray job, whose working directory is deleted when the job ends.
+    """
+    parsed = urlparse(uri)
+    if parsed.scheme not in ("", "file"):
+        raise UserError(
+            f"runtime.storage: {uri!r}: only a folder or a file:// URI is supported; on a cluster "
+            "give a folder that every node mounts"
+        )
+    path = Path(unquote(parsed.path) if parsed.scheme == "file" else uri).expanduser()
+    if not path.is_absolute() and RAY_WORKING_DIRECTORIES in str(Path.cwd()):
+        raise UserError(
+            f"runtime.storage: {uri!r} is relative and would vanish with the Ray job; "
+            "give an absolute path that every node mounts, such as --storage /mnt/ccx_ray"
+        )
+    path = path.resolve()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        trial = path / f".writable-{uuid.uuid4().hex}"
+        trial.write_bytes(b"")
+        trial.unlink()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(
+            f"runtime.storage: {str(path)!r} cannot be written ({reason}); "
+            "give a folder that you may write to"
+        ) from None
+    return path
+
+
+def publish_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that it is either absent or whole, also after a power cut."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with aside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def publish_json(path: Path, content: Any) -> None:
+    """Write ``content`` as readable JSON, atomically."""
+    publish_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def publish_folder(aside: Path, final: Path) -> None:
+    """Rename a finished folder into place, replacing an unfinished one of the same name."""
+    if final.exists():
+        shutil.rmtree(final)
+    aside.rename(final)

@@ -1,0 +1,136 @@
+"""From a study's name or file, and ``--set`` overrides, to a validated spec.
+
+Every mistake becomes one line that names the field, the value and what would be right.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from ccx_ray.errors import UserError
+from ccx_ray.study.spec import StudySpec
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+def shipped_studies() -> dict[str, Path]:
+    """Name -> file of the studies that come with the package."""
+    folder = Path(str(resources.files("ccx_ray.study")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_study(name_or_file: str, overrides: Sequence[str] = ()) -> tuple[StudySpec, Path]:
+    """Load and validate a study.
+
+    Args:
+        name_or_file: a shipped study's name or the path of a YAML file.
+        overrides: ``dotted.field=value`` strings, the value in YAML.
+
+    Returns:
+        The spec, and the folder that its relative data paths start from: the project for a
+        shipped study, the file's own folder otherwise.
+
+    Raises:
+        UserError: unknown study, unreadable file, unknown field or wrong value.
+    """
+    shipped = shipped_studies()
+    if name_or_file in shipped:
+        path, root = shipped[name_or_file], PROJECT_ROOT
+    else:
+        path = Path(name_or_file)
+        if path.suffix not in (".yaml", ".yml") or not path.is_file():
+            raise UserError(
+                f"--study: {name_or_file!r} is neither a shipped study "
+                f"({', '.join(shipped)}) nor an existing .yaml file"
+            )
+        path = path.resolve()
+        root = path.parent
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path.name}: a study file is a mapping of fields, such as 'name: mine'")
+    for override in overrides:
+        _apply(tree, override)
+    return validate_study(tree, path.name), root
+
+
+def validate_study(tree: dict[str, Any], origin: str) -> StudySpec:
+    """Validate a plain mapping; ``origin`` names it in error messages."""
+    try:
+        # JSON mode keeps strictness and still takes YAML's lists where the spec has tuples.
+        return StudySpec.model_validate_json(json.dumps(tree, default=str))
+    except ValidationError as error:
+        raise UserError(f"{origin}: {_first_problem(error)}") from None
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    field, separator, text = override.partition("=")
+    if not separator or not field:
+        raise UserError(f"--set: {override!r} is not of the form trials.steps=300")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {field}: {text!r} is not a YAML value") from None
+    node: Any = tree
+    *parents, last = field.split(".")
+    for depth, key in enumerate(parents):
+        where = ".".join(parents[: depth + 1])
+        if isinstance(node, list):
+            node = _element(node, key, where)
+        elif isinstance(node, dict):
+            node = node.setdefault(key, {})
+        else:
+            raise UserError(f"--set {field}: {where} lies below a plain value")
+    if not isinstance(node, dict):
+        raise UserError(f"--set {field}: give the field of one element, or the whole list")
+    node[last] = value
+
+
+def _element(items: Iterable[Any], code: str, where: str) -> Any:
+    codes = [item.get("code") for item in items if isinstance(item, dict)]
+    for item in items:
+        if isinstance(item, dict) and item.get("code") == code:
+            return item
+    raise UserError(f"--set {where}: no element with code {code!r}; there are {codes}")
+
+
+def _first_problem(error: ValidationError) -> str:
+    problems = error.errors(include_url=False)
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    location = [str(part) for part in problem["loc"]]
+    field = ".".join(location) or "study"
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at(StudySpec, location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return f"{field}: unknown field; {hint}"
+    if problem["type"] == "missing":
+        return f"{field}: missing; the study needs it"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error" and isinstance(problem["input"], dict):
+        return f"{field}: {message}"
+    shown = repr(problem["input"])
+    return f"{field}: {shown if len(shown) < 80 else shown[:77] + '...'}: {message}"
+
+
+def _fields_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
+    """Field names of the spec part that ``location`` leads to."""
+    for part in location:
+        if part.isdigit() or part not in model.model_fields:
+            continue
+        candidates = [model.model_fields[part].annotation]
+        while candidates:
+            candidate = candidates.pop()
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                model = candidate
+                break
+            candidates.extend(getattr(candidate, "__args__", ()))
+    return sorted(model.model_fields)

@@ -1,0 +1,67 @@
+"""What a result was made by: commit, versions, arguments and machine, captured once a process."""
+
+import functools
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+RECORDED_PACKAGES = (
+    "ccx_ray", "ray", "torch", "transformers", "deepspeed", "tokenizers", "pyarrow", "mlflow",
+    "faiss-cpu", "numpy", "scipy", "scikit-learn",
+)  # fmt: skip
+
+
+def now() -> str:
+    """The time in UTC, to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@functools.cache
+def capture_provenance() -> dict[str, Any]:
+    """Commit (with whether the tree differed from it), arguments, versions, platform."""
+    return {
+        "commit": _commit(),
+        "arguments": [Path(sys.argv[0]).name, *_without_credentials(sys.argv[1:])],
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "versions": {name: _version(name) for name in RECORDED_PACKAGES},
+    }
+
+
+def _commit() -> str | None:
+    project = Path(__file__).resolve().parents[2]
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(project), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        # A Ray job runs from an uploaded copy without .git; the submitter passes the commit on.
+        return os.environ.get("CCX_RAY_COMMIT")
+
+
+def _without_credentials(arguments: list[str]) -> list[str]:
+    """Tracking URIs may carry ``user:password@``; a marker is readable by everyone."""
+    cleaned = []
+    for argument in arguments:
+        scheme, separator, rest = argument.partition("://")
+        if separator and "@" in rest.split("/", 1)[0]:
+            rest = "***@" + rest.split("@", 1)[1]
+        cleaned.append(scheme + separator + rest)
+    return cleaned
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,289 @@
+"""The study file as typed, frozen values.
+
+Everything here except ``RuntimeSpec`` is identity: it decides the numbers. ``RuntimeSpec`` says
+where and on what the study runs, and no fingerprint ever contains it.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Condition = Literal["bridge", "nobridge"]
+LanguageCode = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
+StudyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+PositiveInt = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Spec(BaseModel):
+    """Base of every part: frozen, strict about types, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class IsolationSpec(Spec):
+    """Script isolation by the Unicode *Script* property (UAX #24).
+
+    Exactly one of the two: ``keep`` drops every character of another script, ``remove`` drops the
+    characters of the named scripts. Common and Inherited must be named to be kept.
+    """
+
+    keep: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def exactly_one(self) -> Self:
+        if bool(self.keep) == bool(self.remove):
+            raise ValueError("give exactly one of keep and remove, as a list of script names")
+        return self
+
+
+class BaseLanguageSpec(Spec):
+    """The language of the base model."""
+
+    code: LanguageCode
+    name: str
+    monolingual: tuple[str, ...] = Field(min_length=1)
+    isolation: IsolationSpec = IsolationSpec(keep=("Latin", "Common", "Inherited"))
+
+
+class ProbeFiles(Spec):
+    """The two versions of one culture's cloze questions; item i of both is the same question."""
+
+    english: str
+    target: str
+
+
+class LanguageSpec(BaseLanguageSpec):
+    """A target language of continual pretraining."""
+
+    parallel: tuple[str, ...] = Field(min_length=1)
+    probes: ProbeFiles
+    isolation: IsolationSpec = IsolationSpec(remove=("Latin",))
+    note: str = ""
+    """A known weakness of this language's data; the report states it beside the results."""
+
+
+class TokenizerSpec(Spec):
+    """Byte-level BPE with the Qwen2 pre-tokenizer, trained on the study's own text."""
+
+    vocabulary_size: Annotated[int, Field(ge=300)]
+    megabytes_per_language: Annotated[float, Field(gt=0)] = 2.0
+    """Text of each language that the merges are learnt from, so that none dominates."""
+
+
+class ModelSpec(Spec):
+    """A Hugging Face causal model built from its config, by architecture name."""
+
+    architecture: str = "qwen2"
+    hidden_size: PositiveInt
+    layers: PositiveInt
+    attention_heads: PositiveInt
+    key_value_heads: PositiveInt
+    intermediate_size: PositiveInt
+    tie_embeddings: bool = True
+    rope_theta: Annotated[float, Field(gt=0)] = 10000.0
+    max_positions: PositiveInt = 2048
+
+    @model_validator(mode="after")
+    def heads_divide(self) -> Self:
+        if self.hidden_size % self.attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of "
+                f"attention_heads {self.attention_heads}"
+            )
+        if self.attention_heads % self.key_value_heads:
+            raise ValueError(
+                f"attention_heads {self.attention_heads} is not a multiple of "
+                f"key_value_heads {self.key_value_heads}"
+            )
+        return self
+
+
+class OptimizerSpec(Spec):
+    """AdamW with linear warm-up and cosine decay."""
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    final_learning_rate_share: Share = 0.1
+    """Learning rate at the last step, as a share of ``learning_rate``."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    gradient_clip: Annotated[float, Field(gt=0)] = 1.0
+
+
+class TrainingSpec(Spec):
+    """How long one model trains; step ``s`` consumes ``sequences_per_step`` rows."""
+
+    steps: PositiveInt
+    sequences_per_step: PositiveInt
+    checkpoints: tuple[PositiveInt, ...] = Field(min_length=1)
+    """Optimizer steps after which a checkpoint is kept and evaluated; the last is the last step."""
+    optimizer: OptimizerSpec
+
+    @model_validator(mode="after")
+    def checkpoints_fit(self) -> Self:
+        if list(self.checkpoints) != sorted(set(self.checkpoints)):
+            raise ValueError(f"checkpoints {list(self.checkpoints)} must rise without repeats")
+        if self.checkpoints[-1] != self.steps:
+            raise ValueError(
+                f"checkpoints end at {self.checkpoints[-1]}, but the last one must be the last "
+                f"step, {self.steps}"
+            )
+        return self
+
+
+class BaseSpec(TrainingSpec):
+    """Pretraining of the base model on the base language alone."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class TrialsSpec(TrainingSpec):
+    """The grid of continual-pretraining trials: languages x conditions x seeds."""
+
+    languages: tuple[LanguageCode, ...] | None = None
+    """Languages of the grid; all of the study's when absent. The others stay in the tokenizer."""
+    conditions: tuple[Condition, ...] = Field(default=("bridge", "nobridge"), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1), min_length=1)
+    parallel_share: Share = 0.5
+    """Share of the rows that hold parallel sentences; the rest is monolingual."""
+    pair_order: Literal["english-first", "random"] = "random"
+    """Which half of a pair comes first in a bridge document. The paper leaves it open."""
+
+
+class EvaluationSpec(Spec):
+    """How a filled cloze sentence is scored; see PAPER rule in ``evaluation/scoring.py``."""
+
+    scoring: Literal["reference"] = "reference"
+
+
+class FrequencySpec(Spec):
+    """Retrieval and judgement of the documents that hold a question's knowledge."""
+
+    top_documents: PositiveInt = 50
+    embedder: Literal["ngram"] = "ngram"
+    dimensions: PositiveInt = 256
+    passage_characters: PositiveInt = 1000
+    judge: Literal["lexical"] = "lexical"
+    salient_share: Share = 0.5
+    """Share of a question's salient terms that a document must hold beside the answer."""
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class AnalysisSpec(Spec):
+    """Intervals and tests of the report."""
+
+    bootstrap_samples: PositiveInt = 2000
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class TrainingRuntime(Spec):
+    """On what one model trains."""
+
+    workers: PositiveInt = 1
+    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
+    gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
+    threads_per_worker: PositiveInt = 1
+    sequences_per_device: PositiveInt = 16
+    """Rows in one forward pass; accumulation makes up ``sequences_per_step``."""
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
+    max_failures: Annotated[int, Field(ge=0)] = 3
+
+
+class EvaluationRuntime(Spec):
+    """On what checkpoints are scored."""
+
+    evaluators: PositiveInt = 1
+    cpus_per_evaluator: Annotated[float, Field(gt=0)] = 0.5
+    gpus_per_evaluator: Annotated[float, Field(ge=0)] = 0.0
+    threads_per_evaluator: PositiveInt = 1
+    tokens_per_batch: PositiveInt = 8192
+
+
+class DataRuntime(Spec):
+    """How text is processed and how streams are read."""
+
+    cpus_per_task: Annotated[float, Field(gt=0)] = 0.5
+    reader: Literal["direct", "ray"] = "direct"
+    """Ray Data prefetches from remote storage; the direct Parquet reader has no start-up cost."""
+
+
+class CostSpec(Spec):
+    """What ``--dry-run`` computes GPU hours and cost with."""
+
+    device: str = "H100 SXM"
+    peak_tflops: Annotated[float, Field(gt=0)] = 989.5
+    model_flops_utilization: Annotated[float, Field(gt=0, le=1)] = 0.4
+    dollars_per_device_hour: Annotated[float, Field(ge=0)] = 3.0
+
+
+class RuntimeSpec(Spec):
+    """Where and on what the study runs; never part of a fingerprint."""
+
+    storage: str = "storage"
+    tracking_uri: str | None = None
+    """An MLflow server; SQLite in the storage folder when absent."""
+    data: DataRuntime = DataRuntime()
+    base: TrainingRuntime = TrainingRuntime()
+    trials: TrainingRuntime = TrainingRuntime()
+    evaluation: EvaluationRuntime = EvaluationRuntime()
+    cost: CostSpec = CostSpec()
+
+
+class StudySpec(Spec):
+    """A whole study."""
+
+    name: StudyName
+    description: str
+    base_language: BaseLanguageSpec
+    languages: tuple[LanguageSpec, ...] = Field(min_length=1)
+    tokenizer: TokenizerSpec
+    model: ModelSpec
+    sequence_length: Annotated[int, Field(ge=8)]
+    base: BaseSpec
+    trials: TrialsSpec
+    evaluation: EvaluationSpec = EvaluationSpec()
+    frequency: FrequencySpec = FrequencySpec()
+    analysis: AnalysisSpec = AnalysisSpec()
+    runtime: RuntimeSpec = RuntimeSpec()
+
+    @model_validator(mode="after")
+    def parts_agree(self) -> Self:
+        codes = [self.base_language.code, *(language.code for language in self.languages)]
+        repeated = sorted({code for code in codes if codes.count(code) > 1})
+        if repeated:
+            raise ValueError(f"languages name {', '.join(repeated)} more than once")
+        unknown = [code for code in self.trials.languages or () if code not in codes[1:]]
+        if unknown:
+            raise ValueError(
+                f"trials.languages names {', '.join(unknown)}; "
+                f"the study's target languages are {', '.join(codes[1:])}"
+            )
+        if self.sequence_length > self.model.max_positions:
+            raise ValueError(
+                f"sequence_length {self.sequence_length} is above model.max_positions "
+                f"{self.model.max_positions}"
+            )
+        for part, runtime in (("base", self.runtime.base), ("trials", self.runtime.trials)):
+            rows = (self.base if part == "base" else self.trials).sequences_per_step
+            if rows % (runtime.workers * runtime.sequences_per_device):
+                raise ValueError(
+                    f"{part}.sequences_per_step {rows} is not a multiple of runtime.{part}."
+                    f"workers x sequences_per_device = "
+                    f"{runtime.workers} x {runtime.sequences_per_device}"
+                )
+        return self
+
+    def language(self, code: str) -> LanguageSpec:
+        """The target language of this code; a ``KeyError`` for an unknown one."""
+        return {language.code: language for language in self.languages}[code]
+
+    @property
+    def trial_languages(self) -> tuple[LanguageSpec, ...]:
+        """The target languages of the grid, in the study's order."""
+        chosen = self.trials.languages
+        return tuple(lang for lang in self.languages if chosen is None or lang.code in chosen)

@@ -1,0 +1,1 @@
+"""The model, the training step, checkpoints, and the Ray Train trainer."""
