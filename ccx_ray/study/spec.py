@@ -118,20 +118,30 @@ class TrainingSpec(Spec):
 
     steps: PositiveInt
     sequences_per_step: PositiveInt
-    checkpoints: tuple[PositiveInt, ...] = Field(min_length=1)
-    """Optimizer steps after which a checkpoint is kept and evaluated; the last is the last step."""
+    checkpoints: PositiveInt | tuple[PositiveInt, ...]
+    """Kept and evaluated checkpoints: how many, evenly spaced, or after which optimizer steps."""
     optimizer: OptimizerSpec
 
     @model_validator(mode="after")
     def checkpoints_fit(self) -> Self:
-        if list(self.checkpoints) != sorted(set(self.checkpoints)):
+        if isinstance(self.checkpoints, int):
+            if self.checkpoints > self.steps:
+                raise ValueError(f"{self.checkpoints} checkpoints do not fit in {self.steps} steps")
+        elif list(self.checkpoints) != sorted(set(self.checkpoints)):
             raise ValueError(f"checkpoints {list(self.checkpoints)} must rise without repeats")
-        if self.checkpoints[-1] != self.steps:
+        elif self.checkpoints[-1:] != (self.steps,):
             raise ValueError(
-                f"checkpoints end at {self.checkpoints[-1]}, but the last one must be the last "
-                f"step, {self.steps}"
+                f"checkpoints {list(self.checkpoints)} must end at the last step, {self.steps}"
             )
         return self
+
+    @property
+    def checkpoint_steps(self) -> tuple[int, ...]:
+        """The optimizer steps after which a checkpoint is kept; the last is the last step."""
+        if isinstance(self.checkpoints, int):
+            count = self.checkpoints
+            return tuple(self.steps * (i + 1) // count for i in range(count))
+        return self.checkpoints
 
 
 class BaseSpec(TrainingSpec):

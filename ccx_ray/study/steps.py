@@ -150,7 +150,8 @@ def _text(language: BaseLanguageSpec, root: Path) -> Step:
 
 
 def _training(training: TrainingSpec) -> dict[str, object]:
-    return training.model_dump(include={"steps", "sequences_per_step", "checkpoints", "optimizer"})
+    identity = training.model_dump(include={"steps", "sequences_per_step", "optimizer"})
+    return {**identity, "checkpoints": training.checkpoint_steps}
 
 
 def _probe_hashes(language: LanguageSpec, root: Path) -> dict[str, str]:
