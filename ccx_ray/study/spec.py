@@ -181,6 +181,10 @@ class FrequencySpec(Spec):
     """Share of a question's salient terms that a document must hold beside the answer."""
     seed: Annotated[int, Field(ge=0)] = 0
 
+    def retrieval_identity(self) -> dict[str, object]:
+        """What decides the index of a corpus; the rest decides what is asked of it."""
+        return self.model_dump(include={"embedder", "dimensions", "passage_characters", "seed"})
+
 
 class AnalysisSpec(Spec):
     """Intervals and tests of the report."""

@@ -16,12 +16,45 @@ from ccx_ray.study.trials import trial_grid
 # Raised when the code behind a kind of step changes what it computes from the same input.
 VERSIONS = {
     "text": 1, "tokenizer": 1, "tokens": 1, "stream": 1, "training": 1,
-    "evaluation": 1, "frequency": 1, "analysis": 1,
+    "evaluation": 1, "index": 1, "frequency": 1, "analysis": 1,
 }  # fmt: skip
 
 
-def study_graph(study: StudySpec, root: Path, reruns: Mapping[str, int] | None = None) -> Graph:
-    """The graph of a study whose relative data paths start at ``root``.
+class InputFiles:
+    """The input files of a spec, by their paths relative to ``root``, and their hashes."""
+
+    def __init__(self, root: Path, *, allow_missing: bool = False) -> None:
+        """
+        Args:
+            allow_missing: plan with files that are still to be supplied, for ``--dry-run``.
+        """
+        self.root = root
+        self.missing: list[str] = []
+        self._allow_missing = allow_missing
+
+    def resolve(self, name: str, field: str) -> Path:
+        """The path of an input file.
+
+        Raises:
+            UserError: the file does not exist or is not a file.
+        """
+        path = (self.root / Path(name).expanduser()).resolve()
+        if not path.is_file():
+            if not self._allow_missing:
+                raise UserError(f"{field}: {str(path)!r} is not an existing file")
+            self.missing.append(f"{field}: {name}")
+        return path
+
+    def hash(self, name: str, field: str) -> str:
+        """SHA-256 of an input file's content."""
+        path = self.resolve(name, field)
+        return hash_file(path) if path.is_file() else f"missing:{name}"
+
+
+def study_graph(
+    study: StudySpec, inputs: InputFiles, reruns: Mapping[str, int] | None = None
+) -> Graph:
+    """The graph of a study.
 
     Args:
         reruns: trial name -> how often ``run_trial.py --rerun`` has asked for it anew. Like a
@@ -31,8 +64,8 @@ def study_graph(study: StudySpec, root: Path, reruns: Mapping[str, int] | None =
         UserError: an input file is missing.
     """
     reruns = reruns or {}
-    english = _text(study.base_language, root)
-    texts = {language.code: _text(language, root) for language in study.languages}
+    english = _text(study.base_language, inputs)
+    texts = {language.code: _text(language, inputs) for language in study.languages}
     tokenizer = _step(
         "tokenizer", "tokenizer", study.tokenizer.model_dump(), (english, *texts.values())
     )
@@ -54,7 +87,7 @@ def study_graph(study: StudySpec, root: Path, reruns: Mapping[str, int] | None =
         resumable=True,
     )
     evaluations = [
-        _evaluation(study, "base", base, study.languages, root),
+        _evaluation(study, "base", base, study.languages, inputs),
     ]
     streams: dict[tuple[str, int], Step] = {}
     for trial in trial_grid(study):
@@ -81,13 +114,17 @@ def study_graph(study: StudySpec, root: Path, reruns: Mapping[str, int] | None =
             resumable=True,
         )
         language = study.language(trial.language)
-        evaluations.append(_evaluation(study, trial.name, training, (language,), root))
+        evaluations.append(_evaluation(study, trial.name, training, (language,), inputs))
+    indexes = {
+        code: _step(f"index-{code}", "index", study.frequency.retrieval_identity(), (text,))
+        for code, text in {study.base_language.code: english, **texts}.items()
+    }
     frequencies = [
         _step(
             f"frequency-{language.code}",
             "frequency",
-            {**study.frequency.model_dump(), "probes": _probe_hashes(language, root)},
-            (english, texts[language.code]),
+            {**study.frequency.model_dump(), "probes": _probe_hashes(language, inputs)},
+            (indexes[study.base_language.code], indexes[language.code]),
         )
         for language in study.trial_languages
     ]
@@ -102,18 +139,6 @@ def read_reruns(study_folder: Path) -> dict[str, int]:
     path = study_folder / "reruns.json"
     reruns: dict[str, int] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     return reruns
-
-
-def resolve_input(name: str, root: Path, field: str) -> Path:
-    """The path of an input file of the spec.
-
-    Raises:
-        UserError: the file does not exist or is not a file.
-    """
-    path = (root / Path(name).expanduser()).resolve()
-    if not path.is_file():
-        raise UserError(f"{field}: {str(path)!r} is not an existing file")
-    return path
 
 
 def _step(
@@ -136,11 +161,11 @@ def _step(
     )
 
 
-def _text(language: BaseLanguageSpec, root: Path) -> Step:
+def _text(language: BaseLanguageSpec, inputs: InputFiles) -> Step:
     fields = ("monolingual", "parallel") if isinstance(language, LanguageSpec) else ("monolingual",)
     sources = {
         field: [
-            hash_file(resolve_input(name, root, f"{language.code}.{field}"))
+            inputs.hash(name, f"languages.{language.code}.{field}")
             for name in getattr(language, field)
         ]
         for field in fields
@@ -154,18 +179,22 @@ def _training(training: TrainingSpec) -> dict[str, object]:
     return {**identity, "checkpoints": training.checkpoint_steps}
 
 
-def _probe_hashes(language: LanguageSpec, root: Path) -> dict[str, str]:
+def _probe_hashes(language: LanguageSpec, inputs: InputFiles) -> dict[str, str]:
     return {
-        side: hash_file(resolve_input(name, root, f"{language.code}.probes.{side}"))
+        side: inputs.hash(name, f"languages.{language.code}.probes.{side}")
         for side, name in language.probes.model_dump().items()
     }
 
 
 def _evaluation(
-    study: StudySpec, run: str, training: Step, languages: Sequence[LanguageSpec], root: Path
+    study: StudySpec,
+    run: str,
+    training: Step,
+    languages: Sequence[LanguageSpec],
+    inputs: InputFiles,
 ) -> Step:
     identity = {
         **study.evaluation.model_dump(),
-        "probes": {language.code: _probe_hashes(language, root) for language in languages},
+        "probes": {language.code: _probe_hashes(language, inputs) for language in languages},
     }
     return _step(f"evaluate-{run}", "evaluation", identity, (), follows=(training,), resumable=True)

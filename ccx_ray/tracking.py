@@ -1,0 +1,141 @@
+"""What MLflow is told: one experiment a study, a parent run, and below it every run of the study.
+
+Invariants: a run is found again by its step's fingerprint, so a restart appends to it; a metric is
+written once for a step, whoever was killed in between; only rank 0 of a training writes.
+MLflow is imported on first use, because that takes a second and a half.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+FLUSH_SECONDS = 5.0
+ALL_RUNS = 10_000
+
+
+def default_tracking_uri(storage: Path) -> str:
+    """SQLite beside the results."""
+    return f"sqlite:///{storage / 'mlflow.db'}"
+
+
+def _client(uri: str) -> "MlflowClient":
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+class Tracking:
+    """The experiment of one study; opening it creates the database schema before any fan-out."""
+
+    def __init__(self, uri: str, *, study: str, storage: Path) -> None:
+        self.uri = uri
+        self._client = _client(uri)
+        experiment = self._client.get_experiment_by_name(study)
+        if experiment is None:
+            # A server keeps artifacts where it was told to; SQLite needs a place beside it.
+            place = (
+                (storage / "mlartifacts" / study).as_uri() if uri.startswith("sqlite:") else None
+            )
+            self._experiment = self._client.create_experiment(study, artifact_location=place)
+        else:
+            self._experiment = experiment.experiment_id
+        self.parent = self.open_run(name=study, kind="study", fingerprint=study)
+
+    def find_run(self, kind: str, fingerprint: str) -> str | None:
+        """The run of a step, or None when it has none yet."""
+        runs = self._client.search_runs(
+            [self._experiment],
+            filter_string=(
+                f"tags.`ccx.kind` = '{kind}' and tags.`ccx.fingerprint` = '{fingerprint}'"
+            ),
+            max_results=1,
+        )
+        return runs[0].info.run_id if runs else None
+
+    def open_run(
+        self,
+        *,
+        name: str,
+        kind: str,
+        fingerprint: str,
+        tags: Mapping[str, str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Find the run of this step, or create it below the parent; returns its id, running."""
+        found = self.find_run(kind, fingerprint)
+        if found is not None:
+            self._client.update_run(found, status="RUNNING")
+            return found
+        parent = {} if kind == "study" else {"mlflow.parentRunId": self.parent}
+        run = self._client.create_run(
+            self._experiment,
+            run_name=name,
+            tags={
+                "ccx.kind": kind,
+                "ccx.fingerprint": fingerprint,
+                "mlflow.source.type": "JOB",
+                **parent,
+                **(tags or {}),
+            },
+        )
+        created: str = run.info.run_id
+        for key, value in (parameters or {}).items():
+            self._client.log_param(created, key, value)
+        return created
+
+    def tag(self, run: str, tags: Mapping[str, str]) -> None:
+        for key, value in tags.items():
+            self._client.set_tag(run, key, value)
+
+    def finish(self, run: str, *, failed: bool = False) -> None:
+        self._client.set_terminated(run, status="FAILED" if failed else "FINISHED")
+
+    def log_artifacts(self, run: str, folder: Path) -> None:
+        """Keep every file of ``folder`` with the run."""
+        self._client.log_artifacts(run, str(folder))
+
+    def log_text(self, run: str, text: str, name: str) -> None:
+        self._client.log_text(run, text, name)
+
+    def metrics(self, run: str) -> "MetricLog":
+        return MetricLog(self.uri, run)
+
+
+class MetricLog:
+    """Metrics of one run, written in batches; a step that MLflow has already is left alone."""
+
+    def __init__(self, uri: str, run: str) -> None:
+        self._client = _client(uri)
+        self._run = run
+        self._known: dict[str, set[int]] = {}
+        self._waiting: list[Any] = []
+        self._flushed = time.monotonic()
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Note the metrics of one optimizer step; written at the latest by ``close``."""
+        from mlflow.entities import Metric
+
+        stamp = int(time.time() * 1000)
+        for key, value in metrics.items():
+            if key not in self._known:
+                history = self._client.get_metric_history(self._run, key)
+                self._known[key] = {point.step for point in history}
+            if step not in self._known[key]:
+                self._known[key].add(step)
+                self._waiting.append(Metric(key, float(value), stamp, step))
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        # MLflow takes at most 1,000 metrics in one batch.
+        while self._waiting:
+            batch, self._waiting = self._waiting[:1000], self._waiting[1000:]
+            self._client.log_batch(self._run, metrics=batch)
+        self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        self.flush()
