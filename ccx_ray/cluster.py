@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ccx_ray.study.spec import RuntimeSpec
+
 # Read by libraries when they are imported in a worker, so they must be there before the worker is.
 WORKER_ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -20,7 +22,7 @@ WORKER_ENVIRONMENT = {
 @contextmanager
 def connected_cluster() -> Iterator[None]:
     """Attach to the cluster of this Ray job or of ``RAY_ADDRESS``, else start a local one."""
-    if "RAY_ADDRESS" in os.environ or "RAY_JOB_ID" in os.environ:
+    if _attached():
         import ray
 
         ray.init(
@@ -36,6 +38,11 @@ def connected_cluster() -> Iterator[None]:
     else:
         with local_cluster():
             yield
+
+
+def _attached() -> bool:
+    """Whether a cluster is named, as it is inside a Ray job."""
+    return "RAY_ADDRESS" in os.environ
 
 
 @contextmanager
@@ -59,3 +66,27 @@ def local_cluster(processors: int | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def training_slots(runtime: RuntimeSpec) -> int:
+    """How many trials the cluster holds now beside the evaluators, at least one.
+
+    On a cluster that may grow two more are let through: Ray's autoscaler adds nodes for what
+    waits, and this function is asked again. Each waiting trial costs a controller process, so
+    not all of them are.
+    """
+    import ray
+
+    resources = ray.cluster_resources()
+    trial, evaluation = runtime.trials, runtime.evaluation
+    demands = {
+        "CPU": (trial.cpus_per_worker, evaluation.cpus_per_evaluator),
+        "GPU": (trial.gpus_per_worker, evaluation.gpus_per_evaluator),
+    }
+    fits = [
+        (resources.get(name, 0.0) - evaluation.evaluators * reserve) / (trial.workers * demand)
+        for name, (demand, reserve) in demands.items()
+        if demand
+    ]
+    # 1e-9: 1.5 / 0.75 must be two trials whatever the rounding.
+    return max(1, int(min(fits) + 1e-9)) + (2 if _attached() else 0)

@@ -34,8 +34,8 @@ class Outcome:
     markers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
-    def failed(self) -> bool:
-        return any(state in ("failed", "skipped") for state in self.states.values())
+    def complete(self) -> bool:
+        return all(state in FINISHED for state in self.states.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,31 +67,16 @@ Action = Callable[[StepWork], Mapping[str, Any]]
 class Runner:
     """Runs the steps of a graph in threads; the work itself happens in Ray."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        folders: StepFolders,
-        *,
-        actions: Mapping[str, Action],
-        limit: Callable[[str], int],
-        progress: StudyProgress,
-    ) -> None:
-        """
-        Args:
-            actions: kind of step -> what it does.
-            limit: kind of step -> how many of it may run at once now; asked again and again,
-                because a cluster grows and shrinks.
-        """
+    def __init__(self, graph: Graph, folders: StepFolders, progress: StudyProgress) -> None:
         self.graph = graph
         self.folders = folders
         self.progress = progress
         self.states: dict[str, State] = dict.fromkeys(graph.steps, "waiting")
-        self._actions = actions
-        self._limit = limit
+        self._actions: Mapping[str, Action] = {}
         self._outcome = Outcome(states=self.states)
 
-    def run(self) -> Outcome:
-        """Run everything that is not done.
+    def reuse(self) -> Outcome:
+        """Take over what is done.
 
         Raises:
             UserError: a finished step's content differs from its marker.
@@ -100,13 +85,22 @@ class Runner:
             if self.folders.is_done(step):
                 self.folders.verify(step)
                 self._settle(step, "reused")
-        if all(state == "reused" for state in self.states.values()):
-            return self._outcome
+        return self._outcome
+
+    def run(self, actions: Mapping[str, Action], *, limit: Callable[[str], int]) -> Outcome:
+        """Run everything that is not done.
+
+        Args:
+            actions: kind of step -> what it does.
+            limit: kind of step -> how many of it may run at once now; asked again and again,
+                because a cluster grows and shrinks.
+        """
+        self._actions = actions
         futures: dict[Future[None], Step] = {}
         with ThreadPoolExecutor(max_workers=len(self.graph.steps)) as pool:
             while True:
                 self._skip_hopeless()
-                for step in self._ready():
+                for step in self._ready(limit):
                     self.states[step.name] = "running"
                     self.progress.started(step)
                     futures[pool.submit(self._execute, step)] = step
@@ -118,7 +112,7 @@ class Runner:
                     future.result()
         return self._outcome
 
-    def _ready(self) -> list[Step]:
+    def _ready(self, limit: Callable[[str], int]) -> list[Step]:
         ready: list[Step] = []
         for step in self.graph.steps.values():
             if self.states[step.name] != "waiting":
@@ -128,7 +122,7 @@ class Runner:
             running = sum(
                 self.states[other.name] == "running" for other in self.graph.of_kind(step.kind)
             ) + sum(other.kind == step.kind for other in ready)
-            if upstream and follows and running < self._limit(step.kind):
+            if upstream and follows and running < limit(step.kind):
                 ready.append(step)
         return ready
 

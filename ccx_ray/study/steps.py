@@ -134,9 +134,14 @@ def study_graph(
     return Graph([*(english, *texts.values()), analysis])
 
 
+def reruns_file(study_folder: Path) -> Path:
+    """Where a study notes which trials were asked for anew."""
+    return study_folder / "reruns.json"
+
+
 def read_reruns(study_folder: Path) -> dict[str, int]:
-    """How often each trial was asked for anew; see ``reruns.json`` in the data format."""
-    path = study_folder / "reruns.json"
+    """Trial name -> how often it was asked for anew."""
+    path = reruns_file(study_folder)
     reruns: dict[str, int] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     return reruns
 

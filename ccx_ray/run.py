@@ -1,0 +1,127 @@
+"""Binds every kind of step to the stage that does it, and runs a study.
+
+This is the one place that knows all stages; each stage knows only those before it in the flow.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ccx_ray.cluster import connected_cluster, training_slots
+from ccx_ray.corpus.scripts import check_script_names
+from ccx_ray.evaluation.probes import load_culture
+from ccx_ray.stages import StageActions
+from ccx_ray.storage import publish_json, resolve_storage
+from ccx_ray.study.folders import StepFolders
+from ccx_ray.study.graph import Graph, Step
+from ccx_ray.study.lock import driver_lock
+from ccx_ray.study.progress import StudyProgress
+from ccx_ray.study.runner import Outcome, Runner
+from ccx_ray.study.spec import RuntimeSpec, StudySpec
+from ccx_ray.study.steps import InputFiles, read_reruns, reruns_file, study_graph
+from ccx_ray.study.trials import Trial
+from ccx_ray.tracking import Tracking, default_tracking_uri
+from ccx_ray.training.model import check_architecture
+
+# Concurrent Ray Data executions starve each other on a small cluster (ray#24304).
+DATA_STEPS_AT_ONCE = 2
+KINDS_OF_DATA = ("text", "tokenizer", "tokens", "stream", "index", "frequency")
+NO_LIMIT = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRun:
+    """What a job reports of: the outcome of every step, and where things are."""
+
+    study: StudySpec
+    graph: Graph
+    outcome: Outcome
+    folders: StepFolders
+    tracking_uri: str
+    seconds: float
+
+
+def check_study(study: StudySpec, root: Path) -> None:
+    """Find a user's mistakes before any compute is spent: scripts, architecture, probes.
+
+    Raises:
+        UserError: the first mistake.
+    """
+    check_architecture(study.model)
+    check_script_names(study.base_language.isolation, "base_language.isolation")
+    for language in study.languages:
+        check_script_names(language.isolation, f"languages.{language.code}.isolation")
+        load_culture(language, root)
+
+
+def run_study(
+    study: StudySpec,
+    root: Path,
+    *,
+    targets: Callable[[Graph, StepFolders], Iterable[Step]],
+    rerun: Trial | None = None,
+) -> StudyRun:
+    """Run what the target steps need and is not done yet.
+
+    Args:
+        root: folder that the study's relative data paths start from.
+        targets: the steps that are wanted, chosen from the study's graph and what is done of it.
+        rerun: a trial to train anew; its earlier run is kept and replaced in the analysis.
+
+    Raises:
+        UserError: a mistake in the study, its files or its storage.
+    """
+    started = time.monotonic()
+    study_graph(study, InputFiles(root))  # names missing files before anything is created
+    check_study(study, root)
+    storage = resolve_storage(study.runtime.storage)
+    folders = StepFolders(storage / study.name)
+    tracking_uri = study.runtime.tracking_uri or default_tracking_uri(storage)
+    with driver_lock(folders.root):
+        if rerun is not None:
+            _ask_again(folders.root, rerun)
+        reruns = read_reruns(folders.root)
+        whole = study_graph(study, InputFiles(root), reruns)
+        graph = whole.needed_for(targets(whole, folders))
+        with StudyProgress(graph) as progress:
+            runner = Runner(graph, folders, progress)
+            outcome = runner.reuse()
+            if not outcome.complete:
+                tracking = Tracking(tracking_uri, study=study.name, storage=storage)
+                actions = StageActions(study=study, root=root, tracking=tracking, reruns=reruns)
+                with connected_cluster(), actions:
+                    outcome = runner.run(
+                        actions.by_kind(), limit=partial(_limit, runtime=study.runtime)
+                    )
+                tracking.finish(tracking.parent, failed=not outcome.complete)
+    return StudyRun(
+        study=study,
+        graph=graph,
+        outcome=outcome,
+        folders=folders,
+        tracking_uri=tracking_uri,
+        seconds=time.monotonic() - started,
+    )
+
+
+def with_analysis_when_possible(graph: Graph, folders: StepFolders, step: Step) -> list[Step]:
+    """``step``, and the analysis too when nothing else than ``step`` is missing for it."""
+    analysis = graph["analysis"]
+    own = graph.needed_for([step]).steps
+    others = (s for s in graph.steps.values() if s.name not in own and s is not analysis)
+    return [step, analysis] if all(map(folders.is_done, others)) else [step]
+
+
+def _limit(kind: str, *, runtime: RuntimeSpec) -> int:
+    if kind == "training":
+        return training_slots(runtime)
+    return DATA_STEPS_AT_ONCE if kind in KINDS_OF_DATA else NO_LIMIT
+
+
+def _ask_again(study_folder: Path, trial: Trial) -> None:
+    reruns: dict[str, Any] = read_reruns(study_folder)
+    reruns[trial.name] = reruns.get(trial.name, 0) + 1
+    publish_json(reruns_file(study_folder), reruns)

@@ -1,0 +1,348 @@
+"""What each kind of step does: a call of its stage, with the folders upstream and the spec's part.
+
+Every method here is an action of the runner: it gets a ``StepWork`` and returns counts for the
+completion marker. Heavy libraries are imported by the stages that are really run.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ccx_ray.study.graph import Step
+from ccx_ray.study.provenance import capture_provenance
+from ccx_ray.study.runner import Action, StepWork
+from ccx_ray.study.spec import LanguageSpec, StudySpec
+from ccx_ray.study.steps import InputFiles, study_graph
+from ccx_ray.study.trials import Trial, trial_grid
+from ccx_ray.tracking import Tracking
+
+if TYPE_CHECKING:
+    from ccx_ray.evaluation.scheduler import EvaluationScheduler
+
+CHECKPOINT_POLL_SECONDS = 0.5
+
+
+class StageActions:
+    """The actions of one driver process; holds the evaluators that all checkpoints share."""
+
+    def __init__(
+        self, *, study: StudySpec, root: Path, tracking: Tracking, reruns: Mapping[str, int]
+    ) -> None:
+        self._study = study
+        self._root = root
+        self._tracking = tracking
+        self._reruns = reruns
+        self._trials = {f"trial-{trial.name}": trial for trial in trial_grid(study)}
+        self._scratch = tempfile.TemporaryDirectory(prefix="ccx-ray-evaluation-")
+        self._scheduler: EvaluationScheduler | None = None
+
+    def __enter__(self) -> Self:
+        from ccx_ray.evaluation.scheduler import EvaluationScheduler
+
+        self._scheduler = EvaluationScheduler(
+            self._study.runtime.evaluation, Path(self._scratch.name)
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._scheduler is not None:
+            self._scheduler.close()
+        self._scratch.cleanup()
+
+    def by_kind(self) -> dict[str, Action]:
+        return {
+            "text": self.text,
+            "tokenizer": self.tokenizer,
+            "tokens": self.tokens,
+            "stream": self.stream,
+            "training": self.training,
+            "evaluation": self.evaluation,
+            "index": self.index,
+            "frequency": self.frequency,
+            "analysis": self.analysis,
+        }
+
+    @property
+    def _cpus(self) -> float:
+        return self._study.runtime.data.cpus_per_task
+
+    def text(self, work: StepWork) -> Mapping[str, Any]:
+        from ccx_ray.corpus.pipeline import isolate_text
+
+        code = work.step.name.removeprefix("text-")
+        base = self._study.base_language
+        language = base if code == base.code else self._study.language(code)
+        return isolate_text(language, self._root, work.folder, cpus_per_task=self._cpus)
+
+    def tokenizer(self, work: StepWork) -> Mapping[str, Any]:
+        from ccx_ray.corpus.tokenizer import train_tokenizer
+
+        texts = {step.name.removeprefix("text-"): step for step in work.step.upstream}
+        folders = {code: work.folder_of(step) for code, step in texts.items()}
+        return train_tokenizer(self._study.tokenizer, folders, work.folder)
+
+    def tokens(self, work: StepWork) -> Mapping[str, Any]:
+        from ccx_ray.corpus.pipeline import tokenize_text
+
+        text, tokenizer = map(work.folder_of, work.step.upstream)
+        return tokenize_text(text, tokenizer, work.folder, cpus_per_task=self._cpus)
+
+    def stream(self, work: StepWork) -> Mapping[str, Any]:
+        from ccx_ray.corpus.pipeline import prepare_base_stream, prepare_trial_streams
+
+        tokens, tokenizer = map(work.folder_of, work.step.upstream)
+        prepare = prepare_base_stream if work.step.name == "stream-base" else prepare_trial_streams
+        return prepare(
+            tokens, tokenizer, work.folder, **work.step.identity, cpus_per_task=self._cpus
+        )
+
+    def training(self, work: StepWork) -> Mapping[str, Any]:
+        from ccx_ray.training.checkpoints import checkpoint_folder
+        from ccx_ray.training.trainer import TrainingRun, train
+
+        study, trial = self._study, self._trials.get(work.step.name)
+        upstream = {step.kind: step for step in work.step.upstream}
+        stream_folder = work.folder_of(upstream["stream"])
+        initial_model = None
+        if trial is not None:
+            base = work.folder_of(upstream["training"])
+            initial_model = checkpoint_folder(base, study.base.steps)
+            stream_folder = stream_folder / trial.condition
+        run = self._open_training_run(work.step, trial)
+        work.watch(lambda: _training_progress(work.folder))
+        try:
+            counts = train(
+                TrainingRun(
+                    name=trial.name if trial else "base",
+                    fingerprint=work.step.fingerprint,
+                    folder=work.folder,
+                    stream_folder=stream_folder,
+                    tokenizer_folder=work.folder_of(upstream["tokenizer"]),
+                    training=study.trials if trial else study.base,
+                    model=study.model,
+                    initial_model=initial_model,
+                    seed=trial.seed if trial else study.base.seed,
+                    runtime=study.runtime.trials if trial else study.runtime.base,
+                    reader=study.runtime.data.reader,
+                    tracking_uri=self._tracking.uri,
+                    mlflow_run_id=run,
+                )
+            )
+        except Exception:
+            self._tracking.finish(run, failed=True)
+            raise
+        self._tracking.finish(run)
+        return counts
+
+    def evaluation(self, work: StepWork) -> Mapping[str, Any]:
+        """Submit every checkpoint as it appears, while the training that writes it goes on."""
+        from ccx_ray.evaluation.results import read_results, summarize
+        from ccx_ray.evaluation.scheduler import Evaluation
+        from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
+
+        assert self._scheduler is not None
+        (training,) = work.step.follows
+        trial = self._trials.get(training.name)
+        spec = self._study.trials if trial else self._study.base
+        languages = (self._study.language(trial.language),) if trial else self._study.languages
+        probes = tuple(pair for language in languages for pair in self._probe_files(language))
+        run_folder = work.folder_of(training)
+        waiting, finished = list(spec.checkpoint_steps), 0
+        futures: dict[int, Future[None]] = {}
+        work.watch(lambda: (finished, len(spec.checkpoint_steps), "checkpoints scored"))
+        results = {step: work.folder / f"step-{step:06d}.parquet" for step in waiting}
+        accuracies: dict[str, dict[str, Any]] = {}
+        log = None
+        while waiting or futures:
+            state = work.state_of(training)
+            published = set(published_steps(run_folder))
+            for step in [step for step in waiting if step in published]:
+                waiting.remove(step)
+                futures[step] = self._scheduler.submit(
+                    Evaluation(
+                        run=trial.name if trial else "base",
+                        step=step,
+                        model_folder=checkpoint_folder(run_folder, step),
+                        probes=probes,
+                        result=results[step],
+                    )
+                )
+            if waiting and state == "failed":
+                raise RuntimeError(f"{training.name} failed before checkpoint {waiting[0]}")
+            for step in [step for step, future in futures.items() if future.done()]:
+                futures.pop(step).result()
+                accuracies[str(step)] = summarize(read_results(results[step]))
+                if log is None:
+                    run = self._tracking.find_run(_run_kind(trial), training.fingerprint)
+                    assert run is not None, "a training opens its run before its first checkpoint"
+                    log = self._tracking.metrics(run)
+                log.log(
+                    step,
+                    {
+                        f"eval/{probe}/{name}": summary[name]
+                        for probe, summary in accuracies[str(step)].items()
+                        for name in ("accuracy", "accuracy_ties_wrong")
+                    },
+                )
+                log.flush()
+                finished += 1
+            if waiting or futures:
+                time.sleep(CHECKPOINT_POLL_SECONDS)
+        return {"checkpoints": finished, "probes": len(probes), "accuracy": accuracies}
+
+    def index(self, work: StepWork) -> Mapping[str, Any]:
+        from ccx_ray.frequency.pipeline import build_index
+
+        (text,) = map(work.folder_of, work.step.upstream)
+        return build_index(
+            self._study.frequency, text_folder=text, folder=work.folder, cpus_per_task=self._cpus
+        )
+
+    def frequency(self, work: StepWork) -> Mapping[str, Any]:
+        from ccx_ray.frequency.pipeline import estimate_frequency
+
+        code = work.step.name.removeprefix("frequency-")
+        english, target = map(work.folder_of, work.step.upstream)
+        (_, english_probe), (_, target_probe) = self._probe_files(self._study.language(code))
+        return estimate_frequency(
+            self._study.frequency,
+            culture=code,
+            english_probe=english_probe,
+            target_probe=target_probe,
+            english_index=english,
+            target_index=target,
+            folder=work.folder,
+            cpus_per_task=self._cpus,
+        )
+
+    def analysis(self, work: StepWork) -> Mapping[str, Any]:
+        from ccx_ray.analysis.inputs import AnalysisInputs
+        from ccx_ray.analysis.report import analyse
+
+        steps = {step.name: step for step in work.step.upstream}
+        evaluations = {s.name.removeprefix("evaluate-"): s for s in steps.values() if s.follows}
+        trainings = {run: step.follows[0] for run, step in evaluations.items()}
+        cultures = [step for step in steps.values() if step.kind == "frequency"]
+        graph = work.runner.graph
+        summary = analyse(
+            AnalysisInputs(
+                study=self._study,
+                trials=tuple(self._trials.values()),
+                evaluations={run: work.folder_of(step) for run, step in evaluations.items()},
+                frequencies={
+                    step.name.removeprefix("frequency-"): work.folder_of(step) for step in cultures
+                },
+                trainings={run: work.folder_of(step) for run, step in trainings.items()},
+                markers={
+                    step.name: work.marker_of(step)
+                    for step in graph.steps.values()
+                    if step.name != work.step.name
+                },
+            ),
+            work.folder,
+        )
+        self._track_analysis(work, cultures, summary)
+        return summary
+
+    def _probe_files(self, language: LanguageSpec) -> tuple[tuple[str, Path], tuple[str, Path]]:
+        """``((name, English file), (name, target file))`` of a culture."""
+        base, inputs = self._study.base_language.code, InputFiles(self._root)
+        field = f"languages.{language.code}.probes"
+        return (
+            (f"{language.code}-{base}", inputs.resolve(language.probes.english, field)),
+            (f"{language.code}-{language.code}", inputs.resolve(language.probes.target, field)),
+        )
+
+    def _open_training_run(self, step: Step, trial: Trial | None) -> str:
+        spec = self._study.trials if trial else self._study.base
+        tags = {"mlflow.source.git.commit": capture_provenance()["commit"] or "unknown"}
+        parameters = {
+            "steps": spec.steps,
+            "tokens_per_step": spec.sequences_per_step * self._study.sequence_length,
+            "learning_rate": spec.optimizer.learning_rate,
+            **{f"model.{key}": value for key, value in self._study.model.model_dump().items()},
+        }
+        if trial is not None:
+            tags |= {
+                "ccx.language": trial.language,
+                "ccx.condition": trial.condition,
+                "ccx.seed": str(trial.seed),
+            }
+            parameters |= {
+                "language": trial.language,
+                "condition": trial.condition,
+                "seed": trial.seed,
+                "parallel_share": self._study.trials.parallel_share,
+            }
+        run = self._tracking.open_run(
+            name=trial.name if trial else "base",
+            kind=_run_kind(trial),
+            fingerprint=step.fingerprint,
+            tags=tags,
+            parameters=parameters,
+        )
+        if trial is not None and self._reruns.get(trial.name):
+            self._supersede(trial, run)
+        return run
+
+    def _supersede(self, trial: Trial, run: str) -> None:
+        """Mark the run that a rerun replaces; it stays in MLflow with all that it logged."""
+        before = {**self._reruns, trial.name: self._reruns[trial.name] - 1}
+        earlier = study_graph(self._study, InputFiles(self._root), before)[f"trial-{trial.name}"]
+        old = self._tracking.find_run("trial", earlier.fingerprint)
+        if old is not None:
+            self._tracking.tag(old, {"ccx.superseded_by": run})
+
+    def _track_analysis(
+        self, work: StepWork, cultures: list[Step], summary: Mapping[str, Any]
+    ) -> None:
+        run = self._tracking.open_run(
+            name="analysis", kind="analysis", fingerprint=work.step.fingerprint
+        )
+        self._tracking.log_artifacts(run, work.folder)
+        self._tracking.log_text(run, self._study.model_dump_json(indent=2), "study.json")
+        self._tracking.finish(run)
+        for step in cultures:
+            counts = work.marker_of(step)["counts"]
+            run = self._tracking.open_run(
+                name=step.name, kind="frequency", fingerprint=step.fingerprint
+            )
+            log = self._tracking.metrics(run)
+            log.log(0, {k: v for k, v in _flat(counts).items() if isinstance(v, int | float)})
+            log.close()
+            self._tracking.log_artifacts(run, work.folder_of(step))
+            self._tracking.finish(run)
+
+
+def _run_kind(trial: Trial | None) -> str:
+    return "trial" if trial else "base"
+
+
+def _training_progress(folder: Path) -> tuple[int, int, str] | None:
+    try:
+        state = json.loads((folder / "progress.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    note = f"loss {state['loss']:.3f}, {state['tokens_per_second']:,.0f} tokens/s"
+    return state["step"], state["steps"], note
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested counts as ``a/b`` keys, the form of MLflow's metric names."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}/")
+        else:
+            flat[prefix + key] = value
+    return flat

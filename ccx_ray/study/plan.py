@@ -1,0 +1,66 @@
+"""What a study will cost before it is run: steps, FLOPs, device hours and money."""
+
+from dataclasses import dataclass
+
+from ccx_ray.study.folders import StepFolders
+from ccx_ray.study.graph import Graph, Step
+from ccx_ray.study.spec import ModelSpec, StudySpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStep:
+    """One line of ``--dry-run``; FLOPs and hours are zero where no model is trained."""
+
+    step: Step
+    done: bool
+    tokens: int = 0
+    flops: float = 0.0
+    device_hours: float = 0.0
+    dollars: float = 0.0
+
+
+def parameter_count(model: ModelSpec, vocabulary_size: int) -> int:
+    """Parameters of a Qwen2-like decoder: q, k and v with bias, SwiGLU, RMSNorm.
+
+    Qwen2.5-0.5B gives 494,032,768, the published number. Other architectures differ by their
+    biases and norms, a share that does not matter to a plan.
+    """
+    hidden = model.hidden_size
+    keys = model.key_value_heads * (hidden // model.attention_heads)
+    attention = 2 * hidden * hidden + 2 * hidden * keys + hidden + 2 * keys
+    feed_forward = 3 * hidden * model.intermediate_size
+    layers = model.layers * (attention + feed_forward + 2 * hidden)
+    embeddings = vocabulary_size * hidden * (1 if model.tie_embeddings else 2)
+    return layers + embeddings + hidden
+
+
+def flops_per_token(model: ModelSpec, vocabulary_size: int, sequence_length: int) -> float:
+    """Forward and backward: 6 N with the head, plus 12 L d T of attention, not halved for
+    causality (the convention of PaLM, appendix B)."""
+    attention = 12 * model.layers * model.hidden_size * sequence_length
+    return 6 * parameter_count(model, vocabulary_size) + attention
+
+
+def plan_study(study: StudySpec, graph: Graph, folders: StepFolders) -> list[PlannedStep]:
+    """Every step of the graph with what it will take."""
+    per_token = flops_per_token(study.model, study.tokenizer.vocabulary_size, study.sequence_length)
+    cost = study.runtime.cost
+    per_hour = cost.peak_tflops * 1e12 * cost.model_flops_utilization * 3600
+    plan = []
+    for step in graph.steps.values():
+        tokens = 0
+        if step.kind == "training":
+            training = study.base if step.name == "base" else study.trials
+            tokens = training.steps * training.sequences_per_step * study.sequence_length
+        flops = tokens * per_token
+        plan.append(
+            PlannedStep(
+                step=step,
+                done=folders.is_done(step),
+                tokens=tokens,
+                flops=flops,
+                device_hours=flops / per_hour,
+                dollars=flops / per_hour * cost.dollars_per_device_hour,
+            )
+        )
+    return plan

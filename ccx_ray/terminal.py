@@ -1,0 +1,141 @@
+"""What a job prints at its end: the plan, the outcome, and where to look next."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from ccx_ray.study.folders import StepFolders
+from ccx_ray.study.plan import PlannedStep, parameter_count, plan_study
+from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.steps import InputFiles, read_reruns, study_graph
+
+if TYPE_CHECKING:
+    from ccx_ray.run import StudyRun
+
+
+def print_dry_run(study: StudySpec, root: Path) -> None:
+    """Plan a study, with files that are still to be supplied, and print the plan."""
+    inputs = InputFiles(root, allow_missing=True)
+    folders = StepFolders(Path(study.runtime.storage).expanduser().resolve() / study.name)
+    graph = study_graph(study, inputs, read_reruns(folders.root))
+    print_plan(study, plan_study(study, graph, folders), sorted(set(inputs.missing)))
+
+
+def print_plan(study: StudySpec, plan: Sequence[PlannedStep], missing: Sequence[str]) -> None:
+    """The table of ``--dry-run``."""
+    console = Console()
+    cost = study.runtime.cost
+    table = Table(title=f"study {study.name}: {len(plan)} steps", box=None, pad_edge=False)
+    for column in ("step", "fingerprint", "state"):
+        table.add_column(column)
+    for column in ("tokens", "FLOPs", f"{cost.device} hours", "cost, $"):
+        table.add_column(column, justify="right")
+    for item in plan:
+        numbers = (
+            (
+                f"{item.tokens:,}",
+                f"{item.flops:.2e}",
+                f"{item.device_hours:,.2f}",
+                f"{item.dollars:,.2f}",
+            )
+            if item.tokens
+            else ("", "", "", "")
+        )
+        state = "done" if item.done else "to do"
+        table.add_row(item.step.name, item.step.fingerprint, state, *numbers)
+    left = [item for item in plan if not item.done]
+    table.add_section()
+    table.add_row(
+        "still to do",
+        "",
+        f"{len(left)} of {len(plan)}",
+        f"{sum(item.tokens for item in left):,}",
+        f"{sum(item.flops for item in left):.2e}",
+        f"{sum(item.device_hours for item in left):,.2f}",
+        f"{sum(item.dollars for item in left):,.2f}",
+        style="bold",
+    )
+    console.print(table)
+    parameters = parameter_count(study.model, study.tokenizer.vocabulary_size)
+    console.print(
+        f"\n{parameters:,} parameters; device hours at {cost.model_flops_utilization:.0%} of "
+        f"{cost.peak_tflops:g} TFLOP/s, ${cost.dollars_per_device_hour:g} an hour; the evaluations "
+        "are not counted.",
+        highlight=False,
+    )
+    if missing:
+        console.print(f"\nTo be supplied before it can run ({len(missing)} files):", style="bold")
+        for line in missing:
+            console.print(f"  {line}", highlight=False)
+
+
+def print_outcome(run: "StudyRun") -> None:
+    """The summary table, what failed and why, and the commands that open the results."""
+    console = Console()
+    outcome = run.outcome
+    states = list(outcome.states.values())
+    counts = ", ".join(
+        f"{states.count(state)} {state}"
+        for state in ("done", "reused", "failed", "skipped")
+        if states.count(state)
+    )
+    console.print(
+        f"\nstudy {run.study.name}: {counts} of {len(states)} steps in "
+        f"{int(run.seconds) // 60}:{int(run.seconds) % 60:02d}",
+        style="bold",
+        highlight=False,
+    )
+    _print_failures(console, run)
+    if "analysis" in outcome.markers:
+        _print_transfer(console, run)
+        report = run.folders.final(run.graph["analysis"]) / "report.html"
+        console.print(
+            f"\nreport:  open {shlex.quote(str(report))}", soft_wrap=True, highlight=False
+        )
+    console.print(
+        f"MLflow:  mlflow ui --host 127.0.0.1 --backend-store-uri {shlex.quote(run.tracking_uri)}"
+        if run.tracking_uri.startswith("sqlite:")
+        else f"MLflow:  the tracking server, experiment {run.study.name}",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _print_failures(console: Console, run: "StudyRun") -> None:
+    for name, cause in run.outcome.errors.items():
+        console.print(f"failed   {name}: {cause}", style="red", markup=False, highlight=False)
+    skipped = [name for name, state in run.outcome.states.items() if state == "skipped"]
+    if skipped:
+        console.print(f"skipped  {', '.join(skipped)}: they need what failed", markup=False)
+    if run.outcome.errors:
+        console.print(
+            f"whole tracebacks: {run.folders.root / 'errors'}; "
+            "the same command runs what is missing",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def _print_transfer(console: Console, run: "StudyRun") -> None:
+    cells = run.outcome.markers["analysis"]["counts"].get("transfer", [])
+    table = Table(title="transfer at the last checkpoint, in points of accuracy", box=None)
+    table.add_column("language")
+    table.add_column("direction")
+    for column in ("bridge", "no-bridge", "transfer", "interval", "p"):
+        table.add_column(column, justify="right")
+    for cell in cells:
+        table.add_row(
+            cell["language"],
+            cell["direction"],
+            f"{cell['bridge']:.1%}",
+            f"{cell['nobridge']:.1%}",
+            f"{100 * cell['transfer']:+.1f}",
+            f"{100 * cell['low']:+.1f} to {100 * cell['high']:+.1f}",
+            f"{cell['p_value']:.3f}",
+        )
+    console.print()
+    console.print(table)

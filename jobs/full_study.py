@@ -1,0 +1,39 @@
+"""The whole study: corpora, base model, all trials, evaluations, frequencies, report."""
+
+from ccx_ray.command import parse_study, run_command, run_steps, study_parser
+
+DESCRIPTION = """\
+Run a whole study: isolate the text by script, train the tokenizer, prepare the streams, pretrain
+the base, run the grid of continual-pretraining trials, score every checkpoint while they train,
+estimate how often the knowledge occurs, and write the report.
+
+The same command continues an interrupted study and repeats nothing that is done. It runs on the
+Ray cluster that it is submitted to (ray job submit), or starts a local one on this machine.
+"""
+EXAMPLE = """python jobs/full_study.py --study laptop
+  python jobs/full_study.py --study laptop --set trials.steps=300 trials.seeds=[0]
+  python jobs/full_study.py --study paper --dry-run
+  ray job submit --working-dir . -- python jobs/full_study.py --study pilot --storage /mnt/ccx"""
+
+
+def main() -> int:
+    """Parse, build, run."""
+    parser = study_parser(DESCRIPTION, example=EXAMPLE)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the steps, what is done already, FLOPs, GPU hours and cost, and stop",
+    )
+    arguments = parser.parse_args()
+    study, root = parse_study(arguments)
+    if arguments.dry_run:
+        from ccx_ray.terminal import print_dry_run
+
+        print_dry_run(study, root)
+        return 0
+
+    return run_steps(study, root, lambda graph, _: [graph["analysis"]])
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,37 @@
+"""One trial of the grid, with its evaluations; ``--rerun`` trains it anew."""
+
+from ccx_ray.command import parse_study, run_command, run_steps, study_parser
+from ccx_ray.study.trials import find_trial
+
+DESCRIPTION = """\
+Run one trial of a study and score its checkpoints; the base and the streams are made first where
+they are missing. With --rerun a trial that is done is trained anew: MLflow gets a new run, the old
+one and its files are kept, and the analysis, made again when all trials are there, uses the new.
+"""
+EXAMPLE = "python jobs/run_trial.py --study laptop --trial ko-bridge-s0 --rerun"
+
+
+def main() -> int:
+    """Parse, build, run."""
+    parser = study_parser(DESCRIPTION, example=EXAMPLE)
+    parser.add_argument(
+        "--trial", required=True, metavar="NAME", help="<language>-<bridge|nobridge>-s<seed>"
+    )
+    parser.add_argument("--rerun", action="store_true", help="train it anew even if it is done")
+    arguments = parser.parse_args()
+    study, root = parse_study(arguments)
+    trial = find_trial(study, arguments.trial)
+
+    from ccx_ray.run import with_analysis_when_possible
+
+    evaluation = f"evaluate-{trial.name}"
+    return run_steps(
+        study,
+        root,
+        lambda graph, folders: with_analysis_when_possible(graph, folders, graph[evaluation]),
+        rerun=trial if arguments.rerun else None,
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

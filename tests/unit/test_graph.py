@@ -1,0 +1,91 @@
+"""Fingerprints move exactly where they should."""
+
+from pathlib import Path
+
+import pytest
+
+from ccx_ray.errors import UserError
+from ccx_ray.study.graph import Graph
+from ccx_ray.study.identity import canonical, fingerprint
+from ccx_ray.study.loading import load_study
+from ccx_ray.study.steps import InputFiles, study_graph
+
+
+def graph_of(*overrides: str, reruns: dict[str, int] | None = None) -> Graph:
+    study, root = load_study("laptop", overrides)
+    return study_graph(study, InputFiles(root), reruns)
+
+
+def moved(before: Graph, after: Graph) -> set[str]:
+    names = before.steps.keys() & after.steps.keys()
+    return {n for n in names if before[n].fingerprint != after[n].fingerprint}
+
+
+def test_sixteen_trials_each_with_an_evaluation_that_follows_it():
+    graph = graph_of()
+    trials = [s for s in graph.of_kind("training") if s.name != "base"]
+    assert len(trials) == 16
+    assert {e.follows[0].name for e in graph.of_kind("evaluation")} == {
+        "base",
+        *(trial.name for trial in trials),
+    }
+
+
+def test_every_step_comes_after_what_it_needs():
+    seen: set[str] = set()
+    for step in graph_of().steps.values():
+        assert {s.name for s in (*step.upstream, *step.follows)} <= seen
+        seen.add(step.name)
+
+
+def test_where_it_runs_is_not_identity():
+    other = graph_of(
+        "runtime.storage=elsewhere",
+        "runtime.trials.workers=2",
+        "runtime.trials.sequences_per_device=8",
+        "runtime.evaluation.evaluators=4",
+        "runtime.data.reader=ray",
+    )
+    assert moved(graph_of(), other) == set()
+
+
+def test_a_trial_field_moves_the_trials_and_not_the_base():
+    changed = moved(graph_of(), graph_of("trials.optimizer.learning_rate=0.01"))
+    assert "trial-ko-bridge-s0" in changed
+    assert "evaluate-ko-bridge-s0" in changed
+    assert "analysis" in changed
+    assert changed.isdisjoint({"base", "tokenizer", "stream-ko-s0", "frequency-ko"})
+
+
+def test_a_rerun_moves_one_trial():
+    changed = moved(graph_of(), graph_of(reruns={"ko-bridge-s0": 1}))
+    assert changed == {"trial-ko-bridge-s0", "evaluate-ko-bridge-s0", "analysis"}
+
+
+def test_a_confidence_moves_the_analysis_alone():
+    assert moved(graph_of(), graph_of("analysis.confidence=0.9")) == {"analysis"}
+
+
+def test_an_added_seed_leaves_the_others():
+    assert moved(graph_of(), graph_of("trials.seeds=[0, 1, 2]")) == {"analysis"}
+
+
+def test_a_missing_input_is_named():
+    with pytest.raises(UserError, match=r"languages\.ko\.monolingual: .*gone\.gz"):
+        graph_of("languages.ko.monolingual=[gone.gz]")
+
+
+def test_a_plan_may_lack_its_inputs():
+    study, root = load_study("laptop", ["languages.ko.monolingual=[gone.gz]"])
+    inputs = InputFiles(root, allow_missing=True)
+    study_graph(study, inputs)
+    assert set(inputs.missing) == {"languages.ko.monolingual: gone.gz"}
+
+
+def test_the_canonical_encoding_refuses_what_it_cannot_encode():
+    for value in ({1, 2}, Path("x"), object(), {"x": float("nan")}, {1: "x"}):
+        with pytest.raises(TypeError):
+            canonical(value)
+    assert fingerprint({"b": 1, "a": (1, 2)}) == fingerprint({"a": [1, 2], "b": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 1.5})
+    assert fingerprint({"a": "1"}) != fingerprint({"a": 1})
