@@ -1,0 +1,131 @@
+"""A whole study as a user runs it: once, again, killed and continued, and one trial anew."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_study import TRIALS, Results, command, environment, run_job, write_tiny_study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    storage = tmp_path_factory.mktemp("undisturbed")
+    done = run_job("full_study", study, storage)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "report.html" in done.stdout
+    assert "mlflow ui" in done.stdout
+    return Results(storage=storage)
+
+
+@pytest.fixture(scope="module")
+def continued(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """The same study whose driver was killed while its trials trained, run again."""
+    storage = tmp_path_factory.mktemp("continued")
+    with (storage / "driver.log").open("w") as log:
+        driver = subprocess.Popen(
+            command("full_study", study, storage), stdout=log, stderr=log, env=environment()
+        )
+        try:
+            deadline = time.monotonic() + 300
+            while not list((storage / "tiny").glob("trial-*/checkpoints/step-000030")):
+                assert driver.poll() is None, (storage / "driver.log").read_text()
+                assert time.monotonic() < deadline, (storage / "driver.log").read_text()
+                time.sleep(0.02)
+        finally:
+            os.kill(driver.pid, signal.SIGKILL)
+            driver.wait()
+    assert not list((storage / "tiny").glob("trial-*/_complete.json")), "killed too late"
+    done = run_job("full_study", study, storage)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Results(storage=storage)
+
+
+def test_every_trial_has_loss_curves_and_evaluations_in_mlflow(undisturbed: Results):
+    (parent,) = undisturbed.mlflow_runs("study")
+    (base,) = undisturbed.mlflow_runs("base")
+    trials = {run.info.run_name: run for run in undisturbed.mlflow_runs("trial")}
+    assert set(trials) == set(TRIALS)
+    for run in (base, *trials.values()):
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.info.status == "FINISHED"
+    for name, run in trials.items():
+        assert run.data.tags["ccx.condition"] == name.split("-")[1]
+        losses = undisturbed.history(run.info.run_id, "train/loss")
+        assert [step for step, _ in losses] == list(range(1, 91))
+        assert [value for _, value in losses] == undisturbed.losses(f"trial-{name}")
+        for probe in ("ko-en", "ko-ko"):
+            accuracy = undisturbed.history(run.info.run_id, f"eval/{probe}/accuracy")
+            assert [step for step, _ in accuracy] == [30, 60, 90]
+
+
+def test_the_report_and_its_numbers_are_there(undisturbed: Results):
+    folder = undisturbed.folder("analysis")
+    assert "ko" in (folder / "report.html").read_text("utf-8")
+    json.loads((folder / "results.json").read_text("utf-8"), parse_constant=pytest.fail)
+
+
+def test_the_same_command_again_computes_nothing(study: Path, undisturbed: Results):
+    before = {p: p.stat().st_mtime_ns for p in undisturbed.storage.rglob("*") if p.is_file()}
+    started = time.monotonic()
+    again = run_job("full_study", study, undisturbed.storage)
+    seconds = time.monotonic() - started
+    assert again.returncode == 0, again.stderr
+    assert " done" not in again.stdout.splitlines()[1]
+    assert seconds < 40
+    after = {p: p.stat().st_mtime_ns for p in undisturbed.storage.rglob("*") if p.is_file()}
+    changed = {p.name for p in after.keys() | before.keys() if after.get(p) != before.get(p)}
+    assert changed <= {"driver.lock"}
+
+
+def test_a_killed_and_continued_study_equals_an_undisturbed_one(
+    undisturbed: Results, continued: Results
+):
+    for run in ("base", *(f"trial-{name}" for name in TRIALS)):
+        assert continued.losses(run) == undisturbed.losses(run)
+    for run in ("base", *TRIALS):
+        assert continued.answers(run).equals(undisturbed.answers(run))
+
+
+def test_no_step_is_doubled_in_mlflow_after_a_kill(undisturbed: Results, continued: Results):
+    expected = {run.info.run_name: run for run in undisturbed.mlflow_runs("trial")}
+    found = continued.mlflow_runs("trial")
+    assert sorted(run.info.run_name for run in found) == sorted(expected)
+    for run in found:
+        same = expected[run.info.run_name].info.run_id
+        for key in ("train/loss", "eval/ko-en/accuracy", "eval/ko-ko/accuracy"):
+            assert sorted(continued.history(run.info.run_id, key)) == sorted(
+                undisturbed.history(same, key)
+            )
+
+
+def test_a_rerun_makes_a_new_run_and_keeps_the_old(study: Path, continued: Results):
+    (old,) = [r for r in continued.mlflow_runs("trial") if r.info.run_name == "ko-bridge-s0"]
+    old_folder, old_analysis = continued.folder("trial-ko-bridge-s0"), continued.folder("analysis")
+    losses = continued.losses("trial-ko-bridge-s0")
+    done = run_job("run_trial", study, continued.storage, "--trial", "ko-bridge-s0", "--rerun")
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = [r for r in continued.mlflow_runs("trial") if r.info.run_name == "ko-bridge-s0"]
+    assert len(runs) == 2
+    (new,) = [run for run in runs if run.info.run_id != old.info.run_id]
+    (kept,) = [run for run in runs if run.info.run_id == old.info.run_id]
+    assert kept.data.tags["ccx.superseded_by"] == new.info.run_id
+    assert len(continued.history(kept.info.run_id, "train/loss")) == 90
+    new_folder, new_analysis = continued.folder("trial-ko-bridge-s0"), continued.folder("analysis")
+    assert old_folder.is_dir()
+    assert new_folder != old_folder
+    assert new_analysis != old_analysis
+    marker = json.loads((new_analysis / "_complete.json").read_text("utf-8"))
+    evaluation = continued.folder("evaluate-ko-bridge-s0").name.rpartition("-")[2]
+    assert marker["upstream"]["evaluate-ko-bridge-s0"] == evaluation
+    # Nothing but chance is left out of a rerun's identity, and on the CPU there is no chance.
+    assert continued.losses("trial-ko-bridge-s0") == losses
