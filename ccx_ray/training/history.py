@@ -1,0 +1,89 @@
+"""What was measured at every optimizer step, and the little file that says how far a run is.
+
+Invariant: a history holds each step once, in order, from 1; it travels with the resume state, so a
+restart continues it instead of beginning a second one.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from ccx_ray.storage import publish_json
+
+PROGRESS = "progress.json"
+PROGRESS_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """One optimizer step, over all workers."""
+
+    step: int
+    """Counted from 1."""
+    loss: float
+    """Mean next-token cross-entropy in nats over ``tokens``, before the step's update."""
+    learning_rate: float
+    gradient_norm: float
+    """Of all parameters together, before clipping."""
+    tokens: int
+    """Predicted tokens: neither a row's first token nor padding."""
+    first_row: int
+    last_row: int
+    """Inclusive; rows count on through the stream's epochs."""
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class StartupClock:
+    """Where the start-up of a training goes, in seconds since its driver began."""
+
+    began: float
+    """``time.time()`` of the driver, which may run on another node."""
+    parts: dict[str, float] = field(default_factory=dict)
+
+    def mark(self, name: str) -> None:
+        """Note that part ``name`` has just ended; the parts add up to the whole."""
+        self.parts[name] = time.time() - self.began - sum(self.parts.values())
+
+
+def write_history(path: Path, records: Sequence[StepRecord]) -> None:
+    """Write the records as Parquet, one row a step, columns as in ``StepRecord``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {int: pa.int64(), float: pa.float64()}
+    schema = pa.schema([(column.name, types[column.type]) for column in fields(StepRecord)])  # type: ignore[index]
+    table = pa.Table.from_pylist([asdict(record) for record in records], schema=schema)
+    pq.write_table(table, path)
+
+
+def read_history(path: Path) -> list[StepRecord]:
+    """Read what ``write_history`` wrote."""
+    import pyarrow.parquet as pq
+
+    return [StepRecord(**row) for row in pq.read_table(path).to_pylist()]
+
+
+class ProgressFile:
+    """``progress.json``, replaced atomically and at most once a second."""
+
+    def __init__(self, folder: Path, steps: int) -> None:
+        self._path = folder / PROGRESS
+        self._steps = steps
+        self._written = -PROGRESS_SECONDS
+
+    def write(self, record: StepRecord, tokens_per_second: float) -> None:
+        now = time.monotonic()
+        if now - self._written < PROGRESS_SECONDS and record.step < self._steps:
+            return
+        self._written = now
+        publish_json(
+            self._path,
+            {
+                "step": record.step,
+                "steps": self._steps,
+                "loss": record.loss,
+                "tokens_per_second": tokens_per_second,
+            },
+        )

@@ -1,0 +1,87 @@
+"""The training objective: next-token cross-entropy over the tokens that are not padding.
+
+Invariant: loss and gradient equal ``torch.nn.functional.cross_entropy`` with ``reduction="sum"``
+to rounding, whatever the chunk size.
+
+Shape suffixes: B sequences, T tokens of a sequence, N = B * T positions, V vocabulary.
+``tokens_BT`` is int64.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+IGNORED = -100
+"""Label of a position that has no next token to predict; the default of ``cross_entropy``."""
+
+CHUNK_ELEMENTS = {"cpu": 2**18, "cuda": 2**28}
+"""Logits that are worked on at a time: a megabyte stays in a core's cache, on a GPU few launches
+count. On one core with 2,048 positions and 4,096 tokens this takes a third off the whole step,
+because torch's own kernels write five arrays of 32 MB to fresh pages."""
+
+
+def next_token_labels(tokens_BT: Tensor, pad_id: int) -> Tensor:
+    """Each position's next token; ``IGNORED`` at the end of a row and where it is padding.
+
+    Shifting the labels instead of the logits spares a copy of the logits, the largest tensor.
+    """
+    labels_BT = torch.full_like(tokens_BT, IGNORED)
+    labels_BT[:, :-1] = tokens_BT[:, 1:]
+    return labels_BT.masked_fill_(labels_BT == pad_id, IGNORED)
+
+
+class NextTokenLoss(nn.Module):  # type: ignore[misc]
+    """A causal language model that returns its *summed* cross-entropy.
+
+    The sum, because the mean is over the whole optimizer step, whose padding no single forward
+    pass knows. Weights stay fp32; with ``bf16`` the forward pass runs in autocast, so a
+    checkpoint is exact in both precisions.
+    """
+
+    def __init__(self, model: nn.Module, *, precision: str) -> None:
+        super().__init__()
+        self.model = model
+        self._bf16 = precision == "bf16"
+
+    def forward(self, tokens_BT: Tensor, labels_BT: Tensor) -> Tensor:
+        with torch.autocast(tokens_BT.device.type, torch.bfloat16, enabled=self._bf16):
+            logits_BTV = self.model(input_ids=tokens_BT).logits
+        loss: Tensor = SummedCrossEntropy.apply(logits_BTV.flatten(0, 1), labels_BT.flatten())
+        return loss
+
+
+class SummedCrossEntropy(torch.autograd.Function):  # type: ignore[misc]
+    """Summed cross-entropy that computes its gradient on the way forward, chunk by chunk.
+
+    The gradient is the only array of the logits' size that it makes. Reductions are fp32, the
+    total is summed in fp64.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits_NV: Tensor, labels_N: Tensor) -> Tensor:
+        gradient_NV = torch.empty_like(logits_NV)
+        rows = max(1, CHUNK_ELEMENTS[logits_NV.device.type] // logits_NV.shape[-1])
+        total = torch.zeros((), dtype=torch.float64, device=logits_NV.device)
+        for logits, gradient, labels in zip(
+            logits_NV.split(rows), gradient_NV.split(rows), labels_N.split(rows), strict=True
+        ):
+            valid_N1 = labels.ne(IGNORED)[:, None]
+            target_N1 = labels.clamp(min=0)[:, None]
+            highest_N1 = logits.amax(-1, keepdim=True).float()
+            shares = torch.sub(logits, highest_N1).exp_()
+            sums_N1 = shares.sum(-1, keepdim=True)
+            losses_N1 = sums_N1.log() + highest_N1 - logits.gather(1, target_N1)
+            total += losses_N1.masked_fill(~valid_N1, 0).sum(dtype=torch.float64)
+            # softmax - one-hot, and nothing where there is no token to predict
+            shares.mul_(valid_N1 / sums_N1)
+            shares.scatter_add_(1, target_N1, -valid_N1.to(shares.dtype))
+            gradient.copy_(shares)
+        ctx.save_for_backward(gradient_NV)
+        return total.float()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient_NV,) = ctx.saved_tensors
+        # In place: this is the only use of it, and a copy would be the largest array of the step.
+        return gradient_NV.mul_(gradients[0]), None

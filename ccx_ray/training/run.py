@@ -1,0 +1,78 @@
+"""What one training is told: plain values that travel to every worker.
+
+Invariant: everything that decides the numbers is here or in the folders it names; the number of
+workers, the device and the reader may change between two attempts without changing the result
+beyond floating-point summation order.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ccx_ray.errors import UserError
+from ccx_ray.study.spec import ModelSpec, TrainingRuntime, TrainingSpec
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """One model's training, the base's or a trial's."""
+
+    name: str
+    """``base`` or a trial's name, such as ``ko-bridge-s0``."""
+    fingerprint: str
+    folder: Path
+    """The step's folder; it may hold what an earlier attempt left."""
+    stream_folder: Path
+    tokenizer_folder: Path
+    training: TrainingSpec
+    model: ModelSpec
+    initial_model: Path | None
+    """Hugging Face folder to go on from; None: fresh weights drawn from ``seed``."""
+    seed: int
+    runtime: TrainingRuntime
+    reader: Literal["direct", "ray"]
+    tracking_uri: str
+    mlflow_run_id: str | None
+    """The MLflow run that rank 0 writes to; None: nothing is logged."""
+    resume_seconds: float = 300.0
+    """A resume state is also written when the last one is older than this, so that a crash costs
+    minutes even where evaluated checkpoints lie hours apart."""
+
+
+def accumulation_steps(sequences_per_step: int, *, sequences_per_device: int, workers: int) -> int:
+    """Forward passes of each worker in one optimizer step; the step's size never changes.
+
+    Raises:
+        UserError: the step's sequences do not divide among the workers.
+    """
+    accumulation, left_over = divmod(sequences_per_step, sequences_per_device * workers)
+    if left_over or not accumulation:
+        raise UserError(
+            f"training.sequences_per_step: {sequences_per_step} is not a multiple of "
+            f"sequences_per_device x workers = {sequences_per_device} x {workers}"
+        )
+    return accumulation
+
+
+def check_runtime(run: TrainingRun) -> None:
+    """Refuse what the engine cannot do, before any compute is spent.
+
+    Raises:
+        UserError: ZeRO stage 3, or a step whose sequences do not divide among the workers.
+    """
+    field = f"runtime.{'base' if run.initial_model is None else 'trials'}"
+    if run.runtime.zero_stage == 3:
+        raise UserError(
+            f"{field}.zero_stage: 3 partitions the parameters themselves, which checkpoints do "
+            "not support; give 0, 1 or 2"
+        )
+    accumulation_steps(
+        run.training.sequences_per_step,
+        sequences_per_device=run.runtime.sequences_per_device,
+        workers=run.runtime.workers,
+    )
+    if run.runtime.precision == "bf16" and not run.runtime.gpus_per_worker:
+        logger.warning("%s.precision: bf16 on a CPU is about three times slower than fp32", field)
