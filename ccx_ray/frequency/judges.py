@@ -1,0 +1,214 @@
+"""Whether a document really holds the knowledge that a question asks for.
+
+The lexical judge asks for the answer and, beside it, enough of what makes the question this
+question. Its verdict always points at the evidence in the document's own characters, so that a
+person can check it. Another judge (a language model, for one) takes its place behind ``Judge``.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccx_ray.frequency.normalization import (
+    MONGOLIAN_VOWEL_SEPARATOR,
+    NARROW_NO_BREAK_SPACE,
+    normalize,
+    origins,
+)
+from ccx_ray.frequency.terms import HAN, HANGUL, PARTICLES, TIBETAN, is_bigram, terms_of
+
+BLANK = re.compile("_+")
+COMMON_SHARE = 0.1
+"""A term in more than this share of the documents says nothing about a question."""
+NEIGHBOURHOOD = 500
+"""Characters on either side of the answer in which the salient terms must stand. Whole documents
+are too lax a frame: in a country profile of 50,000 characters "4" and most words occur."""
+
+# A case suffix of traditional Mongolian at the end of an answer belongs to the question's grammar.
+_CASE_SUFFIX = re.compile(f"(?:{NARROW_NO_BREAK_SPACE}\\S+)+$")
+# Tibetan particles that join the last syllable of a word without a tsheg.
+_JOINED_PARTICLES = "(?:འི|འིས|འང|འམ|འོ|འུ)?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloze:
+    """A question with its blank, and the answer that fills it."""
+
+    question: str
+    answer: str
+
+    @property
+    def statement(self) -> str:
+        """The knowledge as a sentence: every blank filled; the answer follows if there is none."""
+        if BLANK.search(self.question):
+            return BLANK.sub(lambda _: self.answer, self.question)
+        return f"{self.question} {self.answer}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """One document of a corpus, in NFC."""
+
+    id: str
+    text: str
+
+    @cached_property
+    def normalized(self) -> str:
+        return normalize(self.text)
+
+    @cached_property
+    def terms(self) -> frozenset[str]:
+        return frozenset(terms_of(self.normalized))
+
+    @cached_property
+    def _origins(self) -> NDArray[np.int32]:
+        return origins(self.text)
+
+    def original_span(self, start: int, end: int) -> tuple[int, int]:
+        """Start and length in ``text`` of ``normalized[start:end]``."""
+        first, last = int(self._origins[start]), int(self._origins[end - 1])
+        return first, last + 1 - first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A judge's decision; the evidence is a span of the document's characters, -1 and 0 if none."""
+
+    holds: bool
+    reason: str
+    evidence_start: int = -1
+    evidence_length: int = 0
+
+
+class Judge(Protocol):
+    """Decides for one question which documents hold its knowledge."""
+
+    def judge(self, cloze: Cloze, documents: list[Document]) -> list[Verdict]:
+        """A verdict for every document, in their order."""
+        ...
+
+
+class LexicalJudge:
+    """Somewhere in the document the answer must stand close to the question's salient terms.
+
+    Salient are the question's terms that at most ``COMMON_SHARE`` of the corpus holds. A word that
+    the corpus lacks counts as missing; a bigram that it lacks is dropped, because bigrams are
+    taken without knowing where words begin and most that are unknown are no words.
+    """
+
+    def __init__(
+        self, document_frequencies: Mapping[str, int], *, documents: int, salient_share: float
+    ) -> None:
+        """
+        Args:
+            document_frequencies: term -> in how many documents of the corpus it occurs.
+            documents: of the corpus.
+            salient_share: of a question's salient terms that a document must hold.
+        """
+        self._document_frequencies = document_frequencies
+        self._documents = documents
+        self._salient_share = salient_share
+
+    def judge(self, cloze: Cloze, documents: list[Document]) -> list[Verdict]:
+        answer = normalized_answer(cloze.answer)
+        if not answer:
+            return [Verdict(holds=False, reason="the answer has no letter") for _ in documents]
+        salient = self.salient_terms(cloze)
+        if not salient:
+            reason = "the corpus knows no salient term of the question"
+            return [Verdict(holds=False, reason=reason) for _ in documents]
+        pattern = answer_pattern(answer)
+        return [self._verdict(answer, pattern, salient, document) for document in documents]
+
+    def salient_terms(self, cloze: Cloze) -> frozenset[str]:
+        """The rare terms of the question; the answer's own terms are left out."""
+        question = " ".join(normalize(part) for part in BLANK.split(cloze.question))
+        terms = set(terms_of(question)) - set(terms_of(normalize(cloze.answer)))
+        most = max(1, COMMON_SHARE * self._documents)
+        frequencies = {term: self._document_frequencies.get(term, 0) for term in terms}
+        return frozenset(
+            term
+            for term, count in frequencies.items()
+            if count <= most and (count or not is_bigram(term))
+        )
+
+    def _verdict(
+        self, answer: str, pattern: re.Pattern[str], salient: frozenset[str], document: Document
+    ) -> Verdict:
+        # The plain search is a hundred times faster than the pattern and mostly says no.
+        if answer not in document.normalized:
+            return Verdict(holds=False, reason="answer absent")
+        needed = self._salient_share * len(salient)
+        if len(salient & document.terms) < needed:
+            return Verdict(holds=False, reason="too few salient terms in the document")
+        best: re.Match[str] | None = None
+        most = -1
+        for found in pattern.finditer(document.normalized):
+            start = max(0, found.start() - NEIGHBOURHOOD)
+            near = document.normalized[start : found.end() + NEIGHBOURHOOD]
+            held = len(salient.intersection(terms_of(near)))
+            if held > most:
+                best, most = found, held
+        if best is None:
+            return Verdict(holds=False, reason="answer only inside other words")
+        start, length = document.original_span(best.start(), best.end())
+        return Verdict(
+            holds=most >= needed,
+            reason=f"{most} of {len(salient)} salient terms near the answer",
+            evidence_start=start,
+            evidence_length=length,
+        )
+
+
+def normalized_answer(answer: str) -> str:
+    """The answer as it is looked for: normal form, without a closing Mongolian case suffix."""
+    return normalize(_CASE_SUFFIX.sub("", answer.strip()) or answer).strip(" \u0f0b")
+
+
+def answer_pattern(answer: str) -> re.Pattern[str]:
+    """Where a normalised answer stands as words of its own.
+
+    Chinese is written without borders and has none to ask for; a Korean word may go on with
+    particles, one of a single syllable with particles alone; a Tibetan word may take a joined
+    particle; a number is no part of another (79 is not in 79.7, whose point is a blank here);
+    elsewhere the answer must begin and end where a word does.
+    """
+    return re.compile(_left_border(answer[0]) + re.escape(answer) + _right_border(answer))
+
+
+def _left_border(first: str) -> str:
+    if first.isdecimal():
+        return r"(?<!\d)(?<!\d )"
+    writing = _writing_of(first)
+    return f"(?<!{writing})" if writing else ""
+
+
+def _right_border(answer: str) -> str:
+    if answer[-1].isdecimal():
+        return r"(?! ?\d)"
+    writing = _writing_of(answer[-1])
+    if not writing:
+        return ""
+    border = f"(?!{writing})"
+    if re.match(f"[{TIBETAN}]", answer[-1]):
+        return f"(?={_JOINED_PARTICLES}{border})"
+    if re.match(f"[{HANGUL}]", answer[-1]):
+        if re.search(f"[{HANGUL}]{{2}}$", answer):
+            return ""
+        return f"(?=(?:{'|'.join(PARTICLES)})?{border})"
+    return border
+
+
+def _writing_of(character: str) -> str:
+    """The characters that continue a word with this one at its edge; empty if none do."""
+    if re.match(f"[{HAN}]", character):
+        return ""
+    for block in (TIBETAN, HANGUL):
+        if re.match(f"[{block}]", character):
+            return f"[{block}]"
+    return rf"[^\W\d_{HAN}{TIBETAN}{HANGUL}{MONGOLIAN_VOWEL_SEPARATOR}]"
