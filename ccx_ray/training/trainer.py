@@ -136,7 +136,6 @@ def _train_worker(config: dict[str, Any]) -> None:
 
     from ccx_ray.training.worker import Worker
 
-    torch.set_num_threads(run.runtime.threads_per_worker)
     clock.mark("processes")
     context = ray.train.get_context()
     device = ray.train.torch.get_device() if run.runtime.gpus_per_worker else torch.device("cpu")

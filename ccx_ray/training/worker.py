@@ -50,6 +50,7 @@ class Worker:
         device: torch.device,
         clock: StartupClock,
     ) -> None:
+        torch.set_num_threads(run.runtime.threads_per_worker)
         self.run = run
         self.rank = rank
         self.workers = workers

@@ -1,0 +1,146 @@
+"""The training loop with real DeepSpeed and real MLflow, in this process."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ccx_ray.errors import UserError
+from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
+from ccx_ray.training.history import read_history
+from tests.training_runs import PAD, CrashError, parameters_of, tiny_run, train_here, write_stream
+
+STAGES = [0, 1, 2]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("inputs")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, inputs: Path) -> Path:
+    """The folder of a run that nothing happened to."""
+    run = tiny_run(tmp_path_factory.mktemp("undisturbed"), inputs)
+    train_here(run)
+    return run.folder
+
+
+def losses(folder: Path) -> list[float]:
+    return [record.loss for record in read_history(folder / "losses.parquet")]
+
+
+def test_the_model_learns_and_the_history_tells_how(undisturbed: Path) -> None:
+    history = read_history(undisturbed / "losses.parquet")
+    assert [record.step for record in history] == list(range(1, 10))
+    assert [(record.first_row, record.last_row) for record in history][:2] == [(0, 7), (8, 15)]
+    assert history[0].loss == pytest.approx(np.log(320), abs=0.1)
+    assert history[-1].loss < history[0].loss - 0.2
+    # Rows 0 and 5 of the first step are half padding: 15 predictions instead of 31.
+    assert history[0].tokens == 6 * 31 + 2 * 15
+    assert all(record.gradient_norm > 0 for record in history)
+    assert published_steps(undisturbed) == [3, 6, 9]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_zero_stage_and_batch_split_change_nothing(
+    tmp_path: Path, inputs: Path, undisturbed: Path, stage: int
+) -> None:
+    run = tiny_run(tmp_path, inputs, zero_stage=stage, sequences_per_device=2)
+    assert train_here(run) == pytest.approx(losses(undisturbed), rel=2e-6)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_crashed_and_resumed_is_the_same_bit_for_bit(
+    tmp_path: Path, inputs: Path, stage: int
+) -> None:
+    whole = tiny_run(tmp_path / "whole", inputs, zero_stage=stage)
+    expected = train_here(whole)
+    run = tiny_run(tmp_path / "crashed", inputs, zero_stage=stage)
+    with pytest.raises(CrashError):
+        train_here(run, crash_after=5)
+    assert published_steps(run.folder) == [3]
+    assert train_here(run) == expected
+    for step in (6, 9):
+        ours, theirs = (parameters_of(checkpoint_folder(r.folder, step)) for r in (run, whole))
+        assert ours.keys() == theirs.keys()
+        assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_state_written_between_checkpoints_is_resumed_from(
+    tmp_path: Path, inputs: Path, undisturbed: Path
+) -> None:
+    run = replace(tiny_run(tmp_path, inputs), resume_seconds=0.0)
+    with pytest.raises(CrashError):
+        train_here(run, crash_after=5)
+    assert [p.name for p in (tmp_path / "resume").iterdir()] == ["step-000004"]
+    assert train_here(run) == losses(undisturbed)
+
+
+def test_a_checkpoint_missing_beside_its_state_is_written_on_resume(
+    tmp_path: Path, inputs: Path, undisturbed: Path
+) -> None:
+    """As after a kill between the two renames."""
+    run = tiny_run(tmp_path, inputs)
+    with pytest.raises(CrashError):
+        train_here(run, crash_after=4)
+    checkpoint_folder(tmp_path, 3).rename(tmp_path / "elsewhere")
+    train_here(run)
+    assert published_steps(tmp_path) == [3, 6, 9]
+    ours, theirs = (parameters_of(checkpoint_folder(f, 3)) for f in (tmp_path, undisturbed))
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_another_stream_is_refused(tmp_path: Path, inputs: Path) -> None:
+    run = tiny_run(tmp_path / "run", inputs)
+    with pytest.raises(CrashError):
+        train_here(run, crash_after=4)
+    other = write_stream(tmp_path / "other", seed=1)
+    with pytest.raises(UserError, match="was written with stream synthetic-0"):
+        train_here(replace(run, stream_folder=other))
+
+
+def test_a_trial_starts_from_the_base_checkpoint(
+    tmp_path: Path, inputs: Path, undisturbed: Path
+) -> None:
+    """Its first loss is the base model's own, computed here by Hugging Face and torch alone."""
+    import torch
+    from ccx_ray.corpus.stream import Stream, read_batches
+    from transformers import AutoModelForCausalLM
+
+    base = checkpoint_folder(undisturbed, 9)
+    run = tiny_run(tmp_path, inputs, initial_model=base, seed=5)
+    first, *_ = train_here(run)
+    stream = Stream.open(run.stream_folder)
+    batch = next(
+        read_batches(stream, first_row=0, rows_per_step=8, rank=0, world_size=1, reader="direct")
+    )
+    tokens_BT = torch.from_numpy(batch).long()
+    with torch.no_grad():
+        logits_BTV = AutoModelForCausalLM.from_pretrained(base)(tokens_BT).logits
+    expected = torch.nn.functional.cross_entropy(
+        logits_BTV[:, :-1].flatten(0, 1), tokens_BT[:, 1:].flatten(), ignore_index=PAD
+    )
+    assert first == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_mlflow_has_every_step_once_after_a_crash(tmp_path: Path, inputs: Path) -> None:
+    from ccx_ray.tracking import Tracking, default_tracking_uri
+
+    tracking = Tracking(default_tracking_uri(tmp_path), study="tiny", storage=tmp_path)
+    mlflow_run = tracking.open_run(name="ko-bridge-s0", kind="trial", fingerprint="f")
+    run = tiny_run(tmp_path / "run", inputs, tracking_uri=tracking.uri, mlflow_run_id=mlflow_run)
+    with pytest.raises(CrashError):
+        train_here(run, crash_after=5)
+    expected = train_here(run)
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=tracking.uri)
+    for name in ("loss", "learning_rate", "gradient_norm", "tokens_per_second"):
+        points = client.get_metric_history(mlflow_run, f"train/{name}")
+        assert [point.step for point in sorted(points, key=lambda p: p.step)] == list(range(1, 10))
+        if name == "loss":
+            found = {point.step: point.value for point in points}
+            assert [found[step] for step in range(1, 10)] == expected
