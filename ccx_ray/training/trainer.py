@@ -18,6 +18,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.metrics import Gauge
 
 from ccx_ray.corpus.stream import Stream
+from ccx_ray.errors import UserError
 from ccx_ray.training.checkpoints import SUMMARY, find_resume_point, prune_resume_states
 from ccx_ray.training.history import StartupClock
 from ccx_ray.training.observer import Observer
@@ -44,7 +45,8 @@ def train(run: TrainingRun) -> dict[str, Any]:
         The counts of ``summary.json``.
 
     Raises:
-        UserError: the runtime cannot be had, or the folder was trained on another stream.
+        UserError: the runtime cannot be had, the folder was trained on another stream, or the
+            initial model has another vocabulary.
         RunFailedError: the workers failed more than ``runtime.max_failures`` times.
     """
     run = _resolved(run)
@@ -105,7 +107,13 @@ def _fit(run: TrainingRun) -> None:
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        raise RunFailedError(f"{run.name}: training failed for good: {_cause(error)}") from error
+        cause = _cause(error)
+        if isinstance(cause, UserError):
+            raise cause from error
+        last_line = str(cause).strip().splitlines()[-1]
+        raise RunFailedError(
+            f"{run.name}: training failed for good: {type(cause).__name__}: {last_line}"
+        ) from error
 
 
 class _OneNodeTrainer(TorchTrainer):  # type: ignore[misc]
@@ -121,11 +129,10 @@ class _OneNodeTrainer(TorchTrainer):  # type: ignore[misc]
         return [c for c in super()._create_default_callbacks() if type(c).__name__ not in idle]
 
 
-def _cause(error: Exception) -> str:
-    """The first worker's own exception, or what Ray says about the whole group."""
-    failures = getattr(error, "worker_failures", None) or {}
-    cause = next(iter(failures.values()), error)
-    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[-1]}"
+def _cause(error: Exception) -> Exception:
+    """The first worker's own exception, or Ray's about the whole group."""
+    failures: dict[int, Exception] = getattr(error, "worker_failures", {})
+    return next(iter(failures.values()), error)
 
 
 def _train_worker(config: dict[str, Any]) -> None:

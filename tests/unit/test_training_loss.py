@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from ccx_ray.training.loss import IGNORED, NextTokenLoss, SummedCrossEntropy, next_token_labels
+from tests.training_runs import MODEL, PAD
 
 
 def test_labels_are_the_next_tokens_and_never_padding() -> None:
@@ -36,7 +37,6 @@ def test_huge_logits_do_not_overflow() -> None:
 
 def test_padding_changes_neither_loss_nor_gradient() -> None:
     from ccx_ray.training.model import build_model
-    from tests.training_runs import MODEL, PAD
 
     model = build_model(MODEL, vocabulary_size=320, eos_id=0, pad_id=PAD, seed=0)
     objective = NextTokenLoss(model, precision="fp32")
@@ -48,3 +48,18 @@ def test_padding_changes_neither_loss_nor_gradient() -> None:
         loss.backward()
         results.append((loss.detach(), model.get_input_embeddings().weight.grad.clone()))
     torch.testing.assert_close(results[0], results[1])
+
+
+def test_bf16_computes_in_half_and_keeps_full_weights_and_gradients() -> None:
+    from ccx_ray.training.model import build_model
+
+    model = build_model(MODEL, vocabulary_size=320, eos_id=0, pad_id=PAD, seed=0)
+    tokens_BT = torch.arange(2, 66).view(2, 32)
+    labels_BT = next_token_labels(tokens_BT, PAD)
+    full = NextTokenLoss(model, precision="fp32")(tokens_BT, labels_BT)
+    half = NextTokenLoss(model, precision="bf16")(tokens_BT, labels_BT)
+    half.backward()
+    assert half.item() != full.item()
+    assert half.item() == pytest.approx(full.item(), rel=5e-3)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
