@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccx_ray.frequency.normalization import (
-    MONGOLIAN_VOWEL_SEPARATOR,
     NARROW_NO_BREAK_SPACE,
+    TSHEG,
     normalize,
     origins,
 )
@@ -32,7 +32,7 @@ are too lax a frame: in a country profile of 50,000 characters "4" and most word
 # A case suffix of traditional Mongolian at the end of an answer belongs to the question's grammar.
 _CASE_SUFFIX = re.compile(f"(?:{NARROW_NO_BREAK_SPACE}\\S+)+$")
 # Tibetan particles that join the last syllable of a word without a tsheg.
-_JOINED_PARTICLES = "(?:འི|འིས|འང|འམ|འོ|འུ)?"
+_JOINED_PARTICLES = "འི|འིས|འང|འམ|འོ|འུ"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +96,10 @@ class Judge(Protocol):
 class LexicalJudge:
     """Somewhere in the document the answer must stand close to the question's salient terms.
 
-    Salient are the question's terms that at most ``COMMON_SHARE`` of the corpus holds. A word that
-    the corpus lacks counts as missing; a bigram that it lacks is dropped, because bigrams are
-    taken without knowing where words begin and most that are unknown are no words.
+    Salient are the question's terms that at most ``COMMON_SHARE`` of the corpus holds, or all of
+    them if none is that rare. A word that the corpus lacks counts as missing; a bigram that it
+    lacks is dropped, because bigrams are taken without knowing where words begin and most that
+    are unknown are no words.
     """
 
     def __init__(
@@ -129,13 +130,10 @@ class LexicalJudge:
         """The rare terms of the question; the answer's own terms are left out."""
         question = " ".join(normalize(part) for part in BLANK.split(cloze.question))
         terms = set(terms_of(question)) - set(terms_of(normalize(cloze.answer)))
-        most = max(1, COMMON_SHARE * self._documents)
         frequencies = {term: self._document_frequencies.get(term, 0) for term in terms}
-        return frozenset(
-            term
-            for term, count in frequencies.items()
-            if count <= most and (count or not is_bigram(term))
-        )
+        known = {term for term, count in frequencies.items() if count or not is_bigram(term)}
+        most = COMMON_SHARE * self._documents
+        return frozenset(term for term in known if frequencies[term] <= most) or frozenset(known)
 
     def _verdict(
         self, answer: str, pattern: re.Pattern[str], salient: frozenset[str], document: Document
@@ -167,7 +165,7 @@ class LexicalJudge:
 
 def normalized_answer(answer: str) -> str:
     """The answer as it is looked for: normal form, without a closing Mongolian case suffix."""
-    return normalize(_CASE_SUFFIX.sub("", answer.strip()) or answer).strip(" \u0f0b")
+    return normalize(_CASE_SUFFIX.sub("", answer.strip()) or answer).strip(f" {TSHEG}")
 
 
 def answer_pattern(answer: str) -> re.Pattern[str]:
@@ -175,8 +173,9 @@ def answer_pattern(answer: str) -> re.Pattern[str]:
 
     Chinese is written without borders and has none to ask for; a Korean word may go on with
     particles, one of a single syllable with particles alone; a Tibetan word may take a joined
-    particle; a number is no part of another (79 is not in 79.7, whose point is a blank here);
-    elsewhere the answer must begin and end where a word does.
+    particle, ར and ས only if it has several syllables (ལྷ་སར is "in Lhasa", ལར is another word);
+    a number is no part of another (79 is not in 79.7, whose point is a blank here); elsewhere the
+    answer must begin and end where a word does.
     """
     return re.compile(_left_border(answer[0]) + re.escape(answer) + _right_border(answer))
 
@@ -196,9 +195,10 @@ def _right_border(answer: str) -> str:
         return ""
     border = f"(?!{writing})"
     if re.match(f"[{TIBETAN}]", answer[-1]):
-        return f"(?={_JOINED_PARTICLES}{border})"
+        particles = f"{_JOINED_PARTICLES}|ར|ས" if TSHEG in answer else _JOINED_PARTICLES
+        return f"(?=(?:{particles})?{border})"
     if re.match(f"[{HANGUL}]", answer[-1]):
-        if re.search(f"[{HANGUL}]{{2}}$", answer):
+        if len(answer) > 1:
             return ""
         return f"(?=(?:{'|'.join(PARTICLES)})?{border})"
     return border
@@ -211,4 +211,4 @@ def _writing_of(character: str) -> str:
     for block in (TIBETAN, HANGUL):
         if re.match(f"[{block}]", character):
             return f"[{block}]"
-    return rf"[^\W\d_{HAN}{TIBETAN}{HANGUL}{MONGOLIAN_VOWEL_SEPARATOR}]"
+    return f"[^ {TSHEG}0-9{HAN}{TIBETAN}{HANGUL}]"

@@ -2,7 +2,8 @@
 
 A question and a document must be cut alike whatever language they are in, so nothing here asks
 for a language: Chinese runs give character bigrams, Tibetan runs syllable bigrams, both cut at
-grammatical characters and syllables, Korean words lose their particles, the rest is words. All functions take normalised text.
+grammatical characters and syllables, Korean words lose their particles, the rest is words. All
+functions take normalised text.
 """
 
 import re
@@ -19,21 +20,26 @@ _RUN = re.compile(
     rf"|\d+|[^ {TSHEG}\d{HAN}{TIBETAN}{HANGUL}]+"
 )
 
-# Case and topic particles, longest first; verb endings are left alone.
+# Case and topic particles, longest first; verb endings are left alone. They are stripped as long
+# as two syllables stay, so that 한반도 and 한반도의, whose 도 is no particle, give the same term.
 PARTICLES = (
     "으로부터", "에서부터", "에서는", "에서도", "에서의", "에게서", "으로는", "으로도", "으로서",
     "으로써", "이라는", "이라고", "까지", "부터", "처럼", "보다", "에서", "에게", "에는", "에도",
     "으로", "로서", "로써", "라는", "라고", "이나", "이며", "하고", "은", "는", "이", "가", "을",
     "를", "의", "에", "도", "로", "와", "과", "만", "나",
 )  # fmt: skip
-_PARTICLE = re.compile(rf"(?<=[{HANGUL}]{{2}})(?:{'|'.join(PARTICLES)})$")
+_PARTICLE = re.compile(rf"(?<=[{HANGUL}]{{2}})(?:{'|'.join(PARTICLES)})+$")
 
 _HANGUL_GRAMMAR = frozenset((*PARTICLES, "이다", "있다", "것은", "것이다"))
 
 # Bigrams over these say nothing; a run is cut at them. 于 is not here because of 属于, 位于, 关于.
 _HAN_GRAMMAR = re.compile("[的了是在和与與及之等也都而被把地得]")
 _TIBETAN_GRAMMAR = frozenset(
-    "གི ཀྱི གྱི ཡི འི གིས ཀྱིས གྱིས ཡིས ལ ན དུ ཏུ རུ སུ ར ནས ལས ནི དང ཡང ཀྱང འང ཞིག ཅིག ཤིག དེ འདི ཡིན རེད ཡོད མེད འདུག".split()
+    (
+        *("གི", "ཀྱི", "གྱི", "ཡི", "འི", "གིས", "ཀྱིས", "གྱིས", "ཡིས", "ལ", "ན", "དུ", "ཏུ", "རུ", "སུ", "ར"),
+        *("ནས", "ལས", "ནི", "དང", "ཡང", "ཀྱང", "འང", "ཞིག", "ཅིག", "ཤིག", "དེ", "འདི"),
+        *("ཡིན", "རེད", "ཡོད", "མེད", "འདུག"),
+    )
 )
 
 
