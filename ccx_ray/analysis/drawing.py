@@ -1,0 +1,117 @@
+"""How figures look: palette, panels, legend, and SVG with glyphs drawn as paths.
+
+Invariants: the same numbers give the same bytes; a condition and a language keep their colour in
+every figure (Okabe and Ito's palette, safe for colour-blind readers); a figure needs no font and
+no script but Latin.
+"""
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ccx_ray.analysis.transfer import DIRECTIONS, Direction
+from ccx_ray.analysis.wording import direction_name, short_name
+from ccx_ray.study.spec import LanguageSpec, StudySpec
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CONDITION_COLOURS = {"bridge": "#0072B2", "nobridge": "#D55E00"}
+CONDITION_NAMES = {"bridge": "bridge", "nobridge": "no-bridge"}
+LANGUAGE_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#999933")
+INK, FAINT = "#222222", "#8a8a8a"
+STYLE: Mapping[str, Any] = {
+    "svg.fonttype": "path",
+    "svg.hashsalt": "ccx_ray",
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+}
+PANEL_WIDTH, PANEL_HEIGHT, NARROWEST = 2.35, 1.95, 4.7  # inches
+
+
+def panel_grid(
+    study: StudySpec,
+    languages: Sequence[LanguageSpec],
+    panel: Callable[["Axes", LanguageSpec, Direction], None],
+    *,
+    label: str,
+    share_y: bool = False,
+    legend: Sequence[tuple[str, str, str]] = (),
+) -> str:
+    """One column a language, one row a direction."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    with mpl.rc_context(dict(STYLE)):
+        width = max(NARROWEST, PANEL_WIDTH * len(languages))
+        figure = Figure(figsize=(width, 2 * PANEL_HEIGHT + 0.4), layout="constrained")
+        panels = figure.subplots(
+            2, len(languages), squeeze=False, sharex=True, sharey=True if share_y else "none"
+        )
+        for row, direction in zip(panels, DIRECTIONS, strict=True):
+            for axes, language in zip(row, languages, strict=True):
+                panel(axes, language, direction)
+                name = direction_name(direction, study.base_language.name, short_name(language))
+                axes.set_title(name, loc="left")
+                axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+                axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+            row[0].set_ylabel(label)
+        for axes in panels[-1]:
+            axes.set_xlabel("optimizer step")
+        if legend:
+            draw_legend(figure, legend)
+        return to_svg(figure)
+
+
+def draw_legend(figure: "Figure", entries: Sequence[tuple[str, str, str]]) -> None:
+    """A legend below all panels, of ``(name, colour, line style)``."""
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=colour, linestyle=line) for _, colour, line in entries]
+    figure.legend(
+        handles, [name for name, _, _ in entries], loc="outside lower center", ncols=len(entries)
+    )
+
+
+def to_svg(figure: "Figure") -> str:
+    """The figure as an SVG document."""
+    buffer = io.StringIO()
+    # Date and creator would make the same numbers give other bytes.
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def languages_of(study: StudySpec, codes: set[str]) -> list[LanguageSpec]:
+    """The study's target languages of these codes, in the study's order."""
+    return [language for language in study.languages if language.code in codes]
+
+
+def language_colours(study: StudySpec) -> dict[str, str]:
+    """Code -> colour, by the place in the study, so that a part of the grid keeps its colours."""
+    return {
+        language.code: LANGUAGE_COLOURS[index % len(LANGUAGE_COLOURS)]
+        for index, language in enumerate(study.languages)
+    }
+
+
+def inline_svg(svg: str, name: str) -> str:
+    """An SVG to stand in a page: without prologue, with identifiers that no other figure has."""
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", body)

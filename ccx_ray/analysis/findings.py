@@ -1,0 +1,197 @@
+"""The findings in plain sentences, each made of the numbers and of their uncertainty.
+
+Invariant: a sentence never says more than its test does. "Not significant" is reported with the
+interval of what remains possible, and accuracies no better than guessing are called that.
+"""
+
+from collections.abc import Sequence
+
+from ccx_ray.analysis.frequency_effect import POOLED
+from ccx_ray.analysis.paper import OCCURRENCES, SIGNIFICANT
+from ccx_ray.analysis.results import Results
+from ccx_ray.analysis.transfer import DIRECTIONS, Direction, TransferRow, last_rows, probe_of
+from ccx_ray.analysis.wording import (
+    decimal,
+    direction_name,
+    interval,
+    listing,
+    p_phrase,
+    percent,
+    plural,
+    points,
+    short_name,
+)
+from ccx_ray.study.spec import StudySpec
+
+STANDARD_ERRORS_ABOVE_GUESSING = 2.0
+
+
+def significance_level(study: StudySpec) -> float:
+    """The error that the study's confidence leaves."""
+    return round(1 - study.analysis.confidence, 10)
+
+
+def is_significant(study: StudySpec, row: TransferRow) -> bool:
+    """Whether a cell of the last checkpoint passes the test after Holm's correction."""
+    return row.p_holm is not None and row.p_holm < significance_level(study)
+
+
+def findings(study: StudySpec, results: Results) -> list[str]:
+    """The headline, most important first."""
+    last = last_rows(results.transfers)
+    if not last:
+        return [
+            "Transfer cannot be computed: no language was trained and evaluated under both "
+            "conditions with the same seed.",
+            *_knowledge(study, results),
+            *_forgetting(study, results),
+        ]
+    return [
+        *(_transfer(study, direction, last) for direction in DIRECTIONS),
+        *_agreement(study, last),
+        *_knowledge(study, results),
+        *_ties(results, last),
+        *_seeds(last),
+        *_frequency(study, results),
+        *_forgetting(study, results),
+    ]
+
+
+def _transfer(study: StudySpec, direction: Direction, last: Sequence[TransferRow]) -> str:
+    cells = [row for row in last if row.direction == direction]
+    heading = direction_name(direction, study.base_language.name, "target")
+    found = [row for row in cells if is_significant(study, row)]
+    level = f"Holm-adjusted p below {significance_level(study):g}"
+    if not found:
+        reach = interval(min(row.low for row in cells), max(row.high for row in cells))
+        return (
+            f"{heading}: bridge and no-bridge do not differ beyond chance in any of "
+            f"{plural(len(cells), 'language')} ({level}). That is no proof of no transfer: the "
+            f"{study.analysis.confidence:.0%} intervals together run from {reach} points."
+        )
+    described = [
+        f"{_name(study, row.language)} {points(row.transfer)} points "
+        f"({interval(row.low, row.high)}; {p_phrase(row.p_holm)}, {row.questions} questions)"
+        for row in found
+    ]
+    worse = [_name(study, row.language) for row in found if row.transfer < 0]
+    sign = f" In {listing(worse)} the bridge makes the answers worse, not better." if worse else ""
+    return (
+        f"{heading}: bridge and no-bridge differ beyond chance in {len(found)} of "
+        f"{plural(len(cells), 'language')} ({level}): {listing(described)}.{sign}"
+    )
+
+
+def _agreement(study: StudySpec, last: Sequence[TransferRow]) -> list[str]:
+    known = [row for row in last if (row.language, row.direction) in SIGNIFICANT]
+    if not known:
+        return []
+    same = sum(
+        (is_significant(study, row) and row.transfer > 0)
+        == SIGNIFICANT[row.language, row.direction]
+        for row in known
+    )
+    return [
+        f"Beside the paper: whether positive transfer is significant agrees in {same} of "
+        f"{plural(len(known), 'cell')} of its first table. Cells that agree because nothing was "
+        "detected are weak agreement."
+    ]
+
+
+def _knowledge(study: StudySpec, results: Results) -> list[str]:
+    """Whether any accuracy is better than what a model without knowledge gets."""
+    guessing = {row.probe: max(row.chance, row.first_option_accuracy) for row in results.probes}
+    steps: dict[str, int] = {}
+    for row in results.accuracies:
+        steps[row.probe] = max(row.step, steps.get(row.probe, 0))
+    cells = [
+        row
+        for row in results.accuracies
+        if row.seed is None and row.condition != "base" and row.step == steps[row.probe]
+    ]
+    above = [
+        row
+        for row in cells
+        if row.accuracy > guessing[row.probe] + STANDARD_ERRORS_ABOVE_GUESSING * row.standard_error
+    ]
+    if not cells:
+        return []
+    if not above:
+        return [
+            f"No sign of knowledge: in none of {plural(len(cells), 'cell')} (probe and condition) "
+            "at the last checkpoint is the accuracy two standard errors above both chance and the "
+            "rule to always choose the first option. A difference between the conditions is then "
+            "one between ways of guessing."
+        ]
+    best = max(above, key=lambda row: row.accuracy - guessing[row.probe])
+    return [
+        f"Accuracy is two standard errors above both chance and the first-option rule in "
+        f"{len(above)} of {plural(len(cells), 'cell')} (probe and condition) at the last "
+        f"checkpoint; furthest on {best.probe} under {best.condition}: {percent(best.accuracy)} "
+        f"against {percent(guessing[best.probe])}."
+    ]
+
+
+def _ties(results: Results, last: Sequence[TransferRow]) -> list[str]:
+    strict = {(r.language, r.direction): r for r in last_rows(results.transfers, "ties-wrong")}
+    change = max(abs(row.transfer - strict[row.language, row.direction].transfer) for row in last)
+    if round(100 * change, 1) == 0:
+        return ["Ties do not matter to transfer: counting them as wrong changes no cell."]
+    return [
+        "Ties are broken by the order of the options, as published; counting them as wrong "
+        f"changes a cell's transfer by at most {100 * change:.1f} points."
+    ]
+
+
+def _seeds(last: Sequence[TransferRow]) -> list[str]:
+    several = [row for row in last if len(row.seeds) > 1]
+    if not several:
+        return ["There is one seed, so nothing here shows how much a repetition would differ."]
+    opposed = sum(min(row.seed_transfers) < 0 < max(row.seed_transfers) for row in several)
+    widest = max(max(row.seed_transfers) - min(row.seed_transfers) for row in several)
+    return [
+        f"Seeds: their transfers have opposite signs in {opposed} of "
+        f"{plural(len(several), 'cell')} and lie up to {100 * widest:.1f} points apart. The "
+        "intervals are over questions; they do not contain the variation between trainings."
+    ]
+
+
+def _frequency(study: StudySpec, results: Results) -> list[str]:
+    pooled = [row for row in results.occurrences if row.culture == POOLED]
+    if not pooled:
+        return ["Frequency was not estimated, so it cannot be set against transfer."]
+    return [
+        f"Frequency, {direction_name(row.direction, study.base_language.name, 'target')}: "
+        f"transferred items occur {decimal(row.mean_transferred)} times on average, all items "
+        f"{decimal(row.mean_all)} times ({p_phrase(row.p_value)}; {row.transferred:,} of "
+        f"{row.questions:,} items). The paper: {OCCURRENCES[row.direction][0]} and "
+        f"{OCCURRENCES[row.direction][1]}."
+        for row in pooled
+    ]
+
+
+def _forgetting(study: StudySpec, results: Results) -> list[str]:
+    base = study.base_language
+    described = []
+    for language in study.trial_languages:
+        probe = probe_of("target-to-base", language.code, base.code)
+        rows = [row for row in results.accuracies if row.probe == probe and row.seed is None]
+        start = [row for row in rows if row.condition == "base"]
+        end = {row.condition: row for row in rows if row.condition != "base"}
+        if start and end:
+            changes = ", ".join(
+                f"{'bridge' if condition == 'bridge' else 'no-bridge'} "
+                f"{points(row.accuracy - start[0].accuracy)}"
+                for condition, row in end.items()
+            )
+            described.append(f"{short_name(language)} {changes}")
+    if not described:
+        return []
+    return [
+        f"Forgetting: accuracy on the {base.name} questions from the base to the last checkpoint, "
+        f"in points: {'; '.join(described)}."
+    ]
+
+
+def _name(study: StudySpec, code: str) -> str:
+    return short_name(study.language(code))

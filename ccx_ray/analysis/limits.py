@@ -1,0 +1,101 @@
+"""What a run can and cannot say, computed from its size, its data and its design.
+
+Invariant: a limit is stated where its cause holds in this run; none is boilerplate for all runs.
+"""
+
+from ccx_ray.analysis.results import Results
+from ccx_ray.analysis.transfer import last_rows
+from ccx_ray.analysis.wording import amount, listing, plural, short_name
+from ccx_ray.study.spec import StudySpec
+
+PAPER_PARAMETERS = 494_032_768
+PAPER_BASE_TOKENS = 5e9
+PAPER_TRIAL_TOKENS = 1_500 * 0.5e6
+TINY_PARAMETERS = 100e6
+"""Below this and on so little text, cloze accuracies have shown nothing but guessing."""
+FEW_DOCUMENTS = 1_000
+
+
+def limits(study: StudySpec, results: Results) -> list[str]:
+    """The limits, most important first."""
+    return [
+        *_size(results),
+        *_resolution(study, results),
+        *_seeds(study),
+        *_data(study),
+        *_frequency(study, results),
+        *_missing(results),
+    ]
+
+
+def _size(results: Results) -> list[str]:
+    facts = results.facts
+    a_trial = facts.trial_tokens / facts.trials_trained if facts.trials_trained else 0
+    compared = (
+        f"The model has {amount(facts.parameters)} parameters and saw {amount(facts.base_tokens)} "
+        f"tokens as base and {amount(a_trial)} in each trial. The paper's has "
+        f"{amount(PAPER_PARAMETERS)}, {amount(PAPER_BASE_TOKENS)} and "
+        f"{amount(PAPER_TRIAL_TOKENS)}."
+    )
+    if facts.parameters >= TINY_PARAMETERS:
+        return [compared]
+    return [
+        compared + " A model this small, trained on this little text, holds next to no facts: "
+        "accuracies near chance or near the first-option rule carry no knowledge. This run shows "
+        "that the experiment works from end to end; it says nothing about language models."
+    ]
+
+
+def _resolution(study: StudySpec, results: Results) -> list[str]:
+    last = last_rows(results.transfers)
+    if not last:
+        return []
+    halves = [50 * (row.high - row.low) for row in last]
+    asked = [row.questions for row in last]
+    return [
+        f"With {min(asked)} to {max(asked)} questions a cell, the {study.analysis.confidence:.0%} "
+        f"intervals are {min(halves):.1f} to {max(halves):.1f} points wide on either side: "
+        "smaller transfers cannot be told from none."
+    ]
+
+
+def _seeds(study: StudySpec) -> list[str]:
+    seeds = plural(len(study.trials.seeds), "seed")
+    return [
+        f"Each condition was trained with {seeds}. The tests generalise over questions like these, "
+        "for these trained models; how another training would come out is only hinted at by the "
+        "spread of the seeds."
+    ]
+
+
+def _data(study: StudySpec) -> list[str]:
+    return [
+        f"{short_name(language)}, data: {' '.join(language.note.split())}"
+        for language in study.trial_languages
+        if language.note.strip()
+    ]
+
+
+def _frequency(study: StudySpec, results: Results) -> list[str]:
+    if not results.densities:
+        return ["Frequency was not estimated: nothing is said about the frequency hypothesis."]
+    spec = study.frequency
+    stated = [
+        f"Occurrences are counted among the {spec.top_documents} documents retrieved for a "
+        f"question by the {spec.embedder} embedder and judged by the {spec.judge} judge. A fact in "
+        "other words is missed, and a count cannot exceed the number retrieved."
+    ]
+    small = [row.culture for row in results.densities if row.target_documents < FEW_DOCUMENTS]
+    if small:
+        named = listing([short_name(study.language(code)) for code in small])
+        stated.append(
+            f"Fewer than {FEW_DOCUMENTS:,} documents in the target corpus ({named}): one document "
+            "moves the density by a large step."
+        )
+    return stated
+
+
+def _missing(results: Results) -> list[str]:
+    if not results.missing_trials:
+        return []
+    return [f"Not evaluated, and in no result: {listing(results.missing_trials)}."]

@@ -1,0 +1,92 @@
+"""Everything that the report says in numbers, computed once; page, tables and JSON are made of it.
+
+Invariant: a number that is shown is a field of ``Results``, so it stands in ``results.json`` too.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any
+
+from ccx_ray.analysis.accuracy import AccuracyRow, accuracy_rows
+from ccx_ray.analysis.frequency_effect import (
+    BinRow,
+    DensityRow,
+    OccurrenceRow,
+    density_rows,
+    frequency_effect,
+    read_occurrences,
+)
+from ccx_ray.analysis.inputs import AnalysisInputs, read_answers
+from ccx_ray.analysis.probe_quirks import ProbeRow, probe_rows
+from ccx_ray.analysis.run_facts import (
+    StepRow,
+    StudyFacts,
+    TokenRow,
+    TrainingRow,
+    step_rows,
+    study_facts,
+    token_rows,
+    training_rows,
+)
+from ccx_ray.analysis.transfer import TransferRow, transfer_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """The numbers of a report, as rows of its tables."""
+
+    facts: StudyFacts
+    transfers: Sequence[TransferRow]
+    accuracies: Sequence[AccuracyRow]
+    probes: Sequence[ProbeRow]
+    densities: Sequence[DensityRow]
+    occurrences: Sequence[OccurrenceRow]
+    bins: Sequence[BinRow]
+    trainings: Sequence[TrainingRow]
+    tokens: Sequence[TokenRow]
+    steps: Sequence[StepRow]
+    missing_trials: Sequence[str]
+    """Trials of the grid that were not evaluated; nothing in the results contains them."""
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Table name -> rows, with plain values."""
+        return {
+            name: [asdict(row) for row in rows]
+            for name, rows in vars(self).items()
+            if isinstance(rows, Sequence) and all(is_dataclass(row) for row in rows)
+        }
+
+
+def compute_results(inputs: AnalysisInputs) -> Results:
+    """Compute every number of the report from the Parquet of the steps before."""
+    study, trials = inputs.study, inputs.trials
+    base, cultures = study.base_language.code, [lang.code for lang in study.trial_languages]
+    answers = read_answers(inputs.evaluations)
+    occurrences = read_occurrences(inputs.frequencies)
+    occurrence_rows, bin_rows = frequency_effect(study, trials, answers, occurrences)
+    trainings = training_rows(inputs.trainings)
+    return Results(
+        facts=study_facts(inputs, trainings),
+        transfers=transfer_rows(study, trials, answers),
+        accuracies=accuracy_rows(study, trials, answers),
+        probes=probe_rows(cultures, base, answers),
+        densities=density_rows(cultures, base, occurrences),
+        occurrences=occurrence_rows,
+        bins=bin_rows,
+        trainings=trainings,
+        tokens=token_rows(trials, trainings),
+        steps=step_rows(inputs.markers),
+        missing_trials=[trial.name for trial in trials if trial.name not in inputs.evaluations],
+    )
+
+
+def json_ready(value: Any) -> Any:
+    """Plain JSON values; NaN and infinity, which JSON does not have, become null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return json_ready(vars(value))
+    if isinstance(value, Mapping):
+        return {key: json_ready(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,147 @@
+"""Intervals and tests over questions.
+
+Invariant: the question is the unit. Its answers under several seeds and both conditions are one
+cluster, summed or averaged before anything is resampled, so that more seeds never make the sample
+of questions look larger than it is.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+RESAMPLED_VALUES_AT_ONCE = 2_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A confidence interval; both ends NaN where no question was asked."""
+
+    low: float
+    high: float
+
+
+def seeded_generator(seed: int, *names: str) -> np.random.Generator:
+    """A generator of its own for what ``names`` say, whatever else is computed before it."""
+    return np.random.default_rng([seed, zlib.crc32("/".join(names).encode())])
+
+
+def standard_error(values: Floats) -> float:
+    """Standard error of the mean over questions; for one run of 0/1 answers the binomial one."""
+    if len(values) < 2:
+        return float("nan")
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def bootstrap_interval(
+    values: Floats, *, samples: int, confidence: float, generator: np.random.Generator
+) -> Interval:
+    """Percentile bootstrap of the mean: questions are drawn with replacement, ``samples`` times.
+
+    Args:
+        values: one value a question [Q], with its seeds and conditions reduced in it already. That
+            makes this the cluster bootstrap, because every question has the same number of both.
+    """
+    questions = len(values)
+    if questions == 0:
+        return Interval(low=float("nan"), high=float("nan"))
+    block = max(1, RESAMPLED_VALUES_AT_ONCE // questions)
+    means = np.concatenate(
+        [
+            values[generator.integers(questions, size=(count, questions))].mean(axis=1)
+            for count in _blocks(samples, block)
+        ]
+    )
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(low=float(low), high=float(high))
+
+
+def sign_flip_p_value(sums: NDArray[np.int64]) -> float:
+    """Exact two-sided paired permutation test.
+
+    Under the null hypothesis the conditions are exchangeable within a question, so each question's
+    difference could as well have had the other sign. The distribution of the total over all 2^Q
+    sign patterns is computed exactly, so no seed and no number of permutations enter. With one
+    seed this is McNemar's exact test.
+
+    Args:
+        sums: per question [Q], correct answers under one condition minus the other, over the seeds.
+
+    Returns:
+        The share of sign patterns whose total is at least as far from 0 as the one observed;
+        1 when no question differs.
+    """
+    probabilities = np.ones(1)  # of the totals -reach .. reach
+    sizes, counts = np.unique(np.abs(sums[sums != 0]), return_counts=True)
+    for size, count in zip(sizes, counts, strict=True):
+        flips = np.zeros(2 * size * count + 1)
+        flips[:: 2 * size] = _binomial_half(int(count))
+        probabilities = np.convolve(probabilities, flips)
+    reach = (len(probabilities) - 1) // 2
+    totals = np.arange(-reach, reach + 1)
+    return float(min(1.0, probabilities[np.abs(totals) >= abs(int(sums.sum()))].sum()))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979): adjusted p-values in the order given."""
+    adjusted = [1.0] * len(p_values)
+    running = 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable").tolist()):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubsetTest:
+    """Whether a subset's mean differs from that of subsets drawn at random."""
+
+    expected: float
+    """Mean of a random subset of the same size from every group."""
+    p_value: float
+
+
+def subset_mean_test(
+    groups: Sequence[tuple[Floats, NDArray[np.bool_]]],
+    *,
+    samples: int,
+    generator: np.random.Generator,
+) -> SubsetTest:
+    """Two-sided permutation test of a subset's mean, stratified by group.
+
+    Args:
+        groups: values [Q] and the mask [Q] of the subset, for each group (language). A group keeps
+            its number of chosen items, so a difference between groups is no evidence.
+
+    Returns:
+        NaN in both fields when no item, or every item, is chosen.
+    """
+    chosen = sum(int(mask.sum()) for _, mask in groups)
+    if chosen in (0, sum(len(values) for values, _ in groups)):
+        return SubsetTest(expected=float("nan"), p_value=float("nan"))
+    expected = sum(float(values.mean()) * int(mask.sum()) for values, mask in groups if mask.any())
+    observed = sum(float(values[mask].sum()) for values, mask in groups)
+    drawn = np.zeros(samples)
+    for values, mask in groups:
+        size = int(mask.sum())
+        for index in range(samples if size else 0):
+            drawn[index] += generator.permutation(values)[:size].sum()
+    # A tolerance for sums of the same numbers in another order.
+    far = np.abs(drawn - expected) >= abs(observed - expected) - 1e-9
+    return SubsetTest(expected=expected / chosen, p_value=float((1 + far.sum()) / (1 + samples)))
+
+
+def _binomial_half(count: int) -> Floats:
+    """Probabilities of 0..count heads of a fair coin."""
+    from scipy.stats import binom
+
+    return np.asarray(binom.pmf(np.arange(count + 1), count, 0.5), dtype=np.float64)
+
+
+def _blocks(total: int, block: int) -> list[int]:
+    whole, rest = divmod(total, block)
+    return [block] * whole + ([rest] if rest else [])

@@ -1,0 +1,324 @@
+"""The analysis of small studies whose numbers are known, written in the stages' real schema."""
+
+import csv
+import html
+import json
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ccx_ray.analysis.inputs import AnalysisInputs
+from ccx_ray.analysis.report import analyse
+from ccx_ray.study.loading import load_study
+from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.trials import Trial, trial_grid
+
+QUESTIONS = {"ko": 60, "zh": 40, "bo": 30, "mn": 28}
+Correct = Callable[[str, int, str], Sequence[bool]]
+"""(run, step, probe) -> which questions are answered rightly."""
+
+
+def small_study(*overrides: str) -> StudySpec:
+    study, _ = load_study("laptop", ["analysis.bootstrap_samples=300", *overrides])
+    return study
+
+
+def write_evaluation(folder: Path, run: str, step: int, answers: Mapping[str, Any]) -> None:
+    """One step's Parquet, from probe -> (correct [Q], scores [Q][options], gold [Q])."""
+    rows = []
+    for probe, (correct, scores, gold) in answers.items():
+        for question, (right, row, answer) in enumerate(zip(correct, scores, gold, strict=True)):
+            tied = sorted(row)[0] == sorted(row)[1]
+            rows.append(
+                {"trial": run, "step": step, "probe": probe, "question": question, "scores": row,
+                 "choice": answer if right else (answer + 1) % len(row), "gold": answer,
+                 "correct": bool(right), "tied": tied}
+            )  # fmt: skip
+    schema = pa.schema(
+        [("trial", pa.string()), ("step", pa.int32()), ("probe", pa.string()),
+         ("question", pa.int32()), ("scores", pa.list_(pa.float64())), ("choice", pa.int32()),
+         ("gold", pa.int32()), ("correct", pa.bool_()), ("tied", pa.bool_())]
+    )  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / f"step-{step:06d}.parquet")
+
+
+def plain_answers(probe: str, correct: Sequence[bool]) -> tuple[Any, Any, Any]:
+    """Scores without ties, except that question 0 has no blank; gold first in every other item."""
+    count = len(correct)
+    scores = [[1.0, 1.1, 1.2, 1.3]] * count
+    scores[0] = [2.0] * 4
+    return correct, scores, [0 if question % 2 == 0 else 2 for question in range(count)]
+
+
+def write_study(root: Path, study: StudySpec, correct: Correct) -> AnalysisInputs:
+    """A finished study of ``study``'s grid, with the answers that ``correct`` gives."""
+    trials, steps = trial_grid(study), study.trials.checkpoint_steps
+    cultures = [language.code for language in study.trial_languages]
+    evaluations, trainings, markers = {}, {}, {}
+    for run in ("base", *(trial.name for trial in trials)):
+        asked = cultures if run == "base" else [run.split("-")[0]]
+        probes = [f"{culture}-{side}" for culture in asked for side in (culture, "en")]
+        evaluations[run] = root / f"evaluate-{run}-0123456789ab"
+        for step in (study.base.steps,) if run == "base" else steps:
+            write_evaluation(
+                evaluations[run], run, step,
+                {probe: plain_answers(probe, correct(run, step, probe)) for probe in probes},
+            )  # fmt: skip
+        (evaluations[run] / "_complete.json").write_text("{}")
+        trainings[run] = root / f"trial-{run}-0123456789ab"
+        write_losses(trainings[run], 12)
+        for step in (f"evaluate-{run}", run if run == "base" else f"trial-{run}"):
+            markers[step] = marker("evaluation" if "evaluate" in step else "training", {})
+    frequencies = {}
+    for culture in cultures:
+        markers[f"text-{culture}"] = marker(
+            "text", {"documents": 321, "rejected": {"duplicate": 7}}
+        )
+        frequencies[culture] = root / f"frequency-{culture}-0123456789ab"
+        write_frequency(frequencies[culture], culture)
+    return AnalysisInputs(
+        study=study,
+        trials=trials,
+        evaluations=evaluations,
+        frequencies=frequencies,
+        trainings=trainings,
+        markers=markers,
+    )
+
+
+def marker(kind: str, counts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": kind, "fingerprint": "0123456789ab", "commit": "c0ffee" * 6 + "cafe",
+        "started": "2026-01-02T03:04:05+00:00", "finished": "2026-01-02T03:05:35+00:00",
+        "counts": counts, "python": "3.11.2", "platform": "Linux", "processors": 2,
+        "versions": {"torch": "2.13.0", "mlflow": None},
+    }  # fmt: skip
+
+
+def write_losses(folder: Path, steps: int) -> None:
+    folder.mkdir()
+    columns = {
+        "step": range(1, steps + 1), "loss": [8.0 - 0.1 * step for step in range(steps)],
+        "learning_rate": [1e-3] * steps, "gradient_norm": [1.0] * steps, "tokens": [2000] * steps,
+        "first_row": range(steps), "last_row": range(steps), "seconds": [0.5] * steps,
+    }  # fmt: skip
+    pq.write_table(pa.table({k: list(v) for k, v in columns.items()}), folder / "losses.parquet")
+
+
+def write_frequency(folder: Path, culture: str) -> None:
+    """The English corpus of 1,000 documents holds question q (q mod 4) times, the target's twice
+    as often in 100."""
+    folder.mkdir()
+    tables = []
+    for corpus, times, documents in (("en", 1, 1000), (culture, 2, 100)):
+        count = QUESTIONS[culture]
+        occurrences = [times * (question % 4) for question in range(count)]
+        tables.append(
+            pa.table(
+                {
+                    "culture": [culture] * count,
+                    "question": pa.array(range(count), pa.int32()),
+                    "corpus": [corpus] * count,
+                    "retrieved": pa.array([50] * count, pa.int32()),
+                    "occurrences": pa.array(occurrences, pa.int32()),
+                    "documents": pa.array([documents] * count, pa.int64()),
+                    "density": [found / documents for found in occurrences],
+                }
+            )
+        )
+    pq.write_table(pa.concat_tables(tables), folder / "questions.parquet")
+
+
+def known_effect(run: str, step: int, probe: str) -> list[bool]:
+    """Korean questions with q mod 4 = 3 are learnt from bridges alone; the rest never differs."""
+    culture = probe.split("-", maxsplit=1)[0]
+    learnt = run.startswith("ko-bridge") and probe == "ko-ko" and step >= 40
+    return [q % 5 == 0 or (learnt and q % 4 == 3) for q in range(QUESTIONS[culture])]
+
+
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory: pytest.TempPathFactory) -> tuple[AnalysisInputs, Path, Any]:
+    root = tmp_path_factory.mktemp("study")
+    inputs = write_study(root, small_study(), known_effect)
+    folder = root / "analysis"
+    folder.mkdir()
+    return inputs, folder, analyse(inputs, folder)
+
+
+def results_of(folder: Path) -> dict[str, Any]:
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text("utf-8"))
+    return results
+
+
+def test_transfer_equals_the_hand_computation(analysed: tuple[Any, Path, Any]) -> None:
+    _, folder, summary = analysed
+    # 15 of 60 questions have q mod 4 = 3; three of them (15, 35, 55) were right before.
+    cell = summary["transfer"][0]
+    assert (cell["language"], cell["direction"]) == ("ko", "English → target")
+    assert cell["transfer"] == pytest.approx(12 / 60)
+    assert cell["bridge"] == pytest.approx(24 / 60)
+    assert cell["low"] < 12 / 60 < cell["high"]
+    assert cell["p_value"] == pytest.approx(2 / 2**12)
+    assert cell["p_holm"] == pytest.approx(8 * 2 / 2**12)
+    assert cell["significant"]
+    for other in summary["transfer"][1:]:
+        assert (other["transfer"], other["p_value"], other["significant"]) == (0, 1, False)
+    by_step = {
+        row["step"]: row["transfer"]
+        for row in results_of(folder)["transfers"]
+        if row["probe"] == "ko-ko" and row["counting"] == "published"
+    }
+    assert by_step == pytest.approx({20: 0, 40: 0.2, 60: 0.2})
+
+
+def test_a_tie_counted_as_wrong_lowers_the_accuracy_by_that_question(
+    analysed: tuple[Any, Path, Any],
+) -> None:
+    rows = results_of(analysed[1])["accuracies"]
+    base = next(row for row in rows if row["condition"] == "base" and row["probe"] == "ko-ko")
+    assert (base["step"], base["accuracy"], base["tied"]) == (0, pytest.approx(12 / 60), 1)
+    assert base["accuracy_ties_wrong"] == pytest.approx(11 / 60)
+    assert base["standard_error"] == pytest.approx(math.sqrt(0.2 * 0.8 / 59))
+
+
+def test_probe_quirks_are_read_off_the_answers(analysed: tuple[Any, Path, Any]) -> None:
+    probe = next(row for row in results_of(analysed[1])["probes"] if row["probe"] == "ko-ko")
+    assert (probe["first_option_accuracy"], probe["chance"]) == (0.5, 0.25)
+    assert (probe["all_options_equal"], probe["repeated_option"], probe["answer_absent"]) == (
+        1, 0, 0,
+    )  # fmt: skip
+
+
+def test_frequency_equals_the_hand_computation(analysed: tuple[Any, Path, Any]) -> None:
+    results = results_of(analysed[1])
+    density = results["densities"][0]
+    assert density["base_density"] == pytest.approx(1.5 / 1000)
+    assert density["ratio"] == pytest.approx(20)
+    korean = next(row for row in results["occurrences"] if row["culture"] == "ko")
+    assert (korean["transferred"], korean["corpus"]) == (12, "en")
+    assert (korean["mean_transferred"], korean["mean_all"]) == (3, 1.5)
+    assert korean["p_value"] < 0.01
+    bins = {row["bin"]: row for row in results["bins"] if (row["culture"], row["direction"]) == (
+        "ko", "base-to-target")}  # fmt: skip
+    assert bins["0"]["transfer"] == 0
+    assert bins["2–3"]["transfer"] == pytest.approx(12 / 30)
+    assert bins["8+"]["transfer"] is None
+
+
+def test_report_shows_the_numbers_of_the_results(analysed: tuple[Any, Path, Any]) -> None:
+    _, folder, _ = analysed
+    page, results = (folder / "report.html").read_text("utf-8"), results_of(folder)
+    text = html.unescape(re.sub(r"<[^>]+>", "", page))
+    for sentence in (*results["findings"], *results["limits"]):
+        assert sentence in text
+    for row in results["transfers"]:
+        assert f"{100 * row['bridge']:.1f}\u202f%" in text
+    korean = re.search(r"<td[^>]*>Korean</td><td[^>]*>en → ko</td>.*?</tr>", page)
+    assert korean is not None
+    assert "+20.0" in korean[0]
+    assert "yes" in korean[0]
+    assert "duplicate" in text
+    assert f"{results['facts']['parameters']:,} parameters" in text
+    assert "11,760" not in text  # nothing is quoted that this run did not measure
+
+
+def test_report_is_one_file_that_needs_nothing_else(analysed: tuple[Any, Path, Any]) -> None:
+    page = (analysed[1] / "report.html").read_text("utf-8")
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!#)""", page)
+    assert not re.findall(r"@import|url\((?!#)|<script", page)
+    identifiers = re.findall(r'\bid="([^"]+)"', page)
+    assert len(identifiers) == len(set(identifiers))
+    for used in re.findall(r'href="#([^"]+)"', page):
+        assert used in identifiers
+    assert page.count("<svg") == 4
+
+
+def test_the_printed_recipe_gives_the_printed_number(analysed: tuple[Any, Path, Any]) -> None:
+    inputs, folder, summary = analysed
+    page = (folder / "report.html").read_text("utf-8")
+    recipe = re.search(r'<pre id="recompute-example">(.*?)</pre>', page, re.DOTALL)
+    assert recipe is not None
+    printed = subprocess.run(
+        [sys.executable, "-c", html.unescape(recipe[1])],
+        cwd=inputs.evaluations["base"].parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert float(printed) == pytest.approx(100 * summary["transfer"][0]["transfer"])
+
+
+def test_tables_hold_the_same_rows_as_the_results(analysed: tuple[Any, Path, Any]) -> None:
+    _, folder, _ = analysed
+    results = results_of(folder)
+    for name in ("transfers", "accuracies", "probes", "densities", "occurrences", "bins"):
+        with (folder / "tables" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == len(results[name])
+    with (folder / "tables" / "transfers.csv").open(encoding="utf-8", newline="") as file:
+        shown = [float(row["transfer"]) for row in csv.DictReader(file)]
+    assert shown == [row["transfer"] for row in results["transfers"]]
+
+
+def test_the_same_answers_give_the_same_bytes(
+    analysed: tuple[AnalysisInputs, Path, Any], tmp_path: Path
+) -> None:
+    inputs, folder, _ = analysed
+    analyse(inputs, tmp_path)
+    for name in ("report.html", "results.json", "figures/transfer.svg", "tables/bins.csv"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_one_condition_has_accuracies_and_no_transfer(tmp_path: Path) -> None:
+    study = small_study("trials.conditions=[bridge]", "trials.seeds=[3]", "trials.languages=[ko]")
+    inputs = replace(write_study(tmp_path, study, known_effect), frequencies={})
+    folder = tmp_path / "analysis"
+    folder.mkdir()
+    summary = analyse(inputs, folder)
+    assert summary["transfer"] == []
+    assert "Transfer cannot be computed" in summary["findings"][0]
+    page = (folder / "report.html").read_text("utf-8")
+    assert "Frequency was not estimated" in page
+    assert not (folder / "figures" / "transfer.svg").exists()
+    assert (folder / "figures" / "accuracy.svg").exists()
+
+
+def test_a_missing_trial_leaves_its_pair_out_and_is_named(tmp_path: Path) -> None:
+    study = small_study("trials.languages=[ko]")
+    inputs = write_study(tmp_path, study, known_effect)
+    gone = Trial(language="ko", condition="nobridge", seed=1).name
+    evaluations = {run: path for run, path in inputs.evaluations.items() if run != gone}
+    folder = tmp_path / "analysis"
+    folder.mkdir()
+    summary = analyse(replace(inputs, evaluations=evaluations), folder)
+    assert summary["missing_trials"] == [gone]
+    assert all(row["seeds"] == [0] for row in results_of(folder)["transfers"])
+    assert f"Not evaluated, and in no result: {gone}." in (folder / "report.html").read_text()
+
+
+def test_an_effect_in_random_answers_is_found_where_it_was_put(tmp_path: Path) -> None:
+    generator = np.random.default_rng(5)
+
+    def noisy(run: str, step: int, probe: str) -> list[bool]:
+        rate = 0.75 if run.startswith("zh-bridge") and probe == "zh-en" else 0.3
+        return (generator.random(QUESTIONS[probe.split("-", maxsplit=1)[0]]) < rate).tolist()
+
+    folder = tmp_path / "analysis"
+    folder.mkdir()
+    summary = analyse(write_study(tmp_path, small_study(), noisy), folder)
+    cells = {(cell["language"], cell["direction"]): cell for cell in summary["transfer"]}
+    planted = cells.pop(("zh", "target → English"))
+    assert planted["significant"]
+    assert planted["low"] < 0.45 < planted["high"]
+    assert not any(cell["significant"] for cell in cells.values())
