@@ -1,0 +1,53 @@
+# Everything a newcomer types. Nothing has to be installed by hand but Python 3.11+ and make.
+PYTHON  ?= python3
+TORCH   ?= torch==2.13.0
+STUDY   ?= laptop
+STORAGE ?= storage
+ARGS    ?=
+PORT    ?= 5000
+
+BIN   := .venv/bin
+STAMP := .venv/installed
+
+# Small CPU models are slower with two OpenMP threads that contend than with one.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install study test lint unit ui clean
+
+help:  ## show this list
+	@echo "usage: make TARGET [STUDY=$(STUDY)] [STORAGE=$(STORAGE)] [ARGS='--set trials.steps=90']"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' Makefile
+
+install: $(STAMP)  ## the environment in .venv (about 4 minutes once; then nothing)
+
+# torch goes first and alone: the constraints name its version but not its build, so the build that
+# this step chose (CPU or CUDA; override with TORCH=...) is kept by everything installed after it.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	touch $@
+
+study: install  ## run a study: corpora, base, trials, evaluation, frequency, report
+	$(BIN)/python jobs/full_study.py --study $(STUDY) --storage "$(STORAGE)" $(ARGS)
+
+test: lint  ## everything: style, types, all tests
+	$(BIN)/python -m pytest --durations=10
+
+unit: install  ## the tests that need no Ray: seconds
+	$(BIN)/python -m pytest tests/unit
+
+lint: install  ## style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+ui: install  ## MLflow on http://127.0.0.1:5000 (PORT=...) over the storage's database
+	@test -f "$(STORAGE)/mlflow.db" || { echo "error: $(STORAGE)/mlflow.db does not exist; run make study first, or name the storage with STORAGE=..." >&2; exit 2; }
+	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$(abspath $(STORAGE))/mlflow.db" --host 127.0.0.1 --port $(PORT)
+
+clean:  ## remove caches and build products; results and the environment stay
+	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
