@@ -41,8 +41,8 @@ def findings(study: StudySpec, results: Results) -> list[str]:
     last = last_rows(results.transfers)
     if not last:
         return [
-            "Transfer cannot be computed: no language was trained and evaluated under both "
-            "conditions with the same seed.",
+            "Transfer: it cannot be computed, because no language was trained and evaluated under "
+            "both conditions with the same seed.",
             *_knowledge(study, results),
             *_forgetting(study, results),
         ]
@@ -118,15 +118,15 @@ def _knowledge(study: StudySpec, results: Results) -> list[str]:
         return []
     if not above:
         return [
-            f"No sign of knowledge: in none of {plural(len(cells), 'cell')} (probe and condition) "
-            "at the last checkpoint is the accuracy two standard errors above both chance and the "
-            "rule to always choose the first option. A difference between the conditions is then "
-            "one between ways of guessing."
+            f"Knowledge: no sign of it. In none of {plural(len(cells), 'cell')} (probe and "
+            "condition) at the last checkpoint is the accuracy two standard errors above both "
+            "chance and the rule to always choose the first option. A difference between the "
+            "conditions is then one between ways of guessing."
         ]
     best = max(above, key=lambda row: row.accuracy - guessing[row.probe])
     return [
-        f"Accuracy is two standard errors above both chance and the first-option rule in "
-        f"{len(above)} of {plural(len(cells), 'cell')} (probe and condition) at the last "
+        "Knowledge: accuracy is two standard errors above both chance and the first-option rule "
+        f"in {len(above)} of {plural(len(cells), 'cell')} (probe and condition) at the last "
         f"checkpoint; furthest on {best.probe} under {best.condition}: {percent(best.accuracy)} "
         f"against {percent(guessing[best.probe])}."
     ]
@@ -136,9 +136,9 @@ def _ties(results: Results, last: Sequence[TransferRow]) -> list[str]:
     strict = {(r.language, r.direction): r for r in last_rows(results.transfers, "ties-wrong")}
     change = max(abs(row.transfer - strict[row.language, row.direction].transfer) for row in last)
     if round(100 * change, 1) == 0:
-        return ["Ties do not matter to transfer: counting them as wrong changes no cell."]
+        return ["Ties: they do not matter to transfer; counting them as wrong changes no cell."]
     return [
-        "Ties are broken by the order of the options, as published; counting them as wrong "
+        "Ties: broken by the order of the options, as published; counting them as wrong "
         f"changes a cell's transfer by at most {100 * change:.1f} points."
     ]
 
@@ -146,7 +146,7 @@ def _ties(results: Results, last: Sequence[TransferRow]) -> list[str]:
 def _seeds(last: Sequence[TransferRow]) -> list[str]:
     several = [row for row in last if len(row.seeds) > 1]
     if not several:
-        return ["There is one seed, so nothing here shows how much a repetition would differ."]
+        return ["Seeds: there is one, so nothing here shows how much a repetition would differ."]
     opposed = sum(min(row.seed_transfers) < 0 < max(row.seed_transfers) for row in several)
     widest = max(max(row.seed_transfers) - min(row.seed_transfers) for row in several)
     return [
@@ -159,7 +159,7 @@ def _seeds(last: Sequence[TransferRow]) -> list[str]:
 def _frequency(study: StudySpec, results: Results) -> list[str]:
     pooled = [row for row in results.occurrences if row.culture == POOLED]
     if not pooled:
-        return ["Frequency was not estimated, so it cannot be set against transfer."]
+        return ["Frequency: it was not estimated, so it cannot be set against transfer."]
     return [
         f"Frequency, {direction_name(row.direction, study.base_language.name, 'target')}: "
         f"transferred items occur {decimal(row.mean_transferred)} times on average, all items "

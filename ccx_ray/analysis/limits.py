@@ -32,9 +32,9 @@ def _size(results: Results) -> list[str]:
     facts = results.facts
     a_trial = facts.trial_tokens / facts.trials_trained if facts.trials_trained else 0
     compared = (
-        f"The model has {amount(facts.parameters)} parameters and saw {amount(facts.base_tokens)} "
-        f"tokens as base and {amount(a_trial)} in each trial. The paper's has "
-        f"{amount(PAPER_PARAMETERS)}, {amount(PAPER_BASE_TOKENS)} and "
+        f"Size: the model has {amount(facts.parameters)} parameters and saw "
+        f"{amount(facts.base_tokens)} tokens as base and {amount(a_trial)} in each trial. "
+        f"The paper's has {amount(PAPER_PARAMETERS)}, {amount(PAPER_BASE_TOKENS)} and "
         f"{amount(PAPER_TRIAL_TOKENS)}."
     )
     if facts.parameters >= TINY_PARAMETERS:
@@ -53,24 +53,24 @@ def _resolution(study: StudySpec, results: Results) -> list[str]:
     halves = [50 * (row.high - row.low) for row in last]
     asked = [row.questions for row in last]
     return [
-        f"With {min(asked)} to {max(asked)} questions a cell, the {study.analysis.confidence:.0%} "
-        f"intervals are {min(halves):.1f} to {max(halves):.1f} points wide on either side: "
-        "smaller transfers cannot be told from none."
+        f"Resolution: with {min(asked)} to {max(asked)} questions a cell, the "
+        f"{study.analysis.confidence:.0%} intervals are {min(halves):.1f} to {max(halves):.1f} "
+        "points wide on either side: smaller transfers cannot be told from none."
     ]
 
 
 def _seeds(study: StudySpec) -> list[str]:
     seeds = plural(len(study.trials.seeds), "seed")
     return [
-        f"Each condition was trained with {seeds}. The tests generalise over questions like these, "
-        "for these trained models; how another training would come out is only hinted at by the "
-        "spread of the seeds."
+        f"Seeds: each condition was trained with {seeds}. The tests generalise over questions "
+        "like these, for these trained models; how another training would come out is only hinted "
+        "at by the spread of the seeds."
     ]
 
 
 def _data(study: StudySpec) -> list[str]:
     return [
-        f"{short_name(language)}, data: {' '.join(language.note.split())}"
+        f"{short_name(language)} text: {' '.join(language.note.split())}"
         for language in study.trial_languages
         if language.note.strip()
     ]
@@ -78,10 +78,12 @@ def _data(study: StudySpec) -> list[str]:
 
 def _frequency(study: StudySpec, results: Results) -> list[str]:
     if not results.densities:
-        return ["Frequency was not estimated: nothing is said about the frequency hypothesis."]
+        return [
+            "Frequency: it was not estimated, so nothing is said about the frequency hypothesis."
+        ]
     spec = study.frequency
     stated = [
-        f"Occurrences are counted among the {spec.top_documents} documents retrieved for a "
+        f"Occurrences: they are counted among the {spec.top_documents} documents retrieved for a "
         f"question by the {spec.embedder} embedder and judged by the {spec.judge} judge. A fact in "
         "other words is missed, and a count cannot exceed the number retrieved."
     ]
@@ -89,8 +91,8 @@ def _frequency(study: StudySpec, results: Results) -> list[str]:
     if small:
         named = listing([short_name(study.language(code)) for code in small])
         stated.append(
-            f"Fewer than {FEW_DOCUMENTS:,} documents in the target corpus ({named}): one document "
-            "moves the density by a large step."
+            f"Small corpora: fewer than {FEW_DOCUMENTS:,} documents in the target corpus ({named}"
+            "): one document moves the density by a large step."
         )
     return stated
 
@@ -98,4 +100,4 @@ def _frequency(study: StudySpec, results: Results) -> list[str]:
 def _missing(results: Results) -> list[str]:
     if not results.missing_trials:
         return []
-    return [f"Not evaluated, and in no result: {listing(results.missing_trials)}."]
+    return [f"Missing trials, not evaluated and in no result: {listing(results.missing_trials)}."]

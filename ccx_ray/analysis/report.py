@@ -106,6 +106,7 @@ def render_report(
         last=last_rows(results.transfers),
         strict={(r.language, r.direction): r for r in last_rows(results.transfers, "ties-wrong")},
         pooled_accuracies=[row for row in results.accuracies if row.seed is None],
+        last_step=max((row.step for row in results.accuracies), default=0),
         probes={row.probe: row for row in results.probes},
         folders={run: path.name for run, path in inputs.evaluations.items()},
         is_significant=lambda row: is_significant(study, row),

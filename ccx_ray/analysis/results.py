@@ -54,7 +54,7 @@ class Results:
         return {
             name: [asdict(row) for row in rows]
             for name, rows in vars(self).items()
-            if isinstance(rows, Sequence) and all(is_dataclass(row) for row in rows)
+            if name not in ("facts", "missing_trials")
         }
 
 

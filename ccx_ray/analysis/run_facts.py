@@ -132,7 +132,9 @@ def token_rows(trials: Sequence[Trial], trainings: Sequence[TrainingRow]) -> lis
     """The tokens of every pair of trials that was trained under both conditions."""
     tokens = {row.run: row.tokens for row in trainings}
     rows = []
-    for language, seed in dict.fromkeys((trial.language, trial.seed) for trial in trials):
+    pairs = dict.fromkeys((trial.language, trial.seed) for trial in trials)
+    languages = list(dict.fromkeys(language for language, _ in pairs))
+    for language, seed in sorted(pairs, key=lambda pair: languages.index(pair[0])):
         pair = [
             tokens.get(Trial(language=language, condition=condition, seed=seed).name)
             for condition in CONDITIONS

@@ -5,6 +5,7 @@ cluster, summed or averaged before anything is resampled, so that more seeds nev
 of questions look larger than it is.
 """
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -136,10 +137,8 @@ def subset_mean_test(
 
 
 def _binomial_half(count: int) -> Floats:
-    """Probabilities of 0..count heads of a fair coin."""
-    from scipy.stats import binom
-
-    return np.asarray(binom.pmf(np.arange(count + 1), count, 0.5), dtype=np.float64)
+    """Probabilities of 0..count heads of a fair coin, each the float nearest to the exact value."""
+    return np.array([math.comb(count, heads) / (1 << count) for heads in range(count + 1)])
 
 
 def _blocks(total: int, block: int) -> list[int]:

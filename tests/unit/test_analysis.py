@@ -224,7 +224,7 @@ def test_report_shows_the_numbers_of_the_results(analysed: tuple[Any, Path, Any]
         assert sentence in text
     for row in results["transfers"]:
         assert f"{100 * row['bridge']:.1f}\u202f%" in text
-    korean = re.search(r"<td[^>]*>Korean</td><td[^>]*>en → ko</td>.*?</tr>", page)
+    korean = re.search(r"<td[^>]*>English → Korean</td>.*?</tr>", page)
     assert korean is not None
     assert "+20.0" in korean[0]
     assert "yes" in korean[0]
@@ -287,9 +287,9 @@ def test_one_condition_has_accuracies_and_no_transfer(tmp_path: Path) -> None:
     folder.mkdir()
     summary = analyse(inputs, folder)
     assert summary["transfer"] == []
-    assert "Transfer cannot be computed" in summary["findings"][0]
+    assert "Transfer: it cannot be computed" in summary["findings"][0]
     page = (folder / "report.html").read_text("utf-8")
-    assert "Frequency was not estimated" in page
+    assert "Frequency was not estimated in this run" in page
     assert not (folder / "figures" / "transfer.svg").exists()
     assert (folder / "figures" / "accuracy.svg").exists()
 
@@ -304,7 +304,26 @@ def test_a_missing_trial_leaves_its_pair_out_and_is_named(tmp_path: Path) -> Non
     summary = analyse(replace(inputs, evaluations=evaluations), folder)
     assert summary["missing_trials"] == [gone]
     assert all(row["seeds"] == [0] for row in results_of(folder)["transfers"])
-    assert f"Not evaluated, and in no result: {gone}." in (folder / "report.html").read_text()
+    assert f"not evaluated and in no result:</b> {gone}." in (folder / "report.html").read_text()
+
+
+def test_an_empty_corpus_has_no_density_rather_than_none_found(tmp_path: Path) -> None:
+    study = small_study("trials.languages=[mn]")
+    inputs = write_study(tmp_path, study, known_effect)
+    path = inputs.frequencies["mn"] / "questions.parquet"
+    rows = pq.read_table(path).to_pylist()
+    for row in rows:
+        if row["corpus"] == "mn":
+            row |= {"retrieved": 0, "occurrences": 0, "documents": 0, "density": None}
+    pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(path)), path)
+    folder = tmp_path / "analysis"
+    folder.mkdir()
+    analyse(inputs, folder)
+    (density,) = results_of(folder)["densities"]
+    assert (density["target_documents"], density["target_found"]) == (0, 0)
+    assert density["target_density"] is None
+    assert density["ratio"] is None
+    assert density["base_density"] == pytest.approx(1.5 / 1000)
 
 
 def test_an_effect_in_random_answers_is_found_where_it_was_put(tmp_path: Path) -> None:
