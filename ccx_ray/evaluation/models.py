@@ -1,0 +1,111 @@
+"""Opening the Hugging Face folder of a causal model to score with it.
+
+Invariant: a model whose weights do not all come from its files is refused; Transformers only
+warns of it, fills the gap at random, and the accuracies would be of nobody's model.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ccx_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+END_OF_TEXT = "<|endoftext|>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalModel:
+    """A model in fp32 on its device, its tokenizer, and what scoring needs to know of them."""
+
+    folder: Path
+    network: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    end_of_text: int
+    context: int | None
+    """The most tokens that a sentence may have, end-of-text included; None: no limit."""
+    device: str
+
+
+def check_model_folder(folder: Path) -> None:
+    """Find a wrong folder in milliseconds, before any heavy library is loaded.
+
+    Raises:
+        UserError: it is no folder, or lacks the config, the weights or the tokenizer.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: not an existing folder; give a Hugging Face model folder")
+    for kind, patterns in (
+        ("config", ("config.json",)),
+        ("weights", WEIGHT_FILES),
+        ("tokenizer", TOKENIZER_FILES),
+    ):
+        if not any(any(folder.glob(pattern)) for pattern in patterns):
+            raise UserError(
+                f"{folder}: no {kind} ({' or '.join(patterns)}); "
+                "give a folder written by save_pretrained of both the model and its tokenizer"
+            )
+
+
+def choose_device() -> str:
+    """``cuda`` where there is one, else ``cpu``."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_causal_model(folder: Path, device: str) -> CausalModel:
+    """Load a model in fp32, the precision of the reference scorer, ready to score.
+
+    Raises:
+        UserError: the folder does not hold a whole causal model and its tokenizer.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    check_model_folder(folder)
+    disable_progress_bar()  # of loading the weights, which would tear up the caller's own
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        network, loading = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder}: Transformers cannot open it: {reason[:300]}") from error
+    absent = sorted([*loading["missing_keys"], *map(str, loading["mismatched_keys"])])
+    if absent:
+        raise UserError(
+            f"{folder}: {len(absent)} weights are not in its files, such as {absent[0]}; "
+            "give a folder with the whole model"
+        )
+    embeddings: int = network.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > embeddings:
+        raise UserError(
+            f"{folder}: its tokenizer has {len(tokenizer)} tokens, its model only {embeddings}; "
+            "give the tokenizer that the model was trained with"
+        )
+    return CausalModel(
+        folder=folder,
+        network=network.to(device).eval(),
+        tokenizer=tokenizer,
+        end_of_text=_end_of_text(tokenizer, folder),
+        context=getattr(network.config.get_text_config(), "max_position_embeddings", None),
+        device=device,
+    )
+
+
+def _end_of_text(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> int:
+    """The id of the end-of-text token, which chat models hide behind another end of sequence."""
+    known: int | None = tokenizer.get_vocab().get(END_OF_TEXT, tokenizer.eos_token_id)
+    if known is None:
+        raise UserError(
+            f"{folder}: its tokenizer has neither {END_OF_TEXT} nor an eos_token; "
+            "set eos_token in tokenizer_config.json"
+        )
+    return known
