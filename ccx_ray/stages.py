@@ -108,7 +108,8 @@ class StageActions:
 
     def training(self, work: StepWork) -> Mapping[str, Any]:
         from ccx_ray.training.checkpoints import checkpoint_folder
-        from ccx_ray.training.trainer import TrainingRun, train
+        from ccx_ray.training.run import TrainingRun
+        from ccx_ray.training.trainer import train
 
         study, trial = self._study, self._trials.get(work.step.name)
         upstream = {step.kind: step for step in work.step.upstream}
@@ -146,8 +147,8 @@ class StageActions:
 
     def evaluation(self, work: StepWork) -> Mapping[str, Any]:
         """Submit every checkpoint as it appears, while the training that writes it goes on."""
+        from ccx_ray.evaluation.evaluator import Evaluation
         from ccx_ray.evaluation.results import read_results, summarize
-        from ccx_ray.evaluation.scheduler import Evaluation
         from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
 
         assert self._scheduler is not None

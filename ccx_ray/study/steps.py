@@ -128,8 +128,15 @@ def study_graph(
         )
         for language in study.trial_languages
     ]
+    words = {
+        "description": study.description,
+        "languages": {lang.code: [lang.name, lang.note] for lang in study.languages},
+    }
     analysis = _step(
-        "analysis", "analysis", study.analysis.model_dump(), (*evaluations, *frequencies)
+        "analysis",
+        "analysis",
+        {**study.analysis.model_dump(), **words},
+        (*evaluations, *frequencies),
     )
     return Graph([*(english, *texts.values()), analysis])
 
