@@ -97,6 +97,8 @@ class NgramEmbedder:
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         from sklearn.preprocessing import normalize as to_unit_length
 
+        if not texts:
+            return np.empty((0, self.dimensions), np.float32)
         projected = (self._weighted(texts) @ self._projection).toarray()
         vectors: NDArray[np.float32] = to_unit_length(projected)
         return vectors
@@ -136,6 +138,8 @@ class NgramEmbedder:
         from sklearn.preprocessing import normalize as to_unit_length
 
         counts = count_ngrams(texts)
+        if not texts:  # scikit-learn refuses to normalise no rows
+            return counts
         counts.data = (1 + np.log(counts.data)) * self._inverse_frequencies[counts.indices]
         return to_unit_length(counts)
 
@@ -173,7 +177,10 @@ def count_ngrams(texts: Sequence[str]) -> "csr_matrix":
 
 def _ngram_features(text: str) -> NDArray[np.int32]:
     """The feature of every n-gram; Fibonacci hashing of a polynomial in the code points."""
-    code_points = np.frombuffer(f" {normalize(text).strip()} ".encode("utf-32-le"), dtype="<u4")
+    normalized = normalize(text).strip()
+    if not normalized:
+        return np.empty(0, np.int32)
+    code_points = np.frombuffer(f" {normalized} ".encode("utf-32-le"), dtype="<u4")
     features = []
     hashes = code_points.astype(np.uint64)
     for order in range(2, max(ORDERS) + 1):

@@ -26,8 +26,6 @@ from ccx_ray.frequency.passages import cut_passages
 from ccx_ray.frequency.retrieval import DOCUMENTS, CorpusIndex, document_files, write_index
 from ccx_ray.study.spec import FrequencySpec
 
-DOCUMENTS_PER_BATCH = 256
-
 
 def build_index(
     spec: FrequencySpec, *, text_folder: Path, folder: Path, cpus_per_task: float
@@ -54,7 +52,7 @@ def build_index(
     if len(rows) < len(names):
         repeated = next(name for name, count in Counter(names).items() if count > 1)
         raise ValueError(f"{text_folder}: the document id {repeated!r} occurs more than once")
-    corpus = _read_documents(files, cpus_per_task) if names else None
+    corpus = _row_groups(files) if names else None
     frequencies, terms, passages = _statistics(corpus, spec, cpus_per_task)
     counted = time.monotonic()
     embedder = NgramEmbedder(
@@ -158,8 +156,18 @@ def _find_in_corpus(
     return part, {"passages": index.passages, "seconds": seconds}
 
 
-def _read_documents(files: list[str], cpus: float) -> ray.data.Dataset:
-    return ray.data.read_parquet(files, columns=["id", "text"], num_cpus=cpus)
+def _row_groups(files: list[str]) -> ray.data.Dataset:
+    """The corpus as row groups still to be read; each task reads its own.
+
+    ``ray.data.read_parquet`` lists and reads in operators and processes of their own: on two busy
+    cores that took 15 s and more for a 0.1 MB corpus, where this takes 0.3 s.
+    """
+    groups = [
+        {"file": file, "row_group": group}
+        for file in files
+        for group in range(pq.read_metadata(file).num_row_groups)
+    ]
+    return ray.data.from_items(groups)
 
 
 def _statistics(
@@ -170,7 +178,7 @@ def _statistics(
     if corpus is not None:
         counted = corpus.map_batches(
             _count_batch,
-            batch_size=DOCUMENTS_PER_BATCH,
+            batch_size=1,
             batch_format="pyarrow",
             fn_kwargs={"limit": spec.passage_characters},
             num_cpus=cpus,
@@ -210,7 +218,7 @@ def _embedded_passages(
     if corpus is not None:
         embedded = corpus.map_batches(
             _embed_batch,
-            batch_size=DOCUMENTS_PER_BATCH,
+            batch_size=1,
             batch_format="pyarrow",
             fn_kwargs={"limit": spec.passage_characters, "embedder": ray.put(embedder)},
             num_cpus=cpus,
@@ -251,8 +259,14 @@ def _embed_batch(batch: pa.Table, *, limit: int, embedder: "ray.ObjectRef") -> p
 
 
 def _documents(batch: pa.Table) -> list[Document]:
-    pairs = zip(batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True)
-    return [Document(id=name, text=text) for name, text in pairs]
+    """Read the documents of the batch's row groups."""
+    documents: list[Document] = []
+    for group in batch.to_pylist():
+        file = pq.ParquetFile(group["file"])
+        table = file.read_row_group(group["row_group"], columns=["id", "text"])
+        pairs = zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True)
+        documents.extend(Document(id=name, text=text) for name, text in pairs)
+    return documents
 
 
 def _cut(documents: list[Document], limit: int) -> list[tuple[Document, int, str]]:

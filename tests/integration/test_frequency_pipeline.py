@@ -121,6 +121,13 @@ def test_passages_stand_in_the_documents_order_and_cover_them(
     assert pieces == {row: document.text for row, document in documents.items()}
 
 
+def test_an_empty_document_counts_as_a_document(tmp_path: Path) -> None:
+    counts = index(tmp_path / "index", text_folder(tmp_path / "text", ["", "one"], files=2))
+    assert (counts["documents"], counts["passages"]) == (2, 1)
+    (hits,) = CorpusIndex(tmp_path / "index").search(["one"], 5)
+    assert [hit.document for hit in hits] == [1]
+
+
 def test_repeated_document_ids_are_refused(tmp_path: Path) -> None:
     text = text_folder(tmp_path / "text", ["one"])
     pq.write_table(pq.read_table(text / "documents/0.parquet"), text / "documents/1.parquet")

@@ -146,3 +146,11 @@ def test_vectors_have_length_one_and_depend_on_the_seed_alone() -> None:
     assert np.allclose(np.linalg.norm(embed(0), axis=1), 1, atol=1e-5)
     assert np.array_equal(embed(0), embed(0))
     assert not np.array_equal(embed(0), embed(1))
+
+
+def test_texts_without_letters_and_no_texts_have_vectors_too() -> None:
+    embedder = NgramEmbedder(
+        passage_frequencies=np.zeros(FEATURES, np.int64), passages=0, dimensions=16, seed=0
+    )
+    assert embedder.embed([]).shape == (0, 16)
+    assert np.array_equal(embedder.embed(["", "..."]), np.zeros((2, 16), np.float32))
