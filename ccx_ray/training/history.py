@@ -30,7 +30,7 @@ class StepRecord:
     """Predicted tokens: neither a row's first token nor padding."""
     first_row: int
     last_row: int
-    """Inclusive; rows count on through the stream's epochs."""
+    """The step consumed the global rows ``[first_row, last_row)``, as the stream counts them."""
     seconds: float
 
 

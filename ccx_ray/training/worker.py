@@ -148,7 +148,7 @@ class Worker:
         rows = training.sequences_per_step
         torch.manual_seed(step_seed(self.run.seed, step, self.rank))
         rate = learning_rate(step, steps=training.steps, optimizer=training.optimizer)
-        loss, norm, predicted = self.engine.step(torch.from_numpy(batch_BT).long(), rate)
+        loss, norm, predicted = self.engine.step(torch.tensor(batch_BT, dtype=torch.long), rate)
         return StepRecord(
             step=step,
             loss=loss,
@@ -156,7 +156,7 @@ class Worker:
             gradient_norm=norm,
             tokens=predicted,
             first_row=(step - 1) * rows,
-            last_row=step * rows - 1,
+            last_row=step * rows,
             seconds=time.perf_counter() - began,
         )
 

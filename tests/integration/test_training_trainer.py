@@ -92,5 +92,5 @@ def test_mistakes_are_found_before_any_process_starts(tmp_path: Path) -> None:
     with pytest.raises(CrashError):
         train_here(run, crash_after=4)
     other = write_stream(tmp_path / "other", seed=1)
-    with pytest.raises(UserError, match="was written with stream synthetic-0"):
+    with pytest.raises(UserError, match="step-000003: was written with stream"):
         train(replace(run, stream_folder=other))

@@ -34,7 +34,7 @@ def losses(folder: Path) -> list[float]:
 def test_the_model_learns_and_the_history_tells_how(undisturbed: Path) -> None:
     history = read_history(undisturbed / "losses.parquet")
     assert [record.step for record in history] == list(range(1, 10))
-    assert [(record.first_row, record.last_row) for record in history][:2] == [(0, 7), (8, 15)]
+    assert [(record.first_row, record.last_row) for record in history][:2] == [(0, 8), (8, 16)]
     assert history[0].loss == pytest.approx(np.log(320), abs=0.1)
     assert history[-1].loss < history[0].loss - 0.2
     # Rows 0 and 5 of the first step are half padding: 15 predictions instead of 31.
@@ -97,7 +97,7 @@ def test_another_stream_is_refused(tmp_path: Path, inputs: Path) -> None:
     with pytest.raises(CrashError):
         train_here(run, crash_after=4)
     other = write_stream(tmp_path / "other", seed=1)
-    with pytest.raises(UserError, match="was written with stream synthetic-0"):
+    with pytest.raises(UserError, match="step-000003: was written with stream"):
         train_here(replace(run, stream_folder=other))
 
 
@@ -106,8 +106,9 @@ def test_a_trial_starts_from_the_base_checkpoint(
 ) -> None:
     """Its first loss is the base model's own, computed here by Hugging Face and torch alone."""
     import torch
-    from ccx_ray.corpus.stream import Stream, read_batches
     from transformers import AutoModelForCausalLM
+
+    from ccx_ray.corpus.stream import Stream, read_batches
 
     base = checkpoint_folder(undisturbed, 9)
     run = tiny_run(tmp_path, inputs, initial_model=base, seed=5)

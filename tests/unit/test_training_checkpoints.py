@@ -20,7 +20,7 @@ from tests.training_runs import MODEL, write_tokenizer
 
 RECORD = StepRecord(
     step=1, loss=1.0 / 3, learning_rate=1e-3, gradient_norm=0.7, tokens=120,
-    first_row=0, last_row=7, seconds=0.25,
+    first_row=0, last_row=8, seconds=0.25,
 )  # fmt: skip
 STATE = {"parameter/w": torch.randn(3, 2), "exp_avg/w": torch.randn(3, 2)}
 
