@@ -1,0 +1,184 @@
+"""Which documents a stream shows, in which order and in which rows.
+
+Invariants: the plan is a function of the corpus and of the arguments; the two conditions of a
+trial have the same monolingual rows at the same positions, and the same halves in their parallel
+rows.
+
+- Base stream: all documents once, in seeded order, packed; the rows are shuffled.
+- Trial streams: exactly as many rows as the trial consumes, so the trial is one epoch. The
+  parallel rows are filled as far as possible with a seeded subset of the pairs; a language with
+  too few pairs gets whole passes over all of them, as many as fit, and the rows left over become
+  monolingual. Monolingual documents follow in seeded order, anew in each further pass, until their
+  rows are full; the last one may be cut. Which positions are parallel is a seeded permutation.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ccx_ray.corpus.bridges import (
+    TooCloseError,
+    bridge_sides,
+    draw_pairs,
+    pair_groups,
+    separated_order,
+)
+from ccx_ray.corpus.packing import Tape, cut_tape, whole_tape
+from ccx_ray.corpus.tokenizer import Vocabulary
+from ccx_ray.corpus.tokens import Ints, TokenCorpus
+from ccx_ray.errors import UserError
+
+# Each choice draws from a generator of its own, so that one does not shift another.
+ROWS, DOCUMENTS, PAIRS, SIDES, HALVES = range(5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamPlan:
+    """The rows of several tapes, put into the order of the stream."""
+
+    tapes: tuple[Tape, ...]
+    order: Ints
+    """[rows]: the row that stands at each position, counted through the tapes."""
+    sequence_length: int
+    seed: int
+    counts: dict[str, Any]
+
+
+def plan_base(
+    corpus: TokenCorpus, vocabulary: Vocabulary, *, sequence_length: int, seed: int
+) -> StreamPlan:
+    """All documents of the base language, once."""
+    documents = _random(seed, DOCUMENTS).permutation(corpus.monolingual)
+    tape = _closed_documents(corpus, documents, vocabulary)
+    rows = tape.rows(sequence_length)
+    return StreamPlan(
+        tapes=(tape,),
+        order=_random(seed, ROWS).permutation(rows),
+        sequence_length=sequence_length,
+        seed=seed,
+        counts={"monolingual_rows": rows, "documents": corpus.monolingual},
+    )
+
+
+def plan_trial(
+    corpus: TokenCorpus,
+    vocabulary: Vocabulary,
+    *,
+    language: str,
+    sequence_length: int,
+    seed: int,
+    rows: int,
+    parallel_share: float,
+    pair_order: Literal["english-first", "random"],
+) -> dict[str, StreamPlan]:
+    """The plans of ``bridge`` and ``nobridge``.
+
+    Raises:
+        UserError: the language has too few pairs to fill a row, or to keep their halves apart.
+    """
+    capacity = round(parallel_share * rows) * sequence_length
+    everything = np.arange(corpus.pairs, dtype=np.int64)
+    halves = [corpus.half(everything, side) for side in (0, 1)]
+    pair_tokens = corpus.lengths[halves[0]] + corpus.lengths[halves[1]] + 2
+    passes = draw_pairs(pair_tokens, capacity, _random(seed, PAIRS))
+    if parallel_share and not passes:
+        raise UserError(
+            f"trials.parallel_share: {parallel_share} of {rows} rows of {sequence_length} tokens "
+            f"holds none of the {corpus.pairs} pairs of {language}; raise trials.steps or give 0"
+        )
+    pairs = np.concatenate([everything[:0], *passes])
+    pass_of_pair = np.repeat(np.arange(len(passes)), [len(drawn) for drawn in passes])
+    sides = bridge_sides(len(pairs), pair_order, _random(seed, SIDES))
+    try:
+        parallel = {
+            "bridge": _bridge(corpus, pairs, sides, vocabulary),
+            "nobridge": _nobridge(
+                corpus,
+                pairs,
+                passes=pass_of_pair,
+                vocabulary=vocabulary,
+                sequence_length=sequence_length,
+                seed=seed,
+            ),
+        }
+    except TooCloseError as error:
+        raise UserError(
+            f"trials.parallel_share: the {len(pairs)} pairs of {language} cannot be kept apart in "
+            f"rows of {sequence_length} tokens ({error}); give more pairs or shorter rows"
+        ) from None
+    parallel_rows = parallel["bridge"].rows(sequence_length)
+    monolingual, monolingual_passes = _repeated_documents(
+        corpus, vocabulary, (rows - parallel_rows) * sequence_length, seed, language
+    )
+    order = _random(seed, ROWS).permutation(rows)
+    counts = {
+        "monolingual_rows": rows - parallel_rows,
+        "parallel_rows": parallel_rows,
+        "pairs": len(pairs),
+        "distinct_pairs": len(np.unique(pairs)),
+        "passes_over_pairs": len(passes),
+        "documents": len(np.unique(monolingual.documents)),
+        "passes_over_documents": monolingual_passes,
+        "documents_cut_at_the_end": monolingual.cut_documents,
+    }
+    return {
+        condition: StreamPlan(
+            tapes=(monolingual, tape),
+            order=order,
+            sequence_length=sequence_length,
+            seed=seed,
+            counts={**counts, "parallel_tokens": tape.tokens},
+        )
+        for condition, tape in parallel.items()
+    }
+
+
+def _random(seed: int, choice: int) -> np.random.Generator:
+    return np.random.default_rng((seed, choice))
+
+
+def _closed_documents(corpus: TokenCorpus, documents: Ints, vocabulary: Vocabulary) -> Tape:
+    closings = np.full(len(documents), vocabulary.eos_id, np.int64)
+    return whole_tape(documents, closings, corpus.lengths)
+
+
+def _repeated_documents(
+    corpus: TokenCorpus, vocabulary: Vocabulary, tokens: int, seed: int, language: str
+) -> tuple[Tape, int]:
+    """The monolingual documents, pass after pass, until there are ``tokens``."""
+    per_pass = int(corpus.lengths[: corpus.monolingual].sum()) + corpus.monolingual
+    if tokens and not per_pass:
+        raise UserError(f"languages.{language}.monolingual: no document is left to train on")
+    passes = -(-tokens // per_pass) if tokens else 0
+    random = _random(seed, DOCUMENTS)
+    orders = [random.permutation(corpus.monolingual) for _ in range(passes)]
+    documents = np.concatenate([np.zeros(0, np.int64), *orders])
+    return cut_tape(_closed_documents(corpus, documents, vocabulary), tokens), passes
+
+
+def _bridge(corpus: TokenCorpus, pairs: Ints, sides: Ints, vocabulary: Vocabulary) -> Tape:
+    documents = np.stack([corpus.half(pairs, sides[:, i]) for i in (0, 1)], axis=1)
+    closings = np.tile([vocabulary.separator_id, vocabulary.eos_id], len(pairs))
+    return whole_tape(documents.ravel(), closings, corpus.lengths)
+
+
+def _nobridge(
+    corpus: TokenCorpus,
+    pairs: Ints,
+    *,
+    passes: Ints,
+    vocabulary: Vocabulary,
+    sequence_length: int,
+    seed: int,
+) -> Tape:
+    halves = np.concatenate([corpus.half(pairs, side) for side in (0, 1)])
+    order = separated_order(
+        lengths=corpus.lengths[halves],
+        groups=np.tile(pair_groups(corpus.half_keys())[pairs], 2),
+        sides=np.repeat([0, 1], len(pairs)),
+        passes=np.tile(passes, 2),
+        sequence_length=sequence_length,
+        random=_random(seed, HALVES),
+    )
+    return _closed_documents(corpus, halves[order], vocabulary)

@@ -1,0 +1,132 @@
+"""Documents packed into rows of one length, with the origin of every token.
+
+A *tape* is documents one behind the other, each followed by one closing token (end-of-text, or the
+separator inside a bridge document). It is cut into rows of L tokens; what is missing in its last
+row is padding. Invariants: every token of the tape stands in exactly one row, in order; the
+segments of a row name exactly the bytes of documents that its tokens spell, and closing tokens and
+padding belong to no segment.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ccx_ray.corpus.tokens import Excerpt, Ints, spans
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tape:
+    """Units, each a document and its closing token."""
+
+    documents: Ints
+    """[units] document numbers."""
+    closings: Ints
+    """[units] token ids."""
+    lengths: Ints
+    """[units] tokens of the document, without the closing token."""
+    tokens: int
+    """Where the tape ends; the last unit may reach beyond and is then cut."""
+
+    def rows(self, sequence_length: int) -> int:
+        """Rows that the tape fills, the last one perhaps in part."""
+        return -(-self.tokens // sequence_length)
+
+    @property
+    def ends(self) -> Ints:
+        """[units] position after the closing token."""
+        return np.cumsum(self.lengths + 1, dtype=np.int64)
+
+    @property
+    def cut_documents(self) -> int:
+        """1 when the last document does not fit whole, else 0."""
+        return int(len(self.ends) > 0 and self.ends[-1] - 1 > self.tokens)
+
+
+def whole_tape(documents: Ints, closings: Ints, lengths: Ints) -> Tape:
+    """The tape of all units; ``lengths`` are by document number."""
+    of_units = lengths[documents]
+    return Tape(
+        documents=documents,
+        closings=closings,
+        lengths=of_units,
+        tokens=int(of_units.sum()) + len(documents),
+    )
+
+
+def cut_tape(tape: Tape, tokens: int) -> Tape:
+    """The beginning of a tape: exactly ``tokens`` of them, where it has as many."""
+    units = int(np.searchsorted(tape.ends, tokens, side="left")) + 1 if tokens else 0
+    return Tape(
+        documents=tape.documents[:units],
+        closings=tape.closings[:units],
+        lengths=tape.lengths[:units],
+        tokens=min(tokens, tape.tokens),
+    )
+
+
+def documents_in(tape: Tape, rows: Ints, sequence_length: int) -> Ints:
+    """The documents of some rows; a document may come more than once."""
+    first, last = (
+        np.searchsorted(tape.ends, np.minimum(position, tape.tokens - 1), side="right")
+        for position in (rows * sequence_length, (rows + 1) * sequence_length - 1)
+    )
+    return tape.documents[spans(first, last - first + 1)]
+
+
+class PackedRows(NamedTuple):
+    """Rows as arrays; the segments of all rows, in the order of rows and of their tokens."""
+
+    input_ids: npt.NDArray[np.int32]
+    """[rows, L]"""
+    segment_row: Ints
+    """[segments] index into these rows, rising."""
+    segment_document: Ints
+    segment_start: Ints
+    """[segments] first byte of the document."""
+    segment_length: Ints
+    """[segments] bytes."""
+    segment_tokens: Ints
+
+
+def pack_rows(
+    tape: Tape,
+    rows: Ints,
+    excerpt: Excerpt,
+    *,
+    sequence_length: int,
+    pad_id: int,
+) -> PackedRows:
+    """Some rows of a tape.
+
+    Args:
+        rows: which, in any order.
+        excerpt: holds at least the documents of these rows.
+    """
+    positions = (rows[:, None] * sequence_length + np.arange(sequence_length)).ravel()
+    ends = tape.ends
+    unit = np.minimum(np.searchsorted(ends, positions, side="right"), len(ends) - 1)
+    offset = positions - (ends - tape.lengths - 1)[unit]
+    on_tape = positions < tape.tokens
+    input_ids = np.where(on_tape, tape.closings[unit], pad_id).astype(np.int32)
+    text = np.flatnonzero(on_tape & (offset < tape.lengths[unit]))
+    known = np.searchsorted(excerpt.documents, tape.documents[unit[text]])
+    source = excerpt.starts[known] + offset[text]
+    input_ids[text] = excerpt.tokens[source]
+
+    row = text // sequence_length
+    begins = np.ones(len(text), bool)
+    begins[1:] = (np.diff(row) != 0) | (np.diff(unit[text]) != 0)
+    first = np.flatnonzero(begins)
+    last = np.append(first[1:], len(text))[: len(first)] - 1
+    before = excerpt.bytes_before
+    start_bytes, end_bytes = before[source[first]], before[source[last] + 1]
+    return PackedRows(
+        input_ids=input_ids.reshape(len(rows), sequence_length),
+        segment_row=row[first],
+        segment_document=tape.documents[unit[text[first]]],
+        segment_start=start_bytes - before[excerpt.starts[known[first]]],
+        segment_length=end_bytes - start_bytes,
+        segment_tokens=last - first + 1,
+    )
