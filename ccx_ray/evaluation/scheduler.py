@@ -5,15 +5,16 @@ yet" while no checkpoint waits. Evaluators are reused (``reset_config``), so tor
 Transformers are imported once per evaluator and not once per checkpoint, which costs seconds.
 
 Invariants: every submitted evaluation's future is resolved exactly once, whatever dies; an
-evaluator that dies is replaced and its evaluation done again, at most ``RETRIES`` times; nothing
-is computed whose results are published. This is the only module of the stage that touches Ray.
+evaluator that dies is replaced and its evaluation done again, at most ``ATTEMPTS`` times in all;
+nothing is computed whose results are published. This is the only module of the stage that touches
+Ray.
 """
 
 import logging
 import os
 import threading
 import traceback
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,12 @@ from ccx_ray.study.spec import EvaluationRuntime
 
 __all__ = ["Evaluation", "EvaluationScheduler"]
 
-RETRIES = 2
+ATTEMPTS = 3
 
 # Results are published by the evaluators and failures reach the futures, so that Tune's own log
 # files, its periodic snapshots and its messages would only say the same again.
 TUNE_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # the newer output prints tables even at verbose=0
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
@@ -107,7 +109,10 @@ class EvaluationScheduler:
                 name="evaluations",
                 storage_path=str(self._scratch),
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                # The queue retries. Tune would, but an actor that dies between two trials is told
+                # to it twice, and it takes the second telling for the last failure.
+                failure_config=tune.FailureConfig(max_failures=0),
                 callbacks=[_Outcomes(self._queue)],
             ),
         )
@@ -124,6 +129,7 @@ class EvaluationQueue(Searcher):  # type: ignore[misc]
         self._lock = threading.Lock()
         self._waiting: deque[Evaluation] = deque()
         self._futures: dict[Evaluation, Future[None]] = {}
+        self._deaths: Counter[Evaluation] = Counter()
         self._ended = False
         self._closed = False
         self._failure: BaseException | None = None
@@ -142,8 +148,9 @@ class EvaluationQueue(Searcher):  # type: ignore[misc]
         """Cancel what waits; Tune ends when what runs has ended."""
         with self._lock:
             self._closed = True
-            cancelled = [self._futures.pop(evaluation) for evaluation in self._waiting]
-            self._waiting.clear()
+            unbegun = [evaluation for evaluation in self._waiting if not self._deaths[evaluation]]
+            cancelled = [self._futures.pop(evaluation) for evaluation in unbegun]
+            self._waiting = deque(e for e in self._waiting if self._deaths[e])
         for future in cancelled:
             future.cancel()
 
@@ -154,6 +161,21 @@ class EvaluationQueue(Searcher):  # type: ignore[misc]
             future.set_result(None)
         else:
             future.set_exception(error)
+
+    def retry(self, evaluation: Evaluation) -> None:
+        """Its evaluator died: it is the next to be done, unless that has happened too often."""
+        with self._lock:
+            self._deaths[evaluation] += 1
+            again = self._deaths[evaluation] < ATTEMPTS
+            if again:
+                self._waiting.appendleft(evaluation)
+        if not again:
+            reason = (
+                f"the evaluator of {evaluation.run}, step {evaluation.step}, died {ATTEMPTS} "
+                "times; a likely cause is a lack of memory: lower "
+                "runtime.evaluation.tokens_per_batch"
+            )
+            self.resolve(evaluation, RuntimeError(reason))
 
     def abandon(self, failure: BaseException | None) -> None:
         """Tune has ended: nothing that is still open will ever be evaluated."""
@@ -171,9 +193,11 @@ class EvaluationQueue(Searcher):  # type: ignore[misc]
         with self._lock:
             if self._waiting:
                 evaluation = self._waiting.popleft()
-                self._futures[evaluation].set_running_or_notify_cancel()
+                if not self._deaths[evaluation]:
+                    self._futures[evaluation].set_running_or_notify_cancel()
                 return {"evaluation": evaluation}
-            return Searcher.FINISHED if self._closed else None
+            # What runs may come back by ``retry``, and FINISHED cannot be taken back.
+            return Searcher.FINISHED if self._closed and not self._futures else None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -205,12 +229,7 @@ class _Outcomes(tune.Callback):  # type: ignore[misc]
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        evaluation: Evaluation = trial.config["evaluation"]
-        error = RuntimeError(
-            f"the evaluator of {evaluation.run}, step {evaluation.step}, died {RETRIES + 1} times; "
-            "a likely cause is a lack of memory: lower runtime.evaluation.tokens_per_batch"
-        )
-        self._queue.resolve(evaluation, error)
+        self._queue.retry(trial.config["evaluation"])
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -219,8 +238,8 @@ class _Outcomes(tune.Callback):  # type: ignore[misc]
 class Evaluator(tune.Trainable):  # type: ignore[misc]
     """An actor that does one evaluation a trial, and stays for the next.
 
-    What the evaluation raises is returned, not raised: it would be raised again by every retry,
-    whereas the death of the process (memory, a lost node) may not come twice.
+    What the evaluation raises is returned, not raised: every retry would raise it again, whereas
+    the death of the process (memory, a lost node) may not come twice.
     """
 
     def setup(self, config: dict[str, Any]) -> None:

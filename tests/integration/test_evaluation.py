@@ -4,18 +4,22 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.probes import load_probe
 from ccx_ray.evaluation.results import read_results
 from ccx_ray.evaluation.scheduler import Evaluation, EvaluationScheduler
 from ccx_ray.study.spec import EvaluationRuntime
 from tests.probe_models import PROBES, write_random_model
 from tests.tiny_study import PROJECT
+
+ENGLISH = next(path for path in PROBES if path.stem == "ko-culture-cloze_en")
+QUESTIONS = 60
 
 
 @pytest.fixture(scope="module")
@@ -23,78 +27,105 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_random_model(tmp_path_factory.mktemp("model"))
 
 
-def evaluation(model: Path, result: Path, step: int, probe: int = 0) -> Evaluation:
+@pytest.fixture(scope="module")
+def probe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("probes") / "ko-en.json"
+    items = json.loads(ENGLISH.read_text("utf-8"))[:QUESTIONS]
+    path.write_text(json.dumps(items), "utf-8")
+    return path
+
+
+@pytest.fixture
+def scheduler(ray_cluster: None, tmp_path: Path) -> Iterator[EvaluationScheduler]:
+    with closing(EvaluationScheduler(EvaluationRuntime(), tmp_path / "scratch")) as scheduler:
+        yield scheduler
+
+
+def evaluation(model: Path, probe: Path, result: Path, step: int) -> Evaluation:
     return Evaluation(
-        run="base",
-        step=step,
-        model_folder=model,
-        probes=((PROBES[probe].stem, PROBES[probe]),),
-        result=result,
+        run="base", step=step, model_folder=model, probes=(("ko-en", probe),), result=result
     )
 
 
 def evaluators() -> list[psutil.Process]:
-    return [p for p in psutil.process_iter(["cmdline"]) if "ray::Evaluator" in str(p.info)]
+    """The evaluator processes of this cluster alone."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "ray::Evaluator" in " ".join(process.cmdline())
+    ]
 
 
-@pytest.mark.usefixtures("ray_cluster")
-def test_evaluations_are_scored_as_they_come_on_one_warm_actor(model_folder: Path, tmp_path: Path):
-    scheduler = EvaluationScheduler(EvaluationRuntime(), tmp_path / "scratch")
-    first = scheduler.submit(evaluation(model_folder, tmp_path / "1.parquet", 1))
-    first.result(timeout=120)
-    warm = []
-    for step in (2, 3, 4):
-        time.sleep(1.5)  # the queue is empty meanwhile, as it is between two checkpoints
+def test_checkpoints_are_scored_as_they_come_by_one_warm_evaluator(
+    scheduler: EvaluationScheduler,
+    model_folder: Path,
+    probe_file: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+):
+    results = {step: tmp_path / f"{step}.parquet" for step in (20, 40, 60)}
+    processes, seconds = [], []
+    for step, result in results.items():
         started = time.monotonic()
-        scheduler.submit(evaluation(model_folder, tmp_path / f"{step}.parquet", step)).result(120)
-        warm.append(time.monotonic() - started)
-    scheduler.close()
-    rows = [read_results(tmp_path / f"{step}.parquet") for step in (1, 2, 3, 4)]
-    assert [set(table["step"].to_pylist()) for table in rows] == [{1}, {2}, {3}, {4}]
-    assert rows[0]["scores"].equals(rows[3]["scores"])
-    print(f"warm evaluations took {warm}")
+        submitted = evaluation(model_folder, probe_file, result, step)
+        scheduler.submit(submitted).result(timeout=120)
+        seconds.append(time.monotonic() - started)
+        processes.append([process.pid for process in evaluators()])
+        time.sleep(1)  # the queue is empty meanwhile, as it is between two checkpoints
+    printed = capfd.readouterr()
+    assert len(processes[0]) == 1
+    assert processes[0] == processes[1] == processes[2]
+    assert max(seconds[1:]) < seconds[0], seconds
+    tables = [read_results(result) for result in results.values()]
+    assert [set(table["step"].to_pylist()) for table in tables] == [{20}, {40}, {60}]
+    assert tables[0]["scores"].equals(tables[2]["scores"])
+    assert "rial" not in printed.out + printed.err, "Tune's tables would tear up the live table"
+    print(f"evaluations took {', '.join(f'{s:.1f} s' for s in seconds)}")
 
 
-@pytest.mark.usefixtures("ray_cluster")
-def test_a_killed_evaluator_loses_and_doubles_nothing(model_folder: Path, tmp_path: Path):
-    scheduler = EvaluationScheduler(EvaluationRuntime(), tmp_path / "scratch")
-    results = [tmp_path / f"{step}.parquet" for step in range(6)]
+def test_a_killed_evaluator_loses_and_doubles_nothing(
+    scheduler: EvaluationScheduler, model_folder: Path, probe_file: Path, tmp_path: Path
+):
+    results = [tmp_path / f"{step}.parquet" for step in range(5)]
     futures = [
-        scheduler.submit(evaluation(model_folder, result, step, probe=2))
+        scheduler.submit(evaluation(model_folder, probe_file, result, step))
         for step, result in enumerate(results)
     ]
-    futures[0].result(120)
-    running = evaluators()
-    assert running
-    running[0].kill()
+    futures[0].result(timeout=120)
+    (running,) = evaluators()
+    running.kill()
     for future in futures:
-        future.result(timeout=180)
-    scheduler.close()
-    questions = len(load_probe(PROBES[2], "p").items)
-    assert [read_results(result).num_rows for result in results] == [questions] * 6
+        future.result(timeout=120)
+    assert [read_results(result).num_rows for result in results] == [QUESTIONS] * 5
+    assert running.pid not in [process.pid for process in evaluators()]
 
 
-@pytest.mark.usefixtures("ray_cluster")
 def test_what_is_published_is_not_computed_again_and_a_mistake_is_told(
-    model_folder: Path, tmp_path: Path
+    scheduler: EvaluationScheduler, model_folder: Path, tmp_path: Path
 ):
     done = tmp_path / "done.parquet"
     done.write_bytes(b"published before")
-    scheduler = EvaluationScheduler(EvaluationRuntime(), tmp_path / "scratch")
-    assert scheduler.submit(evaluation(model_folder, done, 1)).done()
-    assert done.read_bytes() == b"published before"
     broken = tmp_path / "broken.json"
     broken.write_text("[", "utf-8")
-    wrong = Evaluation(
-        run="base",
-        step=2,
-        model_folder=model_folder,
-        probes=(("broken", broken),),
-        result=tmp_path / "never.parquet",
-    )
+    assert scheduler.submit(evaluation(model_folder, broken, done, 1)).done()
+    assert done.read_bytes() == b"published before"
+    wrong = evaluation(model_folder, broken, tmp_path / "never.parquet", 2)
     with pytest.raises(UserError, match=r"broken\.json, line 1: not JSON"):
         scheduler.submit(wrong).result(timeout=120)
-    scheduler.close()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_evaluators_that_cannot_start_fail_what_waits(
+    model_folder: Path, probe_file: Path, tmp_path: Path
+):
+    no_folder = tmp_path / "scratch"
+    no_folder.write_text("a file where Tune wants a folder", "utf-8")
+    with closing(EvaluationScheduler(EvaluationRuntime(), no_folder)) as scheduler:
+        future = scheduler.submit(
+            evaluation(model_folder, probe_file, tmp_path / "never.parquet", 1)
+        )
+        with pytest.raises(RuntimeError, match="evaluators ended"):
+            future.result(timeout=60)
 
 
 def evaluate(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -106,7 +137,7 @@ def evaluate(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_job_writes_every_score(model_folder: Path, tmp_path: Path):
     out = tmp_path / "out.json"
-    files = [str(PROBES[0]), str(PROBES[1])]
+    files = [str(path) for path in PROBES if path.stem.startswith("zh")]
     done = evaluate("--model", str(model_folder), "--probes", *files, "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert "precision float32" in done.stderr
@@ -114,7 +145,7 @@ def test_the_job_writes_every_score(model_folder: Path, tmp_path: Path):
     assert content["scoring"] == "reference"
     assert [probe["file"] for probe in content["probes"]] == files
     for probe in content["probes"]:
-        assert probe["questions"] == len(probe["items"]) == 268
+        assert probe["questions"] == len(probe["items"]) == 328
         assert probe["correct"] == sum(item["correct"] for item in probe["items"])
         item = probe["items"][7]
         assert set(item) == {"index", "scores", "ranking", "correct", "tied"}
@@ -126,7 +157,7 @@ def test_the_job_refuses_in_one_line(model_folder: Path, tmp_path: Path):
     probes = ("--probes", str(PROBES[0]))
     out = ("--out", str(tmp_path / "out.json"))
     for arguments, expected in (
-        (("--model", str(tmp_path / "none"), *probes, *out), "is not an existing folder"),
+        (("--model", str(tmp_path / "none"), *probes, *out), "not an existing folder"),
         (("--model", str(tmp_path), *probes, *out), ": no config (config.json)"),
         (
             ("--model", str(model_folder), "--probes", str(tmp_path / "no.json"), *out),
