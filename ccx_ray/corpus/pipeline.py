@@ -172,18 +172,19 @@ def prefetch(stream: Stream, *, begin: int, stride: int, rows: int, steps: int) 
         steps: batches of one task.
     """
 
+    folder, length = stream.folder, stream.sequence_length
+
     def read(number: int, first: int) -> Iterator[pa.Table]:
-        local = Stream.open(stream.folder)
+        local = Stream.open(folder)
         begins = (first + (number * steps + step) * stride for step in range(steps))
         wanted = [local.physical_rows(at, at + rows) for at in begins]
         ids = local.read(np.concatenate(wanted))
-        flat = pa.array(ids.ravel())
-        yield pa.table({"ids": pa.FixedSizeListArray.from_arrays(flat, stream.sequence_length)})
+        yield pa.table({"ids": pa.FixedSizeListArray.from_arrays(pa.array(ids.ravel()), length)})
 
     while True:
         for table in _in_order(TASKS_PER_PREFETCH, partial(read, first=begin), CPUS_OF_A_READER):
             flat = table["ids"].combine_chunks().flatten().to_numpy()
-            yield from flat.reshape(-1, rows, stream.sequence_length)
+            yield from flat.reshape(-1, rows, length)
         begin += TASKS_PER_PREFETCH * steps * stride
 
 
@@ -250,17 +251,18 @@ def _in_order(
 ) -> Iterator[pa.Table]:
     """The tables that ``function`` yields for every task number, in their order.
 
-    One plain Ray Data task a number: no actor pool, no shuffle, one operator, so an execution
-    costs little more than its tasks.
+    One plain Ray Data task a number over items that are there already: a reading operator would
+    want a CPU of its own, which trials that train at the same time do not leave.
     """
 
     def run(batch: dict[str, Any]) -> Iterator[pa.Table]:
-        for number in batch["id"].tolist():
+        for number in batch["item"].tolist():
             yield from function(number)
 
-    numbers = ray.data.range(tasks, override_num_blocks=tasks)
+    numbers = ray.data.from_items(list(range(tasks)), override_num_blocks=tasks)
     tables = numbers.map_batches(run, batch_size=None, num_cpus=cpus_per_task)
     tables.context.execution_options.preserve_order = True
+    tables.context.print_on_execution_start = False
     try:
         yield from tables.iter_batches(batch_size=None, batch_format="pyarrow")
     except RayTaskError as error:

@@ -1,4 +1,4 @@
-"""Reading the files of a study, record by record, without losing one in silence.
+"""Raw text in: JSON Lines, plain or gzip, read as a stream of records.
 
 Invariant: every line that is not blank comes out, as a record or as a bad line that still holds
 its text.
@@ -6,6 +6,7 @@ its text.
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,12 @@ from typing import BinaryIO, cast
 
 from ccx_ray.errors import UserError
 
-SUFFIXES = (".jsonl", ".jsonl.gz")
+GZIP_MAGIC = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One document, or one pair of parallel sentences."""
+    """A valid line: one document, or one pair of parallel sentences."""
 
     id: str
     source: str
@@ -28,44 +29,50 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class BadLine:
-    """A line that is no record; ``id`` says where it stands."""
+    """A line that is no valid record."""
 
     id: str
+    """File name and line number, from 1."""
     source: str
     line: str
 
 
-def check_source(path: Path, field: str) -> None:
-    """Refuse a format that no reader knows.
+def read_records(path: Path, text_fields: tuple[str, ...]) -> Iterator[Record | BadLine]:
+    """The records of a file in order.
+
+    A valid record is a JSON object whose ``id`` and ``text_fields`` are strings that are not blank;
+    ``source`` is the file's name where the record gives none.
 
     Raises:
-        UserError: the name does not end in a known suffix.
+        UserError: the file as a whole cannot be read, such as a broken gzip.
     """
-    if not path.name.endswith(SUFFIXES):
-        raise UserError(f"{field}: {path.name!r} is not one of {', '.join(SUFFIXES)}")
+    try:
+        with _open(path) as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield _parse(line, path, number, text_fields)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(
+            f"{str(path)!r} cannot be read to its end ({error}); "
+            "give JSON Lines, plain or gzip-compressed"
+        ) from None
 
 
-def read_records(path: Path, text_fields: tuple[str, ...]) -> Iterator[Record | BadLine]:
-    """The records of a JSON Lines file, plain or gzip, in their order.
-
-    A record has an ``id`` and the text fields, all of them texts with content; ``source`` may be
-    absent.
-    """
-    with cast(BinaryIO, gzip.open(path) if path.suffix == ".gz" else path.open("rb")) as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield _parse(line, f"{path.name}:{number}", text_fields)
+def _open(path: Path) -> BinaryIO:
+    with path.open("rb") as file:
+        packed = file.read(2) == GZIP_MAGIC
+    return cast("BinaryIO", gzip.open(path, "rb")) if packed else path.open("rb")
 
 
-def _parse(line: bytes, place: str, text_fields: tuple[str, ...]) -> Record | BadLine:
+def _parse(line: bytes, path: Path, number: int, text_fields: tuple[str, ...]) -> Record | BadLine:
     try:
         content = json.loads(line)
-    except ValueError:
-        content = None
-    if isinstance(content, dict):
-        values = [content.get(name) for name in ("id", *text_fields)]
-        if all(isinstance(value, str) and value.strip() for value in values):
-            name, *texts = cast("list[str]", values)
-            return Record(id=name, source=str(content.get("source", "")), texts=tuple(texts))
-    text = line.decode("utf-8", errors="replace").rstrip("\r\n")
-    return BadLine(id=place, source=place.rpartition(":")[0], line=text)
+        name, *texts = (content[field] for field in ("id", *text_fields))
+        source = content.get("source", path.name)
+        # A lone surrogate is valid JSON and no text: encoding it raises.
+        if all(value.strip() and value.encode() for value in (name, source, *texts)):
+            return Record(id=name, source=source, texts=tuple(texts))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass  # what is wrong stands in the rejected line itself
+    raw = line.decode("utf-8", errors="replace").rstrip("\r\n")
+    return BadLine(id=f"{path.name}:{number}", source=path.name, line=raw)
