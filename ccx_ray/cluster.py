@@ -5,6 +5,7 @@ This is the only place that decides worker environments, so a laptop and a clust
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,12 +20,27 @@ WORKER_ENVIRONMENT = {
 }
 
 
+def quiet_ray() -> None:
+    """Keep Ray's narration out of the terminal; its warnings and its own log files stay."""
+    import ray.data  # noqa: F401  (sets its logger up, which the loop below changes)
+
+    for name in ("ray.train", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Ray Data sets its logger up when it is imported; one handler writes the session's log files.
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr:
+            handler.setLevel(logging.WARNING)
+    # Said for every dataset that runs beside another one.
+    logging.getLogger("ray.data._internal.logging").setLevel(logging.WARNING)
+
+
 @contextmanager
 def connected_cluster() -> Iterator[None]:
     """Attach to the cluster of this Ray job or of ``RAY_ADDRESS``, else start a local one."""
     if _attached():
         import ray
 
+        quiet_ray()
         ray.init(
             address="auto",
             runtime_env={"env_vars": WORKER_ENVIRONMENT},
@@ -54,6 +70,7 @@ def local_cluster(processors: int | None = None) -> Iterator[None]:
     os.environ.update({k: v for k, v in WORKER_ENVIRONMENT.items() if k not in os.environ})
     import ray
 
+    quiet_ray()
     ray.init(
         address="local",
         num_cpus=processors,

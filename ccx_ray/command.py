@@ -18,6 +18,7 @@ from ccx_ray.study.trials import Trial
 
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
+EXIT_AUDIT_FAILED = 3
 EXIT_INTERRUPTED = 130
 
 

@@ -11,6 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ccx_ray.cluster import connected_cluster, training_slots
+from ccx_ray.corpus.audit import (
+    StreamAudit,
+    TextAudit,
+    audit_content,
+    audit_streams,
+    audit_texts,
+)
 from ccx_ray.corpus.scripts import check_script_names
 from ccx_ray.evaluation.probes import load_culture
 from ccx_ray.stages import StageActions
@@ -20,7 +27,7 @@ from ccx_ray.study.graph import Graph, Step
 from ccx_ray.study.lock import driver_lock
 from ccx_ray.study.progress import StudyProgress
 from ccx_ray.study.runner import Outcome, Runner
-from ccx_ray.study.spec import RuntimeSpec, StudySpec
+from ccx_ray.study.spec import ENGLISH_ISOLATION, RuntimeSpec, StudySpec
 from ccx_ray.study.steps import InputFiles, read_reruns, reruns_file, study_graph
 from ccx_ray.study.trials import Trial
 from ccx_ray.tracking import Tracking, default_tracking_uri
@@ -113,6 +120,31 @@ def with_analysis_when_possible(graph: Graph, folders: StepFolders, step: Step) 
     own = graph.needed_for([step]).steps
     others = (s for s in graph.steps.values() if s.name not in own and s is not analysis)
     return [step, analysis] if all(map(folders.is_done, others)) else [step]
+
+
+def audit_study(run: StudyRun) -> list[TextAudit | StreamAudit]:
+    """Audit the text and the streams of a study whose streams are prepared."""
+    study = run.study
+    audits: list[TextAudit | StreamAudit] = []
+    for step in run.graph.of_kind("text"):
+        code, folder = step.name.removeprefix("text-"), run.folders.final(step)
+        if code == study.base_language.code:
+            base = study.base_language.isolation
+            audits += audit_texts(code, folder, {"text": base}, "documents")
+        else:
+            own = study.language(code).isolation
+            audits += audit_texts(code, folder, {"text": own}, "documents")
+            audits += audit_texts(
+                code, folder, {"english": ENGLISH_ISOLATION, "target": own}, "pairs"
+            )
+    for step in run.graph.of_kind("stream"):
+        if step.name != "stream-base":
+            tokens = next(s for s in step.upstream if s.kind == "tokens")
+            audits.append(
+                audit_streams(step.name, run.folders.final(step), run.folders.final(tokens))
+            )
+    publish_json(run.folders.root / "audit.json", audit_content(audits))
+    return audits
 
 
 def _limit(kind: str, *, runtime: RuntimeSpec) -> int:

@@ -38,13 +38,17 @@ class IsolationSpec(Spec):
         return self
 
 
+ENGLISH_ISOLATION = IsolationSpec(keep=("Latin", "Common", "Inherited"))
+"""What English text keeps, in the base's corpus and in parallel text alike."""
+
+
 class BaseLanguageSpec(Spec):
     """The language of the base model."""
 
     code: LanguageCode
     name: str
     monolingual: tuple[str, ...] = Field(min_length=1)
-    isolation: IsolationSpec = IsolationSpec(keep=("Latin", "Common", "Inherited"))
+    isolation: IsolationSpec = ENGLISH_ISOLATION
 
 
 class ProbeFiles(Spec):
