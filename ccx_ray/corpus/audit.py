@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import is_normalized
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -69,9 +70,8 @@ def audit_texts(
             texts += len(values)
             characters += pc.sum(pc.utf8_length(values)).as_py() or 0
             forbidden += pc.sum(pc.utf8_length(isolate(values, isolation).excluded)).as_py() or 0
-            normal = pc.equal(values, pc.utf8_normalize(values, form="NFC"))
-            not_normalized += len(values) - (pc.sum(normal).as_py() or 0)
             for text in values.to_pylist():
+                not_normalized += not is_normalized("NFC", text)
                 distinct.update(text)
         yield TextAudit(
             corpus=f"{name} {part} {column}",
