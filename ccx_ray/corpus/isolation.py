@@ -60,7 +60,7 @@ def _isolated_table(entries: Sequence[Record | BadLine], source: SourceFile) -> 
     blank = ("",) * len(source.text_fields)
     texts = [entry.texts if isinstance(entry, Record) else blank for entry in entries]
     sides = [
-        isolate([text[i] for text in texts], isolation)
+        isolate(pa.array([text[i] for text in texts], pa.string()), isolation)
         for i, isolation in enumerate(source.isolations)
     ]
     kept = list(zip(*(side.text.to_pylist() for side in sides), strict=True))

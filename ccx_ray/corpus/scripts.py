@@ -4,15 +4,14 @@ Invariant: isolated text is in NFC and holds no character of an excluded script;
 superscript and other compatibility letters belong to their script and go with it. Symbols that
 merely look like letters (U+24B6 circled A, U+338F square kg) are Common and stay.
 
-The removal is RE2's, inside Arrow: 180 to 360 MB/s on one core. Its tables are of Unicode 15: letters
-assigned since then have no script there, so ``keep`` drops them and ``remove`` leaves them.
-NFC is Python's, because Arrow's ``utf8_normalize(form="NFC")`` decomposes (measured in 25.0: three
-times the bytes for Hangul).
+The removal is RE2's, inside Arrow: 180 to 360 MB/s on one core. Its tables are of Unicode 15:
+letters assigned since then have no script there, so ``keep`` drops them and ``remove`` leaves
+them. NFC is Python's, because Arrow's ``utf8_normalize(form="NFC")`` decomposes (measured with
+25.0: twice the bytes for Korean).
 """
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from unicodedata import normalize
@@ -74,7 +73,7 @@ class Isolated:
     """How many combining marks went with them."""
 
 
-def isolate(texts: Iterable[str], isolation: IsolationSpec) -> Isolated:
+def isolate(texts: "pa.Array", isolation: IsolationSpec) -> Isolated:
     """Texts in NFC without the excluded scripts.
 
     A combining mark (Inherited) goes with the letter that carried it; left behind, it would sit
@@ -89,7 +88,7 @@ def isolate(texts: Iterable[str], isolation: IsolationSpec) -> Isolated:
     included, excluded = f"[{names}]", f"[^{names}]"
     if isolation.remove:
         included, excluded = excluded, included
-    composed = pa.array([normalize("NFC", text) for text in texts], pa.string())
+    composed = pa.array([normalize("NFC", text) for text in texts.to_pylist()], pa.string())
     kept = pc.replace_substring_regex(composed, rf"(?:{excluded}\p{{Inherited}}*)+", "")
     removed = pc.replace_substring_regex(composed, f"{included}+", "")
     lengths = [pc.utf8_length(part) for part in (composed, kept, removed)]
