@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
 from ccx_ray.corpus.isolation import SourceFile, isolated_tables
 from ccx_ray.corpus.parts import PartWriter, part_files
 from ccx_ray.corpus.sources import BadLine, read_records
 from ccx_ray.corpus.text_folder import DOCUMENTS, TextFolder
 from ccx_ray.errors import UserError
-
 from tests.small_corpus import KEEP_LATIN, REMOVE_LATIN
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import regex
+
 from ccx_ray.corpus.isolation import isolated_tables
 from ccx_ray.corpus.scripts import SCRIPTS, check_script_names, count_by_script, isolate
 from ccx_ray.errors import UserError
 from ccx_ray.study.spec import IsolationSpec
-
 from tests.small_corpus import KEEP_LATIN, REMOVE_LATIN, document_source, pair_source
 
 

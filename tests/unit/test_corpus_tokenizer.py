@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
 from ccx_ray.corpus.isolation import isolated_tables
 from ccx_ray.corpus.text_folder import TextFolder
 from ccx_ray.corpus.tokenizer import Encoder, Vocabulary, train_tokenizer
 from ccx_ray.errors import UserError
 from ccx_ray.study.spec import TokenizerSpec
-
 from tests.small_corpus import document_source, pair_source
 
 LANGUAGES = ("en", "ko", "zh", "bo", "mn")

@@ -1,0 +1,141 @@
+"""The corpus stage on a real Ray cluster, on the bundled text."""
+
+import gzip
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from ccx_ray.corpus.parts import part_files
+from ccx_ray.corpus.pipeline import (
+    isolate_text,
+    prepare_base_stream,
+    prepare_trial_streams,
+    tokenize_text,
+)
+from ccx_ray.corpus.stream import Stream, read_batches
+from ccx_ray.corpus.tokenizer import train_tokenizer
+from ccx_ray.errors import UserError
+from ccx_ray.study.loading import load_study
+from ccx_ray.study.spec import BaseLanguageSpec, TokenizerSpec
+
+CPUS = 0.5
+STREAM = {"sequence_length": 64, "seed": 0, "rows": 400, "parallel_share": 0.5}
+
+
+@pytest.fixture(scope="module")
+def prepared(
+    ray_cluster: None, project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """The folders of the whole bundled Mongolian, by name."""
+    language = load_study("laptop")[0].language("mn")
+    folders = {
+        name: tmp_path_factory.mktemp(name) for name in ("text", "tokenizer", "tokens", "stream")
+    }
+    folders["base"] = tmp_path_factory.mktemp("base")
+    text, tokenizer, tokens, stream, base = folders.values()
+    counts = isolate_text(language, project, text, cpus_per_task=CPUS)
+    assert counts["documents"]["kept"] == 171
+    assert counts["pairs"]["kept"] == 992
+    spec = TokenizerSpec(vocabulary_size=800, megabytes_per_language=0.2)
+    train_tokenizer(spec, {"mn": text}, tokenizer)
+    counts = tokenize_text(text, tokenizer, tokens, cpus_per_task=CPUS)
+    assert counts["documents"] == 171
+    assert counts["pairs"] == 992
+    counts = prepare_trial_streams(
+        tokens, tokenizer, stream, **STREAM, pair_order="random", cpus_per_task=CPUS
+    )
+    assert counts["difference"] == 0
+    assert counts["bridge"]["rows"] == counts["nobridge"]["rows"] == 400
+    prepare_base_stream(tokens, tokenizer, base, sequence_length=64, seed=0, cpus_per_task=CPUS)
+    return folders
+
+
+def test_the_streams_open_and_differ(prepared: dict[str, Path]) -> None:
+    bridge, nobridge = (Stream.open(prepared["stream"] / c) for c in ("bridge", "nobridge"))
+    assert bridge.fingerprint != nobridge.fingerprint
+    assert (bridge.rows, bridge.sequence_length) == (400, 64)
+    schema = pq.read_schema(bridge.folder / "rows-00000.parquet")
+    ids = schema.field("input_ids").type
+    assert (ids.list_size, str(ids.value_type)) == (64, "int32")
+    assert schema.names == ["input_ids", "segments"]
+
+
+def test_preparing_again_gives_the_same_bytes(prepared: dict[str, Path], tmp_path: Path) -> None:
+    tokens, tokenizer = prepared["tokens"], prepared["tokenizer"]
+    prepare_trial_streams(
+        tokens, tokenizer, tmp_path, **STREAM, pair_order="random", cpus_per_task=CPUS
+    )
+    for path in sorted(prepared["stream"].rglob("*.*")):
+        assert (tmp_path / path.relative_to(prepared["stream"])).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(("rank", "world_size", "first_row"), [(0, 1, 0), (1, 2, 8 * 37)])
+def test_ray_reads_what_the_direct_reader_reads(
+    prepared: dict[str, Path], rank: int, world_size: int, first_row: int
+) -> None:
+    """Across the end of the epoch, and starting in the middle."""
+    readers = [
+        read_batches(
+            Stream.open(prepared["stream"] / "bridge"),
+            first_row=first_row,
+            rows_per_step=8,
+            rank=rank,
+            world_size=world_size,
+            reader=reader,
+        )
+        for reader in ("direct", "ray")
+    ]
+    pairs = list(itertools.islice(zip(*readers, strict=True), 70))
+    assert all(np.array_equal(direct, ray) for direct, ray in pairs)
+    for reader in readers:
+        reader.close()
+
+
+def test_the_direct_reader_needs_no_ray(prepared: dict[str, Path]) -> None:
+    """Nor anything else that is slow to import: it starts trials by the dozen."""
+    program = f"""
+import sys
+from pathlib import Path
+from ccx_ray.corpus.stream import Stream, read_batches
+stream = Stream.open(Path({str(prepared["stream"] / "bridge")!r}))
+where = dict(first_row=399, rows_per_step=8, rank=0, world_size=1)
+batch = next(read_batches(stream, **where, reader="direct"))
+print(batch.shape, sorted({{"ray", "torch", "transformers"}} & set(sys.modules)))
+"""
+    output = subprocess.check_output([sys.executable, "-c", program], text=True)
+    assert output.strip() == "(8, 64) []"
+
+
+def test_source_files_are_read_in_their_order(ray_cluster: None, tmp_path: Path) -> None:
+    """Of equal documents the first is kept, though files are read at the same time."""
+    names = [f"{i}.jsonl.gz" for i in range(6)]
+    for i, name in enumerate(names):
+        lines = [{"id": f"{i}-{j}", "text": f"Text {j}", "source": name} for j in range(i, 20)]
+        content = "\n".join(map(json.dumps, lines)).encode()
+        (tmp_path / name).write_bytes(gzip.compress(content))
+    language = BaseLanguageSpec(code="en", name="English", monolingual=tuple(names))
+    (tmp_path / "out").mkdir()
+    counts = isolate_text(language, tmp_path, tmp_path / "out", cpus_per_task=CPUS)
+    assert counts["documents"]["kept"] == 20
+    assert counts["rejected"] == {"duplicate": 19 + 18 + 17 + 16 + 15}
+    kept = [pq.read_table(part) for part in part_files(tmp_path / "out/documents")]
+    assert {source for table in kept for source in table["source"].to_pylist()} == {"0.jsonl.gz"}
+
+
+def test_text_that_cannot_be_used_is_the_users_mistake(ray_cluster: None, tmp_path: Path) -> None:
+    language = BaseLanguageSpec(code="en", name="English", monolingual=("en.jsonl",))
+    path = tmp_path / "en.jsonl"
+    path.write_text('{"id": "1", "body": "Text"}\n', "utf-8")
+    (tmp_path / "a").mkdir()
+    with pytest.raises(UserError, match=r"^languages\.en\.monolingual: of 1 records none is left"):
+        isolate_text(language, tmp_path, tmp_path / "a", cpus_per_task=CPUS)
+    path.write_bytes(gzip.compress(b"x" * 1000)[:-12])
+    (tmp_path / "b").mkdir()
+    with pytest.raises(UserError, match="cannot be read to its end"):
+        isolate_text(language, tmp_path, tmp_path / "b", cpus_per_task=CPUS)

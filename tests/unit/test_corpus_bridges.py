@@ -1,0 +1,107 @@
+"""Which pairs are drawn, and how halves are kept apart."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ccx_ray.corpus.bridges import (
+    TooCloseError,
+    bridge_sides,
+    draw_pairs,
+    pair_groups,
+    separated_order,
+)
+
+
+def random(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_pairs_that_share_a_text_over_others_are_one_group() -> None:
+    pairs = [
+        ("Hi", "안녕"),
+        ("Hello", "안녕"),
+        ("Hello", "여보세요"),
+        ("Bye", "잘가"),
+        ("안녕", "x"),
+    ]
+    groups = pair_groups([half.encode() for pair in pairs for half in pair])
+    assert groups[0] == groups[1] == groups[2]
+    assert len(set(groups.tolist())) == 3, "an English half equal to a target half joins nothing"
+    assert len(pair_groups([])) == 0
+
+
+@given(
+    st.lists(st.integers(2, 40), min_size=1, max_size=30), st.integers(0, 600), st.integers(0, 5)
+)
+def test_drawn_pairs_never_exceed_the_capacity(
+    lengths: list[int], capacity: int, seed: int
+) -> None:
+    passes = draw_pairs(np.array(lengths), capacity, random(seed))
+    used = sum(lengths[pair] for drawn in passes for pair in drawn)
+    assert used <= capacity
+    if sum(lengths) <= capacity:
+        assert len(passes) == capacity // sum(lengths)
+        assert all(sorted(drawn.tolist()) == list(range(len(lengths))) for drawn in passes)
+    else:
+        drawn = passes[0].tolist() if passes else []
+        assert len(set(drawn)) == len(drawn)
+        left_out = [n for pair, n in enumerate(lengths) if pair not in drawn]
+        assert min(left_out) > capacity - used, "no pair that is left out would have fitted"
+
+
+def test_the_order_of_halves() -> None:
+    assert bridge_sides(3, "english-first", random()).tolist() == [[0, 1]] * 3
+    sides = bridge_sides(1000, "random", random())
+    assert (sides.sum(axis=1) == 1).all()
+    assert 400 < sides[:, 0].sum() < 600
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 3), st.integers(1, 30))
+def test_halves_of_a_group_never_share_a_window(seed: int, passes: int, longest: int) -> None:
+    """Checked over every window of a row's length, whatever the rows' beginnings."""
+    pairs, window = 200, 24
+    draw = random(seed)
+    lengths = np.tile(draw.integers(1, longest + 1, 2 * pairs), passes)
+    groups = np.tile(np.tile(draw.integers(0, 150, pairs), 2), passes)
+    sides = np.tile(np.repeat([0, 1], pairs), passes)
+    pass_of = np.repeat(np.arange(passes), 2 * pairs)
+    order = separated_order(
+        lengths=lengths,
+        groups=groups,
+        sides=sides,
+        passes=pass_of,
+        sequence_length=window,
+        random=draw,
+    )
+    assert sorted(order.tolist()) == list(range(len(lengths)))
+    assert (np.diff(pass_of[order]) >= 0).all()
+    tape = [
+        (int(groups[half]), int(sides[half])) if token < lengths[half] else None
+        for half in order
+        for token in range(lengths[half] + 1)
+    ]
+    inside: Counter[tuple[int, int]] = Counter()
+    for position, unit in enumerate(tape):
+        leaving = tape[position - window] if position >= window else None
+        if leaving is not None:
+            inside[leaving] -= 1
+        if unit is not None:
+            inside[unit] += 1
+            assert not inside[(unit[0], 1 - unit[1])]
+
+
+def test_too_few_pairs_are_an_error_not_a_leak() -> None:
+    with pytest.raises(TooCloseError):
+        separated_order(
+            lengths=np.array([5, 5]),
+            groups=np.zeros(2, np.int64),
+            sides=np.array([0, 1]),
+            passes=np.zeros(2, np.int64),
+            sequence_length=64,
+            random=random(),
+        )
