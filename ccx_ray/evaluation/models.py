@@ -66,17 +66,19 @@ def load_causal_model(folder: Path, device: str) -> CausalModel:
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     check_model_folder(folder)
     disable_progress_bar()  # of loading the weights, which would tear up the caller's own
+    set_verbosity_error()  # what it would warn of, absent weights, is refused below
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         network, loading = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:
+        # A broken folder shows itself in any of a dozen exceptions of four libraries.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{folder}: Transformers cannot open it: {reason[:300]}") from error
     absent = sorted([*loading["missing_keys"], *map(str, loading["mismatched_keys"])])
     if absent:

@@ -52,6 +52,7 @@ class EvaluationScheduler:
         self._scratch = scratch
         self._queue = EvaluationQueue()
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
 
     def submit(self, evaluation: Evaluation) -> Future[None]:
         """Queue an evaluation; the future resolves when its results are published.
@@ -64,9 +65,10 @@ class EvaluationScheduler:
             done.set_result(None)
             return done
         future = self._queue.put(evaluation)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="evaluation", daemon=True)
-            self._thread.start()
+        with self._starting:  # two trials may publish their first checkpoints at once
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="evaluation", daemon=True)
+                self._thread.start()
         return future
 
     def close(self) -> None:
@@ -126,7 +128,7 @@ class EvaluationQueue(Searcher):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._waiting: deque[Evaluation] = deque()
         self._futures: dict[Evaluation, Future[None]] = {}
         self._deaths: Counter[Evaluation] = Counter()
@@ -135,19 +137,21 @@ class EvaluationQueue(Searcher):  # type: ignore[misc]
         self._failure: BaseException | None = None
 
     def put(self, evaluation: Evaluation) -> Future[None]:
-        with self._lock:
+        with self._changed:
             if self._ended:
                 raise RuntimeError("the evaluators have ended") from self._failure
             assert not self._closed, "submit after close"
             if evaluation not in self._futures:
                 self._futures[evaluation] = Future()
                 self._waiting.append(evaluation)
+                self._changed.notify()
             return self._futures[evaluation]
 
     def close(self) -> None:
         """Cancel what waits; Tune ends when what runs has ended."""
-        with self._lock:
+        with self._changed:
             self._closed = True
+            self._changed.notify()
             unbegun = [evaluation for evaluation in self._waiting if not self._deaths[evaluation]]
             cancelled = [self._futures.pop(evaluation) for evaluation in unbegun]
             self._waiting = deque(e for e in self._waiting if self._deaths[e])
@@ -155,7 +159,7 @@ class EvaluationQueue(Searcher):  # type: ignore[misc]
             future.cancel()
 
     def resolve(self, evaluation: Evaluation, error: BaseException | None) -> None:
-        with self._lock:
+        with self._changed:
             future = self._futures.pop(evaluation)
         if error is None:
             future.set_result(None)
@@ -164,7 +168,7 @@ class EvaluationQueue(Searcher):  # type: ignore[misc]
 
     def retry(self, evaluation: Evaluation) -> None:
         """Its evaluator died: it is the next to be done, unless that has happened too often."""
-        with self._lock:
+        with self._changed:
             self._deaths[evaluation] += 1
             again = self._deaths[evaluation] < ATTEMPTS
             if again:
@@ -179,7 +183,7 @@ class EvaluationQueue(Searcher):  # type: ignore[misc]
 
     def abandon(self, failure: BaseException | None) -> None:
         """Tune has ended: nothing that is still open will ever be evaluated."""
-        with self._lock:
+        with self._changed:
             self._ended, self._failure = True, failure
             left = list(self._futures.values())
             self._futures.clear()
@@ -190,12 +194,17 @@ class EvaluationQueue(Searcher):  # type: ignore[misc]
             future.set_exception(error)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        with self._lock:
+        with self._changed:
+            # With nothing to run Tune does nothing but ask again, and it sleeps a second after
+            # every answer, also after one that it was waiting for. So it is kept waiting here.
+            self._changed.wait_for(lambda: self._closed or bool(self._futures))
             if self._waiting:
                 evaluation = self._waiting.popleft()
-                if not self._deaths[evaluation]:
-                    self._futures[evaluation].set_running_or_notify_cancel()
-                return {"evaluation": evaluation}
+                begun = self._deaths[evaluation] > 0
+                if begun or self._futures[evaluation].set_running_or_notify_cancel():
+                    return {"evaluation": evaluation}
+                del self._futures[evaluation]  # its future was cancelled
+                return None
             # What runs may come back by ``retry``, and FINISHED cannot be taken back.
             return Searcher.FINISHED if self._closed and not self._futures else None
 

@@ -27,7 +27,7 @@ Sentence = tuple[int, ...]
 
 NEAR_TIE = 1e-4
 """In nats per token. Batching moved no score of the 2,940 questions by more than 3e-6 (CPU, fp32,
-0.7 M parameters, scores near 9), so 30 times the noise; about one question in 200 is that close."""
+0.7 M parameters, scores near 9), a thirtieth of this; one question in 130 was so close."""
 
 IGNORED = -100
 

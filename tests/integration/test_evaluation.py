@@ -48,11 +48,11 @@ def evaluation(model: Path, probe: Path, result: Path, step: int) -> Evaluation:
 
 
 def evaluators() -> list[psutil.Process]:
-    """The evaluator processes of this cluster alone."""
+    """The evaluator processes of this cluster alone, by their titles when idle and at work."""
     return [
         process
         for process in psutil.Process().children(recursive=True)
-        if "ray::Evaluator" in " ".join(process.cmdline())
+        if "".join(process.cmdline()).startswith(("ray::Evaluator", "ray::ResourceTrainable"))
     ]
 
 
