@@ -71,7 +71,7 @@ def _seeds(study: StudySpec) -> list[str]:
 def _data(study: StudySpec) -> list[str]:
     return [
         f"{short_name(language)} text: {' '.join(language.note.split())}"
-        for language in study.trial_languages
+        for language in (study.base_language, *study.trial_languages)
         if language.note.strip()
     ]
 

@@ -102,7 +102,9 @@ def render_report(
         what_was_run=what_was_run(study, results.facts),
         figures={name: Markup(inline_svg(svg, name)) for name, svg in figures.items()},
         style=Markup(style),
-        names={lang.code: wording.short_name(lang) for lang in study.languages},
+        names={
+            lang.code: wording.short_name(lang) for lang in (study.base_language, *study.languages)
+        },
         last=last_rows(results.transfers),
         strict={(r.language, r.direction): r for r in last_rows(results.transfers, "ties-wrong")},
         pooled_accuracies=[row for row in results.accuracies if row.seed is None],

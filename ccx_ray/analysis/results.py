@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 from ccx_ray.analysis.accuracy import AccuracyRow, accuracy_rows
+from ccx_ray.analysis.corpora import CorpusRow, corpus_rows
 from ccx_ray.analysis.frequency_effect import (
     BinRow,
     DensityRow,
@@ -45,6 +46,7 @@ class Results:
     bins: Sequence[BinRow]
     trainings: Sequence[TrainingRow]
     tokens: Sequence[TokenRow]
+    corpora: Sequence[CorpusRow]
     steps: Sequence[StepRow]
     missing_trials: Sequence[str]
     """Trials of the grid that were not evaluated; nothing in the results contains them."""
@@ -76,6 +78,7 @@ def compute_results(inputs: AnalysisInputs) -> Results:
         bins=bin_rows,
         trainings=trainings,
         tokens=token_rows(trials, trainings),
+        corpora=corpus_rows(study, inputs.markers),
         steps=step_rows(inputs.markers),
         missing_trials=[trial.name for trial in trials if trial.name not in inputs.evaluations],
     )

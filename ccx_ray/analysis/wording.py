@@ -7,13 +7,13 @@ import math
 from collections.abc import Sequence
 
 from ccx_ray.analysis.transfer import Direction
-from ccx_ray.study.spec import LanguageSpec
+from ccx_ray.study.spec import BaseLanguageSpec
 
 DASH = "–"
 MINUS = "−"
 
 
-def short_name(language: LanguageSpec) -> str:
+def short_name(language: BaseLanguageSpec) -> str:
     """A language's name without what stands in brackets; its code if it is not Latin script."""
     name = language.name.split(" (")[0]
     return name if name.isascii() else language.code

@@ -49,6 +49,8 @@ class BaseLanguageSpec(Spec):
     name: str
     monolingual: tuple[str, ...] = Field(min_length=1)
     isolation: IsolationSpec = ENGLISH_ISOLATION
+    note: str = ""
+    """A known weakness of this language's data; the report states it beside the results."""
 
 
 class ProbeFiles(Spec):
@@ -64,8 +66,6 @@ class LanguageSpec(BaseLanguageSpec):
     parallel: tuple[str, ...] = Field(min_length=1)
     probes: ProbeFiles
     isolation: IsolationSpec = IsolationSpec(remove=("Latin",))
-    note: str = ""
-    """A known weakness of this language's data; the report states it beside the results."""
 
 
 class TokenizerSpec(Spec):

@@ -130,7 +130,9 @@ def study_graph(
     ]
     words = {
         "description": study.description,
-        "languages": {lang.code: [lang.name, lang.note] for lang in study.languages},
+        "languages": {
+            lang.code: [lang.name, lang.note] for lang in (study.base_language, *study.languages)
+        },
     }
     analysis = _step(
         "analysis",

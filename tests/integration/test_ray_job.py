@@ -49,7 +49,7 @@ def cluster() -> Iterator[dict[str, str]]:
             env=client, stdout=log, stderr=log,
         )  # fmt: skip
         try:
-            deadline = time.monotonic() + 90
+            deadline = time.monotonic() + 180
             while submit(client, "python", "-c", "print('up')").returncode:
                 assert head.poll() is None, Path(log.name).read_text()
                 assert time.monotonic() < deadline, Path(log.name).read_text()

@@ -83,7 +83,13 @@ def write_study(root: Path, study: StudySpec, correct: Correct) -> AnalysisInput
     frequencies = {}
     for culture in cultures:
         markers[f"text-{culture}"] = marker(
-            "text", {"documents": 321, "rejected": {"duplicate": 7}}
+            "text",
+            {
+                "documents": {"kept": 321, "characters_out_text": 65432},
+                "pairs": {"kept": 222},
+                "rejected": {"duplicate": 7},
+                "characters_removed_by_script": {"Latin": 11, "Greek": 2},
+            },
         )
         frequencies[culture] = root / f"frequency-{culture}-0123456789ab"
         write_frequency(frequencies[culture], culture)
@@ -229,6 +235,7 @@ def test_report_shows_the_numbers_of_the_results(analysed: tuple[Any, Path, Any]
     assert "+20.0" in korean[0]
     assert "yes" in korean[0]
     assert "duplicate" in text
+    assert "65,432" in text, "the table of corpora"
     assert f"{results['facts']['parameters']:,} parameters" in text
     assert "11,760" not in text  # nothing is quoted that this run did not measure
 
