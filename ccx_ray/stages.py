@@ -310,6 +310,11 @@ class StageActions:
         run = self._tracking.open_run(
             name="analysis", kind="analysis", fingerprint=work.step.fingerprint
         )
+        log = self._tracking.metrics(run)
+        for cell in summary["transfer"]:
+            direction = cell["direction"].replace(" → ", "-to-")
+            log.log(cell["step"], {f"transfer/{cell['language']}/{direction}": cell["transfer"]})
+        log.close()
         self._tracking.log_artifacts(run, work.folder)
         self._tracking.log_text(run, self._study.model_dump_json(indent=2), "study.json")
         self._tracking.finish(run)
@@ -319,7 +324,8 @@ class StageActions:
                 name=step.name, kind="frequency", fingerprint=step.fingerprint
             )
             log = self._tracking.metrics(run)
-            log.log(0, {k: v for k, v in _flat(counts).items() if isinstance(v, int | float)})
+            numbers = _flat(counts, "frequency/")
+            log.log(0, {k: v for k, v in numbers.items() if isinstance(v, int | float)})
             log.close()
             self._tracking.log_artifacts(run, work.folder_of(step))
             self._tracking.finish(run)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 FLUSH_SECONDS = 5.0
-ALL_RUNS = 10_000
+# Without it MLflow 3 opens an experiment in its view for prompts and traces.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def default_tracking_uri(storage: Path) -> str:
@@ -40,7 +41,9 @@ class Tracking:
             place = (
                 (storage / "mlartifacts" / study).as_uri() if uri.startswith("sqlite:") else None
             )
-            self._experiment = self._client.create_experiment(study, artifact_location=place)
+            self._experiment = self._client.create_experiment(
+                study, artifact_location=place, tags=EXPERIMENT_TAGS
+            )
         else:
             self._experiment = experiment.experiment_id
         self.parent = self.open_run(name=study, kind="study", fingerprint=study)
