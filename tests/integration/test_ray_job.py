@@ -25,7 +25,11 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[dict[str, str]]:
-    """A head node on loopback that asks for a token; yields a client's environment."""
+    """A head node on loopback that asks for a token; yields a client's environment.
+
+    Every port is its own: the session's local cluster is alive beside it, and of two agents on
+    the default port the later one does not start ("No available agent to submit job").
+    """
     dashboard = free_port()
     with tempfile.TemporaryDirectory(prefix="ray-") as temporary:
         token = Path(temporary) / "token"
@@ -44,7 +48,7 @@ def cluster() -> Iterator[dict[str, str]]:
             [
                 RAY, "start", "--head", "--block", "--num-cpus=2", f"--port={free_port()}",
                 "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1",
-                f"--dashboard-port={dashboard}", f"--temp-dir={temporary}/ray",
+                f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={free_port()}", f"--temp-dir={temporary}/ray",
             ],
             env=client, stdout=log, stderr=log,
         )  # fmt: skip
