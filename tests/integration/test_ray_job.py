@@ -48,7 +48,8 @@ def cluster() -> Iterator[dict[str, str]]:
             [
                 RAY, "start", "--head", "--block", "--num-cpus=2", f"--port={free_port()}",
                 "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1",
-                f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={free_port()}", f"--temp-dir={temporary}/ray",
+                f"--dashboard-port={dashboard}",
+                f"--dashboard-agent-listen-port={free_port()}", f"--temp-dir={temporary}/ray",
             ],
             env=client, stdout=log, stderr=log,
         )  # fmt: skip
