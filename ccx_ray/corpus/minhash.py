@@ -7,13 +7,18 @@ process or on the number of threads.
 anything else (a word of English, Korean or Mongolian; a syllable of Tibetan, where the tsheg
 divides), or one character of a script that is written without such marks (Han, kana, Thai, Lao,
 Burmese, Khmer). Punctuation, white space and symbols count for nothing, so a text that was merely
-laid out anew is the same. Three, because of the measured alternatives on the bundled text (means
-over English, Chinese and Tibetan): with three, unrelated documents share 0.001 of their shingles
-and documents whose sentences were shuffled 0.85; five units lose the shuffled ones (0.73), and with
-two (0.92) or with five characters (0.92) a single altered fact in a stub of 20 words already is a
-near-duplicate.
+laid out anew is the same. Why three, as medians of the bundled English, Chinese and Tibetan text:
+with three, documents whose sentences were shuffled are 0.85 similar, and unrelated ones share less
+than 0.002 on average; with five they are 0.73. With two units (0.92) or with five characters (0.92)
+a stub of 20 words that differs from another in one fact would be a near-duplicate of it at 0.8.
 
-**A document of fewer than three units has no shingle** and is neither dropped nor drops another.
+**A document of fewer than three units has no shingle**; it is near to nothing.
+
+Measured on one core of an AMD EPYC with AVX-512, UTF-8 MB/s in all: English 86, Korean single
+sentences 35, Chinese 80, Tibetan 220, Mongolian 75. The signatures alone, from hashed English
+shingles to an array: Rensa's R-MinHash from one flat buffer 700, from lists 113, as objects 49, its
+C-MinHash 32, datasketch 21. Its rho sketch (940) samples positions of the text, so shuffled
+sentences would be another document.
 """
 
 from collections.abc import Iterator, Sequence

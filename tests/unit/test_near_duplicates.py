@@ -56,7 +56,8 @@ def edited(text: str, randomness: random.Random) -> str:
 
 def near(rows: np.ndarray, threshold: float = THRESHOLD) -> list[int]:
     """Of one block in which every document is in the running."""
-    return near_duplicates([rows], [np.ones(len(rows), np.bool_)], threshold).tolist()
+    found = near_duplicates([rows], [np.ones(len(rows), np.bool_)], threshold)
+    return [int(place) for place in found]
 
 
 def random_signatures(count: int, seed: int = 0) -> np.ndarray:
