@@ -1,0 +1,227 @@
+"""The corpus stage itself, as the jobs run it: raw files to text, tokens and a stream a language.
+
+Run as a program, it measures one run in a process of its own and prints the result as JSON.
+"""
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from corpus_text import TextFile
+
+from ccx_ray.corpus.work_log import RunTasks, WorkLog, run_here
+from ccx_ray.study.text_spec import (
+    ENGLISH_ISOLATION,
+    BaseLanguageSpec,
+    CleaningSpec,
+    IsolationSpec,
+    SourceSpec,
+)
+
+SEQUENCE_LENGTH = 512
+SEED = 0
+LANGUAGES_AT_ONCE = 2
+"""As many data steps as a study runs beside one another."""
+NEAR_DUPLICATES = CleaningSpec().near_duplicates
+STAGES = ("isolate", "find repetitions", "write", "tokenize", "plan", "pack", "finish")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OursTask:
+    """One run: which text, where to, and how."""
+
+    files: tuple[TextFile, ...]
+    tokenizer: str
+    folder: str
+    near_duplicates: float | None
+    processors: int
+    """Of the Ray cluster; 0 runs everything one after the other in one process, without Ray."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OursResult:
+    """What one run took and gave."""
+
+    seconds: float
+    start_seconds: float
+    """To start the cluster and its worker processes' first task; not part of ``seconds``."""
+    text_bytes: int
+    stages: dict[str, float] = field(default_factory=dict)
+    """Seconds by stage, summed over languages; they overlap where languages run side by side."""
+    documents: int = 0
+    kept: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    tokens: int = 0
+    rows: int = 0
+
+
+def language_spec(code: str, paths: Sequence[str]) -> BaseLanguageSpec:
+    """A language's own isolation over some files; it needs no parallel text here."""
+    return BaseLanguageSpec(
+        code=code,
+        name=code,
+        monolingual=tuple(SourceSpec(path=path) for path in paths),
+        isolation=ENGLISH_ISOLATION if code == "en" else IsolationSpec(remove=("Latin",)),
+    )
+
+
+def by_language(files: Sequence[TextFile]) -> dict[str, list[str]]:
+    """Language -> its files in order."""
+    paths: dict[str, list[str]] = {}
+    for file in files:
+        paths.setdefault(file.language, []).append(file.path)
+    return paths
+
+
+def train_benchmark_tokenizer(folder: Path, root: Path, vocabulary_size: int) -> Path:
+    """A tokenizer of the bundled text, made as a study makes its own."""
+    from ccx_ray.corpus.preparation import isolate_text
+    from ccx_ray.corpus.tokenizer import train_tokenizer
+    from ccx_ray.study.text_spec import TokenizerSpec
+    from corpus_text import BUNDLED, LANGUAGES
+
+    tokenizer = folder / "tokenizer"
+    if (tokenizer / "vocabulary.json").is_file():
+        return tokenizer
+    texts = {code: folder / f"bundled-{code}" for code in LANGUAGES}
+    for code, text in texts.items():
+        text.mkdir(parents=True, exist_ok=True)
+        language = language_spec(code, [str(BUNDLED / f"{code}.jsonl.gz")])
+        cleaning = CleaningSpec(near_duplicates=None)
+        isolate_text(language, root, text, cleaning=cleaning, run_tasks=run_here)
+    tokenizer.mkdir(exist_ok=True)
+    train_tokenizer(TokenizerSpec(vocabulary_size=vocabulary_size), texts, tokenizer)
+    return tokenizer
+
+
+class _Clock:
+    """Runs tasks as it is told, and notes how long each stage took."""
+
+    def __init__(self, run_tasks: RunTasks) -> None:
+        self.seconds: Counter[str] = Counter()
+        self._run_tasks = run_tasks
+        self._mark = time.perf_counter()
+
+    def note(self, stage: str) -> None:
+        """The time since the last note belongs to this stage."""
+        now = time.perf_counter()
+        self.seconds[stage] += now - self._mark
+        self._mark = now
+
+    def __call__(
+        self, log: WorkLog, tasks: int, function: Callable[[int], dict[str, Any]], /
+    ) -> list[dict[str, Any]]:
+        stage = Path(log._folder).name
+        # What came before it, in the driver alone.
+        before = {"write": "find repetitions", "pack": "plan"}
+        self.note(before.get(stage, stage))
+        results = self._run_tasks(log, tasks, function)
+        self.note(stage)
+        return results
+
+
+def prepare_language(
+    code: str,
+    paths: Sequence[str],
+    task: OursTask,
+    run_tasks: RunTasks,
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Raw files to a stream; what it counted, and seconds by stage."""
+    from ccx_ray.corpus.preparation import isolate_text, prepare_base_stream, tokenize_text
+
+    clock = _Clock(run_tasks)
+    text, tokens, stream = (
+        Path(task.folder) / code / name for name in ("text", "tokens", "stream")
+    )
+    for folder in (text, tokens, stream):
+        folder.mkdir(parents=True)
+    tokenizer = Path(task.tokenizer)
+    cleaning = CleaningSpec(near_duplicates=task.near_duplicates)
+    isolated = isolate_text(
+        language_spec(code, paths), Path.cwd(), text, cleaning=cleaning, run_tasks=clock
+    )
+    clock.note("write")
+    tokenized = tokenize_text(text, tokenizer, tokens, run_tasks=clock)
+    clock.note("tokenize")
+    packed = prepare_base_stream(
+        tokens,
+        tokenizer,
+        stream,
+        sequence_length=SEQUENCE_LENGTH,
+        seed=SEED,
+        run_tasks=clock,
+    )
+    clock.note("finish")
+    counts = {
+        "documents": isolated["documents"]["read"],
+        "kept": isolated["documents"]["kept"],
+        "rejected": isolated["documents"]["rejected"],
+        "tokens": tokenized["text_tokens"],
+        "rows": packed["rows"],
+    }
+    return counts, dict(clock.seconds)
+
+
+def run_ours(task: OursTask) -> OursResult:
+    """One run in this process."""
+    if task.processors:
+        from ccx_ray.cluster import local_cluster
+
+        start = time.perf_counter()
+        with local_cluster(task.processors):
+            from ccx_ray.corpus.pipeline import run_tasks
+
+            on_ray: RunTasks = partial(run_tasks, cpus_per_task=1)
+            warm = Path(task.folder) / "warm"
+            warm.mkdir(parents=True)
+            # The first execution starts the worker processes, which a study does once.
+            on_ray(WorkLog(warm, "warm"), task.processors, lambda number: {"number": number})
+            return _measured(task, on_ray, time.perf_counter() - start)
+    return _measured(task, run_here, 0.0)
+
+
+def _measured(task: OursTask, run_tasks: RunTasks, start_seconds: float) -> OursResult:
+    from ccx_ray.corpus import preparation  # noqa: F401  (its import is no part of the work)
+
+    paths = by_language(task.files)
+    at_once = LANGUAGES_AT_ONCE if task.processors else 1
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(at_once) as pool:
+        results = list(
+            pool.map(lambda code: prepare_language(code, paths[code], task, run_tasks), paths)
+        )
+    seconds = time.perf_counter() - begin
+    stages: Counter[str] = Counter()
+    rejected: Counter[str] = Counter()
+    for counts, by_stage in results:
+        stages.update(by_stage)
+        rejected.update(counts["rejected"])
+    return OursResult(
+        seconds=seconds,
+        start_seconds=start_seconds,
+        text_bytes=sum(file.text_bytes for file in task.files),
+        stages=dict(stages),
+        rejected=dict(rejected),
+        **{
+            name: sum(counts[name] for counts, _ in results)
+            for name in ("documents", "kept", "tokens", "rows")
+        },
+    )
+
+
+def main() -> None:
+    content = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    content["files"] = tuple(TextFile(**file) for file in content["files"])
+    result = run_ours(OursTask(**content))
+    Path(sys.argv[2]).write_text(json.dumps(asdict(result)), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
