@@ -1,31 +1,36 @@
-"""The audit of a study's text and streams; exit code 3 when something is wrong with them."""
+"""The audit of a study's text and streams; exit code 3 when a limit is crossed."""
 
 from ccx_ray.command import EXIT_AUDIT_FAILED, EXIT_FAILED, parse_study, run_command, study_parser
 
 DESCRIPTION = """\
-Check every document and every row that a study will train on: no character of a forbidden script,
-everything normalized, and the two conditions of every language and seed alike in all but the
-togetherness of pairs. The corpora are prepared first where they are not yet.
+Audit every document, every pair and every row that a study will train on: scripts, probing
+questions that stand in the text, texts that stand in more than one corpus, rejected text, and the
+two conditions of every language and seed. What is missing is prepared first.
 
-Writes audit.json into the study's storage folder; ends with exit code 3 when a check fails.
+Ends with exit code 3 when a limit of the study (audit: ...) is crossed.
 """
-EXAMPLE = "python jobs/audit.py --study laptop"
+EXAMPLE = "python jobs/audit.py --study laptop --set audit.contaminated_share=0.01"
 
 
 def main() -> int:
-    """Parse, prepare, audit."""
+    """Parse, prepare, audit, judge."""
     study, root = parse_study(study_parser(DESCRIPTION, example=EXAMPLE).parse_args())
 
-    from ccx_ray.run import audit_study, run_study
-    from ccx_ray.terminal import print_audit, print_outcome
+    from ccx_ray.corpus.audit.printing import print_audit
+    from ccx_ray.corpus.audit.verdicts import verdicts
+    from ccx_ray.corpus.audit.writing import PAGE, read_figures
+    from ccx_ray.run import run_study
+    from ccx_ray.terminal import print_outcome
 
-    run = run_study(study, root, targets=lambda graph, _: graph.of_kind("stream"))
+    run = run_study(study, root, targets=lambda graph, _: [graph["audit"]])
     if not run.outcome.complete:
         print_outcome(run)
         return EXIT_FAILED
-    audits = audit_study(run)
-    print_audit(audits, run.folders.root / "audit.json")
-    return 0 if all(audit.clean for audit in audits) else EXIT_AUDIT_FAILED
+    folder = run.folders.final(run.graph["audit"])
+    figures = read_figures(folder)
+    judged = verdicts(figures, study.audit)
+    print_audit(figures, judged, folder / PAGE)
+    return 0 if all(verdict.passed for verdict in judged) else EXIT_AUDIT_FAILED
 
 
 if __name__ == "__main__":

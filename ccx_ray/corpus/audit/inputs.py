@@ -1,0 +1,166 @@
+"""What is audited: the folders of a study, and the questions that must not stand in its text.
+
+Plain data, so that this package knows neither the steps before it nor the probes' files.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ccx_ray.corpus.parts import part_files
+from ccx_ray.study.text_spec import ENGLISH_ISOLATION, IsolationSpec
+
+EXPECTED_SCRIPTS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("ar", "fa", "ps", "ug", "ur"), ("Arabic",)),
+    **dict.fromkeys(("be", "bg", "kk", "ky", "mk", "ru", "tg", "tt", "uk"), ("Cyrillic",)),
+    **dict.fromkeys(("hi", "mr", "ne", "sa"), ("Devanagari",)),
+    **dict.fromkeys(("bo", "dz"), ("Tibetan",)),
+    **dict.fromkeys(("am", "ti"), ("Ethiopic",)),
+    **dict.fromkeys(("he", "yi"), ("Hebrew",)),
+    "bn": ("Bengali",),
+    "el": ("Greek",),
+    "hy": ("Armenian",),
+    "ii": ("Yi",),
+    "ja": ("Han", "Hiragana", "Katakana"),
+    "ka": ("Georgian",),
+    "km": ("Khmer",),
+    "ko": ("Hangul", "Han"),
+    "lo": ("Lao",),
+    "mn": ("Mongolian",),
+    "my": ("Myanmar",),
+    "si": ("Sinhala",),
+    "ta": ("Tamil",),
+    "te": ("Telugu",),
+    "th": ("Thai",),
+    "zh": ("Han", "Bopomofo"),
+}
+"""What the letters of a language are; ``mn`` is the paper's traditional Mongolian. Of a language
+that is not named, everything is expected that its isolation keeps."""
+
+
+class Column(NamedTuple):
+    """One column of text."""
+
+    name: str
+    """``text``, ``english`` or ``target``."""
+    language: str
+    isolation: IsolationSpec
+    corpus: str
+    """What figures call it, such as ``en-ko pairs english``."""
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """Scripts that are no surprise here; empty when nothing is known to be one."""
+        kept = self.isolation.keep
+        letters = EXPECTED_SCRIPTS.get(self.language, kept)
+        return (*letters, "Common", "Inherited") if letters and not kept else kept
+
+
+class TextTable(NamedTuple):
+    """The documents or the pairs of a language."""
+
+    name: str
+    """``ko documents`` or ``en-ko pairs``."""
+    kind: str
+    folder: Path
+    """Of its parts."""
+    columns: tuple[Column, ...]
+
+    @property
+    def page(self) -> str:
+        """File name of its sample."""
+        return f"{self.name.replace(' ', '-')}.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedLanguage:
+    """The text folder of one language."""
+
+    code: str
+    folder: Path
+    isolation: IsolationSpec
+    base: str = "en"
+    """Code of the base language, which is the other half of every pair."""
+    base_isolation: IsolationSpec = ENGLISH_ISOLATION
+    """Of that other half."""
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    """What the text step counted: of ``documents`` and ``pairs``, ``read``, ``kept`` and
+    ``rejected`` by reason."""
+
+    @property
+    def tables(self) -> tuple[TextTable, ...]:
+        """``documents``, and ``pairs`` where there are any."""
+        name = f"{self.code} documents"
+        own = Column("text", self.code, self.isolation, name)
+        tables = [TextTable(name, "documents", self.folder / "documents", (own,))]
+        if self.code != self.base:
+            name = f"{self.base}-{self.code} pairs"
+            english = Column("english", self.base, self.base_isolation, f"{name} english")
+            target = Column("target", self.code, self.isolation, f"{name} target")
+            tables.append(TextTable(name, "pairs", self.folder / "pairs", (english, target)))
+        return tuple(table for table in tables if part_files(table.folder))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedStream:
+    """The two streams of one language and seed."""
+
+    language: str
+    seed: int
+    folder: Path
+    """Holds ``bridge`` and ``nobridge``."""
+    tokens: Path
+    """The tokens folder of the language."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.language} s{self.seed}"
+
+
+class ProbeQuestion(NamedTuple):
+    """One cloze question in one language."""
+
+    number: int
+    question: str
+    """With its blanks, each a run of underscores."""
+    filled: str
+    """With the right answer in every blank."""
+
+
+class ProbeSide(NamedTuple):
+    """One culture's questions in one language."""
+
+    culture: str
+    language: str
+    questions: tuple[ProbeQuestion, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditInputs:
+    """Everything that one audit reads."""
+
+    languages: tuple[AuditedLanguage, ...]
+    streams: tuple[AuditedStream, ...] = ()
+    probes: tuple[ProbeSide, ...] = ()
+
+    @property
+    def tables(self) -> tuple[TextTable, ...]:
+        return tuple(table for language in self.languages for table in language.tables)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(column for table in self.tables for column in table.columns)
+
+    def language(self, code: str) -> AuditedLanguage:
+        return next(language for language in self.languages if language.code == code)
+
+    def sides(self, language: str) -> tuple[ProbeSide, ...]:
+        """The questions that could stand in text of a language."""
+        return tuple(side for side in self.probes if side.language == language)
+
+
+def probe_side(culture: str, language: str, items: Iterable[tuple[str, str]]) -> ProbeSide:
+    """A culture's questions from (question, filled sentence), in the order of the file."""
+    questions = (ProbeQuestion(i, *item) for i, item in enumerate(items))
+    return ProbeSide(culture, language, tuple(questions))

@@ -1,0 +1,209 @@
+"""The audit as pages for people: one of figures, and one of sampled text for every corpus.
+
+Invariant: a page is one file that asks for nothing over the network, and whatever comes from the
+corpus is escaped.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ccx_ray.corpus.audit.code_points import SCRIPT_NAMES, script_numbers, scripts_among
+from ccx_ray.corpus.audit.figures import AuditFigures, ConditionFigures, ContaminationFigures
+from ccx_ray.corpus.audit.inputs import TextTable
+from ccx_ray.corpus.audit.sampling import Sampled
+from ccx_ray.corpus.audit.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+# Okabe and Ito's palette, told apart by the colour-blind too; grey is what belongs to all.
+SCRIPT_COLORS = {
+    "Latin": "#0072b2", "Hangul": "#d55e00", "Han": "#cc3311", "Tibetan": "#aa4499",
+    "Mongolian": "#009e73", "Common": "#c4c9cf", "Inherited": "#9aa0a6",
+}  # fmt: skip
+OTHER_COLORS = ("#e69f00", "#56b4e9", "#332288", "#882255", "#999933", "#44aa99")
+KEPT_COLOR = "#c4c9cf"
+TOKEN_COLORS = {
+    "monolingual": "#009e73", "english": "#0072b2", "target": "#d55e00", "replay": "#56b4e9",
+    "separator": "#e69f00", "end_of_text": "#5f6368", "padding": "#e3e6ea",
+}  # fmt: skip
+SMALLEST_SHARE = 0.0005
+"""Of a bar; what is smaller is listed beside it and has no width of its own."""
+
+
+class Piece(NamedTuple):
+    """One part of a bar."""
+
+    label: str
+    value: int
+    share: float
+    color: str
+
+
+def bar(
+    values: Mapping[str, int], colors: Mapping[str, str], total: int | None = None
+) -> list[Piece]:
+    """The pieces of a stacked bar, in the order given; those of nothing are left out."""
+    whole = max(1, sum(values.values()) if total is None else total)
+    others = iter(OTHER_COLORS * len(values))
+    return [
+        Piece(label, value, value / whole, colors.get(label) or next(others))
+        for label, value in values.items()
+        if value
+    ]
+
+
+def audit_page(
+    figures: AuditFigures, judged: Sequence[Verdict], *, title: str, samples: str = ""
+) -> str:
+    """The page of figures, with the verdict at its top.
+
+    Args:
+        samples: what stands before ``samples/...`` in links, where the page is not written into
+            the audit's own folder.
+    """
+    return _environment().get_template("audit.html.j2").render(
+        title=title,
+        figures=figures,
+        verdicts=judged,
+        crossed=[verdict for verdict in judged if not verdict.passed],
+        style=_style(),
+        script_bar=lambda scripts: bar(scripts, SCRIPT_COLORS),
+        rejected_bar=lambda part: bar(
+            {"kept": part.kept, **part.rejected}, {"kept": KEPT_COLOR}
+        ),
+        token_bar=_token_bar,
+        contamination_bar=_contamination_bar,
+        smallest=SMALLEST_SHARE,
+        scripts_used=_scripts_used(figures),
+        token_colors=TOKEN_COLORS,
+        samples=samples,
+        texts=sum(part.texts for part in figures.scripts),
+        characters=sum(part.characters for part in figures.scripts),
+    )  # fmt: skip
+
+
+def sample_page(
+    table: TextTable, drawn: Iterable[Sampled], figures: AuditFigures, *, title: str
+) -> str:
+    """The seeded sample of documents or pairs, characters of unexpected scripts marked."""
+    corpora = {column.corpus for column in table.columns}
+    scripts = [part for part in figures.scripts if part.corpus in corpora]
+    entries = [
+        {
+            "id": one.id,
+            "source": one.source,
+            "sides": [
+                {
+                    "language": column.language,
+                    "text": marked(text, column.expected),
+                    "characters": characters,
+                    "more": characters - len(text),
+                }
+                for column, text, characters in zip(
+                    table.columns, one.texts, one.characters, strict=True
+                )
+            ],
+        }
+        for one in drawn
+    ]
+    return _environment().get_template("sample.html.j2").render(
+        title=title,
+        table=table,
+        entries=entries,
+        scripts=scripts,
+        seed=figures.seed,
+        texts=max((part.texts for part in scripts), default=0),
+        script_bar=lambda found: bar(found, SCRIPT_COLORS),
+        smallest=SMALLEST_SHARE,
+        style=_style(),
+    )  # fmt: skip
+
+
+def marked(text: str, expected: Sequence[str]) -> "Markup":
+    """The text as HTML; runs of characters of other scripts than the expected ones are marked."""
+    from markupsafe import Markup, escape
+
+    if not text or not expected:
+        return escape(text)
+    points = np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32)
+    scripts = script_numbers()[points]
+    odd = ~scripts_among(expected)[scripts]
+    changes = np.flatnonzero(np.diff(np.where(odd, scripts, len(SCRIPT_NAMES)))) + 1
+    pieces = []
+    for first, last in pairwise([0, *changes.tolist(), len(text)]):
+        piece = escape(text[first:last])
+        if odd[first]:
+            script = SCRIPT_NAMES[scripts[first]]
+            piece = Markup('<mark title="{}">{}</mark>').format(script, piece)
+        pieces.append(piece)
+    return Markup("").join(pieces)
+
+
+def _token_bar(condition: ConditionFigures) -> list[Piece]:
+    return bar(condition.tokens, TOKEN_COLORS)
+
+
+def _contamination_bar(part: ContaminationFigures) -> list[Piece]:
+    """Questions by the worst that is true of them."""
+    half = max(0, part.half_overlapping - part.exact)
+    counts = {
+        "to the letter": part.exact,
+        "half of the 8-grams or more": half,
+        "at least one 8-gram": max(0, part.overlapping - part.exact - half),
+    }
+    colors = dict(zip(counts, ("#b3261e", "#e69f00", "#f4dfa8"), strict=True))
+    return bar(counts, colors, part.questions)
+
+
+def _scripts_used(figures: AuditFigures) -> list[tuple[str, str]]:
+    """Scripts and colours for the legend: those that are visible in some bar."""
+    visible = {
+        script
+        for part in figures.scripts
+        for script, number in part.scripts.items()
+        if number >= 0.01 * part.characters
+    }
+    return [(script, color) for script, color in SCRIPT_COLORS.items() if script in visible]
+
+
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("ccx_ray.corpus.audit", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"whole": _whole, "percent": _percent, "limit": _limit}
+    return environment
+
+
+def _style() -> "Markup":
+    from markupsafe import Markup
+
+    return Markup((resources.files("ccx_ray.corpus.audit") / "audit.css").read_text("utf-8"))
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _percent(value: float) -> str:
+    """With as many digits as small shares need; nothing is rounded to 0 that is not."""
+    if value and value < 0.0005:
+        return f"{100 * value:.1g} %"
+    return f"{100 * value:.2f} %" if value < 0.0995 else f"{100 * value:.1f} %"
+
+
+def _limit(value: Any, is_share: bool) -> str:
+    return _percent(value) if is_share else _whole(value)
