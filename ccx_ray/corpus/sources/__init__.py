@@ -1,0 +1,1 @@
+"""Raw text of every format, read as a stream of records."""
