@@ -27,7 +27,8 @@ from ccx_ray.study.graph import Graph, Step
 from ccx_ray.study.lock import driver_lock
 from ccx_ray.study.progress import StudyProgress
 from ccx_ray.study.runner import Outcome, Runner
-from ccx_ray.study.spec import ENGLISH_ISOLATION, RuntimeSpec, StudySpec
+from ccx_ray.study.spec import RuntimeSpec, StudySpec
+from ccx_ray.study.text_spec import ENGLISH_ISOLATION
 from ccx_ray.study.steps import InputFiles, read_reruns, reruns_file, study_graph
 from ccx_ray.study.trials import Trial
 from ccx_ray.tracking import Tracking, default_tracking_uri

@@ -9,15 +9,18 @@ import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ccx_ray.corpus.work_log import RunTasks, step_progress
 from ccx_ray.study.graph import Step
 from ccx_ray.study.provenance import capture_provenance
 from ccx_ray.study.runner import Action, StepWork
-from ccx_ray.study.spec import LanguageSpec, StudySpec
+from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.steps import InputFiles, study_graph
+from ccx_ray.study.text_spec import LanguageSpec
 from ccx_ray.study.trials import Trial, trial_grid
 from ccx_ray.tracking import Tracking
 
@@ -76,34 +79,69 @@ class StageActions:
     def _cpus(self) -> float:
         return self._study.runtime.data.cpus_per_task
 
+    @property
+    def _run_tasks(self) -> RunTasks:
+        from ccx_ray.corpus.pipeline import run_tasks
+
+        return partial(run_tasks, cpus_per_task=self._cpus)
+
     def text(self, work: StepWork) -> Mapping[str, Any]:
-        from ccx_ray.corpus.pipeline import isolate_text
+        from ccx_ray.corpus.preparation import isolate_text
 
         code = work.step.name.removeprefix("text-")
         base = self._study.base_language
         language = base if code == base.code else self._study.language(code)
-        return isolate_text(language, self._root, work.folder, cpus_per_task=self._cpus)
+        work.watch(lambda: step_progress(work.folder))
+        return isolate_text(
+            language,
+            self._root,
+            work.folder,
+            cleaning=self._study.cleaning,
+            run_tasks=self._run_tasks,
+        )
 
     def tokenizer(self, work: StepWork) -> Mapping[str, Any]:
-        from ccx_ray.corpus.tokenizer import train_tokenizer
+        from ccx_ray.corpus.tokenizer import adopt_tokenizer, train_tokenizer
 
+        if self._study.tokenizer.pretrained is not None:
+            return adopt_tokenizer(self._study.tokenizer, self._root, work.folder)
         texts = {step.name.removeprefix("text-"): step for step in work.step.upstream}
         folders = {code: work.folder_of(step) for code, step in texts.items()}
         return train_tokenizer(self._study.tokenizer, folders, work.folder)
 
     def tokens(self, work: StepWork) -> Mapping[str, Any]:
-        from ccx_ray.corpus.pipeline import tokenize_text
+        from ccx_ray.corpus.preparation import tokenize_text
 
         text, tokenizer = map(work.folder_of, work.step.upstream)
-        return tokenize_text(text, tokenizer, work.folder, cpus_per_task=self._cpus)
+        work.watch(lambda: step_progress(work.folder))
+        return tokenize_text(text, tokenizer, work.folder, run_tasks=self._run_tasks)
 
     def stream(self, work: StepWork) -> Mapping[str, Any]:
-        from ccx_ray.corpus.pipeline import prepare_base_stream, prepare_trial_streams
+        from ccx_ray.corpus.preparation import prepare_base_stream, prepare_trial_streams
 
-        tokens, tokenizer = map(work.folder_of, work.step.upstream)
-        prepare = prepare_base_stream if work.step.name == "stream-base" else prepare_trial_streams
-        return prepare(
-            tokens, tokenizer, work.folder, **work.step.identity, cpus_per_task=self._cpus
+        tokens, tokenizer, *replay = map(work.folder_of, work.step.upstream)
+        work.watch(lambda: step_progress(work.folder))
+        if work.step.name == "stream-base":
+            return prepare_base_stream(
+                tokens,
+                tokenizer,
+                work.folder,
+                sequence_length=self._study.sequence_length,
+                seed=self._study.base.seed,
+                run_tasks=self._run_tasks,
+            )
+        trials = self._study.trials
+        return prepare_trial_streams(
+            tokens,
+            replay[0] if replay else None,
+            tokenizer,
+            work.folder,
+            sequence_length=self._study.sequence_length,
+            seed=int(str(work.step.identity["seed"])),
+            rows=trials.steps * trials.sequences_per_step,
+            mixture=trials.mixture,
+            pair_order=trials.pair_order,
+            run_tasks=self._run_tasks,
         )
 
     def training(self, work: StepWork) -> Mapping[str, Any]:
@@ -283,7 +321,7 @@ class StageActions:
                 "language": trial.language,
                 "condition": trial.condition,
                 "seed": trial.seed,
-                "parallel_share": self._study.trials.parallel_share,
+                "mixture": self._study.trials.mixture.model_dump(),
             }
         run = self._tracking.open_run(
             name=trial.name if trial else "base",

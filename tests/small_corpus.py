@@ -1,40 +1,75 @@
 """A tokenizer, tokens and streams of real bundled text, made by the plain functions without Ray."""
 
+import gzip
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ccx_ray.corpus.isolation import SourceFile, isolated_tables
 from ccx_ray.corpus.mixing import plan_trial
-from ccx_ray.corpus.parts import part_files
+from ccx_ray.corpus.preparation import isolate_text, tokenize_text
 from ccx_ray.corpus.stream import Stream
 from ccx_ray.corpus.stream_folder import file_numbers, finish_stream, write_rows
-from ccx_ray.corpus.text_folder import TextFolder
-from ccx_ray.corpus.tokenizer import Encoder, Vocabulary, train_tokenizer
-from ccx_ray.corpus.tokens import COLUMNS, TokenCorpus, tokenize_part, write_language
-from ccx_ray.study.spec import IsolationSpec, TokenizerSpec
+from ccx_ray.corpus.tokenizer import train_tokenizer
+from ccx_ray.corpus.tokens import TokenCorpus
+from ccx_ray.corpus.vocabulary import Vocabulary
+from ccx_ray.corpus.work_log import run_here
+from ccx_ray.study.spec import MixtureSpec
+from ccx_ray.study.text_spec import (
+    BaseLanguageSpec,
+    CleaningSpec,
+    LanguageSpec,
+    ProbeFiles,
+    SourceSpec,
+    TokenizerSpec,
+)
 
-KEEP_LATIN = IsolationSpec(keep=("Latin", "Common", "Inherited"))
-REMOVE_LATIN = IsolationSpec(remove=("Latin",))
+EVERYTHING = CleaningSpec(minimum_characters=1, near_duplicates=None)
+"""Only exact duplicates go."""
 
 
-def document_source(project: Path, language: str) -> SourceFile:
-    return SourceFile(
-        path=project / f"data/mono/{language}.jsonl.gz",
-        kind="documents",
-        text_fields=("text",),
-        isolations=(KEEP_LATIN if language == "en" else REMOVE_LATIN,),
+def base_language(*paths: str) -> BaseLanguageSpec:
+    """English over files."""
+    sources = tuple(SourceSpec(path=path) for path in paths)
+    return BaseLanguageSpec(code="en", name="English", monolingual=sources)
+
+
+def target_language(
+    code: str, monolingual: tuple[str, ...], parallel: tuple[str, ...], **changes: Any
+) -> LanguageSpec:
+    """A target language over files."""
+    return LanguageSpec(
+        code=code,
+        name=code,
+        monolingual=tuple(SourceSpec(path=path) for path in monolingual),
+        parallel=tuple(SourceSpec(path=path) for path in parallel),
+        probes=ProbeFiles(english="", target=""),
+        **changes,
     )
 
 
-def pair_source(project: Path, language: str) -> SourceFile:
-    return SourceFile(
-        path=project / f"data/parallel/en-{language}.jsonl.gz",
-        kind="pairs",
-        text_fields=("en", language),
-        isolations=(KEEP_LATIN, REMOVE_LATIN),
-    )
+def text_folder(
+    language: BaseLanguageSpec, root: Path, folder: Path, *, cleaning: CleaningSpec = EVERYTHING
+) -> dict[str, Any]:
+    """Make a text folder in this process; its counts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return isolate_text(language, root, folder, cleaning=cleaning, run_tasks=run_here)
+
+
+def bundled_language(
+    project: Path, folder: Path, code: str, *, documents: int, pairs: int
+) -> BaseLanguageSpec:
+    """A language over the first records of its bundled files, copied into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {f"mono/{code}": documents}
+    if code != "en":
+        wanted[f"parallel/en-{code}"] = pairs
+    for name, count in wanted.items():
+        with gzip.open(project / f"data/{name}.jsonl.gz", "rb") as source:
+            (folder / f"{Path(name).name}.jsonl").write_bytes(b"".join(islice(source, count)))
+    if code == "en":
+        return base_language("en.jsonl")
+    return target_language(code, (f"{code}.jsonl",), (f"en-{code}.jsonl",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +80,18 @@ class SmallCorpus:
     tokenizer: Path
     tokens: Path
 
-    def streams(self, folder: Path, **changes: Any) -> dict[str, Stream]:
+    def streams(
+        self, folder: Path, *, replay: Path | None = None, **changes: Any
+    ) -> dict[str, Stream]:
         """``bridge`` and ``nobridge``, 96 rows of 64 tokens where ``changes`` do not say."""
-        corpus, vocabulary = TokenCorpus.open(self.tokens), Vocabulary(self.tokenizer)
+        corpus = TokenCorpus.open(self.tokens, replay=replay)
+        vocabulary = Vocabulary(self.tokenizer)
         default = {
             "language": "ko",
             "sequence_length": 64,
             "seed": 0,
             "rows": 96,
-            "parallel_share": 0.5,
+            "mixture": MixtureSpec(),
             "pair_order": "random",
         }
         for condition, plan in plan_trial(corpus, vocabulary, **{**default, **changes}).items():
@@ -73,18 +111,12 @@ def small_corpus(
     small = SmallCorpus(
         text=folder / "text", tokenizer=folder / "tokenizer", tokens=folder / "tokens"
     )
-    for path in (small.text, small.tokenizer, small.tokens):
+    raw = folder / "raw"
+    spec = bundled_language(project, raw, language, documents=documents, pairs=pairs)
+    text_folder(spec, raw, small.text)
+    for path in (small.tokenizer, small.tokens):
         path.mkdir(parents=True)
-        write_language(path, language)
-    with TextFolder(small.text, pairs=True) as text:
-        for source, size in ((document_source, documents), (pair_source, pairs)):
-            for table in islice(isolated_tables(source(project, language)), 1):
-                text.add(table.slice(0, size))
-    spec = TokenizerSpec(vocabulary_size=600, megabytes_per_language=0.2)
-    train_tokenizer(spec, {language: small.text}, small.tokenizer)
-    encoder = Encoder(small.tokenizer)
-    for kind in COLUMNS:
-        (small.tokens / kind).mkdir()
-        for number, part in enumerate(part_files(small.text / kind)):
-            tokenize_part(part, encoder, small.tokens / kind, number)
+    tokenizer = TokenizerSpec(vocabulary_size=600, megabytes_per_language=0.2)
+    train_tokenizer(tokenizer, {language: small.text}, small.tokenizer)
+    tokenize_text(small.text, small.tokenizer, small.tokens, run_tasks=run_here)
     return small

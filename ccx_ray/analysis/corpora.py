@@ -39,7 +39,11 @@ def corpus_rows(study: StudySpec, markers: Mapping[str, Mapping[str, Any]]) -> l
                 documents=text["documents"]["kept"],
                 characters=text["documents"]["characters_out_text"],
                 pairs=text.get("pairs", {}).get("kept", 0),
-                rejected=sum(text["rejected"].values()),
+                rejected=sum(
+                    sum(text[kind]["rejected"].values())
+                    for kind in ("documents", "pairs")
+                    if kind in text
+                ),
                 characters_removed=sum(text["characters_removed_by_script"].values()),
                 tokens=tokens.get("text_tokens", 0),
             )

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ccx_ray.analysis.transfer import DIRECTIONS, Direction
 from ccx_ray.analysis.wording import direction_name, short_name
-from ccx_ray.study.spec import LanguageSpec, StudySpec
+from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.text_spec import LanguageSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -27,7 +27,8 @@ from ccx_ray.analysis.probe_quirks import ProbeRow
 from ccx_ray.analysis.run_facts import LossCurve
 from ccx_ray.analysis.transfer import DIRECTIONS, Direction, TransferRow, probe_of
 from ccx_ray.analysis.wording import direction_name, short_name
-from ccx_ray.study.spec import LanguageSpec, StudySpec
+from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.text_spec import LanguageSpec
 from ccx_ray.study.trials import Trial
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from ccx_ray.analysis.transfer import Direction
-from ccx_ray.study.spec import BaseLanguageSpec
+from ccx_ray.study.text_spec import BaseLanguageSpec
 
 DASH = "–"
 MINUS = "−"

@@ -56,15 +56,22 @@ def _ints(table: pa.Table, column: str) -> Ints:
     return values
 
 
+def _halves(segments: pa.Table, corpus: TokenCorpus) -> np.ndarray:
+    """[segments] whether a segment is of a half of a pair."""
+    half = _ints(segments, "document") - corpus.monolingual
+    return (half >= 0) & (half < 2 * corpus.pairs)
+
+
 def _parallel_rows(segments: pa.Table, corpus: TokenCorpus, rows: int) -> np.ndarray:
     """[rows] whether a row holds a half of a pair."""
-    halves = _ints(segments, "document") >= corpus.monolingual
+    halves = _halves(segments, corpus)
     return np.bincount(_ints(segments, "row")[halves], minlength=rows) > 0
 
 
 def _check_apart(segments: pa.Table, corpus: TokenCorpus, groups: Ints, first: int) -> None:
-    half = _ints(segments, "document") - corpus.monolingual
-    row, half = _ints(segments, "row")[half >= 0], half[half >= 0]
+    halves = _halves(segments, corpus)
+    row = _ints(segments, "row")[halves]
+    half = _ints(segments, "document")[halves] - corpus.monolingual
     both = np.stack([row, groups[half // 2], half % 2], axis=1)
     distinct = np.unique(both, axis=0)
     _, sides = np.unique(distinct[:, :2], axis=0, return_counts=True)

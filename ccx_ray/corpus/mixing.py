@@ -6,10 +6,11 @@ rows.
 
 - Base stream: all documents once, in seeded order, packed; the rows are shuffled.
 - Trial streams: exactly as many rows as the trial consumes, so the trial is one epoch. The
-  parallel rows are filled as far as possible with a seeded subset of the pairs; a language with
-  too few pairs gets whole passes over all of them, as many as fit, and the rows left over become
-  monolingual. Monolingual documents follow in seeded order, anew in each further pass, until their
-  rows are full; the last one may be cut. Which positions are parallel is a seeded permutation.
+  replayed rows hold documents of the base language in seeded order. The parallel rows are filled as
+  far as possible with a seeded subset of the pairs; a language with too few pairs gets whole passes
+  over all of them, as many as fit, and the rows left over become monolingual. Monolingual documents
+  follow in seeded order, anew in each further pass, until their rows are full; the last one may be
+  cut. Which positions are parallel is a seeded permutation.
 """
 
 from dataclasses import dataclass
@@ -25,12 +26,13 @@ from ccx_ray.corpus.bridges import (
     separated_order,
 )
 from ccx_ray.corpus.packing import Tape, cut_tape, whole_tape
-from ccx_ray.corpus.tokenizer import Vocabulary
 from ccx_ray.corpus.tokens import Ints, TokenCorpus
+from ccx_ray.corpus.vocabulary import Vocabulary
 from ccx_ray.errors import UserError
+from ccx_ray.study.spec import MixtureSpec
 
 # Each choice draws from a generator of its own, so that one does not shift another.
-ROWS, DOCUMENTS, PAIRS, SIDES, HALVES = range(5)
+ROWS, DOCUMENTS, PAIRS, SIDES, HALVES, REPLAYED = range(6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ def plan_trial(
     sequence_length: int,
     seed: int,
     rows: int,
-    parallel_share: float,
+    mixture: MixtureSpec,
     pair_order: Literal["english-first", "random"],
 ) -> dict[str, StreamPlan]:
     """The plans of ``bridge`` and ``nobridge``.
@@ -77,15 +79,16 @@ def plan_trial(
     Raises:
         UserError: the language has too few pairs to fill a row, or to keep their halves apart.
     """
-    capacity = round(parallel_share * rows) * sequence_length
+    capacity = round(mixture.parallel * rows) * sequence_length
     everything = np.arange(corpus.pairs, dtype=np.int64)
     halves = [corpus.half(everything, side) for side in (0, 1)]
     pair_tokens = corpus.lengths[halves[0]] + corpus.lengths[halves[1]] + 2
     passes = draw_pairs(pair_tokens, capacity, _random(seed, PAIRS))
-    if parallel_share and not passes:
+    if mixture.parallel and not passes:
         raise UserError(
-            f"trials.parallel_share: {parallel_share} of {rows} rows of {sequence_length} tokens "
-            f"holds none of the {corpus.pairs} pairs of {language}; raise trials.steps or give 0"
+            f"trials.mixture.parallel: {mixture.parallel} of {rows} rows of {sequence_length} "
+            f"tokens holds none of the {corpus.pairs} pairs of {language}; raise trials.steps or "
+            "give 0"
         )
     pairs = np.concatenate([everything[:0], *passes])
     pass_of_pair = np.repeat(np.arange(len(passes)), [len(drawn) for drawn in passes])
@@ -104,27 +107,44 @@ def plan_trial(
         }
     except TooCloseError as error:
         raise UserError(
-            f"trials.parallel_share: the {len(pairs)} pairs of {language} cannot be kept apart in "
-            f"rows of {sequence_length} tokens ({error}); give more pairs or shorter rows"
+            f"trials.mixture.parallel: the {len(pairs)} pairs of {language} cannot be kept apart "
+            f"in rows of {sequence_length} tokens ({error}); give more pairs or shorter rows"
         ) from None
     parallel_rows = parallel["bridge"].rows(sequence_length)
+    replay_rows = round(mixture.replay * rows)
+    monolingual_rows = rows - replay_rows - parallel_rows
     monolingual, monolingual_passes = _repeated_documents(
-        corpus, vocabulary, (rows - parallel_rows) * sequence_length, seed, language
+        corpus,
+        vocabulary,
+        documents=np.arange(corpus.monolingual, dtype=np.int64),
+        tokens=monolingual_rows * sequence_length,
+        random=_random(seed, DOCUMENTS),
+        language=language,
+    )
+    replay, replay_passes = _repeated_documents(
+        corpus,
+        vocabulary,
+        documents=corpus.replayed,
+        tokens=replay_rows * sequence_length,
+        random=_random(seed, REPLAYED),
+        language=language,
     )
     order = _random(seed, ROWS).permutation(rows)
     counts = {
-        "monolingual_rows": rows - parallel_rows,
+        "monolingual_rows": monolingual_rows,
         "parallel_rows": parallel_rows,
+        "replay_rows": replay_rows,
         "pairs": len(pairs),
         "distinct_pairs": len(np.unique(pairs)),
         "passes_over_pairs": len(passes),
         "documents": len(np.unique(monolingual.documents)),
         "passes_over_documents": monolingual_passes,
-        "documents_cut_at_the_end": monolingual.cut_documents,
+        "passes_over_replayed_documents": replay_passes,
+        "documents_cut_at_the_end": monolingual.cut_documents + replay.cut_documents,
     }
     return {
         condition: StreamPlan(
-            tapes=(monolingual, tape),
+            tapes=(monolingual, replay, tape),
             order=order,
             sequence_length=sequence_length,
             seed=seed,
@@ -144,17 +164,22 @@ def _closed_documents(corpus: TokenCorpus, documents: Ints, vocabulary: Vocabula
 
 
 def _repeated_documents(
-    corpus: TokenCorpus, vocabulary: Vocabulary, tokens: int, seed: int, language: str
+    corpus: TokenCorpus,
+    vocabulary: Vocabulary,
+    *,
+    documents: Ints,
+    tokens: int,
+    random: np.random.Generator,
+    language: str,
 ) -> tuple[Tape, int]:
-    """The monolingual documents, pass after pass, until there are ``tokens``."""
-    per_pass = int(corpus.lengths[: corpus.monolingual].sum()) + corpus.monolingual
+    """Documents in seeded order, pass after pass, until there are ``tokens``; and the passes."""
+    per_pass = int(corpus.lengths[documents].sum()) + len(documents)
     if tokens and not per_pass:
         raise UserError(f"languages.{language}.monolingual: no document is left to train on")
     passes = -(-tokens // per_pass) if tokens else 0
-    random = _random(seed, DOCUMENTS)
-    orders = [random.permutation(corpus.monolingual) for _ in range(passes)]
-    documents = np.concatenate([np.zeros(0, np.int64), *orders])
-    return cut_tape(_closed_documents(corpus, documents, vocabulary), tokens), passes
+    orders = [random.permutation(documents) for _ in range(passes)]
+    tape = np.concatenate([np.zeros(0, np.int64), *orders])
+    return cut_tape(_closed_documents(corpus, tape, vocabulary), tokens), passes
 
 
 def _bridge(corpus: TokenCorpus, pairs: Ints, sides: Ints, vocabulary: Vocabulary) -> Tape:

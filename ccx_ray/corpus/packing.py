@@ -8,6 +8,7 @@ padding belong to no segment.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ class Tape:
         """Rows that the tape fills, the last one perhaps in part."""
         return -(-self.tokens // sequence_length)
 
-    @property
+    @cached_property
     def ends(self) -> Ints:
         """[units] position after the closing token."""
         return np.cumsum(self.lengths + 1, dtype=np.int64)
@@ -68,11 +69,17 @@ def cut_tape(tape: Tape, tokens: int) -> Tape:
 
 def documents_in(tape: Tape, rows: Ints, sequence_length: int) -> Ints:
     """The documents of some rows; a document may come more than once."""
+    first, units = _units_of(tape, rows, sequence_length)
+    return tape.documents[spans(first, units)]
+
+
+def _units_of(tape: Tape, rows: Ints, sequence_length: int) -> tuple[Ints, Ints]:
+    """[rows] the first unit of each row, and how many units stand in it at least in part."""
     first, last = (
         np.searchsorted(tape.ends, np.minimum(position, tape.tokens - 1), side="right")
         for position in (rows * sequence_length, (rows + 1) * sequence_length - 1)
     )
-    return tape.documents[spans(first, last - first + 1)]
+    return first, last - first + 1
 
 
 class PackedRows(NamedTuple):
@@ -104,29 +111,34 @@ def pack_rows(
         rows: which, in any order.
         excerpt: holds at least the documents of these rows.
     """
-    positions = (rows[:, None] * sequence_length + np.arange(sequence_length)).ravel()
-    ends = tape.ends
-    unit = np.minimum(np.searchsorted(ends, positions, side="right"), len(ends) - 1)
-    offset = positions - (ends - tape.lengths - 1)[unit]
-    on_tape = positions < tape.tokens
-    input_ids = np.where(on_tape, tape.closings[unit], pad_id).astype(np.int32)
-    text = np.flatnonzero(on_tape & (offset < tape.lengths[unit]))
-    known = np.searchsorted(excerpt.documents, tape.documents[unit[text]])
-    source = excerpt.starts[known] + offset[text]
-    input_ids[text] = excerpt.tokens[source]
+    first, units = _units_of(tape, rows, sequence_length)
+    row = np.repeat(np.arange(len(rows), dtype=np.int64), units)
+    unit = spans(first, units)
+    # Where each unit begins and ends on the tape, cut to its row; the last position of a unit is
+    # that of its closing token.
+    row_begins = rows[row] * sequence_length
+    ends, lengths = tape.ends[unit], tape.lengths[unit]
+    begins = ends - lengths - 1
+    from_position = np.maximum(begins, row_begins)
+    to_position = np.minimum(np.minimum(ends - 1, row_begins + sequence_length), tape.tokens)
+    in_row = from_position - row_begins + row * sequence_length
 
-    row = text // sequence_length
-    begins = np.ones(len(text), bool)
-    begins[1:] = (np.diff(row) != 0) | (np.diff(unit[text]) != 0)
-    first = np.flatnonzero(begins)
-    last = np.append(first[1:], len(text))[: len(first)] - 1
+    input_ids = np.full(len(rows) * sequence_length, pad_id, np.int32)
+    closed = (ends <= row_begins + sequence_length) & (ends <= tape.tokens)
+    input_ids[in_row[closed] + (ends - 1 - from_position)[closed]] = tape.closings[unit[closed]]
+    text = np.flatnonzero(to_position > from_position)
+    sizes = (to_position - from_position)[text]
+    known = np.searchsorted(excerpt.documents, tape.documents[unit[text]])
+    source = excerpt.starts[known] + (from_position - begins)[text]
+    input_ids[spans(in_row[text], sizes)] = excerpt.tokens[spans(source, sizes)]
+
     before = excerpt.bytes_before
-    start_bytes, end_bytes = before[source[first]], before[source[last] + 1]
+    start_bytes, end_bytes = (before[at].astype(np.int64) for at in (source, source + sizes))
     return PackedRows(
         input_ids=input_ids.reshape(len(rows), sequence_length),
-        segment_row=row[first],
-        segment_document=tape.documents[unit[text[first]]],
-        segment_start=start_bytes - before[excerpt.starts[known[first]]],
+        segment_row=row[text],
+        segment_document=tape.documents[unit[text]],
+        segment_start=start_bytes - before[excerpt.starts[known]],
         segment_length=end_bytes - start_bytes,
-        segment_tokens=last - first + 1,
+        segment_tokens=sizes,
     )

@@ -16,18 +16,27 @@ import pyarrow.parquet as pq
 from ccx_ray.corpus.mixing import StreamPlan
 from ccx_ray.corpus.packing import PackedRows, Tape, documents_in, pack_rows
 from ccx_ray.corpus.stream import DESCRIPTION, DOCUMENTS
-from ccx_ray.corpus.tokenizer import Vocabulary
-from ccx_ray.corpus.tokens import Excerpt, Ints, TokenCorpus
+from ccx_ray.corpus.tokens import REPLAY, Excerpt, Ints, TokenCorpus
+from ccx_ray.corpus.vocabulary import Vocabulary
 from ccx_ray.storage import publish_json
 from ccx_ray.study.identity import fingerprint
 
 ROW_GROUP_SIZE = 256
 """Rows that are read together; at 2,048 tokens a group is 2 MB."""
-ROWS_PER_FILE = 64 * ROW_GROUP_SIZE
-"""One task of the preparation; at 2,048 tokens 128 MB of ids."""
+TOKENS_PER_FILE = 8 * 2**20
+"""One task of the preparation, which holds about 40 bytes a token in memory."""
+
+PARQUET_OF_ROWS: dict[str, Any] = {
+    "compression": "lz4",
+    "use_byte_stream_split": ["input_ids.list.element"],
+    "use_dictionary": False,
+    "write_statistics": False,
+}
+"""Ids whose bytes are told apart by significance compress as well by LZ4 as by zstd otherwise, and
+are written at 340 MB/s instead of 210 on one core, and read at 840 instead of 600."""
 
 SEGMENT = pa.struct([(name, pa.int64()) for name in ("document", "start", "length")])
-PARTS = ("monolingual", "english", "target")
+PARTS = ("monolingual", "english", "target", REPLAY)
 
 
 def rows_schema(sequence_length: int) -> pa.Schema:
@@ -42,14 +51,15 @@ def rows_schema(sequence_length: int) -> pa.Schema:
 
 def file_numbers(plan: StreamPlan) -> range:
     """The files that a plan makes."""
-    return range(-(-len(plan.order) // ROWS_PER_FILE))
+    return range(-(-len(plan.order) // _rows_per_file(plan)))
 
 
 def write_rows(
     plan: StreamPlan, corpus: TokenCorpus, vocabulary: Vocabulary, folder: Path, number: int
 ) -> dict[str, Any]:
     """Write one file of rows; its content's hash and its token counts."""
-    places = plan.order[number * ROWS_PER_FILE : (number + 1) * ROWS_PER_FILE]
+    size = _rows_per_file(plan)
+    places = plan.order[number * size : (number + 1) * size]
     length = plan.sequence_length
     documents = [
         documents_in(tape, rows, length) for tape, rows, _ in _by_tape(plan, places) if len(rows)
@@ -58,13 +68,16 @@ def write_rows(
     content = hashlib.sha256()
     counts: Counter[str] = Counter()
     schema = rows_schema(length)
-    with pq.ParquetWriter(_rows_file(folder, number), schema, compression="zstd") as writer:
+    path = _rows_file(folder, number)
+    aside = path.with_name(f".{path.name}")
+    with pq.ParquetWriter(aside, schema, **PARQUET_OF_ROWS) as writer:
         for start in range(0, len(places), ROW_GROUP_SIZE):
             packed = _pack(plan, places[start : start + ROW_GROUP_SIZE], excerpt, vocabulary)
             for array in packed:
                 content.update(array.tobytes())
             counts.update(_count_tokens(packed, corpus, vocabulary))
             writer.write_table(_table(packed, schema), row_group_size=ROW_GROUP_SIZE)
+    aside.replace(path)
     return {"sha256": content.hexdigest(), "counts": dict(counts)}
 
 
@@ -100,6 +113,11 @@ def finish_stream(
         folder / DESCRIPTION, {**identity, "fingerprint": fingerprint(content), "counts": counts}
     )
     return {"rows": len(plan.order), **counts}
+
+
+def _rows_per_file(plan: StreamPlan) -> int:
+    groups = max(1, TOKENS_PER_FILE // (plan.sequence_length * ROW_GROUP_SIZE))
+    return groups * ROW_GROUP_SIZE
 
 
 def _rows_file(folder: Path, number: int) -> Path:
@@ -153,6 +171,7 @@ def _count_tokens(
     """Tokens by part of their document, and those that belong to no document."""
     document = packed.segment_document - corpus.monolingual
     part = np.where(document < 0, 0, 1 + document % 2)
+    part[document >= 2 * corpus.pairs] = PARTS.index(REPLAY)
     text = np.bincount(part, weights=packed.segment_tokens, minlength=len(PARTS)).astype(int)
     ids = packed.input_ids
     padding, eos = (int((ids == i).sum()) for i in (vocabulary.pad_id, vocabulary.eos_id))

@@ -1,110 +1,170 @@
 """The text folder: ``documents``, ``pairs`` (of a target language) and ``rejected``.
 
 Invariant: every record that is read stands in exactly one of the three, a rejected one with its
-reason and its raw text.
+reason, its place and its text. Of equal texts, and of records with one id, the first in the order
+of the sources is kept.
 """
 
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ccx_ray.corpus.dedup import FirstSeen
+from ccx_ray.corpus.blocks import BlockKeys, read_block
+from ccx_ray.corpus.dedup import Ints, first_seen
 from ccx_ray.corpus.isolation import Kind, side_names
-from ccx_ray.corpus.parts import PartWriter
+from ccx_ray.corpus.near_duplicates import near_duplicates
+from ccx_ray.corpus.parts import write_part
 from ccx_ray.corpus.scripts import count_by_script
+from ccx_ray.corpus.sources.record import Shard
 
 DUPLICATE = "duplicate"
+NEAR_DUPLICATE = "near-duplicate"
 REPEATED_ID = "repeated id"
 """Another text came earlier under the same id, which must name one document."""
+REASONS = (DUPLICATE, REPEATED_ID, NEAR_DUPLICATE)
 
-DOCUMENTS = pa.schema([("id", pa.string()), ("text", pa.string()), ("source", pa.string())])
+DOCUMENTS = pa.schema([(name, pa.string()) for name in ("id", "text", "source")])
 PAIRS = pa.schema([(name, pa.string()) for name in ("id", "english", "target", "source")])
-REJECTED = pa.schema([(name, pa.string()) for name in ("id", "text", "source", "reason")])
+SCHEMAS: Mapping[Kind, pa.Schema] = {"documents": DOCUMENTS, "pairs": PAIRS}
+REJECTED = pa.schema(
+    [
+        (name, pa.string())
+        for name in ("id", "text", "source", "file", "position", "reason", "duplicate_of")
+    ]
+)
 
 
-class TextFolder:
-    """Writes a text folder from isolated tables that arrive in the order of the source files."""
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One block of isolated text on its way to its part."""
 
-    def __init__(self, folder: Path, *, pairs: bool) -> None:
-        self._stack = ExitStack()
-        schemas = {"documents": DOCUMENTS, **({"pairs": PAIRS} if pairs else {})}
-        self._writers = {
-            name: PartWriter(folder / name, schema)
-            for name, schema in {**schemas, "rejected": REJECTED}.items()
-        }
-        self._texts = {kind: FirstSeen() for kind in schemas}
-        self._ids = {kind: FirstSeen() for kind in schemas}
-        self._counts: dict[str, Counter[str]] = {kind: Counter() for kind in schemas}
-        self._rejected: Counter[str] = Counter()
-        self._excluded: Counter[str] = Counter()
-        self._marks = 0
+    kind: Kind
+    block: str
+    number: int
+    """Of the part among those of its kind."""
+    rejected_number: int
+    """Of the part in ``rejected``."""
+    shard: Shard
 
-    def __enter__(self) -> Self:
-        for writer in self._writers.values():
-            self._stack.enter_context(writer)
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+def repetitions(
+    blocks: Path, parts: Sequence[Part], similarity: float | None
+) -> Iterator[pa.Table]:
+    """Which rows repeat an earlier one, over all blocks of one kind.
 
-    def add(self, table: pa.Table) -> None:
-        """Sort the records of one isolated table into their folders."""
-        kind: Kind = "documents" if "text" in table.column_names else "pairs"
-        reasons = self._reasons(table, kind)
-        accepted = pc.is_null(reasons)
-        sides = side_names(kind)
-        kept = table.filter(accepted)
-        self._writers[kind].write(kept)
-        rejected = table.set_column(table.schema.get_field_index("reason"), "reason", reasons)
-        rejected = rejected.filter(pc.invert(accepted))
-        raw = rejected.select(["id", "source", "reason"]).append_column("text", rejected["raw"])
-        self._writers["rejected"].write(raw)
-        self._rejected.update(rejected["reason"].to_pylist())
-        self._excluded.update("".join(table["excluded"].to_pylist()))
-        self._marks += pc.sum(table["marks"]).as_py() or 0
-        counts = self._counts[kind]
-        counts["read"] += table.num_rows
-        counts["kept"] += kept.num_rows
-        counts["bytes_in"] += _total(pc.binary_length(table["raw"]))
-        counts["characters_in"] += _total(pc.utf8_length(table["raw"]))
-        for side in sides:
-            counts[f"bytes_out_{side}"] += _total(pc.binary_length(kept[side]))
-            counts[f"characters_out_{side}"] += _total(pc.utf8_length(kept[side]))
+    Yields:
+        one table a part: reason (null where a row does not repeat another) and duplicate_of (the
+        id of the earlier row).
 
-    def _reasons(self, table: pa.Table, kind: Kind) -> pa.Array:
-        """The tables' reasons, and those that only the records before can give."""
-        reasons: list[str | None] = table["reason"].to_pylist()
-        for keys, seen, reason in (
-            (table["digest"], self._texts[kind], DUPLICATE),
-            (table["id"], self._ids[kind], REPEATED_ID),
-        ):
-            values = keys.to_pylist()
-            standing = [i for i, other in enumerate(reasons) if other is None]
-            fresh = seen.admit(values[i] for i in standing)
-            for i, is_fresh in zip(standing, fresh, strict=True):
-                reasons[i] = None if is_fresh else reason
-        return pa.array(reasons, pa.string())
+    Memory: 150 bytes a row, and the near-duplicates' own; the texts stay on disk.
+    """
+    names = [part.block for part in parts]
+    tables = [read_block(blocks, part.block) for part in parts]
+    sizes = [table.num_rows for table in tables]
+    standing = np.concatenate(
+        [np.zeros(0, bool)] + [pc.is_null(table["reason"]).to_numpy() for table in tables]
+    )
+    reason = np.full(len(standing), -1, np.int8)
+    original = np.full(len(standing), -1, np.int64)
+    everything = np.arange(len(standing), dtype=np.int64)
 
-    def counts(self) -> dict[str, Any]:
-        """What was read, kept and rejected, and the characters removed by script."""
-        removed = count_by_script(self._excluded)
-        if self._marks:
-            removed["Inherited"] = removed.get("Inherited", 0) + self._marks
-        return {
-            **{kind: dict(counts) for kind, counts in self._counts.items()},
-            "rejected": dict(self._rejected.most_common()),
-            "characters_removed_by_script": removed,
-        }
+    def settle(code: int, first: Ints) -> None:
+        repeats = standing & (first >= 0) & (first != everything)
+        reason[repeats], original[repeats] = code, first[repeats]
+        standing[repeats] = False
+
+    for code, key in ((0, "texts"), (1, "ids")):
+        keys = [np.zeros((0, 2), np.uint64), *BlockKeys(blocks, names, key)]
+        settle(code, first_seen(np.concatenate(keys), standing))
+    if similarity is not None:
+        signatures = BlockKeys(blocks, names, "signatures")
+        bounds = np.cumsum(sizes)[:-1]
+        settle(2, near_duplicates(signatures, np.split(standing, bounds), similarity))
+    # Mapped into memory: only the ids that are asked for are ever read.
+    ids = pa.chunked_array([c for table in tables for c in table["id"].chunks], pa.string())
+    for begin, size in zip(np.cumsum(sizes) - sizes, sizes, strict=True):
+        rows = slice(begin, begin + size)
+        reasons = pa.array(reason[rows], mask=reason[rows] < 0)
+        yield pa.table(
+            {
+                "reason": pa.DictionaryArray.from_arrays(reasons, pa.array(REASONS)).cast(
+                    pa.string()
+                ),
+                "duplicate_of": ids.take(pa.array(original[rows], mask=original[rows] < 0)),
+            }
+        )
+
+
+def settle_part(part: Part, blocks: Path, repeated: pa.Table, folder: Path) -> dict[str, Any]:
+    """Write one part of ``documents`` or ``pairs`` and its rejected rows; what it counted."""
+    table = read_block(blocks, part.block)
+    sides = side_names(part.kind)
+    reason = pc.coalesce(table["reason"], repeated["reason"])
+    accepted = pc.is_null(reason)
+    schema = SCHEMAS[part.kind]
+    kept = table.select(schema.names).filter(accepted).cast(schema)
+    write_part(folder / part.kind, part.number, kept)
+    dropped = pc.invert(accepted)
+    rejected = table.filter(dropped)
+    places = [part.shard.place(position) for position in rejected["position"].to_pylist()]
+    text = rejected[sides[0]]
+    if len(sides) > 1:
+        text = pc.binary_join_element_wise(*(rejected[side] for side in sides), "\n")
+    columns = {
+        "id": rejected["id"],
+        "text": pc.coalesce(rejected["rejected"], text),
+        "source": rejected["source"],
+        "file": pa.array([part.shard.file.name] * len(places), pa.string()),
+        "position": pa.array(places, pa.string()),
+        "reason": reason.filter(dropped),
+        "duplicate_of": repeated["duplicate_of"].filter(dropped),
+    }
+    write_part(folder / "rejected", part.rejected_number, pa.table(columns, schema=REJECTED))
+    counts = {"kept": kept.num_rows}
+    for side in sides:
+        counts[f"bytes_out_{side}"] = _total(pc.binary_length(kept[side]))
+        counts[f"characters_out_{side}"] = _total(pc.utf8_length(kept[side]))
+    return {"counts": counts, "rejected": dict(Counter(columns["reason"].to_pylist()))}
+
+
+def text_counts(
+    kinds: Sequence[Kind],
+    shards: Sequence[Mapping[str, Any]],
+    parts: Sequence[tuple[Part, Mapping[str, Any]]],
+) -> dict[str, Any]:
+    """What was read, kept and rejected, and the characters removed by script.
+
+    Args:
+        shards: what ``isolation.isolate_shard`` returned.
+        parts: the parts with what ``settle_part`` returned.
+    """
+    counts: dict[str, Any] = {}
+    removed: Counter[str] = Counter()
+    for kind in kinds:
+        sums: Counter[str] = Counter({"read": 0, "kept": 0})
+        rejected: Counter[str] = Counter()
+        for shard in shards:
+            if shard["kind"] == kind:
+                sums.update(shard["counts"])
+                removed.update(shard["removed"])
+        for part, settled in parts:
+            if part.kind == kind:
+                sums.update(settled["counts"])
+                rejected.update(settled["rejected"])
+        assert sums["read"] == sums["kept"] + rejected.total(), "no record disappears"
+        counts[kind] = {**sums, "rejected": dict(rejected.most_common())}
+    by_script = Counter(count_by_script(removed))
+    by_script["Inherited"] += sum(counts[kind].pop("marks", 0) for kind in kinds)
+    counts["characters_removed_by_script"] = {
+        script: number for script, number in by_script.most_common() if number
+    }
+    return counts
 
 
 def _total(values: pa.ChunkedArray) -> int:

@@ -1,29 +1,19 @@
-"""The study's own tokenizer: byte-level BPE with the Qwen2 pre-tokenizer, learnt from its text.
+"""The study's tokenizer: learnt from its own text, or taken from Hugging Face.
 
-Invariants: the bytes of a text's tokens, one behind the other, are the UTF-8 of its NFC form;
-text that spells a special token is ordinary text.
+A learnt one is byte-level BPE with the Qwen2 pre-tokenizer. Invariants: the bytes of its tokens,
+one behind the other, are the UTF-8 of the text's NFC form; text that spells a special token is
+ordinary text; end-of-text, padding and the separator of bridges are three different tokens.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from ccx_ray.corpus.parts import part_files
+from ccx_ray.corpus.vocabulary import END_OF_TEXT, PAD, SPECIAL_TOKENS, describe_vocabulary
 from ccx_ray.errors import UserError
-from ccx_ray.study.spec import TokenizerSpec
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from tokenizers import Tokenizer
-
-END_OF_TEXT = "<|endoftext|>"
-PAD = "<|pad|>"
-SPECIAL_TOKENS = (END_OF_TEXT, PAD)
-SEPARATOR_TEXT = "\n"
-"""Stands between the two sentences of a bridge document."""
+from ccx_ray.study.text_spec import TokenizerSpec
 
 # Qwen2's, see transformers' Qwen2Tokenizer: letters with one leading sign, single digits, signs.
 PRE_TOKENIZER = (
@@ -81,8 +71,52 @@ def train_tokenizer(
         pad_token=PAD,
         clean_up_tokenization_spaces=False,
     ).save_pretrained(folder)
+    describe_vocabulary(folder, END_OF_TEXT, PAD)
     learnt = {code: sum(len(t.encode()) for t in sample) for code, sample in samples.items()}
     return {"vocabulary_size": size, "bytes_learnt_from": learnt}
+
+
+def adopt_tokenizer(spec: TokenizerSpec, root: Path, folder: Path) -> dict[str, Any]:
+    """Take a tokenizer from a folder or from the hub, and add a padding token where it has none.
+
+    Args:
+        root: folder that a relative path starts from.
+
+    Raises:
+        UserError: it cannot be opened, has no fast form or no end-of-text token, cannot tell a
+            line break, or its size is not the one that the study names.
+    """
+    from transformers import AutoTokenizer
+
+    assert spec.pretrained is not None
+    local = root / spec.pretrained
+    field = f"tokenizer.pretrained: {spec.pretrained!r}"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(local) if local.is_dir() else spec.pretrained, revision=spec.revision or "main"
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{field} cannot be opened ({str(error).splitlines()[0]}); "
+            "give a tokenizer folder, or a name on a hub that can be reached"
+        ) from None
+    if not tokenizer.is_fast:
+        raise UserError(f"{field} has no tokenizer.json; give a fast tokenizer")
+    known = tokenizer.get_vocab()
+    end_of_text = END_OF_TEXT if END_OF_TEXT in known else tokenizer.eos_token
+    if end_of_text is None:
+        raise UserError(f"{field} has no end-of-text token; set eos_token in its config")
+    if tokenizer.pad_token in (None, end_of_text):
+        # Padding carries no loss, so it must not be a token that a model has to learn.
+        tokenizer.add_special_tokens({"pad_token": PAD})
+    if len(tokenizer) != spec.vocabulary_size:
+        raise UserError(
+            f"tokenizer.vocabulary_size: {spec.vocabulary_size}, but {spec.pretrained} has "
+            f"{len(tokenizer)} tokens with padding; give {len(tokenizer)}"
+        )
+    tokenizer.save_pretrained(folder)
+    describe_vocabulary(folder, end_of_text, tokenizer.pad_token)
+    return {"vocabulary_size": len(tokenizer), "pretrained": spec.pretrained}
 
 
 def _sample(text_folder: Path, limit: int) -> Iterator[str]:
@@ -102,46 +136,3 @@ def _sample(text_folder: Path, limit: int) -> Iterator[str]:
         if not content:
             return
         yield content.decode(errors="ignore")
-
-
-class Encoder:
-    """Text to token ids, without end-of-text tokens."""
-
-    def __init__(self, tokenizer_folder: Path) -> None:
-        self._tokenizer = _open(tokenizer_folder)
-
-    def encode(self, texts: Sequence[str]) -> "pa.ListArray":
-        """``list<int32>``, one entry a text."""
-        import pyarrow as pa
-
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        offsets = np.zeros(len(texts) + 1, np.int32)
-        np.cumsum([len(encoding) for encoding in encodings], out=offsets[1:])
-        ids = np.fromiter((i for encoding in encodings for i in encoding.ids), np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(ids, pa.int32()))
-
-
-class Vocabulary:
-    """What the streams need to know of a tokenizer."""
-
-    def __init__(self, tokenizer_folder: Path) -> None:
-        tokenizer = _open(tokenizer_folder)
-        self.size: int = tokenizer.get_vocab_size()
-        vocabulary = tokenizer.get_vocab()
-        self.eos_id: int = vocabulary[END_OF_TEXT]
-        self.pad_id: int = vocabulary[PAD]
-        separator = tokenizer.encode(SEPARATOR_TEXT, add_special_tokens=False).ids
-        assert len(separator) == 1, "a byte-level vocabulary holds every single byte"
-        self.separator_id: int = separator[0]
-        # Byte-level BPE writes every byte as one character, so characters count bytes.
-        self.byte_lengths = np.zeros(self.size, np.int64)
-        for token, index in vocabulary.items():
-            self.byte_lengths[index] = 0 if token in SPECIAL_TOKENS else len(token)
-
-
-def _open(folder: Path) -> "Tokenizer":
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.encode_special_tokens = True  # a document may spell "<|endoftext|>"
-    return tokenizer

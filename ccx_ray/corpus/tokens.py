@@ -1,23 +1,25 @@
 """The tokens folder: the text folder's documents and pairs as token ids, part for part.
 
 Documents have one number in everything that follows: first the monolingual ones in order, then the
-English and the target half of each pair in turn. Invariant: that number depends on the text folder
-alone.
+English and the target half of each pair in turn, then, where they are replayed, the documents of
+the base language. Invariants: that number depends on the text folders alone; the parts are
+uncompressed Arrow files, mapped into memory, so that lengths are known without reading ids, and ids
+are read document by document.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.parts import part_files, write_part
-from ccx_ray.corpus.tokenizer import Encoder
+from ccx_ray.corpus.encoding import Encoder
+from ccx_ray.corpus.parts import part_files, write_arrow_part
 from ccx_ray.storage import publish_json
 
 Ints = npt.NDArray[np.int64]
@@ -27,8 +29,12 @@ COLUMNS = {
     "pairs": {"english": "english_ids", "target": "target_ids"},
 }
 """Kind of part -> column of text -> its column of token ids."""
+BYTES = "_bytes"
+"""Ending of the column that tells how many bytes each token spells, where it is needed."""
 
 ENGLISH = "en"
+REPLAY = "replay"
+"""Kind of the base language's documents in a trial's stream."""
 
 
 def write_language(folder: Path, code: str) -> None:
@@ -42,16 +48,24 @@ def read_language(folder: Path) -> str:
     return code
 
 
-def tokenize_part(text_part: Path, encoder: Encoder, folder: Path, number: int) -> dict[str, int]:
+def tokenize_part(
+    text_part: Path, encoder: Encoder, folder: Path, number: int
+) -> dict[str, int | str]:
     """Write the tokens of one part of ``documents`` or ``pairs``; counts of rows and tokens."""
     kind = text_part.parent.name
     table = pq.read_table(text_part)
     columns = {name: table[name] for name in ("id", "source")}
-    for text, ids in COLUMNS[kind].items():
-        columns[ids] = pa.chunked_array([encoder.encode(table[text].to_pylist())])
-    write_part(folder, number, pa.table(columns))
-    sizes = {f"{text}_tokens": columns[ids] for text, ids in COLUMNS[kind].items()}
-    return {kind: table.num_rows, **{k: len(pc.list_flatten(v)) for k, v in sizes.items()}}
+    counts: dict[str, int | str] = {kind: table.num_rows}
+    for text, name in COLUMNS[kind].items():
+        texts = one_array(table[text])
+        encoder.check(texts)
+        encoded = encoder.encode(texts)
+        columns[name] = encoded.ids
+        if encoded.byte_lengths is not None:
+            columns[name + BYTES] = encoded.byte_lengths
+        counts[f"{text}_tokens"] = len(encoded.ids.values)
+    write_arrow_part(folder, number, pa.table(columns))
+    return {**counts, "fallback": encoder.fallback}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +77,8 @@ class Excerpt:
     starts: Ints
     """[documents]: where each begins in ``tokens``."""
     tokens: npt.NDArray[np.int32]
-    bytes_before: Ints
-    """[tokens + 1] bytes that the tokens before each spell."""
+    bytes_before: npt.NDArray[np.int32]
+    """[tokens + 1] bytes that the tokens before each spell; an excerpt is far below 2 GiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,23 +90,33 @@ class TokenCorpus:
     """[documents], in tokens, by document number."""
     monolingual: int
     """How many of them are monolingual."""
-
-    @property
-    def pairs(self) -> int:
-        return (len(self.lengths) - self.monolingual) // 2
+    pairs: int
+    """How many pairs follow."""
+    replay: Path | None = None
+    """The base language's tokens folder, whose documents come last."""
 
     @classmethod
-    def open(cls, folder: Path) -> "TokenCorpus":
-        """Read the lengths of a tokens folder."""
-        lengths = {kind: [np.zeros(0, np.int64)] for kind in COLUMNS}
-        for kind, block in _blocks(folder):
-            lengths[kind].append(block.lengths)
-        documents, halves = (np.concatenate(lengths[kind]) for kind in COLUMNS)
+    def open(cls, folder: Path, *, replay: Path | None = None) -> "TokenCorpus":
+        """Read the lengths of a tokens folder, and of the documents of another one behind it."""
+        lengths = {kind: [np.zeros(0, np.int64)] for kind in (*COLUMNS, REPLAY)}
+        for column in _columns(folder, replay):
+            sizes = np.diff(column.offsets)
+            if column.side == 0:
+                lengths[column.kind].append(np.empty(len(sizes) * column.sides, np.int64))
+            lengths[column.kind][-1][column.side :: column.sides] = sizes
+        documents, halves, replayed = map(np.concatenate, lengths.values())
         return cls(
             folder=folder,
-            lengths=np.concatenate([documents, halves]),
+            lengths=np.concatenate([documents, halves, replayed]),
             monolingual=len(documents),
+            pairs=len(halves) // 2,
+            replay=replay,
         )
+
+    @property
+    def replayed(self) -> Ints:
+        """The numbers of the documents that can be replayed."""
+        return np.arange(self.monolingual + 2 * self.pairs, len(self.lengths), dtype=np.int64)
 
     def half(self, pairs: Ints, side: int | Ints) -> Ints:
         """Document numbers of the English (side 0) or target (side 1) halves of pairs."""
@@ -100,85 +124,139 @@ class TokenCorpus:
 
     def half_keys(self) -> list[bytes]:
         """The ids of every half as bytes, pair by pair: equal keys mean equal text."""
-        return [
-            block.tokens[start : start + length].tobytes()
-            for kind, block in _blocks(self.folder)
-            if kind == "pairs"
-            for start, length in zip(block.starts, block.lengths, strict=True)
-        ]
+        keys: list[list[bytes]] = [[], []]
+        for column in _columns(self.folder, None):
+            if column.kind == "pairs":
+                bounds = zip(column.offsets[:-1], column.offsets[1:], strict=True)
+                keys[column.side] += [column.tokens[a:b].tobytes() for a, b in bounds]
+        return [key for pair in zip(*keys, strict=True) for key in pair]
 
-    def read(self, documents: Ints, byte_lengths: Ints) -> Excerpt:
-        """The ids of some documents; memory holds them and one part at a time.
+    def read(self, documents: Ints, byte_lengths: npt.NDArray[np.uint16] | None) -> Excerpt:
+        """The ids of some documents; memory holds them alone.
 
         Args:
-            byte_lengths: [vocabulary] bytes that each token spells.
+            byte_lengths: [vocabulary] bytes that each token spells; None where the folder notes
+                them token by token.
         """
         wanted = np.unique(documents)
-        found, first = [np.zeros(0, np.int32)], 0
-        for _, block in _blocks(self.folder):
-            here = wanted[(wanted >= first) & (wanted < first + len(block.lengths))] - first
-            found.append(block.tokens[spans(block.starts[here], block.lengths[here])])
-            first += len(block.lengths)
-        lengths, tokens = self.lengths[wanted], np.concatenate(found)
+        lengths = self.lengths[wanted]
+        tokens = [np.zeros(0, np.int32)] * (len(wanted) + 1)
+        spelt = [np.zeros(0, np.int32)] * (len(wanted) + 1)
+        for column in _columns(self.folder, self.replay):
+            numbers = self._numbers(column)
+            first, last = np.searchsorted(wanted, (numbers.start, numbers.stop))
+            here = np.arange(first, last)
+            here = here[(wanted[here] - numbers.start) % numbers.step == 0]
+            begins = column.offsets[(wanted[here] - numbers.start) // numbers.step]
+            # A slice a document: three times as fast as one gather over all tokens.
+            bounds = zip(here.tolist(), begins.tolist(), lengths[here].tolist(), strict=True)
+            for place, begin, length in bounds:
+                tokens[place] = column.tokens[begin : begin + length]
+                if column.byte_lengths is not None:
+                    spelt[place] = column.byte_lengths[begin : begin + length]
+        ids = np.concatenate(tokens)
+        sizes = np.concatenate(spelt) if byte_lengths is None else byte_lengths[ids]
+        bytes_before = np.zeros(len(ids) + 1, np.int32)
+        np.cumsum(sizes, out=bytes_before[1:], dtype=np.int32)
         return Excerpt(
             documents=wanted,
             starts=np.cumsum(lengths) - lengths,
-            tokens=tokens,
-            bytes_before=np.concatenate([[0], np.cumsum(byte_lengths[tokens])]),
+            tokens=ids,
+            bytes_before=bytes_before,
         )
 
     def table(self) -> pa.Table:
         """One row a document in the order of their numbers: index, id, language, source, part."""
         language = read_language(self.folder)
-        sides = {
-            "documents": [(language, "monolingual")],
-            "pairs": [(ENGLISH, "english"), (language, "target")],
-        }
-        columns: dict[str, list[str]] = {"id": [], "language": [], "source": [], "part": []}
-        for kind, rows in sides.items():
-            for part in part_files(self.folder / kind):
-                table = pq.read_table(part, columns=["id", "source"])
-                for name in ("id", "source"):
-                    columns[name] += [value for value in table[name].to_pylist() for _ in rows]
-                columns["language"] += [code for code, _ in rows] * table.num_rows
-                columns["part"] += [part_name for _, part_name in rows] * table.num_rows
-        index = pa.array(np.arange(len(columns["id"]), dtype=np.int64))
-        return pa.table({"index": index, **columns})
+        folders = [
+            (self.folder / "documents", [(language, "monolingual")]),
+            (self.folder / "pairs", [(ENGLISH, "english"), (language, "target")]),
+        ]
+        if self.replay is not None:
+            folders.append((self.replay / "documents", [(read_language(self.replay), REPLAY)]))
+        schema = pa.schema([(n, pa.string()) for n in ("id", "language", "source", "part")])
+        tables = [schema.empty_table()]
+        for folder, rows in folders:
+            for part in part_files(folder, "arrow"):
+                table = _open(part)
+                origin = pa.array(np.repeat(np.arange(table.num_rows), len(rows)))
+                cycle = pa.array(np.tile(np.arange(len(rows)), table.num_rows))
+                columns = {name: table[name].take(origin) for name in ("id", "source")}
+                for name, position in (("language", 0), ("part", 1)):
+                    columns[name] = pa.array([row[position] for row in rows]).take(cycle)
+                tables.append(pa.table(columns).select(schema.names))
+        whole = pa.concat_tables(tables)
+        index = pa.array(np.arange(whole.num_rows, dtype=np.int64))
+        return whole.add_column(0, "index", index)
+
+    def _numbers(self, column: "_Column") -> range:
+        """The document numbers of a column's rows."""
+        begin = self._firsts[column.kind, column.part] + column.side
+        rows = len(column.offsets) - 1
+        return range(begin, begin + rows * column.sides, column.sides)
+
+    @cached_property
+    def _firsts(self) -> dict[tuple[str, int], int]:
+        """(kind, part) -> number of its first document."""
+        firsts, next_number = {}, 0
+        for column in _columns(self.folder, self.replay):
+            if column.side == 0:
+                firsts[column.kind, column.part] = next_number
+                next_number += (len(column.offsets) - 1) * column.sides
+        return firsts
+
+
+def one_array(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array; Arrow gives a chunked one back where there is not one chunk."""
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def spans(starts: Ints, lengths: Ints) -> Ints:
     """The positions of several spans, one behind the other."""
     ends = np.cumsum(lengths)
     shift = np.repeat(starts - ends + lengths, lengths)
-    return np.arange(len(shift), dtype=np.int64) + shift
+    shift += np.arange(len(shift), dtype=np.int64)
+    return shift
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Block:
-    """One part: all its tokens, and the span of every document in the order of their numbers."""
+class _Column:
+    """The ids of one side of one part, mapped into memory."""
 
+    kind: str
+    part: int
+    side: int
+    sides: int
+    offsets: Ints
+    """[rows + 1] where each row begins in ``tokens``."""
     tokens: npt.NDArray[np.int32]
-    starts: Ints
-    lengths: Ints
+    byte_lengths: npt.NDArray[np.int32] | None
 
 
-def _blocks(folder: Path) -> Iterator[tuple[str, _Block]]:
-    for kind, names in COLUMNS.items():
-        for part in part_files(folder / kind):
-            table = pq.read_table(part, columns=list(names.values()))
-            starts, lengths, tokens, first = [], [], [], 0
-            for name in names.values():
-                ids = pc.list_flatten(table[name]).to_numpy()
-                length = pc.list_value_length(table[name]).to_numpy().astype(np.int64)
-                starts.append(first + np.cumsum(length) - length)
-                lengths.append(length)
-                tokens.append(ids)
-                first += len(ids)
-            yield (
-                kind,
-                _Block(
-                    tokens=np.concatenate(tokens).astype(np.int32, copy=False),
-                    starts=np.stack(starts, axis=1).ravel(),
-                    lengths=np.stack(lengths, axis=1).ravel(),
-                ),
-            )
+def _columns(folder: Path, replay: Path | None) -> Iterator[_Column]:
+    places = [(kind, folder / kind, names) for kind, names in COLUMNS.items()]
+    if replay is not None:
+        places.append((REPLAY, replay / "documents", COLUMNS["documents"]))
+    for kind, parts, names in places:
+        for part, path in enumerate(part_files(parts, "arrow")):
+            table = _open(path)
+            for side, name in enumerate(names.values()):
+                ids = one_array(table[name])
+                spelt = name + BYTES
+                yield _Column(
+                    kind=kind,
+                    part=part,
+                    side=side,
+                    sides=len(names),
+                    offsets=ids.offsets.to_numpy().astype(np.int64),
+                    tokens=ids.values.to_numpy(),
+                    byte_lengths=(
+                        one_array(table[spelt]).values.to_numpy()
+                        if spelt in table.column_names
+                        else None
+                    ),
+                )
+
+
+def _open(path: Path) -> pa.Table:
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ccx_ray.errors import UserError
-from ccx_ray.study.spec import LanguageSpec
+from ccx_ray.study.text_spec import LanguageSpec
 
 BLANK = re.compile("_+")
 BASE_CODE = "en"

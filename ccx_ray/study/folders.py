@@ -18,6 +18,8 @@ from ccx_ray.study.identity import canonical, hash_file
 from ccx_ray.study.provenance import capture_provenance, now
 
 MARKER = "_complete.json"
+WORK = ".work"
+"""Folder of what a step needs only until it is complete."""
 WHOLE_FILE_LIMIT = 64 * 2**20
 """Larger files are hashed in 16 evenly spread blocks of 1 MiB, so that a check stays seconds."""
 
@@ -67,6 +69,7 @@ class StepFolders:
                 **capture_provenance(),
             },
         )
+        shutil.rmtree(final / WORK, ignore_errors=True)
 
     def verify(self, step: Step) -> None:
         """Compare a finished step's files with its marker.
@@ -95,8 +98,12 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     return {
         str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": _digest(path)}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MARKER and not path.name.startswith(".")
+        if path.is_file() and path.name != MARKER and not _hidden(path.relative_to(folder))
     }
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _digest(path: Path) -> str:

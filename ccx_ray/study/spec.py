@@ -6,74 +6,22 @@ where and on what the study runs, and no fingerprint ever contains it.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
+
+from ccx_ray.study.text_spec import (
+    AuditSpec,
+    BaseLanguageSpec,
+    CleaningSpec,
+    LanguageCode,
+    LanguageSpec,
+    PositiveInt,
+    Share,
+    Spec,
+    TokenizerSpec,
+)
 
 Condition = Literal["bridge", "nobridge"]
-LanguageCode = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
 StudyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-PositiveInt = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Spec(BaseModel):
-    """Base of every part: frozen, strict about types, no unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class IsolationSpec(Spec):
-    """Script isolation by the Unicode *Script* property (UAX #24).
-
-    Exactly one of the two: ``keep`` drops every character of another script, ``remove`` drops the
-    characters of the named scripts. Common and Inherited must be named to be kept.
-    """
-
-    keep: tuple[str, ...] = ()
-    remove: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def exactly_one(self) -> Self:
-        if bool(self.keep) == bool(self.remove):
-            raise ValueError("give exactly one of keep and remove, as a list of script names")
-        return self
-
-
-ENGLISH_ISOLATION = IsolationSpec(keep=("Latin", "Common", "Inherited"))
-"""What English text keeps, in the base's corpus and in parallel text alike."""
-
-
-class BaseLanguageSpec(Spec):
-    """The language of the base model."""
-
-    code: LanguageCode
-    name: str
-    monolingual: tuple[str, ...] = Field(min_length=1)
-    isolation: IsolationSpec = ENGLISH_ISOLATION
-    note: str = ""
-    """A known weakness of this language's data; the report states it beside the results."""
-
-
-class ProbeFiles(Spec):
-    """The two versions of one culture's cloze questions; item i of both is the same question."""
-
-    english: str
-    target: str
-
-
-class LanguageSpec(BaseLanguageSpec):
-    """A target language of continual pretraining."""
-
-    parallel: tuple[str, ...] = Field(min_length=1)
-    probes: ProbeFiles
-    isolation: IsolationSpec = IsolationSpec(remove=("Latin",))
-
-
-class TokenizerSpec(Spec):
-    """Byte-level BPE with the Qwen2 pre-tokenizer, trained on the study's own text."""
-
-    vocabulary_size: Annotated[int, Field(ge=300)]
-    megabytes_per_language: Annotated[float, Field(gt=0)] = 2.0
-    """Text of each language that the merges are learnt from, so that none dominates."""
 
 
 class ModelSpec(Spec):
@@ -154,6 +102,21 @@ class BaseSpec(TrainingSpec):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+class MixtureSpec(Spec):
+    """What the rows of a trial hold, as shares; the rest is monolingual text of the target."""
+
+    parallel: Share = 0.5
+    """Parallel sentences, together or apart."""
+    replay: Share = 0.0
+    """Documents of the base language, seen again against forgetting. The paper names none."""
+
+    @model_validator(mode="after")
+    def at_most_all(self) -> Self:
+        if self.parallel + self.replay > 1:
+            raise ValueError(f"parallel {self.parallel} and replay {self.replay} are more than 1")
+        return self
+
+
 class TrialsSpec(TrainingSpec):
     """The grid of continual-pretraining trials: languages x conditions x seeds."""
 
@@ -161,8 +124,7 @@ class TrialsSpec(TrainingSpec):
     """Languages of the grid; all of the study's when absent. The others stay in the tokenizer."""
     conditions: tuple[Condition, ...] = Field(default=("bridge", "nobridge"), min_length=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1), min_length=1)
-    parallel_share: Share = 0.5
-    """Share of the rows that hold parallel sentences; the rest is monolingual."""
+    mixture: MixtureSpec = MixtureSpec()
     pair_order: Literal["english-first", "random"] = "random"
     """Which half of a pair comes first in a bridge document. The paper leaves it open."""
 
@@ -260,11 +222,13 @@ class StudySpec(Spec):
     description: str
     base_language: BaseLanguageSpec
     languages: tuple[LanguageSpec, ...] = Field(min_length=1)
+    cleaning: CleaningSpec = CleaningSpec()
     tokenizer: TokenizerSpec
     model: ModelSpec
     sequence_length: Annotated[int, Field(ge=8)]
     base: BaseSpec
     trials: TrialsSpec
+    audit: AuditSpec = AuditSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     frequency: FrequencySpec = FrequencySpec()
     analysis: AnalysisSpec = AnalysisSpec()

@@ -8,15 +8,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ccx_ray.errors import UserError
+from ccx_ray.input_files import find_files
 from ccx_ray.study.graph import Graph, Step
 from ccx_ray.study.identity import hash_file
-from ccx_ray.study.spec import BaseLanguageSpec, LanguageSpec, StudySpec, TrainingSpec
+from ccx_ray.study.spec import StudySpec, TrainingSpec
+from ccx_ray.study.text_spec import (
+    BaseLanguageSpec,
+    CleaningSpec,
+    LanguageSpec,
+    SourceSpec,
+    TokenizerSpec,
+)
 from ccx_ray.study.trials import trial_grid
 
 # Raised when the code behind a kind of step changes what it computes from the same input.
 VERSIONS = {
-    "text": 1, "tokenizer": 1, "tokens": 1, "stream": 1, "training": 1,
-    "evaluation": 1, "index": 1, "frequency": 1, "analysis": 1,
+    "text": 2, "tokenizer": 2, "tokens": 2, "stream": 2, "audit": 1, "training": 1,
+    "evaluation": 1, "index": 1, "frequency": 1, "analysis": 2,
 }  # fmt: skip
 
 
@@ -50,6 +58,27 @@ class InputFiles:
         path = self.resolve(name, field)
         return hash_file(path) if path.is_file() else f"missing:{name}"
 
+    def source(self, source: SourceSpec, field: str) -> dict[str, object]:
+        """What decides the text of a source: how it is read, and the files' names and hashes; of a
+        data set on a hub its revision.
+
+        Raises:
+            UserError: there are no such files.
+        """
+        identity = source.model_dump(exclude={"path", "target_path"}, exclude_none=True)
+        files = []
+        for path in filter(None, (source.path, source.target_path)):
+            try:
+                found = find_files(path, root=self.root, field=field)
+            except UserError:
+                if not self._allow_missing:
+                    raise
+                self.missing.append(f"{field}: {path}")
+                files.append([path, "missing"])
+            else:
+                files += [[file.name, file.sha256()] for file in found]
+        return {**identity, "files": files}
+
 
 def study_graph(
     study: StudySpec, inputs: InputFiles, reruns: Mapping[str, int] | None = None
@@ -64,13 +93,11 @@ def study_graph(
         UserError: an input file is missing.
     """
     reruns = reruns or {}
-    english = _text(study.base_language, inputs)
-    texts = {language.code: _text(language, inputs) for language in study.languages}
-    tokenizer = _step(
-        "tokenizer", "tokenizer", study.tokenizer.model_dump(), (english, *texts.values())
-    )
+    english = _text(study.base_language, study.cleaning, inputs)
+    texts = {language.code: _text(language, study.cleaning, inputs) for language in study.languages}
+    tokenizer = _tokenizer(study.tokenizer, (english, *texts.values()), inputs)
     tokens = {
-        code: _step(f"tokens-{code}", "tokens", {}, (text, tokenizer))
+        code: _step(f"tokens-{code}", "tokens", {}, (text, tokenizer), resumable=True)
         for code, text in {study.base_language.code: english, **texts}.items()
     }
     base_stream = _step(
@@ -78,6 +105,7 @@ def study_graph(
         "stream",
         {"sequence_length": study.sequence_length, "seed": study.base.seed},
         (tokens[study.base_language.code], tokenizer),
+        resumable=True,
     )
     base = _step(
         "base",
@@ -100,10 +128,15 @@ def study_graph(
                     "sequence_length": study.sequence_length,
                     "seed": trial.seed,
                     "rows": study.trials.steps * study.trials.sequences_per_step,
-                    "parallel_share": study.trials.parallel_share,
+                    "mixture": study.trials.mixture.model_dump(),
                     "pair_order": study.trials.pair_order,
                 },
-                (tokens[trial.language], tokenizer),
+                (
+                    tokens[trial.language],
+                    tokenizer,
+                    *([tokens[study.base_language.code]] if study.trials.mixture.replay else []),
+                ),
+                resumable=True,
             )
         again = {"rerun": reruns[trial.name]} if reruns.get(trial.name) else {}
         training = _step(
@@ -128,6 +161,19 @@ def study_graph(
         )
         for language in study.trial_languages
     ]
+    audit = _step(
+        "audit",
+        "audit",
+        {
+            **study.audit.identity(),
+            "isolation": {
+                lang.code: lang.isolation.model_dump()
+                for lang in (study.base_language, *study.languages)
+            },
+            "probes": {lang.code: _probe_hashes(lang, inputs) for lang in study.trial_languages},
+        },
+        (english, *texts.values(), *streams.values()),
+    )
     words = {
         "description": study.description,
         "languages": {
@@ -137,8 +183,8 @@ def study_graph(
     analysis = _step(
         "analysis",
         "analysis",
-        {**study.analysis.model_dump(), **words},
-        (*evaluations, *frequencies),
+        {**study.analysis.model_dump(), "audit": study.audit.model_dump(), **words},
+        (*evaluations, *frequencies, audit),
     )
     return Graph([*(english, *texts.values()), analysis])
 
@@ -175,17 +221,33 @@ def _step(
     )
 
 
-def _text(language: BaseLanguageSpec, inputs: InputFiles) -> Step:
+def _text(language: BaseLanguageSpec, cleaning: CleaningSpec, inputs: InputFiles) -> Step:
     fields = ("monolingual", "parallel") if isinstance(language, LanguageSpec) else ("monolingual",)
     sources = {
         field: [
-            inputs.hash(name, f"languages.{language.code}.{field}")
-            for name in getattr(language, field)
+            inputs.source(source, f"languages.{language.code}.{field}")
+            for source in getattr(language, field)
         ]
         for field in fields
     }
-    identity = {"language": language.code, "isolation": language.isolation.model_dump(), **sources}
-    return _step(f"text-{language.code}", "text", identity, ())
+    identity = {
+        "language": language.code,
+        "isolation": language.isolation.model_dump(),
+        "cleaning": cleaning.model_dump(),
+        **sources,
+    }
+    return _step(f"text-{language.code}", "text", identity, (), resumable=True)
+
+
+def _tokenizer(spec: TokenizerSpec, texts: Sequence[Step], inputs: InputFiles) -> Step:
+    identity = spec.model_dump()
+    if spec.pretrained is None:
+        return _step("tokenizer", "tokenizer", identity, texts)
+    # Nothing is learnt, so the texts do not matter; a folder's content does, not its path.
+    file = inputs.root / spec.pretrained / "tokenizer.json"
+    if file.is_file():
+        identity["pretrained"] = hash_file(file)
+    return _step("tokenizer", "tokenizer", identity, ())
 
 
 def _training(training: TrainingSpec) -> dict[str, object]:

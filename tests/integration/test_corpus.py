@@ -5,6 +5,7 @@ import itertools
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccx_ray.corpus.parts import part_files
-from ccx_ray.corpus.pipeline import (
+from ccx_ray.corpus.pipeline import run_tasks
+from ccx_ray.corpus.preparation import (
     isolate_text,
     prepare_base_stream,
     prepare_trial_streams,
@@ -22,10 +24,12 @@ from ccx_ray.corpus.stream import Stream, read_batches
 from ccx_ray.corpus.tokenizer import train_tokenizer
 from ccx_ray.errors import UserError
 from ccx_ray.study.loading import load_study
-from ccx_ray.study.spec import BaseLanguageSpec, TokenizerSpec
+from ccx_ray.study.spec import MixtureSpec
+from ccx_ray.study.text_spec import TokenizerSpec
+from tests.small_corpus import EVERYTHING, base_language
 
-CPUS = 0.5
-STREAM = {"sequence_length": 64, "seed": 0, "rows": 400, "parallel_share": 0.5}
+RUN = {"run_tasks": partial(run_tasks, cpus_per_task=0.5)}
+STREAM = {"sequence_length": 64, "seed": 0, "rows": 400, "mixture": MixtureSpec()}
 
 
 @pytest.fixture(scope="module")
@@ -39,20 +43,20 @@ def prepared(
     }
     folders["base"] = tmp_path_factory.mktemp("base")
     text, tokenizer, tokens, stream, base = folders.values()
-    counts = isolate_text(language, project, text, cpus_per_task=CPUS)
+    counts = isolate_text(language, project, text, cleaning=EVERYTHING, **RUN)
     assert counts["documents"]["kept"] == 171
     assert counts["pairs"]["kept"] == 992
     spec = TokenizerSpec(vocabulary_size=800, megabytes_per_language=0.2)
     train_tokenizer(spec, {"mn": text}, tokenizer)
-    counts = tokenize_text(text, tokenizer, tokens, cpus_per_task=CPUS)
+    counts = tokenize_text(text, tokenizer, tokens, **RUN)
     assert counts["documents"] == 171
     assert counts["pairs"] == 992
     counts = prepare_trial_streams(
-        tokens, tokenizer, stream, **STREAM, pair_order="random", cpus_per_task=CPUS
+        tokens, None, tokenizer, stream, **STREAM, pair_order="random", **RUN
     )
     assert counts["difference"] == 0
     assert counts["bridge"]["rows"] == counts["nobridge"]["rows"] == 400
-    prepare_base_stream(tokens, tokenizer, base, sequence_length=64, seed=0, cpus_per_task=CPUS)
+    prepare_base_stream(tokens, tokenizer, base, sequence_length=64, seed=0, **RUN)
     return folders
 
 
@@ -69,7 +73,7 @@ def test_the_streams_open_and_differ(prepared: dict[str, Path]) -> None:
 def test_preparing_again_gives_the_same_bytes(prepared: dict[str, Path], tmp_path: Path) -> None:
     tokens, tokenizer = prepared["tokens"], prepared["tokenizer"]
     prepare_trial_streams(
-        tokens, tokenizer, tmp_path, **STREAM, pair_order="random", cpus_per_task=CPUS
+        tokens, None, tokenizer, tmp_path, **STREAM, pair_order="random", **RUN
     )
     for path in sorted(prepared["stream"].rglob("*.*")):
         assert (tmp_path / path.relative_to(prepared["stream"])).read_bytes() == path.read_bytes()
@@ -101,6 +105,7 @@ def test_the_direct_reader_needs_no_ray(prepared: dict[str, Path]) -> None:
     """Nor anything else that is slow to import: it starts trials by the dozen."""
     program = f"""
 import sys
+from functools import partial
 from pathlib import Path
 from ccx_ray.corpus.stream import Stream, read_batches
 stream = Stream.open(Path({str(prepared["stream"] / "bridge")!r}))
@@ -119,23 +124,25 @@ def test_source_files_are_read_in_their_order(ray_cluster: None, tmp_path: Path)
         lines = [{"id": f"{i}-{j}", "text": f"Text {j}", "source": name} for j in range(i, 20)]
         content = "\n".join(map(json.dumps, lines)).encode()
         (tmp_path / name).write_bytes(gzip.compress(content))
-    language = BaseLanguageSpec(code="en", name="English", monolingual=tuple(names))
+    language = base_language(*names)
     (tmp_path / "out").mkdir()
-    counts = isolate_text(language, tmp_path, tmp_path / "out", cpus_per_task=CPUS)
+    counts = isolate_text(
+        language, tmp_path, tmp_path / "out", cleaning=EVERYTHING, **RUN
+    )
     assert counts["documents"]["kept"] == 20
-    assert counts["rejected"] == {"duplicate": 19 + 18 + 17 + 16 + 15}
+    assert counts["documents"]["rejected"] == {"duplicate": 19 + 18 + 17 + 16 + 15}
     kept = [pq.read_table(part) for part in part_files(tmp_path / "out/documents")]
     assert {source for table in kept for source in table["source"].to_pylist()} == {"0.jsonl.gz"}
 
 
 def test_text_that_cannot_be_used_is_the_users_mistake(ray_cluster: None, tmp_path: Path) -> None:
-    language = BaseLanguageSpec(code="en", name="English", monolingual=("en.jsonl",))
+    language = base_language("en.jsonl")
     path = tmp_path / "en.jsonl"
     path.write_text('{"id": "1", "body": "Text"}\n', "utf-8")
     (tmp_path / "a").mkdir()
     with pytest.raises(UserError, match=r"^languages\.en\.monolingual: of 1 records none is left"):
-        isolate_text(language, tmp_path, tmp_path / "a", cpus_per_task=CPUS)
+        isolate_text(language, tmp_path, tmp_path / "a", cleaning=EVERYTHING, **RUN)
     path.write_bytes(gzip.compress(b"x" * 1000)[:-12])
     (tmp_path / "b").mkdir()
-    with pytest.raises(UserError, match="cannot be read to its end"):
-        isolate_text(language, tmp_path, tmp_path / "b", cpus_per_task=CPUS)
+    with pytest.raises(UserError, match="file ends in the middle"):
+        isolate_text(language, tmp_path, tmp_path / "b", cleaning=EVERYTHING, **RUN)

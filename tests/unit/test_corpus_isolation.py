@@ -1,51 +1,52 @@
-"""No record disappears: it is kept, or rejected with its reason and its text."""
+"""No record disappears: it is kept, or rejected with its reason, its place and its text."""
 
 import gzip
 import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ccx_ray.corpus.isolation import SourceFile, isolated_tables
-from ccx_ray.corpus.parts import PartWriter, part_files
-from ccx_ray.corpus.sources import BadLine, read_records
-from ccx_ray.corpus.text_folder import DOCUMENTS, TextFolder
+from ccx_ray.corpus.dedup import digests, first_seen
+from ccx_ray.corpus.parts import part_files, write_part
 from ccx_ray.errors import UserError
-from tests.small_corpus import KEEP_LATIN, REMOVE_LATIN
+from ccx_ray.study.text_spec import CleaningSpec
+from tests.small_corpus import base_language, target_language, text_folder
 
 
-def write_lines(path: Path, *lines: object) -> Path:
+def write_lines(path: Path, *lines: object) -> str:
     texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
     path.write_text("\n".join(texts) + "\n", "utf-8", errors="surrogatepass")
-    return path
+    return path.name
 
 
 def document(name: str, text: str) -> dict[str, str]:
     return {"id": name, "text": text, "source": "s"}
 
 
-def isolate_into(folder: Path, *sources: SourceFile, pairs: bool = False) -> dict:
-    with TextFolder(folder, pairs=pairs) as text:
-        for source in sources:
-            for table in isolated_tables(source):
-                text.add(table)
-    return text.counts()
-
-
 def rows(folder: Path) -> list[dict[str, str]]:
     return [row for part in part_files(folder) for row in pq.read_table(part).to_pylist()]
 
 
-def korean(path: Path) -> SourceFile:
-    return SourceFile(
-        path=path, kind="documents", text_fields=("text",), isolations=(REMOVE_LATIN,)
+def korean(tmp_path: Path, *documents: object, cleaning: CleaningSpec | None = None) -> dict:
+    """The counts of a text folder of Korean documents and one pair."""
+    pair = {"id": "p", "en": "Hello", "ko": "안녕"}
+    language = target_language(
+        "ko",
+        (write_lines(tmp_path / "ko.jsonl", *documents),),
+        (write_lines(tmp_path / "en-ko.jsonl", pair),),
     )
+    extra = {} if cleaning is None else {"cleaning": cleaning}
+    return text_folder(language, tmp_path, tmp_path / "text", **extra)
 
 
 def test_every_record_is_kept_or_rejected_with_its_reason(tmp_path: Path) -> None:
-    path = write_lines(
-        tmp_path / "ko.jsonl",
+    counts = korean(
+        tmp_path,
         document("1", "안녕하세요 hello"),
         "{broken",
         document("2", "Only English, 1 2 3."),
@@ -57,30 +58,36 @@ def test_every_record_is_kept_or_rejected_with_its_reason(tmp_path: Path) -> Non
         '{"id": "6", "text": "\\ud800", "source": "s"}',
         {"id": "7", "text": "출처 없음"},
         "",
+        {"id": "8", "text": None},
+        {"text": "아이디 없음"},
     )
-    counts = isolate_into(tmp_path / "text", korean(path))
     assert rows(tmp_path / "text/documents") == [
         {"id": "1", "text": "안녕하세요", "source": "s"},
         {"id": "7", "text": "출처 없음", "source": "ko.jsonl"},
     ]
-    rejected = {row["id"]: (row["text"], row["reason"]) for row in rows(tmp_path / "text/rejected")}
-    assert rejected["2"] == ("Only English, 1 2 3.", "nothing left after isolation")
-    assert rejected["3"] == ("안녕하세요 bye", "duplicate")
-    assert rejected["1"] == ("다른 글", "repeated id")
-    assert rejected["ko.jsonl:2"] == ("{broken", "not a valid record")
-    assert counts["documents"]["read"] == 10
+    rejected = rows(tmp_path / "text/rejected")
+    by_id = {row["id"]: row for row in rejected}
+    assert by_id["2"]["text"] == "Only English, 1 2 3."
+    assert by_id["2"]["reason"] == "nothing left after isolation"
+    assert (by_id["3"]["reason"], by_id["3"]["duplicate_of"]) == ("duplicate", "1")
+    assert (by_id["1"]["reason"], by_id["1"]["text"]) == ("repeated id", "다른 글")
+    assert (by_id["1"]["file"], by_id["1"]["position"]) == ("ko.jsonl", "line 5")
+    broken = next(row for row in rejected if row["text"] == "{broken")
+    assert (broken["reason"], broken["position"]) == ("not valid JSON", "line 2")
+    assert counts["documents"]["read"] == 12
     assert counts["documents"]["kept"] == 2
-    assert counts["rejected"] == {
-        "not a valid record": 5,
-        "nothing left after isolation": 1,
+    reasons = counts["documents"]["rejected"]
+    assert sum(reasons.values()) == 10 == len(rejected)
+    assert {reason: reasons[reason] for reason in ("duplicate", "repeated id", "null text")} == {
         "duplicate": 1,
         "repeated id": 1,
+        "null text": 1,
     }
     assert counts["characters_removed_by_script"]["Latin"] == len("helloOnlyEnglishbye")
 
 
 def test_a_pair_needs_both_sides(tmp_path: Path) -> None:
-    path = write_lines(
+    pairs = write_lines(
         tmp_path / "en-ko.jsonl",
         {"id": "1", "en": "Hello 안녕", "ko": "안녕 Hello", "source": "s"},
         {"id": "2", "en": "Nokia", "ko": "Nokia", "source": "s"},
@@ -88,46 +95,86 @@ def test_a_pair_needs_both_sides(tmp_path: Path) -> None:
         {"id": "4", "en": "Hello", "ko": "여보세요", "source": "s"},
         {"id": "5", "en": "Alone", "source": "s"},
     )
-    source = SourceFile(
-        path=path, kind="pairs", text_fields=("en", "ko"), isolations=(KEEP_LATIN, REMOVE_LATIN)
-    )
-    isolate_into(tmp_path / "text", source, pairs=True)
+    texts = write_lines(tmp_path / "ko.jsonl", document("1", "글"))
+    counts = text_folder(target_language("ko", (texts,), (pairs,)), tmp_path, tmp_path / "text")
     assert rows(tmp_path / "text/pairs") == [
         {"id": "1", "english": "Hello", "target": "안녕", "source": "s"},
         {"id": "4", "english": "Hello", "target": "여보세요", "source": "s"},
     ]
     rejected = {row["id"]: row["reason"] for row in rows(tmp_path / "text/rejected")}
-    assert rejected == {
-        "2": "nothing left after isolation",
-        "3": "duplicate",
-        "en-ko.jsonl:5": "not a valid record",
+    assert rejected["2"] == "nothing left after isolation"
+    assert rejected["3"] == "duplicate"
+    assert counts["pairs"]["read"] == 5
+    assert sum(counts["pairs"]["rejected"].values()) == 3
+
+
+def test_short_documents_and_near_duplicates_go_when_asked(tmp_path: Path) -> None:
+    long = " ".join(f"낱말{i}" for i in range(300))
+    records = [
+        document("1", long),
+        document("2", "짧은 글"),
+        document("3", long.replace("낱말150", "다른말")),
+    ]
+    cleaning = CleaningSpec(minimum_characters=10, near_duplicates=0.8)
+    counts = korean(tmp_path, *records, cleaning=cleaning)
+    assert counts["documents"]["rejected"] == {
+        "too short after isolation": 1,
+        "near-duplicate": 1,
     }
+    near = next(r for r in rows(tmp_path / "text/rejected") if r["reason"] == "near-duplicate")
+    assert (near["id"], near["duplicate_of"]) == ("3", "1")
 
 
-def test_gzip_is_known_by_its_content(tmp_path: Path) -> None:
-    path = tmp_path / "ko.jsonl"
-    path.write_bytes(gzip.compress(json.dumps(document("1", "글")).encode()))
-    (record,) = read_records(path, ("text",))
-    assert not isinstance(record, BadLine)
-    assert record.texts == ("글",)
+def test_a_broken_file_stops_or_is_kept_as_the_study_says(tmp_path: Path) -> None:
+    lines = "".join(json.dumps(document(str(i), f"글 {i} " * 400)) + "\n" for i in range(50))
+    content = gzip.compress(lines.encode())
+    (tmp_path / "ko.jsonl.gz").write_bytes(content[: len(content) // 2])
+    pairs = write_lines(tmp_path / "en-ko.jsonl", {"id": "1", "en": "Hello", "ko": "안녕"})
+    language = target_language("ko", ("ko.jsonl.gz",), (pairs,))
+    told = r"ko\.jsonl\.gz: file ends in the middle at line \d+; give"
+    with pytest.raises(UserError, match=told):
+        text_folder(language, tmp_path, tmp_path / "stopped")
+    kept = CleaningSpec(near_duplicates=None, broken_files="keep")
+    counts = text_folder(language, tmp_path, tmp_path / "kept", cleaning=kept)["documents"]
+    assert counts["rejected"] == {"file ends in the middle": 1}
+    assert 0 < counts["kept"] == counts["read"] - 1 < 50
 
 
-def test_a_broken_gzip_is_the_users_mistake(tmp_path: Path) -> None:
-    path = tmp_path / "ko.jsonl.gz"
-    path.write_bytes(gzip.compress(json.dumps(document("1", "글" * 5000)).encode())[:-20])
-    with pytest.raises(UserError, match=r"ko\.jsonl\.gz' cannot be read to its end"):
-        list(read_records(path, ("text",)))
+def test_a_finished_shard_is_not_isolated_again(tmp_path: Path) -> None:
+    """The result is there although the first file is gone; the second one is still read."""
+    names = [write_lines(tmp_path / f"{i}.jsonl", document(f"{i}", f"Text {i}")) for i in (0, 1)]
+    language = base_language(*names)
+    (tmp_path / "1.jsonl").write_bytes(gzip.compress(b"x" * 1000)[:-12])
+    with pytest.raises(UserError, match=r"1\.jsonl"):
+        text_folder(language, tmp_path, tmp_path / "text")
+    write_lines(tmp_path / "0.jsonl", document("other", "Changed"))
+    write_lines(tmp_path / "1.jsonl", document("1", "Text 1"))
+    text_folder(language, tmp_path, tmp_path / "text")
+    assert [row["id"] for row in rows(tmp_path / "text/documents")] == ["0", "1"]
 
 
-def test_parts_keep_order_and_schema(tmp_path: Path) -> None:
-    path = write_lines(tmp_path / "ko.jsonl", *(document(str(i), f"글 {i}") for i in range(50)))
-    (table,) = isolated_tables(korean(path))
-    with PartWriter(tmp_path / "parts", DOCUMENTS, part_bytes=1) as writer:
-        for start in range(0, 50, 20):
-            writer.write(table.slice(start, 20))
-    assert len(part_files(tmp_path / "parts")) == 3
-    assert [row["id"] for row in rows(tmp_path / "parts")] == [str(i) for i in range(50)]
-    with PartWriter(tmp_path / "empty", DOCUMENTS):
-        pass
-    (part,) = part_files(tmp_path / "empty")
-    assert pq.read_schema(part).names == ["id", "text", "source"]
+def test_the_same_table_makes_the_same_bytes(tmp_path: Path) -> None:
+    table = pa.table({"id": ["a"] * 5000, "text": [f"text {i}" for i in range(5000)]})
+    for number in (0, 1):
+        write_part(tmp_path, number, table)
+    first, second = part_files(tmp_path)
+    assert first.read_bytes() == second.read_bytes()
+    assert pq.read_table(first).equals(table)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=60))
+def test_the_first_of_equal_keys_is_the_first_in_order(rows_: list[tuple[int, bool]]) -> None:
+    keys = digests([pa.array([str(key) for key, _ in rows_], pa.string())])
+    standing = np.array([stands for _, stands in rows_], bool)
+    seen: dict[int, int] = {}
+    expected = [
+        seen.setdefault(key, row) if stands else -1 for row, (key, stands) in enumerate(rows_)
+    ]
+    assert first_seen(keys, standing).tolist() == expected
+
+
+def test_a_digest_tells_sides_apart() -> None:
+    left = digests([pa.array(["ab", "a", "x"]), pa.array(["c", "bc", "y"])])
+    assert len(np.unique(left, axis=0)) == 3
+    sliced = digests([pa.array(["-", "ab", "a"]).slice(1), pa.array(["-", "c", "bc"]).slice(1)])
+    assert np.array_equal(sliced, left[:2])

@@ -4,15 +4,16 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.corpus.isolation import isolated_tables
-from ccx_ray.corpus.text_folder import TextFolder
-from ccx_ray.corpus.tokenizer import Encoder, Vocabulary, train_tokenizer
+from ccx_ray.corpus.encoding import Encoder
+from ccx_ray.corpus.tokenizer import adopt_tokenizer, train_tokenizer
+from ccx_ray.corpus.vocabulary import Vocabulary
 from ccx_ray.errors import UserError
-from ccx_ray.study.spec import TokenizerSpec
-from tests.small_corpus import document_source, pair_source
+from ccx_ray.study.text_spec import TokenizerSpec
+from tests.small_corpus import bundled_language, text_folder
 
 LANGUAGES = ("en", "ko", "zh", "bo", "mn")
 SPEC = TokenizerSpec(vocabulary_size=1200, megabytes_per_language=0.1)
@@ -23,10 +24,8 @@ def texts(tmp_path_factory: pytest.TempPathFactory, project: Path) -> dict[str, 
     """Text folders of the first documents and pairs of every language."""
     folders = {code: tmp_path_factory.mktemp(code) for code in LANGUAGES}
     for code, folder in folders.items():
-        with TextFolder(folder, pairs=code != "en") as text:
-            text.add(next(isolated_tables(document_source(project, code))).slice(0, 120))
-            if code != "en":
-                text.add(next(isolated_tables(pair_source(project, code))).slice(0, 300))
+        raw = folder / "raw"
+        text_folder(bundled_language(project, raw, code, documents=120, pairs=300), raw, folder)
     return folders
 
 
@@ -57,7 +56,7 @@ def test_text_survives_byte_for_byte(
 ) -> None:
     documents = pq.read_table(texts[language] / "documents")["text"].to_pylist()
     bytes_of = spelled(tokenizer)
-    encoded = Encoder(tokenizer).encode(documents).to_pylist()
+    encoded = Encoder(tokenizer).encode(pa.array(documents)).ids.to_pylist()
     for text, ids in zip(documents, encoded, strict=True):
         assert b"".join(bytes_of[i] for i in ids) == text.encode()
 
@@ -65,13 +64,13 @@ def test_text_survives_byte_for_byte(
 def test_marks_of_mongolian_and_tibetan_survive(tokenizer: Path) -> None:
     text = "ᠮᠣᠩᠭᠣᠯ\u202fᠤᠨ ᠪᠣᠯᠣᠨ\u180eᠠ ᠠᠦ\u180b\u180c\u180d བོད་\u0f0bཡིག"
     bytes_of = spelled(tokenizer)
-    (ids,) = Encoder(tokenizer).encode([text]).to_pylist()
+    (ids,) = Encoder(tokenizer).encode(pa.array([text])).ids.to_pylist()
     assert b"".join(bytes_of[i] for i in ids) == text.encode()
 
 
 def test_text_that_spells_a_special_token_is_text(tokenizer: Path) -> None:
     vocabulary = Vocabulary(tokenizer)
-    (ids,) = Encoder(tokenizer).encode(["<|endoftext|> <|pad|>"]).to_pylist()
+    (ids,) = Encoder(tokenizer).encode(pa.array(["<|endoftext|> <|pad|>"])).ids.to_pylist()
     assert not {vocabulary.eos_id, vocabulary.pad_id} & set(ids)
 
 
@@ -90,7 +89,7 @@ def test_transformers_opens_the_folder(texts: dict[str, Path], tokenizer: Path) 
     assert len(opened) == vocabulary.size == 1200
     assert (opened.eos_token_id, opened.pad_token_id) == (vocabulary.eos_id, vocabulary.pad_id)
     documents = pq.read_table(texts["ko"] / "documents")["text"].to_pylist()
-    ours = Encoder(tokenizer).encode(documents).to_pylist()
+    ours = Encoder(tokenizer).encode(pa.array(documents)).ids.to_pylist()
     assert opened(documents, add_special_tokens=False)["input_ids"] == ours
     assert opened.batch_decode(ours) == documents
 
@@ -100,7 +99,7 @@ def test_the_same_text_gives_the_same_tokenizer(
 ) -> None:
     reordered = dict(reversed(texts.items()))
     train_tokenizer(SPEC, reordered, tmp_path)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocabulary.json"):
         assert (tmp_path / name).read_bytes() == (tokenizer / name).read_bytes()
 
 
@@ -110,3 +109,104 @@ def test_a_vocabulary_that_the_text_cannot_fill_is_refused(
     spec = TokenizerSpec(vocabulary_size=50_000, megabytes_per_language=0.01)
     with pytest.raises(UserError, match=r"^tokenizer\.vocabulary_size: 50000 cannot be learnt"):
         train_tokenizer(spec, {"mn": texts["mn"]}, tmp_path)
+
+
+def test_the_fast_tokenizer_gives_the_ids_of_the_reference(
+    texts: dict[str, Path], tokenizer: Path
+) -> None:
+    from tokenizers import Tokenizer
+
+    reference = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
+    reference.encode_special_tokens = True
+    encoder = Encoder(tokenizer)
+    for folder in texts.values():
+        documents = pq.read_table(folder / "documents")["text"].to_pylist()
+        documents += ["", " ", "\n", "a<|endoftext|>b <|pad|>"]
+        expected = [reference.encode(text, add_special_tokens=False).ids for text in documents]
+        assert encoder.encode(pa.array(documents)).ids.to_pylist() == expected
+        encoder.check(pa.array(documents))
+        assert encoder.fallback == ""
+
+
+def test_a_fast_tokenizer_that_differs_is_not_used(tokenizer: Path) -> None:
+    import gigatoken
+
+    encoder = Encoder(tokenizer)
+    content = json.loads((tokenizer / "tokenizer.json").read_text("utf-8"))
+    content["model"]["merges"] = content["model"]["merges"][:50]
+    encoder._fast = gigatoken.Tokenizer.from_json(json.dumps(content))
+    texts = ["The president of the country speaks.", "한국의 대통령"]
+    wrong = encoder.encode(pa.array(texts)).ids
+    encoder.check(pa.array(texts))
+    assert "other ids" in encoder.fallback
+    assert not encoder.encode(pa.array(texts)).ids.equals(wrong)
+    assert encoder.encode(pa.array(texts)).ids.equals(
+        Encoder(tokenizer).encode(pa.array(texts)).ids
+    )
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory, texts: dict[str, Path]) -> Path:
+    """A tokenizer of another family: SentencePiece-like BPE with byte fallback, no padding."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("pretrained")
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer.decoder = decoders.Sequence([decoders.Metaspace(), decoders.ByteFallback()])
+    trainer = trainers.BpeTrainer(
+        vocab_size=900,
+        special_tokens=["<unk>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))],
+        show_progress=False,
+    )
+    english = pq.read_table(texts["en"] / "documents")["text"].to_pylist()
+    tokenizer.train_from_iterator([text.replace("\n", " ") for text in english], trainer)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>"
+    ).save_pretrained(folder)
+    return folder
+
+
+def test_a_pretrained_tokenizer_is_adopted(
+    pretrained: Path, texts: dict[str, Path], tmp_path: Path
+) -> None:
+    spec = TokenizerSpec(vocabulary_size=901, pretrained=str(pretrained))
+    assert adopt_tokenizer(spec, tmp_path, tmp_path)["vocabulary_size"] == 901
+    vocabulary, encoder = Vocabulary(tmp_path), Encoder(tmp_path)
+    assert len({vocabulary.eos_id, vocabulary.pad_id, vocabulary.separator_id}) == 3
+    assert vocabulary.byte_lengths is None
+    documents = pq.read_table(texts["ko"] / "documents")["text"].to_pylist()
+    encoded = encoder.encode(pa.array(documents))
+    assert encoded.byte_lengths is not None
+    for text, lengths in zip(documents, encoded.byte_lengths.to_pylist(), strict=True):
+        assert sum(lengths) == len(text.encode())
+
+
+def test_our_own_tokenizer_can_be_adopted(tokenizer: Path, tmp_path: Path) -> None:
+    spec = TokenizerSpec(vocabulary_size=1200, pretrained=str(tokenizer))
+    adopt_tokenizer(spec, tmp_path, tmp_path)
+    assert (tmp_path / "vocabulary.json").read_bytes() == (
+        tokenizer / "vocabulary.json"
+    ).read_bytes()
+    text = "조선의 왕 and the king"
+    assert (
+        Encoder(tmp_path)
+        .encode(pa.array([text]))
+        .ids.equals(Encoder(tokenizer).encode(pa.array([text])).ids)
+    )
+
+
+def test_a_wrong_size_names_the_right_one(pretrained: Path, tmp_path: Path) -> None:
+    spec = TokenizerSpec(vocabulary_size=900, pretrained=str(pretrained))
+    with pytest.raises(UserError, match=r"^tokenizer\.vocabulary_size: 900, .* give 901$"):
+        adopt_tokenizer(spec, tmp_path, tmp_path)
+
+
+def test_a_tokenizer_that_does_not_exist_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    spec = TokenizerSpec(vocabulary_size=900, pretrained="nobody/nothing")
+    with pytest.raises(UserError, match=r"^tokenizer\.pretrained: 'nobody/nothing' cannot"):
+        adopt_tokenizer(spec, tmp_path, tmp_path)

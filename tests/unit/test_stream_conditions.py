@@ -10,12 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccx_ray.corpus.conditions import ConditionsDifferError, check_conditions
+from ccx_ray.corpus.encoding import Encoder
 from ccx_ray.corpus.mixing import plan_base
 from ccx_ray.corpus.stream import DOCUMENTS, Stream, segments_of
 from ccx_ray.corpus.stream_folder import finish_stream, write_rows
-from ccx_ray.corpus.tokenizer import Encoder, Vocabulary
 from ccx_ray.corpus.tokens import TokenCorpus
+from ccx_ray.corpus.vocabulary import Vocabulary
 from ccx_ray.errors import UserError
+from ccx_ray.study.spec import MixtureSpec
 from tests.small_corpus import SmallCorpus, small_corpus
 
 Row = list[tuple[str, str, int, int]]
@@ -131,7 +133,7 @@ def test_segments_spell_the_rows_exactly(corpus: SmallCorpus, streams: dict[str,
             expected: list[int] = []
             for part, name, start, length in rows[number]:
                 text = texts[part, name]
-                (tokens,) = encoder.encode([text]).to_pylist()
+                (tokens,) = encoder.encode(pa.array([text])).ids.to_pylist()
                 ends = np.cumsum(vocabulary.byte_lengths[tokens])
                 begins = ends - vocabulary.byte_lengths[tokens]
                 inside = (begins >= start) & (ends <= start + length)
@@ -204,16 +206,16 @@ def test_english_first(corpus: SmallCorpus, tmp_path: Path) -> None:
 def test_the_share_bounds_the_parallel_rows(
     corpus: SmallCorpus, tmp_path: Path, share: float, least: int, most: int
 ) -> None:
-    counts = corpus.streams(tmp_path, parallel_share=share)["nobridge"].counts
+    counts = corpus.streams(tmp_path, mixture=MixtureSpec(parallel=share))["nobridge"].counts
     assert least <= counts["parallel_rows"] <= most
     assert counts["parallel_rows"] + counts["monolingual_rows"] == 96
     assert bool(counts["pairs"]) == bool(share)
 
 
 def test_what_cannot_be_mixed_is_the_users_mistake(corpus: SmallCorpus, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^trials\.parallel_share: 0\.01 of 96 rows .* none of"):
-        corpus.streams(tmp_path / "none", parallel_share=0.01, sequence_length=2)
-    with pytest.raises(UserError, match=r"^trials\.parallel_share: .* cannot be kept apart"):
+    with pytest.raises(UserError, match=r"^trials\.mixture\.parallel: 0\.01 of 96 rows .* none of"):
+        corpus.streams(tmp_path / "none", mixture=MixtureSpec(parallel=0.01), sequence_length=2)
+    with pytest.raises(UserError, match=r"^trials\.mixture\.parallel: .* cannot be kept apart"):
         corpus.streams(tmp_path / "near", rows=2, sequence_length=2000)
 
 

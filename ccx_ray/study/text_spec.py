@@ -1,0 +1,185 @@
+"""The part of a study file that says which text is read, and what is done to it before training."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+LanguageCode = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
+PositiveInt = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Format = Literal["jsonl", "parquet", "mediawiki", "wikipedia", "mc2", "tmx", "moses", "tsv"]
+
+
+class Spec(BaseModel):
+    """Base of every part: frozen, strict about types, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class SourceSpec(Spec):
+    """Text to be read. A plain string in a study file is the ``path`` of one.
+
+    Exactly one of ``path`` and ``dataset``.
+    """
+
+    path: str = ""
+    """A file, a glob, or a URI of an object store (``s3://``, ``gs://``, ``abfs://``); relative to
+    the study file."""
+    dataset: str = ""
+    """A data set of the Hugging Face hub, such as ``wikimedia/wikipedia``."""
+    config: str | None = None
+    """The configuration of the data set, such as ``20231101.en``."""
+    split: str = "train"
+    revision: str | None = None
+    """The commit of the data set; without one, it is not known what was read."""
+    format: Format | None = None
+    """By the file's name when absent."""
+    id_field: str | None = None
+    """Field, column or attribute of the record's id; the format's own when absent."""
+    text_field: str | None = None
+    """Field of a document's text."""
+    english_field: str | None = None
+    """Field of the English half of a pair, or the language code of a TMX file."""
+    target_field: str | None = None
+    """The same of the other half."""
+    target_path: str | None = None
+    """``moses``: the file whose lines are the other halves of the lines of ``path``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def exactly_one(self) -> Self:
+        if bool(self.path) == bool(self.dataset):
+            raise ValueError("give exactly one of path and dataset")
+        if self.dataset and not self.revision:
+            raise ValueError(
+                f"the data set {self.dataset} needs a revision, the commit that is to be read"
+            )
+        if (self.format == "moses") != (self.target_path is not None):
+            raise ValueError("format moses and target_path go together: one file a language")
+        return self
+
+    @property
+    def label(self) -> str:
+        """What an error message calls it."""
+        return self.path or f"{self.dataset}@{self.revision}"
+
+
+Sources = Annotated[tuple[SourceSpec, ...], Field(min_length=1)]
+
+
+class IsolationSpec(Spec):
+    """How the text of one language is kept free of another.
+
+    ``script``: by the Unicode *Script* property (UAX #24). Exactly one of ``keep``, which drops
+    every character of another script, and ``remove``, which drops the characters of the named
+    scripts. Common and Inherited must be named to be kept.
+
+    ``language``: by language identification, for languages that share a script; lines or documents
+    in another language are dropped. ``keep`` or ``remove`` may isolate the script beside it.
+    """
+
+    strategy: Literal["script", "language"] = "script"
+    keep: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    level: Literal["line", "document"] = "line"
+    """``language``: what is judged and dropped as a whole."""
+    against: tuple[LanguageCode, ...] = ("en",)
+    """``language``: the languages that the text is told from."""
+    confidence: Share = 0.5
+    """``language``: the least probability of the text's own language among all of them."""
+
+    @model_validator(mode="after")
+    def consistent(self) -> Self:
+        if self.keep and self.remove:
+            raise ValueError("give only one of keep and remove")
+        if self.strategy == "script" and not (self.keep or self.remove):
+            raise ValueError("give exactly one of keep and remove, as a list of script names")
+        if self.strategy == "language" and not self.against:
+            raise ValueError("strategy language needs the languages to tell the text from: against")
+        return self
+
+
+ENGLISH_ISOLATION = IsolationSpec(keep=("Latin", "Common", "Inherited"))
+"""What English text keeps, in the base's corpus and in parallel text alike."""
+
+
+class BaseLanguageSpec(Spec):
+    """The language of the base model."""
+
+    code: LanguageCode
+    name: str
+    monolingual: Sources
+    isolation: IsolationSpec = ENGLISH_ISOLATION
+    note: str = ""
+    """A known weakness of this language's data; the report states it beside the results."""
+
+
+class ProbeFiles(Spec):
+    """The two versions of one culture's cloze questions; item i of both is the same question."""
+
+    english: str
+    target: str
+
+
+class LanguageSpec(BaseLanguageSpec):
+    """A target language of continual pretraining."""
+
+    parallel: Sources
+    probes: ProbeFiles
+    isolation: IsolationSpec = IsolationSpec(remove=("Latin",))
+
+
+class CleaningSpec(Spec):
+    """What is dropped from every corpus, counted by reason and kept readable."""
+
+    minimum_characters: PositiveInt = 10
+    """Of a monolingual document after isolation; the halves of a pair need only a letter."""
+    near_duplicates: Annotated[float, Field(gt=0, lt=1)] | None = 0.8
+    """Monolingual documents at least this similar (Jaccard of their shingles, by MinHash) to an
+    earlier one are dropped; null keeps them. Exact duplicates always go."""
+    record_megabytes: PositiveInt = 32
+    """A longer record is rejected unread."""
+    broken_files: Literal["stop", "keep"] = "stop"
+    """A file that cannot be read to its end: stop the study, or keep what came before the break."""
+
+
+class AuditSpec(Spec):
+    """The audit of what is trained on: how much is shown, and what is too much."""
+
+    sample_documents: PositiveInt = 1000
+    """Of every corpus, on a page to read."""
+    seed: Count = 0
+    forbidden_characters: Count = 0
+    """Most characters of an excluded script that a corpus may hold."""
+    rejected_share: Share = 0.5
+    """Largest share of a corpus's records that may be rejected."""
+    contaminated_share: Share = 0.05
+    """Largest share of a culture's questions whose wording or filled sentence may stand in a
+    corpus."""
+    shared_documents_share: Share = 0.01
+    """Largest share of a corpus's documents that may stand in another corpus too."""
+    token_difference_share: Share = 0.001
+    """Largest difference of the two conditions' tokens."""
+
+    def identity(self) -> dict[str, object]:
+        """What decides the figures; the thresholds only judge them."""
+        return self.model_dump(include={"sample_documents", "seed"})
+
+
+class TokenizerSpec(Spec):
+    """Byte-level BPE with the Qwen2 pre-tokenizer, trained on the study's own text, or a tokenizer
+    of Hugging Face."""
+
+    vocabulary_size: Annotated[int, Field(ge=300)]
+    """Of all tokens, the special ones too; of a pretrained tokenizer what it must come to."""
+    megabytes_per_language: Annotated[float, Field(gt=0)] = 2.0
+    """Text of each language that the merges are learnt from, so that none dominates."""
+    pretrained: str | None = None
+    """The folder of a Hugging Face tokenizer, or its name on the hub; nothing is learnt then."""
+    revision: str | None = None
+    """The commit of a tokenizer on the hub."""
