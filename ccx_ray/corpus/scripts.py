@@ -254,4 +254,5 @@ def _run_starts(positions: "npt.NDArray[np.int64]") -> "npt.NDArray[np.int64]":
 
     opens = np.ones(len(positions), np.bool_)
     opens[1:] = np.diff(positions) != 1
-    return positions[opens][np.cumsum(opens) - 1]
+    starts: npt.NDArray[np.int64] = positions[opens][np.cumsum(opens) - 1]
+    return starts

@@ -35,7 +35,8 @@ class CodePoints(NamedTuple):
 @cache
 def script_of(character: str) -> str:
     """The script of one character, by its long name."""
-    return Scripts.NAMES[Scripts.VALUES[bisect_right(Scripts.RANGES, ord(character)) - 1]]
+    name: str = Scripts.NAMES[Scripts.VALUES[bisect_right(Scripts.RANGES, ord(character)) - 1]]
+    return name
 
 
 def script_ranges(scripts: Collection[str]) -> list[CodePoints]:
