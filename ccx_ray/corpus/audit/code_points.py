@@ -49,10 +49,6 @@ class Batch(NamedTuple):
     def text(self, number: int) -> str:
         return as_text(self.points[self.starts[number] : self.ends[number]])
 
-    def owners(self, positions: Ints) -> Ints:
-        """The texts that some positions lie in."""
-        return np.searchsorted(self.ends, positions, side="right").astype(np.int64)
-
 
 def as_text(points: Points) -> str:
     """Code points as a string."""

@@ -4,10 +4,12 @@ Invariant: the figures do not depend on how the column is cut into parts, nor on
 """
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
-from unicodedata import is_normalized
+from unicodedata import category, is_normalized
 
 import numpy as np
+import numpy.typing as npt
 
 from ccx_ray.corpus.audit.code_points import (
     SCRIPT_NAMES,
@@ -18,6 +20,7 @@ from ccx_ray.corpus.audit.code_points import (
     scripts_among,
 )
 from ccx_ray.corpus.audit.inputs import Column
+from ccx_ray.corpus.unicode_scripts import CODE_POINTS
 
 WORST_TEXTS = 20
 EXCERPT_CHARACTERS = 120
@@ -72,18 +75,35 @@ def compose(batch: Batch, ids: list[str], column: Column, *, size: int) -> Compo
     Args:
         size: bytes of its UTF-8.
     """
-    scripts = script_numbers()[batch.points]
-    counts = np.bincount(scripts, minlength=len(SCRIPT_NAMES)).astype(np.int64)
-    found = Composition(texts=len(ids), bytes=size, scripts=counts)
+    by_point = np.bincount(batch.points)
+    distinct = np.flatnonzero(by_point)
+    scripts = np.zeros(len(SCRIPT_NAMES), np.int64)
+    np.add.at(scripts, script_numbers()[distinct], by_point[distinct])
+    found = Composition(texts=len(ids), bytes=size, scripts=scripts)
     # Every piece of a text in NFC is in NFC (UAX #15), so only a whole that is not is looked into.
-    if not is_normalized("NFC", as_text(batch.points)):
+    if not (_inert()[distinct].all() or is_normalized("NFC", as_text(batch.points))):
         wrong = [ids[i] for i in range(len(ids)) if not is_normalized("NFC", batch.text(i))]
         found.not_normalized = len(wrong)
         found.not_normalized_ids = sorted(wrong)[:WORST_TEXTS]
     surprising = ~scripts_among(column.expected)
-    if column.expected and counts[surprising].any():
-        found.worst = _worst(batch, ids, scripts, surprising)
+    if column.expected and scripts[surprising].any():
+        found.worst = _worst(batch, ids, script_numbers()[batch.points], surprising)
     return found
+
+
+@cache
+def _inert() -> npt.NDArray[np.bool_]:
+    """[0x110000] characters that are in NFC whatever stands around them.
+
+    What may compose with, or move before, the character in front of it is a mark or a jamo.
+    """
+    table = np.zeros(CODE_POINTS, bool)
+    for code in range(CODE_POINTS):
+        character = chr(code)
+        table[code] = category(character)[0] not in "MC" and is_normalized("NFC", character)
+    table[list(map(ord, "\n\t\r"))] = True
+    table[0x1100:0x1200] = False
+    return table
 
 
 def _worst(

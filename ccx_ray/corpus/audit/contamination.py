@@ -7,22 +7,14 @@ answer in the blank, or the longest part of the question itself), and which shar
 Invariant: parts can be scanned in any cut and merged in any order.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import numpy as np
 import pyarrow as pa
 
-from ccx_ray.corpus.audit.code_points import Batch, Ints
+from ccx_ray.corpus.audit.code_points import Batch
 from ccx_ray.corpus.audit.inputs import ProbeSide
-from ccx_ray.corpus.audit.normal_form import (
-    Units,
-    gram_hashes,
-    normalized,
-    units_of,
-    window_hashes,
-)
-from ccx_ray.corpus.audit.probe_index import FILLED, Grams, Needle, ProbeIndex
+from ccx_ray.corpus.audit.normal_form import GramHashes, Units, normal_text, units_of
+from ccx_ray.corpus.audit.probe_index import FILLED, WORDING, Needle, ProbeIndex
 
 SCHEMA = pa.schema(
     [
@@ -89,66 +81,57 @@ def merge_hits(into: Contamination, other: Contamination) -> None:
 
 def scan(batch: Batch, ids: list[str], index: ProbeIndex) -> Contamination:
     """Look for every question in every text of a batch."""
-    texts = normalized(batch)
     found: Contamination = {}
-    _find_wordings(texts, ids, index, found)
-    units = units_of(texts)
-    # (text, gram) pairs, each once.
-    met = [_find_grams(units, grams) for grams in index.grams]
-    for text, grams in _by_text(np.concatenate([np.zeros((0, 2), np.int64), *met])):
+    units = units_of(batch)
+    hashes = GramHashes(units.hashes)
+    for text, needles in _found_needles(batch, units, hashes, index).items():
+        kinds: dict[int, set[int]] = {}
+        for needle in needles:
+            kinds.setdefault(needle.question, set()).add(needle.kind)
+        for question, held in kinds.items():
+            hits = Hits(exact=1, exact_example=ids[text])
+            hits.filled, hits.wording = int(FILLED in held), int(WORDING in held)
+            found.setdefault(question, Hits()).add(hits)
+    for text, grams in _found_grams(units, hashes, index).items():
         whose: dict[int, set[int]] = {}
         for gram in grams:
             for question in index.owners[gram]:
                 whose.setdefault(question, set()).add(gram)
-        for question, held in whose.items():
-            hits = Hits(grams=len(held), grams_example=ids[text], texts=1, anywhere=held)
+        for question, share in whose.items():
+            hits = Hits(grams=len(share), grams_example=ids[text], texts=1, anywhere=share)
             found.setdefault(question, Hits()).add(hits)
     return found
 
 
-def _find_wordings(texts: Batch, ids: list[str], index: ProbeIndex, found: Contamination) -> None:
-    standing: dict[tuple[int, int], set[int]] = {}
-    for known, needles in index.windows:
-        positions, which = known.find(window_hashes(texts.points, known.size))
-        owners = texts.owners(positions)
-        for position, text, number in zip(positions, owners, which, strict=True):
-            for needle in needles[number]:
-                if _stands(needle, texts, int(position), int(text)):
-                    standing.setdefault((int(text), needle.question), set()).add(needle.kind)
-    for (text, question), kinds in standing.items():
-        hits = Hits(exact=1, exact_example=ids[text], filled=FILLED in kinds)
-        hits.wording = len(kinds) - hits.filled
-        found.setdefault(question, Hits()).add(hits)
+def _found_needles(
+    batch: Batch, units: Units, hashes: GramHashes, index: ProbeIndex
+) -> dict[int, list[Needle]]:
+    """Text -> the wordings that it holds to the letter."""
+    candidates: dict[int, list[Needle]] = {}
+    for known, needles in index.anchors:
+        positions, which = known.find(hashes.of(known.size))
+        met = zip(units.owners(positions).tolist(), which.tolist(), strict=True)
+        for text, number in sorted(set(met)):
+            candidates.setdefault(text, []).extend(needles[number])
+    found = {}
+    for text, wanted in candidates.items():
+        content = normal_text(batch.points[batch.starts[text] : batch.ends[text]])
+        found[text] = [needle for needle in wanted if needle.text in content]
+    return found
 
 
-def _stands(needle: Needle, texts: Batch, position: int, text: int) -> bool:
-    first = position - needle.anchor
-    last = first + len(needle.points)
-    inside = texts.starts[text] <= first and last <= texts.ends[text]
-    return bool(inside and np.array_equal(texts.points[first:last], needle.points))
-
-
-def _find_grams(units: Units, grams: Grams) -> Ints:
-    """[met, 2] text and gram."""
-    size = grams.known.size
-    positions, which = grams.known.find(gram_hashes(units.hashes, size))
-    first = units.batch.owners(units.starts[positions])
-    last = units.batch.owners(units.starts[positions + size - 1])
-    met = [
-        (text, grams.first + gram)
-        for position, gram, text, end in zip(
-            positions.tolist(), which.tolist(), first.tolist(), last.tolist(), strict=True
-        )
-        if text == end and units.spelled(position, size) == grams.spelled[gram]
-    ]
-    return np.array(sorted(set(met)), np.int64).reshape(-1, 2)
-
-
-def _by_text(met: Ints) -> Iterable[tuple[int, list[int]]]:
-    by_text: dict[int, list[int]] = {}
-    for text, gram in met.tolist():
-        by_text.setdefault(text, []).append(gram)
-    return by_text.items()
+def _found_grams(units: Units, hashes: GramHashes, index: ProbeIndex) -> dict[int, set[int]]:
+    """Text -> the n-grams that it holds."""
+    found: dict[int, set[int]] = {}
+    for known, spelled, number in index.grams:
+        positions, which = known.find(hashes.of(known.size))
+        first, last = units.owners(positions), units.owners(positions + known.size - 1)
+        for position, gram, text in zip(
+            *(values[first == last].tolist() for values in (positions, which, first)), strict=True
+        ):
+            if units.spelled(position, known.size) == spelled[gram]:
+                found.setdefault(text, set()).add(number + gram)
+    return found
 
 
 def _first(one: str | None, other: str | None) -> str | None:

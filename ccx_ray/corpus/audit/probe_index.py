@@ -5,6 +5,8 @@ task of an audit looks for the same.
 """
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -12,63 +14,55 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ccx_ray.corpus.audit.code_points import (
-    Batch,
-    Hashes,
-    Ints,
-    Points,
-    batch_of,
-    points_of_scripts,
-)
+from ccx_ray.corpus.audit.code_points import Hashes, Ints, batch_of, points_of_scripts
 from ccx_ray.corpus.audit.inputs import ProbeSide
-from ccx_ray.corpus.audit.normal_form import (
-    gram_hashes,
-    normalized,
-    units_of,
-    window_hashes,
-)
+from ccx_ray.corpus.audit.normal_form import GramHashes, Units, normal_text, units_of
 from ccx_ray.corpus.scripts import isolate
 from ccx_ray.study.text_spec import IsolationSpec
 
 GRAM = 8
 """Units of an n-gram. A sentence of fewer is one gram of all its units, ..."""
 LEAST_GRAM = 3
-"""... and one of fewer than these has none."""
+"""... and one of fewer than these has none, and is not looked for to the letter either."""
 WORDING_LETTERS = 40
 """Least length of a question's longest part between blanks that is looked for by itself. Han
 characters count fourfold and Hangul syllables twofold, as they say about as much more."""
-WINDOWS = (16, 6)
-"""Characters by which a wording is found: the longer window that fits into it."""
-FILTER_BITS = 22
+ANCHORS = (8, 4, 2, 1)
+"""Units by which a wording is found: as many as stand between its first and its last one, which
+may be pieces of longer words in a text."""
+FILTER_SHARE = 2**6
+"""Entries of a filter for each hash in it: one in as many of all others passes."""
+LARGEST_FILTER = 2**22
 BLANK = re.compile("_+")
 
 FILLED, WORDING = 0, 1
 
 
 class Needle(NamedTuple):
-    """A wording that is looked for character by character."""
+    """A wording that is looked for to the letter."""
 
     question: int
     """Position among all questions of the index."""
     kind: int
     """``FILLED`` or ``WORDING``."""
-    points: Points
-    anchor: int
-    """Where in it the window stands by which it is found."""
+    text: str
+    """In normal form."""
 
 
 class HashSet(NamedTuple):
-    """Hashes that are looked for, behind a filter that turns almost everything else away."""
+    """Hashes of runs of units, behind a filter that turns almost everything else away."""
 
     size: int
-    """Characters or units that each covers."""
+    """Units of each run."""
     hashes: Hashes
     """Rising, each once."""
     maybe: npt.NDArray[np.bool_]
+    shift: np.uint64
+    """Bits of a hash that the filter does not look at."""
 
     def find(self, hashes: Hashes) -> tuple[Ints, Ints]:
         """Positions whose hash is in the set, and which of the set it is."""
-        candidates = np.flatnonzero(self.maybe[hashes >> np.uint64(64 - FILTER_BITS)])
+        candidates = np.flatnonzero(self.maybe[hashes >> self.shift])
         places = np.searchsorted(self.hashes, hashes[candidates])
         places[places == len(self.hashes)] = 0
         found = self.hashes[places] == hashes[candidates]
@@ -76,17 +70,17 @@ class HashSet(NamedTuple):
 
 
 class Grams(NamedTuple):
-    """All n-grams of one n, and whose they are."""
+    """All n-grams of one n."""
 
     known: HashSet
     spelled: list[tuple[str, ...]]
     """Each gram's units."""
     first: int
-    """Number of the first gram of this n among the grams of all n."""
+    """Number of the first of them among the grams of all n."""
 
 
-class Windows(NamedTuple):
-    """The windows of one size, and the needles that each leads to."""
+class Anchors(NamedTuple):
+    """The runs of one size that lead to needles."""
 
     known: HashSet
     needles: list[list[Needle]]
@@ -95,7 +89,7 @@ class Windows(NamedTuple):
 class ProbeIndex(NamedTuple):
     """What ``contamination.scan`` looks for."""
 
-    windows: tuple[Windows, ...]
+    anchors: tuple[Anchors, ...]
     grams: tuple[Grams, ...]
     owners: dict[int, tuple[int, ...]]
     """Gram -> the questions whose filled sentence holds it."""
@@ -113,46 +107,38 @@ def probe_index(sides: tuple[ProbeSide, ...], isolation: IsolationSpec) -> Probe
     """
     questions = [question for side in sides for question in side.questions]
     filled = _prepared([question.filled for question in questions], isolation)
-    parts = [_longest_part(question.question) for question in questions]
-    wordings = _prepared(parts, isolation)
-    letters = [_letters(wordings.points[a:b]) for a, b in zip(*wordings[1:], strict=True)]
-    has_wording = np.array(letters, np.int64) >= WORDING_LETTERS
-    wanted = [(i, FILLED, filled.points[a:b]) for i, (a, b) in _spans(filled)]
-    wanted += [(i, WORDING, wordings.points[a:b]) for i, (a, b) in _spans(wordings) if letters[i]
-               >= WORDING_LETTERS]  # fmt: skip
-    grams, owners, sizes = _grams(filled)
-    return ProbeIndex(_windows(wanted), grams, owners, sizes, has_wording)
+    parts = _prepared([_longest_part(question.question) for question in questions], isolation)
+    has_wording = np.array([_letters(part) >= WORDING_LETTERS for part in parts], bool)
+    needles = [Needle(i, FILLED, text) for i, text in enumerate(filled)]
+    needles += [Needle(i, WORDING, part) for i, part in enumerate(parts) if has_wording[i]]
+    return ProbeIndex(_anchors(needles), *_grams(filled), has_wording)
 
 
-def hash_set(size: int, hashes: Hashes) -> HashSet:
-    """A set of hashes, each covering ``size`` characters or units."""
-    maybe = np.zeros(2**FILTER_BITS, bool)
-    maybe[hashes >> np.uint64(64 - FILTER_BITS)] = True
-    return HashSet(size, hashes, maybe)
+def _hash_set(size: int, hashes: Sequence[int]) -> HashSet:
+    rising = np.array(sorted(hashes), np.uint64)
+    entries = min(LARGEST_FILTER, FILTER_SHARE * len(rising))
+    bits = max(10, int(np.ceil(np.log2(entries))))
+    maybe, shift = np.zeros(2**bits, bool), np.uint64(64 - bits)
+    maybe[rising >> shift] = True
+    return HashSet(size, rising, maybe, shift)
 
 
-def _prepared(texts: list[str], isolation: IsolationSpec) -> Batch:
-    isolated = isolate(pa.array(texts, pa.string()), isolation).text.to_pylist()
-    return normalized(batch_of(pa.array([text.strip() for text in isolated], pa.string())))
-
-
-def _spans(batch: Batch) -> list[tuple[int, tuple[int, int]]]:
-    """Number and span of every text that is long enough to be found."""
-    spans = zip(batch.starts.tolist(), batch.ends.tolist(), strict=True)
-    return [(i, span) for i, span in enumerate(spans) if span[1] - span[0] >= min(WINDOWS)]
+def _prepared(texts: Sequence[str], isolation: IsolationSpec) -> list[str]:
+    """The texts in normal form, isolated as the corpus is."""
+    batch = batch_of(isolate(pa.array(texts, pa.string()), isolation).text)
+    spans = zip(batch.starts, batch.ends, strict=True)
+    return [normal_text(batch.points[start:end]) for start, end in spans]
 
 
 def _longest_part(question: str) -> str:
-    return max(BLANK.split(question), key=lambda part: _letters(_points(part.strip()))).strip()
+    return max(map(str.strip, BLANK.split(question)), key=_letters)
 
 
-def _points(text: str) -> Points:
-    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
-
-
-def _letters(points: Points) -> int:
-    weights = {"Han": 3, "Hangul": 1}
-    more = (w * _members(script)[points].sum() for script, w in weights.items())
+def _letters(text: str) -> int:
+    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    more = (
+        _members(script)[points].sum() * weight for script, weight in (("Han", 3), ("Hangul", 1))
+    )
     return len(points) + int(sum(more))
 
 
@@ -161,49 +147,69 @@ def _members(script: str) -> npt.NDArray[np.bool_]:
     return points_of_scripts([script])
 
 
-def _windows(wanted: list[tuple[int, int, Points]]) -> tuple[Windows, ...]:
-    found: list[Windows] = []
-    for place, size in enumerate(WINDOWS):
-        longer = WINDOWS[place - 1] if place else np.inf
-        here = [needle for needle in wanted if size <= len(needle[2]) < longer]
-        hashes = [window_hashes(points, size) for _, _, points in here]
-        if not here:
-            continue
-        # Of a wording's windows, the one that the fewest others share is the rarest in text too.
-        common = dict(zip(*np.unique(np.concatenate(hashes), return_counts=True), strict=True))
-        by_hash: dict[int, list[Needle]] = {}
-        for (question, kind, points), own in zip(here, hashes, strict=True):
-            anchor = min(range(len(own)), key=lambda i: (common[own[i]], int(own[i])))
-            by_hash.setdefault(int(own[anchor]), []).append(Needle(question, kind, points, anchor))
-        rising = np.array(sorted(by_hash), np.uint64)
-        found.append(Windows(hash_set(size, rising), [by_hash[int(h)] for h in rising]))
-    return tuple(found)
+class _Runs(NamedTuple):
+    """The units of some texts, text by text."""
+
+    units: Units
+    first: list[int]
+    """[texts] number of its first unit."""
+    number: list[int]
+    """[texts] how many units it has."""
+
+    def hashes(self, text: int, size: int, margin: int = 0) -> list[int]:
+        """Of every run of ``size`` units but for ``margin`` units at both ends."""
+        begin, end = self.first[text] + margin, self.first[text] + self.number[text] - margin
+        return [int(hash_) for hash_ in GramHashes(self.units.hashes[begin:end]).of(size)]
 
 
-def _grams(filled: Batch) -> tuple[tuple[Grams, ...], dict[int, tuple[int, ...]], Ints]:
-    units = units_of(filled)
-    owner = units.batch.owners(units.starts)
-    number = np.bincount(owner, minlength=len(filled.starts))
-    begin = np.cumsum(number) - number
+def _runs(texts: Sequence[str]) -> _Runs:
+    units = units_of(batch_of(pa.array(texts, pa.string())))
+    owners = units.owners(np.arange(len(units.starts)))
+    number = np.bincount(owners, minlength=len(texts))
+    return _Runs(units, (np.cumsum(number) - number).tolist(), number.tolist())
+
+
+def _anchors(needles: Sequence[Needle]) -> tuple[Anchors, ...]:
+    runs = _runs([needle.text for needle in needles])
+    # size -> needle -> its runs of this size
+    by_size: dict[int, dict[int, list[int]]] = {size: {} for size in ANCHORS}
+    for number in range(len(needles)):
+        inner = runs.number[number] - 2
+        size = next((size for size in ANCHORS if size <= inner), None)
+        if size is not None:
+            by_size[size][number] = runs.hashes(number, size, margin=1)
+    anchors = []
+    for size, members in by_size.items():
+        # The run that the fewest other needles share is likely to be rare in text too.
+        common = Counter(hash_ for hashes in members.values() for hash_ in hashes)
+        chosen: dict[int, list[Needle]] = {}
+        for number, hashes in members.items():
+            rarest = min(hashes, key=lambda hash_: (common[hash_], hash_))
+            chosen.setdefault(rarest, []).append(needles[number])
+        if chosen:
+            leads = [chosen[hash_] for hash_ in sorted(chosen)]
+            anchors.append(Anchors(_hash_set(size, list(chosen)), leads))
+    return tuple(anchors)
+
+
+def _grams(filled: Sequence[str]) -> tuple[tuple[Grams, ...], dict[int, tuple[int, ...]], Ints]:
+    runs = _runs(filled)
     # n -> hash -> (its units, its questions)
-    by_size: dict[int, dict[int, tuple[tuple[str, ...], set[int]]]] = {}
-    sizes = np.zeros(len(number), np.int64)
-    for question, length in enumerate(number.tolist()):
-        if length < LEAST_GRAM:
+    by_size: dict[int, dict[int, tuple[tuple[str, ...], list[int]]]] = {}
+    sizes = np.zeros(len(filled), np.int64)
+    for question, number in enumerate(runs.number):
+        if number < LEAST_GRAM:
             continue
-        size, first = min(GRAM, length), int(begin[question])
-        hashes = gram_hashes(units.hashes[first : first + length], size).tolist()
-        for i, key in enumerate(hashes):
-            spelled = units.spelled(first + i, size)
-            by_size.setdefault(size, {}).setdefault(key, (spelled, set()))[1].add(question)
+        size = min(GRAM, number)
+        hashes = runs.hashes(question, size)
+        for place, hash_ in enumerate(hashes):
+            spelled = runs.units.spelled(runs.first[question] + place, size)
+            by_size.setdefault(size, {}).setdefault(hash_, (spelled, []))[1].append(question)
         sizes[question] = len(set(hashes))
     grams: list[Grams] = []
     owners: dict[int, tuple[int, ...]] = {}
-    first = 0
     for size, known in sorted(by_size.items()):
-        rising = np.array(sorted(known), np.uint64)
-        of_size = [known[int(key)] for key in rising]
-        grams.append(Grams(hash_set(size, rising), [spelled for spelled, _ in of_size], first))
-        owners |= {first + i: tuple(sorted(whose)) for i, (_, whose) in enumerate(of_size)}
-        first += len(rising)
+        members, first = [known[hash_] for hash_ in sorted(known)], len(owners)
+        grams.append(Grams(_hash_set(size, list(known)), [units for units, _ in members], first))
+        owners |= {first + i: tuple(sorted(set(whose))) for i, (_, whose) in enumerate(members)}
     return tuple(grams), owners, sizes
