@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from corpus_text import TextFile
+from corpus_text import BUNDLED, LANGUAGES, TextFile
 
 from ccx_ray.corpus.work_log import RunTasks, WorkLog, run_here
 from ccx_ray.study.text_spec import (
@@ -30,6 +30,7 @@ SEED = 0
 LANGUAGES_AT_ONCE = 2
 """As many data steps as a study runs beside one another."""
 NEAR_DUPLICATES = CleaningSpec().near_duplicates
+SERIAL_STAGES = ("find repetitions", "plan", "finish")
 STAGES = ("isolate", "find repetitions", "write", "tokenize", "plan", "pack", "finish")
 
 
@@ -60,6 +61,17 @@ class OursResult:
     rejected: dict[str, int] = field(default_factory=dict)
     tokens: int = 0
     rows: int = 0
+    english_bytes_per_token: float = 0.0
+    """Raw bytes that were read for each token that came out."""
+
+    @property
+    def megabytes(self) -> float:
+        return self.text_bytes / 1e6
+
+    @property
+    def serial_seconds(self) -> float:
+        """What the driver does alone, whatever the number of cores."""
+        return sum(self.stages.get(stage, 0.0) for stage in SERIAL_STAGES)
 
 
 def language_spec(code: str, paths: Sequence[str]) -> BaseLanguageSpec:
@@ -85,7 +97,6 @@ def train_benchmark_tokenizer(folder: Path, root: Path, vocabulary_size: int) ->
     from ccx_ray.corpus.preparation import isolate_text
     from ccx_ray.corpus.tokenizer import train_tokenizer
     from ccx_ray.study.text_spec import TokenizerSpec
-    from corpus_text import BUNDLED, LANGUAGES
 
     tokenizer = folder / "tokenizer"
     if (tokenizer / "vocabulary.json").is_file():
@@ -118,8 +129,8 @@ class _Clock:
     def __call__(
         self, log: WorkLog, tasks: int, function: Callable[[int], dict[str, Any]], /
     ) -> list[dict[str, Any]]:
-        stage = Path(log._folder).name
-        # What came before it, in the driver alone.
+        stage = log._folder.name
+        # What came before it is done in the driver alone.
         before = {"write": "find repetitions", "pack": "plan"}
         self.note(before.get(stage, stage))
         results = self._run_tasks(log, tasks, function)
@@ -198,6 +209,7 @@ def _measured(task: OursTask, run_tasks: RunTasks, start_seconds: float) -> Ours
             pool.map(lambda code: prepare_language(code, paths[code], task, run_tasks), paths)
         )
     seconds = time.perf_counter() - begin
+    english = sum(file.text_bytes for file in task.files if file.language == "en")
     stages: Counter[str] = Counter()
     rejected: Counter[str] = Counter()
     for counts, by_stage in results:
@@ -209,6 +221,7 @@ def _measured(task: OursTask, run_tasks: RunTasks, start_seconds: float) -> Ours
         text_bytes=sum(file.text_bytes for file in task.files),
         stages=dict(stages),
         rejected=dict(rejected),
+        english_bytes_per_token=english / results[list(paths).index("en")][0]["tokens"],
         **{
             name: sum(counts[name] for counts, _ in results)
             for name in ("documents", "kept", "tokens", "rows")
@@ -217,6 +230,7 @@ def _measured(task: OursTask, run_tasks: RunTasks, start_seconds: float) -> Ours
 
 
 def main() -> None:
+    """Measure what the first argument describes; the result goes where the second says."""
     content = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     content["files"] = tuple(TextFile(**file) for file in content["files"])
     result = run_ours(OursTask(**content))
