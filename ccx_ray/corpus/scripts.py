@@ -75,7 +75,7 @@ class Isolated:
     marks: int = 0
     """How many combining marks went with them."""
     dropped: "pa.Array | None" = None
-    """Of language identification: per text, the lines in another language, as they were read."""
+    """Of language identification: per text, what was in another language, to be read."""
 
 
 def isolate(texts: "pa.Array", isolation: IsolationSpec) -> Isolated:
