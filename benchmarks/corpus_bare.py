@@ -8,7 +8,7 @@ any token.
 import json
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -84,7 +84,9 @@ def run_bare(task: BareTask) -> BareResult:
     """All parts over all files, file by file, in this process."""
     # One a language: a language's words stay in its cache.
     tokenizers = {code: open_fast_tokenizer(Path(task.tokenizer)) for code in LANGUAGES}
-    seconds: dict[str, Counter[str]] = {part: Counter() for part in (*PARTS, "to Python strings")}
+    seconds: dict[str, defaultdict[str, float]] = {
+        part: defaultdict(float) for part in (*PARTS, "to Python strings")
+    }
     sizes: Counter[str] = Counter()
     tokens = 0
 

@@ -242,7 +242,7 @@ def _words() -> Any:
     import regex
     from datatrove.utils.word_tokenizers import WordTokenizer
 
-    class Units(WordTokenizer):
+    class Units(WordTokenizer):  # type: ignore[misc]
         def word_tokenize(self, text: str) -> list[str]:
             found: list[str] = regex.findall(UNITS, text)
             return found

@@ -6,7 +6,7 @@ Run as a program, it measures one run in a process of its own and prints the res
 import json
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -116,7 +116,7 @@ class _Clock:
     """Runs tasks as it is told, and notes how long each stage took."""
 
     def __init__(self, run_tasks: RunTasks) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._run_tasks = run_tasks
         self._mark = time.perf_counter()
 
