@@ -17,7 +17,7 @@ from ccx_ray.corpus.sources.decompression import compression_of, open_text_strea
 from ccx_ray.corpus.sources.lines import shown
 from ccx_ray.corpus.sources.record import SHOWN_CHARACTERS, Fault, Record, Shard
 from ccx_ray.corpus.sources.wikitext import FILE_WORDS, Site
-from ccx_ray.corpus.sources.wikitext_shortcuts import clean_wikitext
+from ccx_ray.corpus.sources.wikitext_shortcuts import UnbalancedError, clean_wikitext
 from ccx_ray.input_files import InputFile
 
 OPEN, CLOSE = b"<page>", b"</page>"
@@ -88,7 +88,7 @@ def _article(page: bytes, position: int, site: Site) -> Record | Fault:
         return Fault(name, position, reason or faults.NULL_TEXT, glimpse)
     try:
         plain = clean_wikitext(text, site)
-    except (ParserError, RecursionError):
+    except (ParserError, RecursionError, UnbalancedError):
         return Fault(name, position, faults.MALFORMED, f"{title}\n{text}"[:SHOWN_CHARACTERS])
     if not plain:
         return Fault(name, position, faults.BLANK_TEXT, f"{title}\n{text}"[:SHOWN_CHARACTERS])

@@ -44,6 +44,8 @@ FILE_WORDS = _words(
 HEADING = "\x02"
 """Stands with the level before a section's title until empty sections are known; XML cannot hold
 it."""
+TAG = "\x03"
+"""Stands for a tag until lists and headings are known: behind one, a line does not begin."""
 
 _INTERLANGUAGE = re.compile(r"(?:[a-z]{2,3}(?:-[a-z]{2,})*|simple)\Z")
 _IMAGE_OPTION = re.compile(
@@ -73,6 +75,8 @@ class Site(NamedTuple):
     def link_text(self, title: str, label: str | None) -> str:
         """What a link shows."""
         title = title.strip()
+        if label is not None and not label.strip(f" {TAG}"):
+            label = None  # of a template, say; better the title than a hole in the sentence
         if title.startswith(":"):
             return label or title[1:]
         prefix, colon, _ = title.partition(":")
@@ -171,7 +175,7 @@ def tidy(text: str) -> str:
         text = _EMPTY_BRACKETS.sub("", text)
         text = _CLOSING.sub(r"\1", _OPENING.sub(r"\1", text))
     text = _SPACES.sub(" ", text)
-    lines = [line.strip(" ") for line in text.split("\n")]
+    lines = [line.strip(" \u3000") for line in text.split("\n")]
     return "\n".join(_paragraphs(_full_sections(lines)))
 
 

@@ -13,6 +13,7 @@ from ccx_ray.corpus.sources.wikitext import (
     DROPPED_TAGS,
     HEADING,
     INLINE_TAGS,
+    TAG,
     Site,
     entity,
     parse_wikitext,
@@ -45,7 +46,17 @@ _LIST = re.compile(r"[*#:;]+[ \t]*")
 _QUOTES = re.compile(r"''+")
 _BALANCED_QUOTES = re.compile(r"(?:22|33|55|3(?:22)+3|2(?:33)+2)*\Z")
 _LEFT = re.compile(r"\[\[|\]\]|\{\{|\}\}|\{\||<[A-Za-z/!]|\[(?:https?:|ftp:|mailto:)?//")
+_TAG = re.compile(r"<(/)?(?!(?:br|hr|li|p|dd|dt)\b)[A-Za-z][^<>]*(?<!/)>")
 _BRACKETS = re.compile(r"\[\[|\]\]|\{\{|\}\}|<(/?)[A-Za-z][^<>]*?(/?)>")
+
+
+MOST_UNCLOSED = 1000
+"""The parser takes 0.3 s for so many templates that are never closed, and 2.1 s for twice as many;
+an article has a handful."""
+
+
+class UnbalancedError(ValueError):
+    """A page opens so much without closing it that it would take the parser minutes."""
 
 
 def clean_wikitext(text: str, site: Site = Site(), *, shortcuts: bool = True) -> str:  # noqa: B008
@@ -55,24 +66,34 @@ def clean_wikitext(text: str, site: Site = Site(), *, shortcuts: bool = True) ->
         shortcuts: False renders everything with mwparserfromhell.
 
     Raises:
+        UnbalancedError: too much is opened and never closed.
         mwparserfromhell.parser.ParserError: a defect of the parser.
     """
     text = without_comments(text)
     if not shortcuts or _VERBATIM.search(text):
-        return tidy(parse_wikitext(text, site))
-    rest = _without_blocks(text)
+        return tidy(_parsed(text, site))
+    text = _without_blocks(text)
     lines = []
-    for line in rest.split("\n"):
+    for line in text.split("\n"):
         if _ODD.search(line):
             plain = _plain(line, site)
             if plain is None:
                 if not _is_balanced(line):
-                    return tidy(parse_wikitext(text, site))
-                plain = parse_wikitext(line, site)
+                    return tidy(_parsed(text, site).replace(TAG, ""))
+                plain = _parsed(line, site)
             lines.append(plain)
         else:
             lines.append(line)
-    return tidy("\n".join(lines))
+    return tidy("\n".join(lines).replace(TAG, ""))
+
+
+def _parsed(text: str, site: Site) -> str:
+    """A whole page by the parser, whose time grows with the square of what is never closed."""
+    tags = sum(1 if match[1] is None else -1 for match in _TAG.finditer(text))
+    brackets = text.count("[") - text.count("]"), text.count("{") - text.count("}")
+    if max(tags, *brackets) > MOST_UNCLOSED:
+        raise UnbalancedError
+    return parse_wikitext(text, site)
 
 
 def _without_blocks(text: str) -> str:
@@ -89,7 +110,7 @@ def _without_blocks(text: str) -> str:
     if "{|" in text:
         text = _without_tables(text)
     if "<" in text:
-        text = _INLINE_TAG.sub("", _BREAK_TAG.sub("\n", text))
+        text = _INLINE_TAG.sub(TAG, _BREAK_TAG.sub("\n", text))
     return text
 
 
@@ -111,6 +132,11 @@ def _without_tables(text: str) -> str:
 
 def _plain(line: str, site: Site) -> str | None:
     """A line rendered by expressions; None where it holds what they do not cover."""
+    # What a line begins with is told before a link's words can stand there.
+    is_heading, is_rule = line.startswith("="), line.startswith("----")
+    begins = _LIST.match(line)
+    if begins:
+        line = line[begins.end() :]
     if "[" in line:
         if "[[" in line:
             before = None
@@ -118,25 +144,20 @@ def _plain(line: str, site: Site) -> str | None:
                 before = line
                 line = _LINK.sub(lambda match: site.link_text(match[1], match[2]), line)
         line = _EXTERNAL.sub(lambda match: match[1] or "", line)
-    if _LEFT.search(line):
+    if _LEFT.search(line) or (begins and ";" in begins[0] and ":" in line):
         return None
     if "''" in line:
         runs = "".join(str(len(run)) for run in _QUOTES.findall(line))
         if not _BALANCED_QUOTES.match(runs):
             return None
         line = _QUOTES.sub("", line)
-    if line.startswith("="):
+    if is_heading:
         heading = _HEADING.match(line)
         if not heading:
             return None
         line = f"{HEADING}{len(heading[1])}{heading[2].strip()}"
-    elif line.startswith("----"):
+    elif is_rule:
         line = line.lstrip("-")
-    elif line[:1] in {"*", "#", ":", ";"}:
-        begins = _LIST.match(line)
-        if begins is None or (";" in begins[0] and ":" in line[begins.end() :]):
-            return None
-        line = line[begins.end() :]
     if "&" in line:
         line = _ENTITY.sub(lambda match: entity(match[0]), line)
     return line
