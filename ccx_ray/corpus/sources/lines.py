@@ -13,6 +13,8 @@ from ccx_ray.corpus.sources.record import SHOWN_CHARACTERS, Fault, Shard
 from ccx_ray.input_files import InputFile
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+KEPT = 4 * SHOWN_CHARACTERS
+"""Bytes that are kept of a line that is too long."""
 
 
 class Lines(NamedTuple):
@@ -55,7 +57,7 @@ def first_line(file: InputFile, record_bytes: int = 2**20) -> str:
 
 def shown(line: bytes) -> str:
     """As much of a line as is kept to be read, undecodable bytes replaced."""
-    text = line[: 4 * SHOWN_CHARACTERS].decode("utf-8", errors="replace")
+    text = line[:KEPT].decode("utf-8", errors="replace")
     return text[:SHOWN_CHARACTERS].rstrip("\r\n")
 
 
@@ -95,17 +97,19 @@ def _batches(
             begin = 0
             if too_long:
                 begin = block.find(b"\n") + 1
-                yield faults.TOO_LONG, pending
+                yield faults.TOO_LONG, [(pending[0] + block[: begin - 1])[:KEPT]]
             if begin <= last:
                 head = [] if too_long else pending
                 yield from _split(b"".join([*head, block[begin:last]]), record_bytes)
             block = block[last + 1 :]  # noqa: PLW2901
             pending, held, too_long = [], 0, False
-        if not too_long and block:
+        if too_long:
+            pending = [(pending[0] + block[:KEPT])[:KEPT]]
+        elif block:
             pending.append(block)
             held += len(block)
             if held > record_bytes:
-                pending, too_long = [b"".join(pending)[: 4 * SHOWN_CHARACTERS]], True
+                pending, too_long = [b"".join(pending)[:KEPT]], True
     if too_long:
         yield faults.TOO_LONG, pending
         pending = []
@@ -125,7 +129,7 @@ def _split(data: bytes, record_bytes: int) -> Iterator[tuple[str, list[bytes]]]:
         if len(line) > record_bytes:
             if begin < number:
                 yield "", lines[begin:number]
-            yield faults.TOO_LONG, [line[: 4 * SHOWN_CHARACTERS]]
+            yield faults.TOO_LONG, [line[:KEPT]]
             begin = number + 1
     if begin < len(lines):
         yield "", lines[begin:]
