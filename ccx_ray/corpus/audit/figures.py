@@ -79,6 +79,11 @@ class ContaminationFigures(Figures):
     def share(self) -> float:
         return self.exact / self.questions if self.questions else 0.0
 
+    @property
+    def is_met(self) -> bool:
+        """Whether any of them leaves any trace."""
+        return self.exact + self.overlapping > 0
+
 
 class SharedText(Figures):
     """A text in two corpora."""
@@ -122,7 +127,8 @@ class ConditionFigures(Figures):
     monolingual_rows: int
     """Rows without a half of a pair."""
     tokens: dict[str, int]
-    """monolingual, english, target, replay, separator, end_of_text, padding."""
+    """monolingual, english, target, replay, separator, end_of_text, padding, and undescribed: of
+    rows without halves whose segments do not fit their tokens; must be 0."""
     pairs: int
     """That are shown, once a pass."""
     target_halves: int

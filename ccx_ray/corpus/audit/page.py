@@ -31,7 +31,8 @@ OTHER_COLORS = ("#e69f00", "#56b4e9", "#332288", "#882255", "#999933", "#44aa99"
 KEPT_COLOR = "#c4c9cf"
 TOKEN_COLORS = {
     "monolingual": "#009e73", "english": "#0072b2", "target": "#d55e00", "replay": "#56b4e9",
-    "separator": "#e69f00", "end_of_text": "#5f6368", "padding": "#e3e6ea",
+    "separator": "#e69f00", "end_of_text": "#5f6368", "undescribed": "#b3261e",
+    "padding": "#e3e6ea",
 }  # fmt: skip
 SMALLEST_SHARE = 0.0005
 """Of a bar; what is smaller is listed beside it and has no width of its own."""
@@ -200,7 +201,9 @@ def _whole(value: float) -> str:
 
 def _percent(value: float) -> str:
     """With as many digits as small shares need; nothing is rounded to 0 that is not."""
-    if value and value < 0.0005:
+    if not value:
+        return "0 %"
+    if value < 0.0005:
         return f"{100 * value:.1g} %"
     return f"{100 * value:.2f} %" if value < 0.0995 else f"{100 * value:.1f} %"
 

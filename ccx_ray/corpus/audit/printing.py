@@ -49,7 +49,7 @@ def print_audit(
         style = "red" if bad else None
         texts.add_row(part.corpus, *numbers, ", ".join(shares[:SHOWN_SCRIPTS]), style=style)
     console.print(texts, "")
-    met = [part for part in figures.contamination if part.overlapping or part.exact]
+    met = [part for part in figures.contamination if part.is_met]
     questions = table(
         "questions in the text",
         ["culture", "corpus"],

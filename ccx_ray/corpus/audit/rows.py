@@ -70,23 +70,24 @@ def _read(stream: Stream, wanted: Ints, halves: Halves) -> _Rows:
 def _tokens(rows: _Rows, halves: Halves, stream: Stream) -> dict[str, int]:
     """Tokens by kind of text; in parallel rows a half's are counted where it begins."""
     end, padding = rows.ids == stream.eos_id, rows.ids == stream.pad_id
-    kind = halves["kind"][rows.document]
+    text, kind = ~(end | padding), halves["kind"][rows.document]
+    in_parallel = rows.parallel[rows.row]
     counts = {"end_of_text": int(end.sum()), "padding": int(padding.sum())}
-    begins = (rows.start == 0) & rows.parallel[rows.row]
+    begins = (rows.start == 0) & in_parallel
     tokens = halves["tokens"][rows.document]
     for number in (ENGLISH, TARGET):
         counts[KINDS[number]] = int(tokens[begins & (kind == number)].sum())
-    text = ~(end | padding)
-    in_parallel = int(text[rows.parallel].sum())
-    counts["separator"] = in_parallel - counts["english"] - counts["target"]
+    others = int(text[rows.parallel].sum())
+    counts["separator"] = others - counts["english"] - counts["target"]
     # In the other rows every segment is one run of text, closed by an end-of-text or by the row.
-    alone = text[~rows.parallel]
-    begin = alone.copy()
-    begin[:, 1:] &= ~alone[:, :-1]
-    run = np.cumsum(begin.ravel()) - 1
-    kind_of_run = kind[~rows.parallel[rows.row]]
-    assert int(begin.sum()) == len(kind_of_run), "a segment is a run of text between closings"
-    by_kind = np.bincount(kind_of_run[run[alone.ravel()]], minlength=len(KINDS))
+    first = text.copy()
+    first[:, 1:] &= ~text[:, :-1]
+    described = first.sum(axis=1) == np.bincount(rows.row, minlength=len(text))
+    counts["undescribed"] = int(text[~described & ~rows.parallel].sum())
+    plain = described & ~rows.parallel
+    run = np.cumsum(first[plain].ravel()) - 1
+    kind_of_run = kind[plain[rows.row]]
+    by_kind = np.bincount(kind_of_run[run[text[plain].ravel()]], minlength=len(KINDS))
     for number in (KINDS.index("monolingual"), KINDS.index("replay")):
         counts[KINDS[number]] = int(by_kind[number])
     return counts

@@ -42,7 +42,7 @@ from ccx_ray.study.text_spec import AuditSpec
 
 FOUND_QUESTIONS = 10
 EXCERPT_CHARACTERS = 160
-TOKEN_KINDS = (*KINDS, "separator", "end_of_text", "padding")
+TOKEN_KINDS = (*KINDS, "separator", "end_of_text", "undescribed", "padding")
 
 
 def summarize(

@@ -79,6 +79,14 @@ def verdicts(figures: AuditFigures, spec: AuditSpec) -> list[Verdict]:
             ((stream.stream, stream.differing_rows) for stream in streams),
         ),
         _judge(
+            "tokens that no segment describes",
+            (
+                (f"{stream.stream} {name}", condition.tokens["undescribed"])
+                for stream in streams
+                for name, condition in (("bridge", stream.bridge), ("no-bridge", stream.nobridge))
+            ),
+        ),
+        _judge(
             "streams whose conditions do not consume the same halves",
             ((stream.stream, int(not stream.same_halves)) for stream in streams),
         ),

@@ -1,0 +1,307 @@
+"""Every row of the two conditions is counted right, and what must not be in one is found."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ccx_ray.corpus.audit.figures import ConditionFigures, StreamFigures
+from ccx_ray.corpus.audit.inputs import AuditedLanguage, AuditedStream, AuditInputs
+from ccx_ray.corpus.audit.part_audit import RowsTask, audit_part, audit_tasks, merge_parts
+from ccx_ray.corpus.audit.verdicts import verdicts
+from ccx_ray.corpus.stream import DOCUMENTS, Stream
+from ccx_ray.study.spec import MixtureSpec
+from ccx_ray.study.text_spec import AuditSpec
+from tests.audited_text import NO_LATIN, run_audit
+from tests.small_corpus import (
+    SmallCorpus,
+    bundled_language,
+    run_here,
+    small_corpus,
+    text_folder,
+    tokenize_text,
+)
+
+SPEC = AuditSpec(shared_documents_share=1.0)
+
+
+@pytest.fixture(scope="module", params=["ko", "mn"])
+def corpus(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, project: Path
+) -> tuple[str, SmallCorpus]:
+    """Of Mongolian so few pairs that there are several passes over them."""
+    size = {"ko": (60, 400), "mn": (40, 150)}[request.param]
+    folder = tmp_path_factory.mktemp(request.param)
+    return request.param, small_corpus(
+        project, folder, request.param, documents=size[0], pairs=size[1]
+    )
+
+
+@pytest.fixture(scope="module")
+def streams(corpus: tuple[str, SmallCorpus], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("streams")
+    corpus[1].streams(folder, language=corpus[0], rows=300)
+    return folder
+
+
+def inputs_of(corpus: tuple[str, SmallCorpus], folder: Path) -> AuditInputs:
+    code, small = corpus
+    return AuditInputs(
+        languages=(AuditedLanguage(code=code, folder=small.text, isolation=NO_LATIN),),
+        streams=(AuditedStream(language=code, seed=0, folder=folder, tokens=small.tokens),),
+    )
+
+
+def audited(corpus: tuple[str, SmallCorpus], folder: Path, out: Path) -> StreamFigures:
+    (stream,) = run_audit(out, inputs_of(corpus, folder)).streams
+    return stream
+
+
+def changed(streams: Path, folder: Path, condition: str) -> pa.Table:
+    """The rows of one condition in a copy of the streams, to be changed."""
+    shutil.copytree(streams, folder)
+    return pq.read_table(folder / condition / "rows-00000.parquet")
+
+
+def write_back(table: pa.Table, folder: Path, condition: str) -> None:
+    pq.write_table(table, folder / condition / "rows-00000.parquet", row_group_size=256)
+
+
+def crossed(stream: StreamFigures, corpus: tuple[str, SmallCorpus], out: Path) -> set[str]:
+    from ccx_ray.corpus.audit.writing import read_figures
+
+    assert read_figures(out).streams == (stream,)
+    return {verdict.name for verdict in verdicts(read_figures(out), SPEC) if not verdict.passed}
+
+
+def tokens_by_hand(stream: Stream) -> Counter[str]:
+    """Tokens of no-bridge rows, where every document is closed by an end-of-text, one by one."""
+    parts = stream.documents()["part"].to_pylist()
+    rows = np.arange(stream.rows)
+    segments = stream.segments(rows).to_pylist()
+    counts: Counter[str] = Counter()
+    for row, ids in enumerate(stream.read(rows).tolist()):
+        kinds = [parts[segment["document"]] for segment in segments if segment["row"] == row]
+        inside, kind = False, ""
+        for token in ids:
+            if token == stream.eos_id:
+                counts["end_of_text"] += 1
+                inside = False
+            elif token == stream.pad_id:
+                counts["padding"] += 1
+            else:
+                kind = kind if inside else kinds.pop(0)
+                counts[kind] += 1
+                inside = True
+        assert not kinds
+    return counts
+
+
+def together_by_hand(stream: Stream) -> int:
+    """Pairs of which a row holds both halves, row by row."""
+    documents = stream.documents().to_pylist()
+    held: dict[int, set[tuple[str, str]]] = {}
+    for segment in stream.segments(np.arange(stream.rows)).to_pylist():
+        document = documents[segment["document"]]
+        held.setdefault(segment["row"], set()).add((document["id"], document["part"]))
+    return sum(
+        (id_, "target") in row for row in held.values() for id_, part in row if part == "english"
+    )
+
+
+def test_real_streams_are_counted_and_clean(
+    corpus: tuple[str, SmallCorpus], streams: Path, tmp_path: Path
+):
+    found = audited(corpus, streams, tmp_path / "audit")
+    bridge, nobridge = found.bridge, found.nobridge
+    by_hand = tokens_by_hand(Stream.open(streams / "nobridge"))
+    assert Counter({k: n for k, n in nobridge.tokens.items() if n}) == by_hand
+    # A bridge puts a separator where the other condition ends a text.
+    same = {kind: bridge.tokens[kind] for kind in ("monolingual", "english", "target", "padding")}
+    assert same == {kind: nobridge.tokens[kind] for kind in same}
+    assert bridge.tokens["separator"] == bridge.pairs == nobridge.pairs > 40
+    assert nobridge.tokens["separator"] == 0
+    assert sum(bridge.tokens.values()) == 300 * 64
+    assert bridge.together == together_by_hand(Stream.open(streams / "bridge")) > 0
+    assert bridge.together_whole < bridge.together <= bridge.pairs
+    assert nobridge.together == nobridge.rows_with_both_sides_of_a_group == 0
+    assert found.rows_at_equal_positions == found.identical_rows == bridge.monolingual_rows > 100
+    assert found.token_difference == found.differing_rows == 0
+    assert found.same_halves
+    assert crossed(found, corpus, tmp_path / "audit") == set()
+    assert not list((tmp_path / "audit").glob(".halves*"))
+
+
+def test_rows_can_be_counted_in_any_cut(
+    corpus: tuple[str, SmallCorpus], streams: Path, tmp_path: Path
+):
+    whole = [
+        t
+        for t in audit_tasks(inputs_of(corpus, streams), SPEC, tmp_path)
+        if isinstance(t, RowsTask)
+    ]
+    pieces = [
+        whole[0]._replace(first=first, last=min(300, first + 37)) for first in range(0, 300, 37)
+    ]
+    counted = [merge_parts(map(audit_part, tasks), SPEC).rows for tasks in (whole, pieces[::-1])]
+    for rows in counted:
+        for condition in ("bridge", "nobridge"):
+            rows[whole[0].name][f"{condition}/halves_digest"] %= 2**64
+    assert counted[0] == counted[1]
+
+
+def test_a_translation_planted_into_a_no_bridge_row_is_found(
+    corpus: tuple[str, SmallCorpus], streams: Path, tmp_path: Path
+):
+    table = changed(streams, tmp_path / "streams", "nobridge")
+    parts = pq.read_table(streams / "nobridge" / DOCUMENTS)["part"].to_pylist()
+    rows = table["segments"].to_pylist()
+    row = next(
+        row
+        for row in rows
+        if {"english", "target"} <= {parts[segment["document"]] for segment in row}
+    )
+    english = next(s for s in row if parts[s["document"]] == "english")
+    target = next(s for s in row if parts[s["document"]] == "target")
+    target["document"] = english["document"] + 1
+    segments = pa.array(rows, table.schema.field("segments").type)
+    write_back(table.set_column(1, "segments", segments), tmp_path / "streams", "nobridge")
+    found = audited(corpus, tmp_path / "streams", tmp_path / "audit")
+    assert found.nobridge.together == found.nobridge.rows_with_both_sides_of_a_group == 1
+    assert found.bridge.together > 1
+    assert not found.same_halves
+    assert crossed(found, corpus, tmp_path / "audit") == {
+        "no-bridge rows that hold both halves of a pair",
+        "streams whose conditions do not consume the same halves",
+    }
+
+
+@pytest.mark.parametrize("what", ["token", "segment"])
+def test_a_monolingual_row_that_differs_is_found(
+    corpus: tuple[str, SmallCorpus], streams: Path, tmp_path: Path, what: str
+):
+    table = changed(streams, tmp_path / "streams", "bridge")
+    parts = pq.read_table(streams / "bridge" / DOCUMENTS)["part"].to_pylist()
+    rows = table["segments"].to_pylist()
+    place = next(
+        i for i, row in enumerate(rows) if {parts[s["document"]] for s in row} == {"monolingual"}
+    )
+    ids = table["input_ids"].to_pylist()
+    if what == "token":
+        special = {Stream.open(streams / "bridge").eos_id, Stream.open(streams / "bridge").pad_id}
+        at = next(i for i, token in enumerate(ids[place]) if token not in special)
+        ids[place][at] += 1
+    else:
+        rows[place][0]["start"] += 1
+    columns = {"input_ids": ids, "segments": rows}
+    arrays = [pa.array(columns[field.name], field.type) for field in table.schema]
+    write_back(pa.Table.from_arrays(arrays, schema=table.schema), tmp_path / "streams", "bridge")
+    found = audited(corpus, tmp_path / "streams", tmp_path / "audit")
+    assert found.differing_rows == 2
+    assert found.identical_rows == found.rows_at_equal_positions - 1
+    assert crossed(found, corpus, tmp_path / "audit") == {
+        "monolingual rows that differ between the conditions"
+    }
+
+
+def test_tokens_without_a_segment_are_found(
+    corpus: tuple[str, SmallCorpus], streams: Path, tmp_path: Path
+):
+    """An end-of-text in the middle of a document makes two runs of one segment."""
+    table = changed(streams, tmp_path / "streams", "bridge")
+    stream = Stream.open(streams / "bridge")
+    parts = stream.documents()["part"].to_pylist()
+    ids = table["input_ids"].to_pylist()
+    place, at = next(
+        (i, at)
+        for i, row in enumerate(table["segments"].to_pylist())
+        if {parts[segment["document"]] for segment in row} == {"monolingual"}
+        for at in range(1, 63)
+        if stream.eos_id not in ids[i][at - 1 : at + 2]
+    )
+    ids[place][at] = stream.eos_id
+    column = pa.array(ids, table.schema.field("input_ids").type)
+    write_back(table.set_column(0, "input_ids", column), tmp_path / "streams", "bridge")
+    found = audited(corpus, tmp_path / "streams", tmp_path / "audit")
+    assert 0 < found.bridge.tokens["undescribed"] < 64
+    assert found.nobridge.tokens["undescribed"] == 0
+    assert sum(found.bridge.tokens.values()) == 300 * 64
+    assert "tokens that no segment describes" in crossed(found, corpus, tmp_path / "audit")
+
+
+def test_replayed_documents_of_the_base_language_are_counted_by_themselves(
+    corpus: tuple[str, SmallCorpus], project: Path, tmp_path: Path
+):
+    code, small = corpus
+    raw = tmp_path / "raw"
+    text_folder(bundled_language(project, raw, "en", documents=20, pairs=0), raw, tmp_path / "en")
+    (tmp_path / "tokens").mkdir()
+    tokenize_text(tmp_path / "en", small.tokenizer, tmp_path / "tokens", run_tasks=run_here)
+    mixture = MixtureSpec(parallel=0.4, replay=0.25)
+    small.streams(
+        tmp_path / "streams", replay=tmp_path / "tokens", language=code, rows=200, mixture=mixture
+    )
+    found = audited(corpus, tmp_path / "streams", tmp_path / "audit")
+    for condition in (found.bridge, found.nobridge):
+        assert 0.9 * 50 * 64 < condition.tokens["replay"] <= 50 * 64
+        assert condition.tokens["undescribed"] == 0
+        assert sum(condition.tokens.values()) == 200 * 64
+    assert crossed(found, corpus, tmp_path / "audit") == set()
+
+
+def test_conditions_of_unequal_length_are_told_apart(
+    corpus: tuple[str, SmallCorpus], streams: Path, tmp_path: Path
+):
+    shutil.copytree(streams, tmp_path / "streams")
+    shutil.rmtree(tmp_path / "streams/nobridge")
+    corpus[1].streams(tmp_path / "other", language=corpus[0], rows=200)
+    shutil.copytree(tmp_path / "other/nobridge", tmp_path / "streams/nobridge")
+    found = audited(corpus, tmp_path / "streams", tmp_path / "audit")
+    assert found.token_difference_share == pytest.approx(1 / 3, abs=0.01)
+    assert "difference of the conditions' tokens, share" in crossed(
+        found, corpus, tmp_path / "audit"
+    )
+
+
+def test_pairs_that_share_a_text_are_kept_apart_too(
+    corpus: tuple[str, SmallCorpus], streams: Path, tmp_path: Path
+):
+    """A row with an English sentence and another translation of it is no no-bridge row."""
+    table = changed(streams, tmp_path / "streams", "nobridge")
+    text = tmp_path / "text"
+    shutil.copytree(corpus[1].text, text)
+    documents = pq.read_table(streams / "nobridge" / DOCUMENTS).to_pylist()
+    halves = [document for document in documents if document["part"] == "english"]
+    first = next(
+        [documents[s["document"]] for s in row]
+        for row in table["segments"].to_pylist()
+        if {"english", "target"} <= {documents[s["document"]]["part"] for s in row}
+    )
+    english = next(d["id"] for d in first if d["part"] == "english")
+    target = next(d["id"] for d in first if d["part"] == "target")
+    part = next((text / "pairs").glob("*.parquet"))
+    pairs = pq.read_table(part).to_pylist()
+    assert [pair["id"] for pair in pairs] == [half["id"] for half in halves]
+    by_id = {pair["id"]: pair for pair in pairs}
+    by_id[target]["english"] = by_id[english]["english"]
+    pq.write_table(pa.Table.from_pylist(pairs), part)
+    other = (
+        corpus[0],
+        SmallCorpus(text=text, tokenizer=corpus[1].tokenizer, tokens=corpus[1].tokens),
+    )
+    found = audited(other, tmp_path / "streams", tmp_path / "audit")
+    assert found.nobridge.together == 0
+    assert found.nobridge.rows_with_both_sides_of_a_group >= 1
+
+
+def test_used_tokens_leave_padding_out():
+    condition = ConditionFigures(
+        rows=1, monolingual_rows=0, tokens={"english": 5, "end_of_text": 1, "padding": 10},
+        pairs=1, target_halves=0, together=0, together_whole=0, rows_with_both_halves=0,
+        rows_with_both_sides_of_a_group=0,
+    )  # fmt: skip
+    assert condition.used == 6
