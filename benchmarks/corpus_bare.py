@@ -40,6 +40,8 @@ class BareResult:
 
     seconds: dict[str, dict[str, float]]
     """Part -> language -> seconds."""
+    processor_seconds: dict[str, float]
+    """Part -> processor seconds over all languages."""
     bytes_by_language: dict[str, int]
     tokens: int
     fresh_tokenizer: dict[str, float]
@@ -58,6 +60,11 @@ class BareResult:
     def sum_seconds(self) -> float:
         """Of the parts that make the bare pipeline."""
         return sum(map(self.of_part, PARTS))
+
+    @property
+    def sum_processor_seconds(self) -> float:
+        """The same by the processor's time."""
+        return sum(self.processor_seconds[part] for part in PARTS)
 
 
 def script_class(code: str) -> str:
@@ -87,13 +94,15 @@ def run_bare(task: BareTask) -> BareResult:
     seconds: dict[str, defaultdict[str, float]] = {
         part: defaultdict(float) for part in (*PARTS, "to Python strings")
     }
+    processor: defaultdict[str, float] = defaultdict(float)
     sizes: Counter[str] = Counter()
     tokens = 0
 
     def timed(part: str, language: str, function: Callable[[], Any]) -> Any:
-        begin = time.perf_counter()
+        begin, processor_begin = time.perf_counter(), time.process_time()
         result = function()
         seconds[part][language] += time.perf_counter() - begin
+        processor[part] += time.process_time() - processor_begin
         return result
 
     for file in task.files:
@@ -110,6 +119,7 @@ def run_bare(task: BareTask) -> BareResult:
             tokens += rows.size
     return BareResult(
         seconds={part: dict(by_language) for part, by_language in seconds.items()},
+        processor_seconds=dict(processor),
         bytes_by_language=dict(sizes),
         tokens=tokens,
         fresh_tokenizer={code: _fresh_speed(Path(task.tokenizer), code) for code in LANGUAGES},

@@ -123,7 +123,7 @@ def _read(task: ReadingTask, import_seconds: float, cluster_seconds: float) -> R
     )
     assert next(batches).shape == (ROWS_PER_STEP, SEQUENCE_LENGTH)
     first = time.perf_counter()
-    rows = min(ROWS_TO_READ, stream.rows // 10)
+    rows = min(ROWS_TO_READ, stream.rows // 20)
     read = sum(len(batch) for batch in islice(batches, rows // ROWS_PER_STEP))
     return ReadingResult(
         reader=task.reader,
