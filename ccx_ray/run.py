@@ -11,14 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ccx_ray.cluster import connected_cluster, training_slots
-from ccx_ray.corpus.audit import (
-    StreamAudit,
-    TextAudit,
-    audit_content,
-    audit_streams,
-    audit_texts,
-)
 from ccx_ray.corpus.scripts import check_script_names
+from ccx_ray.corpus.sources.reading import check_source
+from ccx_ray.corpus.text_sources import text_sources
 from ccx_ray.evaluation.probes import load_culture
 from ccx_ray.stages import StageActions
 from ccx_ray.storage import publish_json, resolve_storage
@@ -28,7 +23,6 @@ from ccx_ray.study.lock import driver_lock
 from ccx_ray.study.progress import StudyProgress
 from ccx_ray.study.runner import Outcome, Runner
 from ccx_ray.study.spec import RuntimeSpec, StudySpec
-from ccx_ray.study.text_spec import ENGLISH_ISOLATION
 from ccx_ray.study.steps import InputFiles, read_reruns, reruns_file, study_graph
 from ccx_ray.study.trials import Trial
 from ccx_ray.tracking import Tracking, default_tracking_uri
@@ -36,7 +30,7 @@ from ccx_ray.training.model import check_architecture
 
 # Concurrent Ray Data executions starve each other on a small cluster (ray#24304).
 DATA_STEPS_AT_ONCE = 2
-KINDS_OF_DATA = ("text", "tokenizer", "tokens", "stream", "index", "frequency")
+KINDS_OF_DATA = ("text", "tokenizer", "tokens", "stream", "audit", "index", "frequency")
 NO_LIMIT = 1_000
 
 
@@ -53,16 +47,19 @@ class StudyRun:
 
 
 def check_study(study: StudySpec, root: Path) -> None:
-    """Find a user's mistakes before any compute is spent: scripts, architecture, probes.
+    """Find a user's mistakes before any compute is spent: scripts, sources, probes, architecture.
 
     Raises:
         UserError: the first mistake.
     """
-    check_architecture(study.model)
-    check_script_names(study.base_language.isolation, "base_language.isolation")
+    for language in (study.base_language, *study.languages):
+        field = f"languages.{language.code}"
+        check_script_names(language.isolation, f"{field}.isolation")
+        for source, source_field in text_sources(language):
+            check_source(source.spec, sides=source.sides, root=root, field=source_field)
     for language in study.languages:
-        check_script_names(language.isolation, f"languages.{language.code}.isolation")
         load_culture(language, root)
+    check_architecture(study.model)  # the last, because it imports Transformers
 
 
 def run_study(
@@ -121,31 +118,6 @@ def with_analysis_when_possible(graph: Graph, folders: StepFolders, step: Step) 
     own = graph.needed_for([step]).steps
     others = (s for s in graph.steps.values() if s.name not in own and s is not analysis)
     return [step, analysis] if all(map(folders.is_done, others)) else [step]
-
-
-def audit_study(run: StudyRun) -> list[TextAudit | StreamAudit]:
-    """Audit the text and the streams of a study whose streams are prepared."""
-    study = run.study
-    audits: list[TextAudit | StreamAudit] = []
-    for step in run.graph.of_kind("text"):
-        code, folder = step.name.removeprefix("text-"), run.folders.final(step)
-        if code == study.base_language.code:
-            base = study.base_language.isolation
-            audits += audit_texts(code, folder, {"text": base}, "documents")
-        else:
-            own = study.language(code).isolation
-            audits += audit_texts(code, folder, {"text": own}, "documents")
-            audits += audit_texts(
-                code, folder, {"english": ENGLISH_ISOLATION, "target": own}, "pairs"
-            )
-    for step in run.graph.of_kind("stream"):
-        if step.name != "stream-base":
-            tokens = next(s for s in step.upstream if s.kind == "tokens")
-            audits.append(
-                audit_streams(step.name, run.folders.final(step), run.folders.final(tokens))
-            )
-    publish_json(run.folders.root / "audit.json", audit_content(audits))
-    return audits
 
 
 def _limit(kind: str, *, runtime: RuntimeSpec) -> int:

@@ -25,6 +25,7 @@ from ccx_ray.study.trials import Trial, trial_grid
 from ccx_ray.tracking import Tracking
 
 if TYPE_CHECKING:
+    from ccx_ray.corpus.audit.inputs import ProbeSide
     from ccx_ray.evaluation.scheduler import EvaluationScheduler
 
 CHECKPOINT_POLL_SECONDS = 0.5
@@ -68,6 +69,7 @@ class StageActions:
             "tokenizer": self.tokenizer,
             "tokens": self.tokens,
             "stream": self.stream,
+            "audit": self.audit,
             "training": self.training,
             "evaluation": self.evaluation,
             "index": self.index,
@@ -143,6 +145,53 @@ class StageActions:
             pair_order=trials.pair_order,
             run_tasks=self._run_tasks,
         )
+
+    def audit(self, work: StepWork) -> Mapping[str, Any]:
+        from ccx_ray.corpus.audit.auditing import audit
+        from ccx_ray.corpus.audit.inputs import AuditedLanguage, AuditedStream, AuditInputs
+        from ccx_ray.corpus.audit.verdicts import metrics
+
+        study = self._study
+        isolations = {lang.code: lang.isolation for lang in (study.base_language, *study.languages)}
+        texts = [step for step in work.step.upstream if step.kind == "text"]
+        streams = [step for step in work.step.upstream if step.kind == "stream"]
+        seeds = {f"stream-{t.language}-s{t.seed}": t for t in self._trials.values()}
+        inputs = AuditInputs(
+            languages=tuple(
+                AuditedLanguage(
+                    code=code,
+                    folder=work.folder_of(step),
+                    isolation=isolations[code],
+                    base=study.base_language.code,
+                    counts=work.marker_of(step)["counts"],
+                )
+                for step in texts
+                for code in [step.name.removeprefix("text-")]
+            ),
+            streams=tuple(
+                AuditedStream(
+                    language=seeds[step.name].language,
+                    seed=seeds[step.name].seed,
+                    folder=work.folder_of(step),
+                    tokens=work.folder_of(step.upstream[0]),
+                )
+                for step in streams
+            ),
+            probes=tuple(
+                side for language in study.trial_languages for side in self._probe_sides(language)
+            ),
+        )
+        work.watch(lambda: step_progress(work.folder))
+        figures = audit(
+            inputs, study.audit, work.folder, title=study.name, run_tasks=self._run_tasks
+        )
+        run = self._tracking.open_run(name="audit", kind="audit", fingerprint=work.step.fingerprint)
+        log = self._tracking.metrics(run)
+        log.log(0, metrics(figures))
+        log.close()
+        self._tracking.log_artifacts(run, work.folder)
+        self._tracking.finish(run)
+        return {"figures": len(metrics(figures))}
 
     def training(self, work: StepWork) -> Mapping[str, Any]:
         from ccx_ray.training.checkpoints import checkpoint_folder
@@ -301,6 +350,17 @@ class StageActions:
             (f"{language.code}-{base}", inputs.resolve(language.probes.english, field)),
             (f"{language.code}-{language.code}", inputs.resolve(language.probes.target, field)),
         )
+
+    def _probe_sides(self, language: LanguageSpec) -> "list[ProbeSide]":
+        """The questions of a culture as the audit looks for them: with the answer filled in."""
+        from ccx_ray.corpus.audit.inputs import probe_side
+        from ccx_ray.evaluation.probes import load_culture
+
+        codes = (self._study.base_language.code, language.code)
+        return [
+            probe_side(language.code, code, [(i.question, i.fill(i.answer)) for i in probe.items])
+            for code, probe in zip(codes, load_culture(language, self._root), strict=True)
+        ]
 
     def _open_training_run(self, step: Step, trial: Trial | None) -> str:
         spec = self._study.trials if trial else self._study.base

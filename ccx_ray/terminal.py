@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from ccx_ray.corpus.audit import StreamAudit, TextAudit
 from ccx_ray.study.folders import StepFolders
 from ccx_ray.study.plan import PlannedStep, parameter_count, plan_study
 from ccx_ray.study.spec import StudySpec
@@ -140,36 +139,3 @@ def _print_transfer(console: Console, run: "StudyRun") -> None:
         )
     console.print()
     console.print(table)
-
-
-def print_audit(audits: Sequence[TextAudit | StreamAudit], path: Path) -> None:
-    """What was checked, the largest scripts of every text, and what is wrong."""
-    console = Console()
-    texts = Table(title="every text", box=None, pad_edge=False)
-    texts.add_column("corpus")
-    for column in ("texts", "characters", "forbidden", "not NFC"):
-        texts.add_column(column, justify="right")
-    texts.add_column("scripts")
-    streams = Table(title="every row of both conditions", box=None, pad_edge=False)
-    streams.add_column("stream")
-    for column in ("rows", "token difference"):
-        streams.add_column(column, justify="right")
-    streams.add_column("defect")
-    for audit in audits:
-        style = None if audit.clean else "red"
-        if isinstance(audit, TextAudit):
-            total = max(1, audit.characters)
-            shares = [f"{name} {count / total:.1%}" for name, count in audit.scripts.items()]
-            numbers = (audit.texts, audit.characters, audit.forbidden, audit.not_normalized)
-            largest = ", ".join(shares[:3])
-            texts.add_row(audit.corpus, *(f"{n:,}" for n in numbers), largest, style=style)
-        else:
-            difference = f"{audit.token_difference:,}"
-            streams.add_row(
-                audit.stream, f"{audit.rows:,}", difference, audit.defect or "none", style=style
-            )
-    console.print(texts)
-    console.print()
-    console.print(streams)
-    verdict = "clean" if all(audit.clean for audit in audits) else "NOT CLEAN"
-    console.print(f"\n{verdict}; {path}", soft_wrap=True, highlight=False)

@@ -69,7 +69,7 @@ class BlockWriter:
         ):
             for table in tables:
                 writer.write_table(table)
-        keys = {
+        keys: dict[str, list[npt.NDArray[Any]]] = {
             "texts": [block.text_keys for block in self._waiting],
             "ids": [block.id_keys for block in self._waiting],
             "signatures": [b.signatures for b in self._waiting if b.signatures is not None],

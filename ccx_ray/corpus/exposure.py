@@ -149,7 +149,7 @@ class ExposureLedger:
     def numbers(self, ids: Sequence[str], *, part: str = "monolingual") -> Ints:
         """[ids] the numbers of documents by their ids in one part; -1 where there is none.
 
-        The first question about a part reads and sorts its ids: of 10 million in 4 s, and they stay
+        The first question about a part reads and sorts its ids: of 10 million in 5 s, and they stay
         in memory with 24 bytes beside each. After that 50 ids take 1 ms, 100,000 take 0.3 s.
 
         Raises:

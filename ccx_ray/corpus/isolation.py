@@ -5,10 +5,9 @@ block ends depends on the text alone.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,36 +18,15 @@ from ccx_ray.corpus.dedup import digests
 from ccx_ray.corpus.minhash import signatures
 from ccx_ray.corpus.scripts import holds_letters, isolate
 from ccx_ray.corpus.sources import faults
-from ccx_ray.corpus.sources.reading import read_shard
-from ccx_ray.corpus.sources.record import Fault, Record, Shard
+from ccx_ray.corpus.sources.batches import RawBatch, raw_batches
+from ccx_ray.corpus.sources.record import Shard
+from ccx_ray.corpus.text_sources import TextSource, side_names
 from ccx_ray.errors import UserError
-from ccx_ray.study.text_spec import CleaningSpec, IsolationSpec, SourceSpec
+from ccx_ray.study.text_spec import CleaningSpec
 
 NOTHING_LEFT = "nothing left after isolation"
 """No letter of any script is left on one of the sides."""
 TOO_SHORT = "too short after isolation"
-BREAKS = (faults.TRUNCATED, faults.CORRUPT, faults.MISSING_COLUMN)
-"""Faults of a file as a whole: what is behind them is lost."""
-
-Kind = Literal["documents", "pairs"]
-CHARACTERS_PER_BATCH = 4 * 2**20
-RECORDS_PER_BATCH = 16_384
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextSource:
-    """One source of a language: what its records hold, and how each side is isolated."""
-
-    spec: SourceSpec
-    kind: Kind
-    sides: tuple[str, ...]
-    """``text`` of a document; the language codes of the halves of a pair."""
-    isolations: tuple[IsolationSpec, ...]
-
-
-def side_names(kind: Kind) -> tuple[str, ...]:
-    """The columns that hold the text of a document or of a pair."""
-    return ("text",) if kind == "documents" else ("english", "target")
 
 
 def isolate_shard(
@@ -65,9 +43,19 @@ def isolate_shard(
     counts: Counter[str] = Counter()
     removed: Counter[str] = Counter()
     with BlockWriter(folder, name, shard) as blocks:
-        for entries in _batches(source, shard, cleaning):
-            block = _isolated(entries, source, cleaning, counts, removed)
-            blocks.write(block)
+        for batch in raw_batches(
+            shard,
+            source.spec,
+            sides=source.sides,
+            record_bytes=cleaning.record_megabytes * 2**20,
+        ):
+            for fault in batch.faults.values():
+                if fault.reason in faults.BREAKS and cleaning.broken_files == "stop":
+                    raise UserError(
+                        f"{shard.file.uri}: {fault.reason} at {shard.place(fault.position)}; give "
+                        "the whole file, or keep what came before with cleaning.broken_files=keep"
+                    )
+            blocks.write(_isolated(batch, source, cleaning, counts, removed))
     return {
         "kind": source.kind,
         "blocks": blocks.written,
@@ -76,88 +64,63 @@ def isolate_shard(
     }
 
 
-def _batches(
-    source: TextSource, shard: Shard, cleaning: CleaningSpec
-) -> Iterator[list[Record | Fault]]:
-    entries: list[Record | Fault] = []
-    characters = 0
-    for entry in read_shard(
-        shard,
-        source.spec,
-        sides=source.sides,
-        record_bytes=cleaning.record_megabytes * 2**20,
-    ):
-        if type(entry) is Fault:
-            if entry.reason in BREAKS and cleaning.broken_files == "stop":
-                raise UserError(
-                    f"{shard.file.uri}: {entry.reason} at {shard.place(entry.position)}; give the "
-                    "whole file, or keep what came before with cleaning.broken_files=keep"
-                )
-        else:
-            characters += sum(map(len, entry.texts))
-        entries.append(entry)
-        if characters >= CHARACTERS_PER_BATCH or len(entries) == RECORDS_PER_BATCH:
-            yield entries
-            entries, characters = [], 0
-    if entries:
-        yield entries
-
-
 def _isolated(
-    entries: Sequence[Record | Fault],
+    batch: RawBatch,
     source: TextSource,
     cleaning: CleaningSpec,
     counts: Counter[str],
     removed: Counter[str],
 ) -> Block:
-    blank = ("",) * len(source.sides)
-    texts = [entry.texts if type(entry) is Record else blank for entry in entries]
-    raw = [pa.array([text[side] for text in texts], pa.string()) for side in range(len(blank))]
+    counts["read"] += len(batch.ids)
     sides = []
-    for array, isolation in zip(raw, source.isolations, strict=True):
-        side = isolate(array, isolation)
+    for raw, isolation in zip(batch.texts, source.isolations, strict=True):
+        counts["bytes_in"] += pc.sum(pc.binary_length(raw)).as_py() or 0
+        counts["characters_in"] += pc.sum(pc.utf8_length(raw)).as_py() or 0
+        side = isolate(raw, isolation)
         removed.update(side.removed)
         counts["marks"] += side.marks
         sides.append(side.text)
-    counts["read"] += len(entries)
-    for array in raw:
-        counts["bytes_in"] += pc.sum(pc.binary_length(array)).as_py() or 0
-        counts["characters_in"] += pc.sum(pc.utf8_length(array)).as_py() or 0
-    reasons: list[str | None] = [
-        entry.reason if type(entry) is Fault else None for entry in entries
-    ]
-    for row in _without_letters(sides):
-        reasons[row] = reasons[row] or NOTHING_LEFT
-    if source.kind == "documents":
-        short = pc.less(pc.utf8_length(sides[0]), cleaning.minimum_characters)
-        for row in np.flatnonzero(short.to_numpy(zero_copy_only=False)).tolist():
-            reasons[row] = reasons[row] or TOO_SHORT
-    rejected_text = [
-        None if reason is None else entry.text if type(entry) is Fault else "\n".join(entry.texts)
-        for entry, reason in zip(entries, reasons, strict=True)
-    ]
-    ids = pa.array([entry.id for entry in entries], pa.string())
-    sources = [entry.source if type(entry) is Record else "" for entry in entries]
+    reasons = _reasons(sides, cleaning.minimum_characters if source.kind == "documents" else 1)
+    reasons |= {row: fault.reason for row, fault in batch.faults.items()}
+    rows = pa.array(sorted(reasons), pa.int64())
+    as_read = zip(*(raw.take(rows).to_pylist() for raw in batch.texts), strict=True)
+    rejected = dict(zip(sorted(reasons), map("\n".join, as_read), strict=True))
+    rejected |= {row: fault.text for row, fault in batch.faults.items()}
     near = source.kind == "documents" and cleaning.near_duplicates is not None
     return Block(
         table=pa.table(
             {
-                "id": ids,
-                "source": pa.array(sources, pa.string()),
+                "id": batch.ids,
+                "source": batch.sources,
                 **dict(zip(side_names(source.kind), sides, strict=True)),
-                "position": pa.array([entry.position for entry in entries], pa.int64()),
-                "reason": pa.array(reasons, pa.string()),
-                "rejected": pa.array(rejected_text, pa.string()),
+                "position": pa.array(batch.positions),
+                "reason": _sparse(reasons, len(batch.ids)),
+                "rejected": _sparse(rejected, len(batch.ids)),
             }
         ),
         text_keys=digests(sides),
-        id_keys=digests([ids]),
+        id_keys=digests([batch.ids]),
         signatures=signatures(sides[0].to_pylist()) if near else None,
     )
 
 
-def _without_letters(sides: Sequence[pa.Array]) -> list[int]:
-    lacking = np.zeros(len(sides[0]), bool)
+def _reasons(sides: Sequence[pa.Array], minimum_characters: int) -> dict[int, str]:
+    """Row -> why its isolated text is not used."""
+    short = pc.less(pc.utf8_length(sides[0]), minimum_characters)
+    reasons = dict.fromkeys(_rows(short), TOO_SHORT)
     for side in sides:
-        lacking |= ~holds_letters(side).to_numpy(zero_copy_only=False)
-    return np.flatnonzero(lacking).tolist()
+        reasons |= dict.fromkeys(_rows(pc.invert(holds_letters(side))), NOTHING_LEFT)
+    return reasons
+
+
+def _rows(chosen: pa.Array) -> list[int]:
+    rows: list[int] = np.flatnonzero(chosen.to_numpy(zero_copy_only=False)).tolist()
+    return rows
+
+
+def _sparse(values: dict[int, str], length: int) -> pa.Array:
+    """A string column that is null but for some rows."""
+    column: list[str | None] = [None] * length
+    for row, value in values.items():
+        column[row] = value
+    return pa.array(column, pa.string())

@@ -42,7 +42,7 @@ def run_tasks(
         log.publish(left[position], function(left[position]))
         yield pa.table({"task": [left[position]]})
 
-    for _ in _in_order(len(left), run, cpus_per_task):
+    for _ in _in_order(len(left), run, cpus_per_task, small=True):
         pass
     return [log.result(number) for number in range(tasks)]
 
@@ -71,12 +71,21 @@ def prefetch(stream: Stream, *, begin: int, stride: int, rows: int, steps: int) 
 
 
 def _in_order(
-    tasks: int, function: Callable[[int], Iterator[pa.Table]], cpus_per_task: float
+    tasks: int,
+    function: Callable[[int], Iterator[pa.Table]],
+    cpus_per_task: float,
+    *,
+    small: bool = False,
 ) -> Iterator[pa.Table]:
     """The tables that ``function`` yields for every task number, in their order.
 
     One plain Ray Data task a number over items that are there already: a reading operator would
     want a CPU of its own, which trials that train at the same time do not leave.
+
+    Args:
+        small: the tables are a few bytes. Ray Data need not keep memory for them then, for which it
+            starts one task alone and leaves gaps behind the others: 8 tasks of a second on two CPUs
+            took 5.5 s with that, and 4.1 s without.
     """
 
     def run(batch: dict[str, Any]) -> Iterator[pa.Table]:
@@ -89,6 +98,7 @@ def _in_order(
     tables = numbers.map_batches(run, batch_size=None, num_cpus=cpus_per_task)
     tables.context.execution_options.preserve_order = True
     tables.context.print_on_execution_start = False
+    tables.context.op_resource_reservation_enabled = not small
     try:
         yield from tables.iter_batches(batch_size=None, batch_format="pyarrow")
     except RayTaskError as error:

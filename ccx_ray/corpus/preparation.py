@@ -14,15 +14,15 @@ from typing import Any, Literal
 from ccx_ray.corpus.blocks import read_repeated, write_repeated
 from ccx_ray.corpus.conditions import check_conditions
 from ccx_ray.corpus.encoding import open_encoder
-from ccx_ray.corpus.isolation import Kind, TextSource, isolate_shard
+from ccx_ray.corpus.isolation import isolate_shard
 from ccx_ray.corpus.mixing import StreamPlan, plan_base, plan_trial
 from ccx_ray.corpus.parts import part_files
 from ccx_ray.corpus.sources.reading import source_shards
 from ccx_ray.corpus.stream_folder import file_numbers, finish_stream, write_rows
 from ccx_ray.corpus.text_folder import Part, repetitions, settle_part, text_counts
+from ccx_ray.corpus.text_sources import Kind, text_sources
 from ccx_ray.corpus.tokens import (
     COLUMNS,
-    ENGLISH,
     TokenCorpus,
     read_language,
     tokenize_part,
@@ -33,7 +33,6 @@ from ccx_ray.corpus.work_log import RunTasks, WorkLog
 from ccx_ray.errors import UserError
 from ccx_ray.study.spec import MixtureSpec
 from ccx_ray.study.text_spec import (
-    ENGLISH_ISOLATION,
     BaseLanguageSpec,
     CleaningSpec,
     LanguageSpec,
@@ -122,36 +121,6 @@ def isolate_text(
                 f"{' and '.join(source.sides)}"
             )
     return counts
-
-
-def text_sources(
-    language: BaseLanguageSpec | LanguageSpec,
-) -> list[tuple[TextSource, str]]:
-    """The sources of a language in their order, each with the field that names it."""
-    field = f"languages.{language.code}"
-    sources = [
-        (
-            TextSource(
-                spec=spec, kind="documents", sides=("text",), isolations=(language.isolation,)
-            ),
-            f"{field}.monolingual",
-        )
-        for spec in language.monolingual
-    ]
-    if isinstance(language, LanguageSpec):
-        sources += [
-            (
-                TextSource(
-                    spec=spec,
-                    kind="pairs",
-                    sides=(ENGLISH, language.code),
-                    isolations=(ENGLISH_ISOLATION, language.isolation),
-                ),
-                f"{field}.parallel",
-            )
-            for spec in language.parallel
-        ]
-    return sources
 
 
 def tokenize_text(

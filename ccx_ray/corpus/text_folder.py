@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 
 from ccx_ray.corpus.blocks import BlockKeys, read_block
 from ccx_ray.corpus.dedup import Ints, first_seen
-from ccx_ray.corpus.isolation import Kind, side_names
 from ccx_ray.corpus.near_duplicates import near_duplicates
 from ccx_ray.corpus.parts import write_part
 from ccx_ray.corpus.scripts import count_by_script
 from ccx_ray.corpus.sources.record import Shard
+from ccx_ray.corpus.text_sources import Kind, side_names
 
 DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near-duplicate"

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from ccx_ray.corpus.encoding import Encoder
 from ccx_ray.corpus.parts import part_files, write_arrow_part
+from ccx_ray.corpus.text_sources import ENGLISH
 from ccx_ray.storage import publish_json
 
 Ints = npt.NDArray[np.int64]
@@ -32,7 +33,6 @@ COLUMNS = {
 BYTES = "_bytes"
 """Ending of the column that tells how many bytes each token spells, where it is needed."""
 
-ENGLISH = "en"
 REPLAY = "replay"
 """Kind of the base language's documents in a trial's stream."""
 

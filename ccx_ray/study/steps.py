@@ -173,6 +173,7 @@ def study_graph(
             "probes": {lang.code: _probe_hashes(lang, inputs) for lang in study.trial_languages},
         },
         (english, *texts.values(), *streams.values()),
+        resumable=True,
     )
     words = {
         "description": study.description,

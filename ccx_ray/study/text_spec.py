@@ -96,7 +96,7 @@ class IsolationSpec(Spec):
     @model_validator(mode="after")
     def consistent(self) -> Self:
         if self.keep and self.remove:
-            raise ValueError("give only one of keep and remove")
+            raise ValueError("give exactly one of keep and remove, not both")
         if self.strategy == "script" and not (self.keep or self.remove):
             raise ValueError("give exactly one of keep and remove, as a list of script names")
         if self.strategy == "language" and not self.against:

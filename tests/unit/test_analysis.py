@@ -85,9 +85,12 @@ def write_study(root: Path, study: StudySpec, correct: Correct) -> AnalysisInput
         markers[f"text-{culture}"] = marker(
             "text",
             {
-                "documents": {"kept": 321, "characters_out_text": 65432},
-                "pairs": {"kept": 222},
-                "rejected": {"duplicate": 7},
+                "documents": {
+                    "kept": 321,
+                    "characters_out_text": 65432,
+                    "rejected": {"duplicate": 7},
+                },
+                "pairs": {"kept": 222, "rejected": {}},
                 "characters_removed_by_script": {"Latin": 11, "Greek": 2},
             },
         )

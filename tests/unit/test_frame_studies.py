@@ -35,7 +35,7 @@ def test_the_laptop_studys_text_is_in_the_project():
     files = [*study.base_language.monolingual]
     for language in study.languages:
         files += [*language.monolingual, *language.parallel]
-    assert [file for file in files if not (root / file).is_file()] == []
+    assert [file.path for file in files if not (root / file.path).is_file()] == []
 
 
 def test_the_paper_study_is_the_papers_size(tmp_path: Path):

@@ -67,7 +67,7 @@ def test_a_confidence_moves_the_analysis_alone():
 
 
 def test_an_added_seed_leaves_the_others():
-    assert moved(graph_of(), graph_of("trials.seeds=[0, 1, 2]")) == {"analysis"}
+    assert moved(graph_of(), graph_of("trials.seeds=[0, 1, 2]")) == {"audit", "analysis"}
 
 
 def test_a_missing_input_is_named():

@@ -15,7 +15,7 @@ import orjson
 
 from ccx_ray.corpus.sources import faults
 from ccx_ray.corpus.sources.fields import Fields, record_of, show
-from ccx_ray.corpus.sources.lines import first_line, read_lines, shown
+from ccx_ray.corpus.sources.lines import Lines, first_line, read_lines, shown
 from ccx_ray.corpus.sources.record import Fault, Record, Shard
 from ccx_ray.errors import UserError
 from ccx_ray.input_files import InputFile
@@ -40,35 +40,43 @@ def read_jsonl(shard: Shard, fields: Fields, record_bytes: int) -> Iterator[Reco
     Measured on one core: 620 MB/s on documents of 6 kB, 170 MB/s on pairs of 290 bytes; 210 and 110
     where gzip has to be undone.
     """
+    for batch in read_lines(shard, record_bytes):
+        for found in read_json_lines(batch, fields, shard):
+            yield found
+            if isinstance(found, Fault) and found.ends_file:
+                return
+
+
+def read_json_lines(batch: Lines, fields: Fields, shard: Shard) -> Iterator[Record | Fault]:
+    """The records of some lines of a shard, up to a fault behind which nothing can be read."""
+    if batch.fault:
+        yield batch.as_fault()
+        return
     file = shard.file.name
     loads, source_field = orjson.loads, fields.source
     texts_of = _getter(fields.texts)
     place = f"{file}:{shard.start}+" if shard.start else f"{file}:"
-    for batch in read_lines(shard, record_bytes):
-        if batch.fault:
-            yield batch.as_fault()
+    for position, line in enumerate(batch.lines, batch.first):
+        try:
+            content = loads(line)
+            texts = texts_of(content)
+            name = f"{place}{position}" if fields.id is None else content[fields.id]
+            source = content.get(source_field, file)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            if line.strip():
+                found = _examine(line, fields, position, shard, place)
+                yield found
+                if isinstance(found, Fault) and found.ends_file:
+                    return
             continue
-        for position, line in enumerate(batch.lines, batch.first):
-            try:
-                content = loads(line)
-                texts = texts_of(content)
-                name = f"{place}{position}" if fields.id is None else content[fields.id]
-                source = content.get(source_field, file)
-            except (ValueError, LookupError, TypeError, AttributeError):
-                if line.strip():
-                    found = _examine(line, fields, position, shard, place)
-                    yield found
-                    if isinstance(found, Fault) and found.ends_file:
-                        return
+        for text in texts:
+            if text.__class__ is not str or not text or text.isspace():
+                break
+        else:
+            if name.__class__ is source.__class__ is str and name.strip() and source.strip():
+                yield Record(name, source, position, texts)
                 continue
-            for text in texts:
-                if text.__class__ is not str or not text or text.isspace():
-                    break
-            else:
-                if name.__class__ is source.__class__ is str and name.strip() and source.strip():
-                    yield Record(name, source, position, texts)
-                    continue
-            yield record_of(name, source, position, texts, file)
+        yield record_of(name, source, position, texts, file)
 
 
 def _getter(names: tuple[str, ...]) -> Any:

@@ -22,14 +22,19 @@ class Lines(NamedTuple):
 
     first: int
     """Number of the first in its shard, from 1."""
-    lines: list[bytes]
+    data: bytes
+    """The lines, a newline between each two."""
     fault: str = ""
     """Set where there is one line, perhaps only its beginning, that is no record for this reason:
     too long, the file breaks off within or before it, the file is empty."""
 
+    @property
+    def lines(self) -> list[bytes]:
+        return self.data.split(b"\n")
+
     def as_fault(self) -> Fault:
         """What a reader yields of it when ``fault`` is set."""
-        return Fault("", self.first, self.fault, shown(self.lines[0]), self.fault in faults.BREAKS)
+        return Fault("", self.first, self.fault, shown(self.data), self.fault in faults.BREAKS)
 
 
 def read_lines(shard: Shard, record_bytes: int) -> Iterator[Lines]:
@@ -40,13 +45,14 @@ def read_lines(shard: Shard, record_bytes: int) -> Iterator[Lines]:
     """
     stream = open_text_stream(shard.file, max(shard.start - 1, 0))
     number = 1
-    for fault, lines in _batches(stream, _blocks(stream, shard), record_bytes):
+    for fault, data in _batches(stream, _blocks(stream, shard), record_bytes):
+        begun = data
         if number == 1 and not shard.start:
-            lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
-        yield Lines(number, lines, fault)
-        number += len(lines)
+            begun = data.removeprefix(BYTE_ORDER_MARK)
+        yield Lines(number, begun, fault)
+        number += 1 if fault else data.count(b"\n") + 1
     if number == 1 and not shard.start:
-        yield Lines(1, [b""], faults.EMPTY_FILE)
+        yield Lines(1, b"", faults.EMPTY_FILE)
 
 
 def first_line(file: InputFile, record_bytes: int = 2**20) -> str:
@@ -87,7 +93,7 @@ def _blocks(stream: TextStream, shard: Shard) -> Iterator[bytes]:
 
 def _batches(
     stream: TextStream, blocks: Iterator[bytes], record_bytes: int
-) -> Iterator[tuple[str, list[bytes]]]:
+) -> Iterator[tuple[str, bytes]]:
     pending: list[bytes] = []
     """The beginning of a line whose end has not come; cut where it is too long."""
     held, too_long = 0, False
@@ -97,7 +103,7 @@ def _batches(
             begin = 0
             if too_long:
                 begin = block.find(b"\n") + 1
-                yield faults.TOO_LONG, [(pending[0] + block[: begin - 1])[:KEPT]]
+                yield faults.TOO_LONG, (pending[0] + block[: begin - 1])[:KEPT]
             if begin <= last:
                 head = [] if too_long else pending
                 yield from _split(b"".join([*head, block[begin:last]]), record_bytes)
@@ -111,25 +117,25 @@ def _batches(
             if held > record_bytes:
                 pending, too_long = [b"".join(pending)[:KEPT]], True
     if too_long:
-        yield faults.TOO_LONG, pending
+        yield faults.TOO_LONG, pending[0]
         pending = []
     if stream.broken:
-        yield stream.broken, [b"".join(pending)]
+        yield stream.broken, b"".join(pending)
     elif pending:
-        yield "", [b"".join(pending)]
+        yield "", b"".join(pending)
 
 
-def _split(data: bytes, record_bytes: int) -> Iterator[tuple[str, list[bytes]]]:
-    lines = data.split(b"\n")
+def _split(data: bytes, record_bytes: int) -> Iterator[tuple[str, bytes]]:
     if len(data) <= record_bytes:
-        yield "", lines
+        yield "", data
         return
+    lines = data.split(b"\n")
     begin = 0
     for number, line in enumerate(lines):
         if len(line) > record_bytes:
             if begin < number:
-                yield "", lines[begin:number]
-            yield faults.TOO_LONG, [line[:KEPT]]
+                yield "", b"\n".join(lines[begin:number])
+            yield faults.TOO_LONG, line[:KEPT]
             begin = number + 1
     if begin < len(lines):
-        yield "", lines[begin:]
+        yield "", b"\n".join(lines[begin:])
