@@ -27,7 +27,7 @@ from corpus_bare import BareResult, BareTask
 from corpus_datatrove import MISSING, DatatroveResult, DatatroveTask, write_slice
 from corpus_memory import Usage, run_measured
 from corpus_ours import NEAR_DUPLICATES, OursResult, OursTask, train_benchmark_tokenizer
-from corpus_page import render_page
+from corpus_page import PARTS, render_page
 from corpus_profile import ProfileResult
 from corpus_reading import POSITIONS, READERS, ReadingResult, ReadingTask, make_long_stream
 from corpus_tables import (
@@ -46,7 +46,6 @@ from corpus_text import BenchmarkText, make_text
 from rich.console import Console
 
 HERE = Path(__file__).parent
-PARTS = ("ours", "datatrove", "bare", "profile", "scaling", "reading")
 LEAST_FREE_SHARE = 8
 """Times the largest size that must be free on the disk: text, blocks, parts, tokens, rows."""
 SINGLE_MEGABYTES = 250

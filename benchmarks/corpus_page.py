@@ -2,7 +2,6 @@
 
 import argparse
 import platform
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +11,8 @@ from corpus_ours import LANGUAGES_AT_ONCE, SEQUENCE_LENGTH, OursResult
 from corpus_tables import Figures
 from corpus_text import LANGUAGES, BenchmarkText, sentences
 
+PARTS = ("ours", "datatrove", "bare", "profile", "scaling", "reading")
+"""What can be measured; a page that lacks some of it says so by its command."""
 PACKAGES = (
     "ray",
     "pyarrow",
@@ -55,7 +56,14 @@ def render_page(
 ) -> str:
     """The whole page as Markdown."""
     today = datetime.now(UTC).date().isoformat()
-    command = " ".join(["python", *sys.argv])
+    options = ("megabytes", "sizes", "slice_megabytes", "processors", "seed")
+    command = "python benchmarks/corpus.py"
+    for name in options:
+        value = getattr(arguments, name)
+        shown = " ".join(map(str, value)) if isinstance(value, list) else value
+        command += f" --{name.replace('_', '-')} {shown}"
+    if len(arguments.only) < len(PARTS):
+        command += f" --only {' '.join(arguments.only)}"
     sections = [
         f"# The corpus stage, {today}",
         f"    {command}",
