@@ -336,6 +336,7 @@ class StageActions:
                     for step in graph.steps.values()
                     if step.name != work.step.name
                 },
+                audit=work.folder_of(steps["audit"]),
             ),
             work.folder,
         )

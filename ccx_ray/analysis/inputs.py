@@ -37,6 +37,8 @@ class AnalysisInputs:
     """Run name -> training folder with ``losses.parquet``."""
     markers: Mapping[str, Mapping[str, Any]]
     """Step name -> its completion marker."""
+    audit: Path | None = None
+    """The audit's folder with ``audit.json``."""
 
 
 @dataclass(frozen=True, kw_only=True)

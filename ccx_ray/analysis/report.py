@@ -66,6 +66,7 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
                 **words,
                 "facts": results.facts,
                 "missing_trials": results.missing_trials,
+                "audit": results.audit_statements,
                 **results.tables(),
             }
         ),

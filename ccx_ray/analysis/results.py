@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 from ccx_ray.analysis.accuracy import AccuracyRow, accuracy_rows
+from ccx_ray.analysis.audit_facts import ContaminationRow, StreamRow, ThresholdRow, audit_rows
 from ccx_ray.analysis.corpora import CorpusRow, corpus_rows
 from ccx_ray.analysis.frequency_effect import (
     BinRow,
@@ -47,6 +48,10 @@ class Results:
     trainings: Sequence[TrainingRow]
     tokens: Sequence[TokenRow]
     corpora: Sequence[CorpusRow]
+    contamination: Sequence[ContaminationRow]
+    streams: Sequence[StreamRow]
+    thresholds: Sequence[ThresholdRow]
+    audit_statements: Sequence[str]
     steps: Sequence[StepRow]
     missing_trials: Sequence[str]
     """Trials of the grid that were not evaluated; nothing in the results contains them."""
@@ -56,7 +61,7 @@ class Results:
         return {
             name: [asdict(row) for row in rows]
             for name, rows in vars(self).items()
-            if name not in ("facts", "missing_trials")
+            if name not in ("facts", "missing_trials", "audit_statements")
         }
 
 
@@ -68,6 +73,7 @@ def compute_results(inputs: AnalysisInputs) -> Results:
     occurrences = read_occurrences(inputs.frequencies)
     occurrence_rows, bin_rows = frequency_effect(study, trials, answers, occurrences)
     trainings = training_rows(inputs.trainings)
+    audit = audit_rows(study, inputs.audit)
     return Results(
         facts=study_facts(inputs, trainings),
         transfers=transfer_rows(study, trials, answers),
@@ -79,6 +85,10 @@ def compute_results(inputs: AnalysisInputs) -> Results:
         trainings=trainings,
         tokens=token_rows(trials, trainings),
         corpora=corpus_rows(study, inputs.markers),
+        contamination=audit.contamination,
+        streams=audit.streams,
+        thresholds=audit.thresholds,
+        audit_statements=audit.statements,
         steps=step_rows(inputs.markers),
         missing_trials=[trial.name for trial in trials if trial.name not in inputs.evaluations],
     )
