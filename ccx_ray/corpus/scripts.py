@@ -5,7 +5,9 @@ superscript and other compatibility letters belong to their script and go with i
 merely look like letters (U+24B6 circled A, U+338F square kg) are Common and stay.
 
 Most texts need nothing: one pass of RE2 inside Arrow (500 to 900 MB/s on one core) finds the rest,
-and only those become Python strings and arrays of code points.
+and only those become Python strings and arrays of code points: 190 to 400 MB/s in all, 110 to 180
+where every document needs it and 60 where every short sentence does. The same in Arrow's own
+buffers, without Python strings, was slower (0.5 to 0.9 of that).
 
 NFC is Python's, because Arrow's ``utf8_normalize(form="NFC")`` decomposes (measured with 25.0:
 twice the bytes for Korean). Python 3.11 knows Unicode 14: characters assigned later have their
@@ -87,7 +89,7 @@ def isolate(texts: "pa.Array", isolation: IsolationSpec) -> Isolated:
     survive.
 
     Args:
-        texts: strings without nulls, some MB at most.
+        texts: strings without nulls, some MB: fewer do not pay for the pattern, 0.5 ms a call.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
