@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import cast
 
 from ccx_ray.corpus.sources import faults
 from ccx_ray.corpus.sources.lines import read_lines, shown
@@ -52,30 +51,38 @@ def read_moses(shard: Shard, record_bytes: int) -> Iterator[Record | Fault]:
     both = zip_longest(
         _each_line(shard, record_bytes), _each_line(Shard(shard.file.counterpart), record_bytes)
     )
-    for position, pair in enumerate(both, 1):
-        # A line is its bytes; what is no line is a fault; None is behind the end of a file.
-        wrong = [half for half in pair if isinstance(half, Fault)]
-        if wrong:
-            worst = max(wrong, key=lambda fault: fault.ends_file)
-            yield worst._replace(position=position)
-            if worst.ends_file:
-                return
-            continue
-        halves = [None if half is None else cast("bytes", half).strip() for half in pair]
-        if not any(halves):
-            continue
-        together = b"\n".join(half or b"" for half in halves)
-        if None in halves:
-            yield Fault("", position, faults.UNEVEN_FILES, shown(together).strip())
-        elif not all(halves):
-            yield Fault("", position, faults.MISSING_SIDE, shown(together).strip())
-        else:
+    for position, (one, other) in enumerate(both, 1):
+        if one.__class__ is other.__class__ is bytes:
             try:
-                texts = tuple(half.decode("utf-8") for half in halves if half)
+                texts = (one.decode("utf-8").strip(), other.decode("utf-8").strip())
             except UnicodeDecodeError:
-                yield Fault("", position, faults.NOT_UTF8, shown(together))
+                yield Fault("", position, faults.NOT_UTF8, shown(one + b"\n" + other))
                 continue
-            yield Record(f"{file}:{position}", file, position, texts)
+            if all(texts):
+                yield Record(f"{file}:{position}", file, position, texts)
+                continue
+        found = _no_pair(one, other, position)
+        if found is not None:
+            yield found
+            if found.ends_file:
+                return
+
+
+def _no_pair(one: bytes | Fault | None, other: bytes | Fault | None, position: int) -> Fault | None:
+    """Why two lines are no pair; None where both are blank.
+
+    Args:
+        one, other: a line, what is wrong with it, or None behind the end of its file.
+    """
+    wrong = [half for half in (one, other) if isinstance(half, Fault)]
+    if wrong:
+        return max(wrong, key=lambda fault: fault.ends_file)._replace(position=position)
+    halves = [half.strip() for half in (one, other) if isinstance(half, bytes)]
+    together = shown(b"\n".join(halves)).strip()
+    if not together:
+        return None
+    reason = faults.MISSING_SIDE if len(halves) == 2 else faults.UNEVEN_FILES
+    return Fault("", position, reason, together)
 
 
 def _each_line(shard: Shard, record_bytes: int) -> Iterator[bytes | Fault]:

@@ -12,7 +12,7 @@ from xml.parsers import expat
 
 from ccx_ray.corpus.sources import faults
 from ccx_ray.corpus.sources.decompression import open_text_stream
-from ccx_ray.corpus.sources.fields import record_of, show
+from ccx_ray.corpus.sources.fields import limited, show
 from ccx_ray.corpus.sources.record import SHOWN_CHARACTERS, Fault, Record, Shard
 
 CODES = frozenset({"bpt", "ept", "it", "ph", "ut"})
@@ -57,7 +57,9 @@ class _Units:
         self, file: str, languages: tuple[str, ...], id_attribute: str, record_bytes: int
     ) -> None:
         self.file, self.id_attribute, self.record_bytes = file, id_attribute, record_bytes
-        self.languages = [language.lower().replace("_", "-") for language in languages]
+        wanted = [language.lower().replace("_", "-") for language in languages]
+        self._whole_codes = {code: side for side, code in enumerate(wanted) if "-" in code}
+        self._primary_codes = {code: side for side, code in enumerate(wanted) if "-" not in code}
         self.count = 0
         self.parser: Any = expat.ParserCreate()
         self.parser.buffer_text = True
@@ -65,7 +67,7 @@ class _Units:
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self._done: list[Record | Fault] = []
-        self._begin({})
+        self._begin("")
 
     def finished(self) -> list[Record | Fault]:
         """The units that have ended since the last call."""
@@ -74,65 +76,61 @@ class _Units:
 
     def shown(self) -> str:
         """What has been read of the unit that has not ended."""
-        return show(tuple("".join(parts) for parts in self._halves))
+        return show(tuple("".join(half or ()) for half in self._halves))
 
-    def _begin(self, attributes: dict[str, str]) -> None:
-        self._id = attributes.get(self.id_attribute, "")
-        self._halves: list[list[str]] = [[] for _ in self.languages]
-        self._closed = [False for _ in self.languages]
-        self._half: int | None = None
-        self._depth_of_codes = 0
-        self._length = 0
+    def _begin(self, name: str) -> None:
+        self._id = name
+        self._halves: list[list[str] | None] = [None, None]
+        """None until a variant in the language begins."""
+        self._half: list[str] | None = None
+        """The one that is being read."""
+        self._codes_open = 0
+        self._characters = 0
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        if tag == "tu":
-            self._begin(attributes)
+        if tag == "seg":
+            if self._half is not None:
+                self.parser.CharacterDataHandler = self._text
         elif tag == "tuv":
             code = attributes.get("xml:lang") or attributes.get("lang") or ""
             code = code.lower().replace("_", "-")
-            primary = code.split("-", 1)[0]
-            self._half = next(
-                (
-                    number
-                    for number, wanted in enumerate(self.languages)
-                    if wanted == (code if "-" in wanted else primary) and not self._closed[number]
-                ),
-                None,
-            )
-        elif tag == "seg":
-            if self._half is not None:
-                self.parser.CharacterDataHandler = self._text
+            side = self._whole_codes.get(code)
+            if side is None:
+                side = self._primary_codes.get(code.partition("-")[0])
+            if side is not None and self._halves[side] is None:
+                self._half = self._halves[side] = []
+        elif tag == "tu":
+            self._begin(attributes.get(self.id_attribute, "").strip())
         elif tag in CODES:
-            self._depth_of_codes += 1
+            self._codes_open += 1
             self.parser.CharacterDataHandler = None
 
     def _end(self, tag: str) -> None:
         if tag == "seg":
             self.parser.CharacterDataHandler = None
         elif tag == "tuv":
-            if self._half is not None:
-                self._closed[self._half] = True
             self._half = None
         elif tag == "tu":
             self.count += 1
             self._done.append(self._unit())
-            self._begin({})
+            self._begin("")
         elif tag in CODES:
-            self._depth_of_codes -= 1
-            if not self._depth_of_codes and self._half is not None:
+            self._codes_open -= 1
+            if not self._codes_open and self._half is not None:
                 self.parser.CharacterDataHandler = self._text
 
     def _text(self, data: str) -> None:
-        self._length += len(data.encode("utf-8"))
-        if self._length <= self.record_bytes and self._half is not None:
-            self._halves[self._half].append(data)
+        self._characters += len(data)
+        if self._characters <= self.record_bytes and self._half is not None:
+            self._half.append(data)
 
     def _unit(self) -> Record | Fault:
-        texts = tuple("".join(parts).strip() for parts in self._halves)
+        english, target = self._halves
+        texts = ("".join(english or ()).strip(), "".join(target or ()).strip())
         position = self.count
-        name = self._id.strip() or f"{self.file}:{position}"
-        if self._length > self.record_bytes:
+        name = self._id or f"{self.file}:{position}"
+        if self._characters > self.record_bytes:
             return Fault(name, position, faults.TOO_LONG, show(texts)[:SHOWN_CHARACTERS])
         if not all(texts):
             return Fault(name, position, faults.MISSING_SIDE, show(texts).strip())
-        return record_of(name, self.file, position, texts, self.file)
+        return limited(Record(name, self.file, position, texts), self.record_bytes)

@@ -62,7 +62,7 @@ def read_tsv(
         yield Fault("", 1, faults.MISSING_COLUMN, text[:4096], ends_file=True)
         return
     count = len(names)
-    places = [names.index(column) for column in fields.texts if column in names]
+    columns = [names.index(column) for column in fields.texts if column in names]
     id_column = names.index(fields.id) if header and fields.id in names else -1
     source_column = names.index(fields.source) if header and fields.source in names else -1
     for batch in read_lines(shard, record_bytes):
@@ -82,10 +82,13 @@ def read_tsv(
             if len(cells) != count:
                 yield Fault("", position, faults.WRONG_COLUMNS, shown(line))
                 continue
-            texts = tuple([cells[place] for place in places])
-            if len(texts) > 1 and any(not text or text.isspace() for text in texts):
-                yield Fault("", position, faults.MISSING_SIDE, shown(line))
-                continue
+            texts = tuple([cells[column] for column in columns])
             name = cells[id_column] if id_column >= 0 else f"{place}{position}"
             where = cells[source_column] if source_column >= 0 else file
-            yield record_of(name, where, position, texts, file)
+            blank = "" in texts or any(map(str.isspace, texts))
+            if blank and len(texts) > 1:
+                yield Fault("", position, faults.MISSING_SIDE, shown(line))
+            elif not blank and name.strip() and where.strip():
+                yield Record(name, where, position, texts)
+            else:
+                yield record_of(name, where, position, texts, file)

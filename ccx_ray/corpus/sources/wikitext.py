@@ -58,10 +58,11 @@ _COMMENT = re.compile(
 )
 _VARIANT = re.compile(r"-\{([^{}]*)\}-")
 _SWITCH = re.compile(r"__[^\W\d_]+__")
-_SPACES = re.compile(r"[ \t\u00a0]+")
-_EMPTY_BRACKETS = re.compile(r" ?(?:\([\s,;:、，；：/]*\)|（[\s,;:、，；：/]*）|\[\s*\])")
-_OPENING = re.compile(r"([(（])[\s,;、，；]+")
-_CLOSING = re.compile(r"[\s,;、，；]+([)）])")
+_SPACES = re.compile("  +")
+# Each of these begins with a bracket, of which there are few; spaces before it would be tried all.
+_EMPTY_BRACKETS = re.compile(r"\([\s,;:、，；：/]*\)|（[\s,;:、，；：/]*）|\[\s*\]")
+_OPENING = re.compile(r"([(（])[ \u00a0,;、，；]+")
+_CLOSING = re.compile(r"([)）])")
 
 
 class Site(NamedTuple):
@@ -172,9 +173,16 @@ def tidy(text: str) -> str:
     if "__" in text:
         text = _SWITCH.sub("", text)
     if "(" in text or "（" in text or "[" in text:
-        text = _EMPTY_BRACKETS.sub("", text)
-        text = _CLOSING.sub(r"\1", _OPENING.sub(r"\1", text))
-    text = _SPACES.sub(" ", text)
+        text = _EMPTY_BRACKETS.sub(TAG, text).replace(f" {TAG}", "").replace(TAG, "")
+        text = _OPENING.sub(r"\1", text)
+        pieces = _CLOSING.split(text)
+        text = "".join(
+            piece.rstrip(" \u00a0,;、，；") if place < len(pieces) - 1 else piece
+            for place, piece in enumerate(pieces)
+        )
+    text = text.replace("\u00a0", " ").replace("\t", " ")
+    if "  " in text:
+        text = _SPACES.sub(" ", text)
     lines = [line.strip(" \u3000") for line in text.split("\n")]
     return "\n".join(_paragraphs(_full_sections(lines)))
 

@@ -29,10 +29,11 @@ def _names(tags: frozenset[str]) -> str:
 # Their content is no wikitext, so nothing in it may be taken for a construct.
 _VERBATIM = re.compile(r"(?i)<(?:nowiki|pre|syntaxhighlight|source)\b")
 _DROPPED = re.compile(
-    rf"(?is)<({_names(DROPPED_TAGS)})\b(?:[^<>]*/>|[^<>]*>(?:(?!<\1\b).)*?</\1\s*>)"
+    rf"(?i)<({_names(DROPPED_TAGS)})\b(?:[^<>]*/>|[^<>]*>[^<]*(?:<(?!/?\1\b)[^<]*)*</\1\s*>)"
 )
-_ARGUMENT = re.compile(r"(?<!\{)\{\{\{[^{}]*\}\}\}(?!\})")
-_TEMPLATE = re.compile(r"(?<!\{)\{\{(?!\{)[^{}]*\}\}")
+# Beginning with a literal, these are searched for ten times as fast as with a look behind first.
+_ARGUMENT = re.compile(r"\{\{\{(?<!\{\{\{\{)[^{}]*\}\}\}(?!\})")
+_TEMPLATE = re.compile(r"\{\{(?<!\{\{\{)(?!\{)[^{}]*\}\}")
 _TABLE_LINE = re.compile(r"[ \t:]*(?:(\{\|)|\|\}(?!\}))")
 _BREAK_TAG = re.compile(rf"(?i)<(?:br|hr)\b[^<>]*>|</?(?:{_names(BLOCK_TAGS)})\b[^<>]*>")
 _INLINE_TAG = re.compile(rf"(?i)</?(?:{_names(INLINE_TAGS)})\b[^<>]*>")
@@ -103,7 +104,8 @@ def _without_blocks(text: str) -> str:
         while before != text:  # the innermost of nested ones first
             before, text = text, _DROPPED.sub("", text)
     if "{{" in text:
-        text = _ARGUMENT.sub("", text)
+        if "{{{" in text:
+            text = _ARGUMENT.sub("", text)
         before = None
         while before != text:
             before, text = text, _TEMPLATE.sub("", text)
