@@ -19,10 +19,10 @@ Row = dict[str, Any]
 
 
 def contamination(
-    folder: Path, code: str, texts: Sequence[str], *probes: ProbeSide
+    folder: Path, code: str, texts: Sequence[str], *probes: ProbeSide, parts: int = 2
 ) -> dict[int, Row]:
     """Question -> its row, of questions of one culture in one corpus."""
-    language = audited_language(folder / "text", code, texts, parts=2)
+    language = audited_language(folder / "text", code, texts, parts=parts)
     run_audit(folder / "audit", AuditInputs(languages=(language,), probes=probes))
     rows = pq.read_table(folder / "audit/contamination.parquet").to_pylist()
     return {row["question"]: row for row in rows}
@@ -57,19 +57,23 @@ def test_planted_questions_are_found_in_whatever_shape(
 
 
 def test_a_sentence_over_two_texts_is_in_neither(tmp_path: Path):
-    side = probe_side(
-        "ko",
-        "ko",
-        [
-            (
-                "한국의 봄 계절은 ___ 포근하고 매우 밝다",
-                "한국의 봄 계절은 따뜻하고 포근하고 매우 밝다",
-            )
-        ],
-    )
-    rows = contamination(tmp_path, "ko", ["한국의 봄 계절은 따뜻하고", "포근하고 매우 밝다"], side)
+    question = "한국의 봄 계절은 ___ 포근하고 매우 밝다"
+    side = probe_side("ko", "ko", [(question, question.replace("___", "따뜻하고"))])
+    texts = ["한국의 봄 계절은 따뜻하고", "포근하고 매우 밝다"]
+    rows = contamination(tmp_path, "ko", texts, side, parts=1)
     assert not rows[0]["exact"]
-    assert rows[0]["overlap"] == 0
+    assert rows[0]["documents_with_overlap"] == 0
+
+
+def test_short_sentences_inside_longer_words_are_found(tmp_path: Path):
+    """The first and the last word of a sentence may carry on in the text."""
+    places = ("서울", "부산", "대구", "인천", "광주", "대전", "울산", "제주", "수원", "강릉")
+    sentences = [f"{place} 남쪽에는 {'큰 ' * (i % 3)}바다" for i, place in enumerate(places)]
+    side = probe_side("ko", "ko", [(sentence, sentence) for sentence in sentences])
+    texts = [f"그리고북{sentence}이다." for sentence in sentences]
+    rows = contamination(tmp_path, "ko", texts, side)
+    assert {n: row["example"] for n, row in rows.items()} == {n: f"d{n}" for n in range(10)}
+    assert all(row["filled_documents"] == 1 for row in rows.values())
 
 
 def test_the_wording_alone_is_found_where_it_is_long_enough(tmp_path: Path):

@@ -101,16 +101,27 @@ def tokens_by_hand(stream: Stream) -> Counter[str]:
     return counts
 
 
-def together_by_hand(stream: Stream) -> int:
-    """Pairs of which a row holds both halves, row by row."""
+def together_by_hand(stream: Stream, text: Path) -> tuple[int, int]:
+    """Pairs of which a row holds both halves, and those of them that it holds whole."""
     documents = stream.documents().to_pylist()
-    held: dict[int, set[tuple[str, str]]] = {}
+    sizes = {
+        (pair["id"], side): len(pair[side].encode())
+        for pair in pq.read_table(text / "pairs").to_pylist()
+        for side in ("english", "target")
+    }
+    held: dict[int, dict[tuple[str, str], bool]] = {}
     for segment in stream.segments(np.arange(stream.rows)).to_pylist():
-        document = documents[segment["document"]]
-        held.setdefault(segment["row"], set()).add((document["id"], document["part"]))
-    return sum(
-        (id_, "target") in row for row in held.values() for id_, part in row if part == "english"
-    )
+        half = tuple(documents[segment["document"]][name] for name in ("id", "part"))
+        whole = segment["start"] == 0 and segment["length"] == sizes.get(half)
+        row = held.setdefault(segment["row"], {})
+        row[half] = row.get(half, False) or whole
+    together = [
+        whole and row[id_, "target"]
+        for row in held.values()
+        for (id_, part), whole in row.items()
+        if part == "english" and (id_, "target") in row
+    ]
+    return len(together), sum(together)
 
 
 def test_real_streams_are_counted_and_clean(
@@ -126,8 +137,10 @@ def test_real_streams_are_counted_and_clean(
     assert bridge.tokens["separator"] == bridge.pairs == nobridge.pairs > 40
     assert nobridge.tokens["separator"] == 0
     assert sum(bridge.tokens.values()) == 300 * 64
-    assert bridge.together == together_by_hand(Stream.open(streams / "bridge")) > 0
+    together = together_by_hand(Stream.open(streams / "bridge"), corpus[1].text)
+    assert (bridge.together, bridge.together_whole) == together
     assert bridge.together_whole < bridge.together <= bridge.pairs
+    assert bridge.together_whole > 0 or corpus[0] == "ko"  # whose sentences are longer than rows
     assert nobridge.together == nobridge.rows_with_both_sides_of_a_group == 0
     assert found.rows_at_equal_positions == found.identical_rows == bridge.monolingual_rows > 100
     assert found.token_difference == found.differing_rows == 0

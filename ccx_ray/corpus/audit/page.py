@@ -81,6 +81,7 @@ def audit_page(
         ),
         token_bar=_token_bar,
         contamination_bar=_contamination_bar,
+        marked=marked,
         smallest=SMALLEST_SHARE,
         scripts_used=_scripts_used(figures),
         token_colors=TOKEN_COLORS,
