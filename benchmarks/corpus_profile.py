@@ -1,4 +1,4 @@
-"""Where the time of the corpus stage goes: seconds of its functions in one process, without Ray.
+"""Where the corpus stage spends its processor time: its functions in one process, without Ray.
 
 Each line's time holds the functions that it calls; indented lines are parts of the line above them.
 The profiler itself slows down what calls much Python.
@@ -8,6 +8,7 @@ import cProfile
 import json
 import pstats
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ccx_ray.corpus.work_log import run_here
 
 FUNCTIONS = (
     ("isolate: all of it", "isolation.py", "isolate_shard"),
-    ("  read and parse", "isolation.py", "_batches"),
+    ("  read and parse", "batches.py", "raw_batches"),
     ("  isolate scripts, NFC", "scripts.py", "isolate"),
     ("  look for letters", "scripts.py", "holds_letters"),
     ("  MinHash signatures", "minhash.py", "signatures"),
@@ -56,7 +57,7 @@ def run_profile(task: OursTask) -> ProfileResult:
     """All languages one after the other under the profiler."""
     import ccx_ray.corpus.preparation  # noqa: F401  (its import is no part of the work)
 
-    profile = cProfile.Profile()
+    profile = cProfile.Profile(time.process_time)
     profile.enable()
     for code, paths in by_language(task.files).items():
         prepare_language(code, paths, task, run_here)

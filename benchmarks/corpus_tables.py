@@ -171,7 +171,7 @@ def profile_figures(result: ProfileResult) -> Figures:
         for label, seconds in result.seconds.items()
     ]
     return Figures(
-        title="Our functions, one process, under the profiler",
+        title="Our functions, one process, processor time under the profiler",
         columns=("function", "ms/MB", "share"),
         rows=rows,
     )
