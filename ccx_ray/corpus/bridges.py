@@ -1,15 +1,17 @@
 """The parallel rows of the two conditions: the same sentences, together or apart.
 
-- **bridge**: first half, a separator, second half, end-of-text: one document a pair.
+- **bridge**: first half, a separator, second half, end-of-text: one document a pair. Rows end so
+  that every pair meets in exactly one row.
 - **nobridge**: every half is a document of its own, shuffled, so that no row holds an English half
   together with a target half that it is paired with.
 
 Invariants: both conditions consume the same multiset of halves and, separator and end-of-text
-being one token each, equally many tokens. Halves are kept apart by *group*: pairs that share an
-English or a target text, directly or over others, are one group (a sentence of Tatoeba often has
-several translations), also across the borders of passes.
+being one token each, equally many tokens, in every row and so in every step. Halves are kept apart
+by *group*: pairs that share an English or a target text, directly or over others, are one group (a
+sentence of Tatoeba often has several translations), also across the borders of passes.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Literal
 
@@ -74,6 +76,26 @@ def bridge_sides(
     """[pairs, 2] sides (0 English, 1 target) in the order in which a bridge shows them."""
     first = np.zeros(pairs, np.int64) if order == "english-first" else random.integers(0, 2, pairs)
     return np.stack([first, 1 - first], axis=1)
+
+
+def bridge_bounds(separators: Ints, tokens: int, sequence_length: int) -> Ints:
+    """[rows + 1] bounds of rows such that every bridge has both halves in exactly one row.
+
+    A bound between the halves, before or behind the separator, would leave them in two rows; such a
+    row ends one or two tokens earlier, which become padding.
+
+    Args:
+        separators: positions of the separators on the tape, rising.
+        tokens: of the whole tape.
+    """
+    bounds, between = [0], separators.tolist()
+    while bounds[-1] < tokens:
+        end = min(bounds[-1] + sequence_length, tokens)
+        nearest = bisect_right(between, end) - 1
+        if nearest >= 0 and end - between[nearest] <= 1:
+            end = between[nearest] - 1
+        bounds.append(end)
+    return np.array(bounds, np.int64)
 
 
 def separated_order(

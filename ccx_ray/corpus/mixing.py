@@ -13,19 +13,20 @@ rows.
   cut. Which positions are parallel is a seeded permutation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from ccx_ray.corpus.bridges import (
     TooCloseError,
+    bridge_bounds,
     bridge_sides,
     draw_pairs,
     pair_groups,
     separated_order,
 )
-from ccx_ray.corpus.packing import Tape, cut_tape, whole_tape
+from ccx_ray.corpus.packing import Tape, cut_tape, equal_bounds
 from ccx_ray.corpus.tokens import Ints, TokenCorpus
 from ccx_ray.corpus.vocabulary import Vocabulary
 from ccx_ray.errors import UserError
@@ -52,8 +53,8 @@ def plan_base(
 ) -> StreamPlan:
     """All documents of the base language, once."""
     documents = _random(seed, DOCUMENTS).permutation(corpus.monolingual)
-    tape = _closed_documents(corpus, documents, vocabulary)
-    rows = tape.rows(sequence_length)
+    tape = _closed_documents(corpus, documents, vocabulary, sequence_length)
+    rows = tape.rows
     return StreamPlan(
         tapes=(tape,),
         order=_random(seed, ROWS).permutation(rows),
@@ -79,7 +80,8 @@ def plan_trial(
     Raises:
         UserError: the language has too few pairs to fill a row, or to keep their halves apart.
     """
-    capacity = round(mixture.parallel * rows) * sequence_length
+    # A row of bridges may end two tokens early; see bridge_bounds.
+    capacity = round(mixture.parallel * rows) * (sequence_length - 2)
     everything = np.arange(corpus.pairs, dtype=np.int64)
     halves = [corpus.half(everything, side) for side in (0, 1)]
     pair_tokens = corpus.lengths[halves[0]] + corpus.lengths[halves[1]] + 2
@@ -93,31 +95,32 @@ def plan_trial(
     pairs = np.concatenate([everything[:0], *passes])
     pass_of_pair = np.repeat(np.arange(len(passes)), [len(drawn) for drawn in passes])
     sides = bridge_sides(len(pairs), pair_order, _random(seed, SIDES))
+    bridge = _bridge(corpus, pairs, sides, vocabulary, sequence_length)
     try:
-        parallel = {
-            "bridge": _bridge(corpus, pairs, sides, vocabulary),
-            "nobridge": _nobridge(
-                corpus,
-                pairs,
-                passes=pass_of_pair,
-                vocabulary=vocabulary,
-                sequence_length=sequence_length,
-                seed=seed,
-            ),
-        }
+        nobridge = _nobridge(
+            corpus,
+            pairs,
+            passes=pass_of_pair,
+            vocabulary=vocabulary,
+            sequence_length=sequence_length,
+            seed=seed,
+        )
     except TooCloseError as error:
         raise UserError(
             f"trials.mixture.parallel: the {len(pairs)} pairs of {language} cannot be kept apart "
             f"in rows of {sequence_length} tokens ({error}); give more pairs or shorter rows"
         ) from None
-    parallel_rows = parallel["bridge"].rows(sequence_length)
+    # The same tokens in every row of both conditions, and so in every step.
+    parallel = {"bridge": bridge, "nobridge": replace(nobridge, bounds=bridge.bounds)}
+    parallel_rows = parallel["bridge"].rows
     replay_rows = round(mixture.replay * rows)
     monolingual_rows = rows - replay_rows - parallel_rows
     monolingual, monolingual_passes = _repeated_documents(
         corpus,
         vocabulary,
         documents=np.arange(corpus.monolingual, dtype=np.int64),
-        tokens=monolingual_rows * sequence_length,
+        rows=monolingual_rows,
+        sequence_length=sequence_length,
         random=_random(seed, DOCUMENTS),
         language=language,
     )
@@ -125,7 +128,8 @@ def plan_trial(
         corpus,
         vocabulary,
         documents=corpus.replayed,
-        tokens=replay_rows * sequence_length,
+        rows=replay_rows,
+        sequence_length=sequence_length,
         random=_random(seed, REPLAYED),
         language=language,
     )
@@ -158,9 +162,16 @@ def _random(seed: int, choice: int) -> np.random.Generator:
     return np.random.default_rng((seed, choice))
 
 
-def _closed_documents(corpus: TokenCorpus, documents: Ints, vocabulary: Vocabulary) -> Tape:
-    closings = np.full(len(documents), vocabulary.eos_id, np.int64)
-    return whole_tape(documents, closings, corpus.lengths)
+def _closed_documents(
+    corpus: TokenCorpus, documents: Ints, vocabulary: Vocabulary, sequence_length: int
+) -> Tape:
+    lengths = corpus.lengths[documents]
+    return Tape(
+        documents=documents,
+        closings=np.full(len(documents), vocabulary.eos_id, np.int64),
+        lengths=lengths,
+        bounds=equal_bounds(int(lengths.sum()) + len(documents), sequence_length),
+    )
 
 
 def _repeated_documents(
@@ -168,24 +179,39 @@ def _repeated_documents(
     vocabulary: Vocabulary,
     *,
     documents: Ints,
-    tokens: int,
+    rows: int,
+    sequence_length: int,
     random: np.random.Generator,
     language: str,
 ) -> tuple[Tape, int]:
-    """Documents in seeded order, pass after pass, until there are ``tokens``; and the passes."""
+    """Documents in seeded order, pass after pass, until the rows are full; and the passes."""
+    tokens = rows * sequence_length
     per_pass = int(corpus.lengths[documents].sum()) + len(documents)
     if tokens and not per_pass:
         raise UserError(f"languages.{language}.monolingual: no document is left to train on")
     passes = -(-tokens // per_pass) if tokens else 0
     orders = [random.permutation(documents) for _ in range(passes)]
-    tape = np.concatenate([np.zeros(0, np.int64), *orders])
-    return cut_tape(_closed_documents(corpus, tape, vocabulary), tokens), passes
+    drawn = np.concatenate([np.zeros(0, np.int64), *orders])
+    tape = _closed_documents(corpus, drawn, vocabulary, sequence_length)
+    return cut_tape(tape, tokens, sequence_length), passes
 
 
-def _bridge(corpus: TokenCorpus, pairs: Ints, sides: Ints, vocabulary: Vocabulary) -> Tape:
-    documents = np.stack([corpus.half(pairs, sides[:, i]) for i in (0, 1)], axis=1)
-    closings = np.tile([vocabulary.separator_id, vocabulary.eos_id], len(pairs))
-    return whole_tape(documents.ravel(), closings, corpus.lengths)
+def _bridge(
+    corpus: TokenCorpus,
+    pairs: Ints,
+    sides: Ints,
+    vocabulary: Vocabulary,
+    sequence_length: int,
+) -> Tape:
+    documents = np.stack([corpus.half(pairs, sides[:, i]) for i in (0, 1)], axis=1).ravel()
+    lengths = corpus.lengths[documents]
+    ends = np.cumsum(lengths + 1)
+    return Tape(
+        documents=documents,
+        closings=np.tile([vocabulary.separator_id, vocabulary.eos_id], len(pairs)),
+        lengths=lengths,
+        bounds=bridge_bounds(ends[::2] - 1, int(lengths.sum()) + len(documents), sequence_length),
+    )
 
 
 def _nobridge(
@@ -206,4 +232,4 @@ def _nobridge(
         sequence_length=sequence_length,
         random=_random(seed, HALVES),
     )
-    return _closed_documents(corpus, halves[order], vocabulary)
+    return _closed_documents(corpus, halves[order], vocabulary, sequence_length)

@@ -1,7 +1,7 @@
 """Documents packed into rows of one length, with the origin of every token.
 
 A *tape* is documents one behind the other, each followed by one closing token (end-of-text, or the
-separator inside a bridge document). It is cut into rows of L tokens; what is missing in its last
+separator inside a bridge document). It is cut into rows of at most L tokens; what is missing in a
 row is padding. Invariants: every token of the tape stands in exactly one row, in order; the
 segments of a row name exactly the bytes of documents that its tokens spell, and closing tokens and
 padding belong to no segment.
@@ -19,7 +19,7 @@ from ccx_ray.corpus.tokens import Excerpt, Ints, spans
 
 @dataclass(frozen=True, kw_only=True)
 class Tape:
-    """Units, each a document and its closing token."""
+    """Units, each a document and its closing token, and the rows that they are cut into."""
 
     documents: Ints
     """[units] document numbers."""
@@ -27,12 +27,17 @@ class Tape:
     """[units] token ids."""
     lengths: Ints
     """[units] tokens of the document, without the closing token."""
-    tokens: int
-    """Where the tape ends; the last unit may reach beyond and is then cut."""
+    bounds: Ints
+    """[rows + 1] where on the tape each row begins, and where the last one ends; the last unit may
+    reach beyond that and is then cut."""
 
-    def rows(self, sequence_length: int) -> int:
-        """Rows that the tape fills, the last one perhaps in part."""
-        return -(-self.tokens // sequence_length)
+    @property
+    def rows(self) -> int:
+        return len(self.bounds) - 1
+
+    @property
+    def tokens(self) -> int:
+        return int(self.bounds[-1])
 
     @cached_property
     def ends(self) -> Ints:
@@ -45,39 +50,33 @@ class Tape:
         return int(len(self.ends) > 0 and self.ends[-1] - 1 > self.tokens)
 
 
-def whole_tape(documents: Ints, closings: Ints, lengths: Ints) -> Tape:
-    """The tape of all units; ``lengths`` are by document number."""
-    of_units = lengths[documents]
-    return Tape(
-        documents=documents,
-        closings=closings,
-        lengths=of_units,
-        tokens=int(of_units.sum()) + len(documents),
-    )
+def equal_bounds(tokens: int, sequence_length: int) -> Ints:
+    """Bounds of full rows, the last one perhaps in part."""
+    return np.append(np.arange(0, tokens, sequence_length, dtype=np.int64), tokens)
 
 
-def cut_tape(tape: Tape, tokens: int) -> Tape:
+def cut_tape(tape: Tape, tokens: int, sequence_length: int) -> Tape:
     """The beginning of a tape: exactly ``tokens`` of them, where it has as many."""
     units = int(np.searchsorted(tape.ends, tokens, side="left")) + 1 if tokens else 0
     return Tape(
         documents=tape.documents[:units],
         closings=tape.closings[:units],
         lengths=tape.lengths[:units],
-        tokens=min(tokens, tape.tokens),
+        bounds=equal_bounds(min(tokens, tape.tokens), sequence_length),
     )
 
 
-def documents_in(tape: Tape, rows: Ints, sequence_length: int) -> Ints:
+def documents_in(tape: Tape, rows: Ints) -> Ints:
     """The documents of some rows; a document may come more than once."""
-    first, units = _units_of(tape, rows, sequence_length)
+    first, units = _units_of(tape, rows)
     return tape.documents[spans(first, units)]
 
 
-def _units_of(tape: Tape, rows: Ints, sequence_length: int) -> tuple[Ints, Ints]:
+def _units_of(tape: Tape, rows: Ints) -> tuple[Ints, Ints]:
     """[rows] the first unit of each row, and how many units stand in it at least in part."""
     first, last = (
-        np.searchsorted(tape.ends, np.minimum(position, tape.tokens - 1), side="right")
-        for position in (rows * sequence_length, (rows + 1) * sequence_length - 1)
+        np.searchsorted(tape.ends, position, side="right")
+        for position in (tape.bounds[rows], tape.bounds[rows + 1] - 1)
     )
     return first, last - first + 1
 
@@ -111,20 +110,20 @@ def pack_rows(
         rows: which, in any order.
         excerpt: holds at least the documents of these rows.
     """
-    first, units = _units_of(tape, rows, sequence_length)
+    first, units = _units_of(tape, rows)
     row = np.repeat(np.arange(len(rows), dtype=np.int64), units)
     unit = spans(first, units)
     # Where each unit begins and ends on the tape, cut to its row; the last position of a unit is
     # that of its closing token.
-    row_begins = rows[row] * sequence_length
+    row_begins, row_ends = tape.bounds[rows][row], tape.bounds[rows + 1][row]
     ends, lengths = tape.ends[unit], tape.lengths[unit]
     begins = ends - lengths - 1
     from_position = np.maximum(begins, row_begins)
-    to_position = np.minimum(np.minimum(ends - 1, row_begins + sequence_length), tape.tokens)
+    to_position = np.minimum(ends - 1, row_ends)
     in_row = from_position - row_begins + row * sequence_length
 
     input_ids = np.full(len(rows) * sequence_length, pad_id, np.int32)
-    closed = (ends <= row_begins + sequence_length) & (ends <= tape.tokens)
+    closed = ends <= row_ends
     input_ids[in_row[closed] + (ends - 1 - from_position)[closed]] = tape.closings[unit[closed]]
     text = np.flatnonzero(to_position > from_position)
     sizes = (to_position - from_position)[text]

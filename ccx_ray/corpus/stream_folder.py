@@ -61,9 +61,7 @@ def write_rows(
     size = _rows_per_file(plan)
     places = plan.order[number * size : (number + 1) * size]
     length = plan.sequence_length
-    documents = [
-        documents_in(tape, rows, length) for tape, rows, _ in _by_tape(plan, places) if len(rows)
-    ]
+    documents = [documents_in(tape, rows) for tape, rows, _ in _by_tape(plan, places) if len(rows)]
     excerpt = corpus.read(np.concatenate(documents), vocabulary.byte_lengths)
     content = hashlib.sha256()
     counts: Counter[str] = Counter()
@@ -128,7 +126,7 @@ def _by_tape(plan: StreamPlan, places: Ints) -> Iterator[tuple[Tape, Ints, Ints]
     """(tape, rows of it, their positions among ``places``)."""
     first = 0
     for tape in plan.tapes:
-        size = tape.rows(plan.sequence_length)
+        size = tape.rows
         at = np.flatnonzero((places >= first) & (places < first + size))
         yield tape, places[at] - first, at
         first += size

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ccx_ray.corpus.bridges import (
     TooCloseError,
+    bridge_bounds,
     bridge_sides,
     draw_pairs,
     pair_groups,
@@ -105,3 +106,24 @@ def test_too_few_pairs_are_an_error_not_a_leak() -> None:
             sequence_length=64,
             random=random(),
         )
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=80),
+    st.integers(8, 40),
+)
+def test_a_bridge_meets_in_exactly_one_row(pairs: list[tuple[int, int]], length: int) -> None:
+    """Also where a pair is longer than a row."""
+    starts = np.cumsum([0, *(first + second + 2 for first, second in pairs)])
+    separators = starts[:-1] + [first for first, _ in pairs]
+    bounds = bridge_bounds(separators, int(starts[-1]), length)
+    assert (bounds[0], bounds[-1]) == (0, starts[-1])
+    rows = np.diff(bounds)
+    assert rows.max() <= length
+    assert rows[:-1].min(initial=length) >= length - 2
+    row_of = np.repeat(np.arange(len(rows)), rows)
+    for start, (first, second) in zip(starts, pairs, strict=False):
+        one = set(row_of[start : start + first])
+        other = set(row_of[start + first + 1 : start + first + 1 + second])
+        assert len(one & other) == 1

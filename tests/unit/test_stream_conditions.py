@@ -12,13 +12,15 @@ import pytest
 from ccx_ray.corpus.conditions import ConditionsDifferError, check_conditions
 from ccx_ray.corpus.encoding import Encoder
 from ccx_ray.corpus.mixing import plan_base
+from ccx_ray.corpus.preparation import tokenize_text
 from ccx_ray.corpus.stream import DOCUMENTS, Stream, segments_of
 from ccx_ray.corpus.stream_folder import finish_stream, write_rows
 from ccx_ray.corpus.tokens import TokenCorpus
 from ccx_ray.corpus.vocabulary import Vocabulary
+from ccx_ray.corpus.work_log import run_here
 from ccx_ray.errors import UserError
 from ccx_ray.study.spec import MixtureSpec
-from tests.small_corpus import SmallCorpus, small_corpus
+from tests.small_corpus import SmallCorpus, bundled_language, small_corpus, text_folder
 
 Row = list[tuple[str, str, int, int]]
 """(part, id, first byte, bytes) of every segment."""
@@ -261,3 +263,51 @@ def test_the_base_stream_shows_every_document_once(corpus: SmallCorpus, tmp_path
     assert shown == lengths
     assert stream.counts["tokens"]["padding"] < 64
     assert (tmp_path / DOCUMENTS).is_file()
+
+
+def test_both_conditions_have_the_same_tokens_in_every_row(streams: dict[str, Stream]) -> None:
+    everything = np.arange(400)
+    used = [(s.read(everything) != s.pad_id).sum(axis=1) for s in streams.values()]
+    assert np.array_equal(*used)
+
+
+def test_every_pair_of_a_bridge_meets_in_one_row_a_pass(streams: dict[str, Stream]) -> None:
+    met: Counter[str] = Counter()
+    for row in rows_of(streams["bridge"]):
+        sides = [{name for part, name, *_ in row if part == side} for side in ("english", "target")]
+        met.update(sides[0] & sides[1])
+    counts = streams["bridge"].counts
+    assert len(met) == counts["distinct_pairs"]
+    # A row that holds the end of one pass and the beginning of the next may hold a pair twice.
+    assert 0 <= counts["pairs"] - met.total() < counts["passes_over_pairs"]
+
+
+def test_replayed_documents_are_of_the_base_language(
+    corpus: SmallCorpus, tmp_path: Path, project: Path
+) -> None:
+    english = tmp_path / "english"
+    raw, text, tokens = (english / name for name in ("raw", "text", "tokens"))
+    text_folder(bundled_language(project, raw, "en", documents=20, pairs=0), raw, text)
+    tokens.mkdir()
+    tokenize_text(text, corpus.tokenizer, tokens, run_tasks=run_here)
+    mixture = MixtureSpec(parallel=0.25, replay=0.25)
+    streams = corpus.streams(tmp_path / "streams", rows=200, replay=tokens, mixture=mixture)
+    together = TokenCorpus.open(corpus.tokens, replay=tokens)
+    check_conditions(*(stream.folder for stream in streams.values()), together)
+    for stream in streams.values():
+        counts = stream.counts
+        assert counts["replay_rows"] == 50
+        assert counts["tokens"]["replay"] > 49 * 60
+        assert counts["monolingual_rows"] + counts["parallel_rows"] == 150
+        replayed = [d for d in stream.documents().to_pylist() if d["part"] == "replay"]
+        assert {document["language"] for document in replayed} == {"en"}
+        assert len(replayed) == 20
+    shown = {
+        (name, start, length)
+        for row in rows_of(streams["bridge"])
+        for part, name, start, length in row
+        if part == "replay"
+    }
+    texts = {row["id"]: row["text"] for row in pq.read_table(text / "documents").to_pylist()}
+    assert all(start + length <= len(texts[name].encode()) for name, start, length in shown)
+    assert len(shown) >= 50
