@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ccx_ray.cluster import connected_cluster, training_slots
+from ccx_ray.corpus.language_identification import check_language_codes
 from ccx_ray.corpus.scripts import check_script_names
 from ccx_ray.corpus.sources.reading import check_source
 from ccx_ray.corpus.text_sources import text_sources
@@ -55,6 +56,7 @@ def check_study(study: StudySpec, root: Path) -> None:
     for language in (study.base_language, *study.languages):
         field = f"languages.{language.code}"
         check_script_names(language.isolation, f"{field}.isolation")
+        check_language_codes(language.isolation, language.code, f"{field}.isolation")
         for source, source_field in text_sources(language):
             check_source(source.spec, sides=source.sides, root=root, field=source_field)
     for language in study.languages:

@@ -20,13 +20,16 @@ from ccx_ray.corpus.sources.record import Shard
 
 Signatures = npt.NDArray[np.uint32]
 
+DROPPED = "dropped"
+"""Column of the lines in another language, where languages are told apart."""
+
 
 class Block(NamedTuple):
     """Some rows of a block, as they are made."""
 
     table: pa.Table
     """id, source, one column a side, position, reason and rejected (null where nothing is wrong so
-    far; the raw text where something is)."""
+    far; the raw text where something is), perhaps dropped."""
     text_keys: Digests
     id_keys: Digests
     signatures: Signatures | None

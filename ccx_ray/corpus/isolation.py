@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ccx_ray.corpus.blocks import Block, BlockWriter
+from ccx_ray.corpus.blocks import DROPPED, Block, BlockWriter
 from ccx_ray.corpus.dedup import digests
+from ccx_ray.corpus.language_identification import isolate_language
 from ccx_ray.corpus.minhash import signatures
 from ccx_ray.corpus.scripts import holds_letters, isolate
 from ccx_ray.corpus.sources import faults
@@ -27,6 +28,8 @@ from ccx_ray.study.text_spec import CleaningSpec
 NOTHING_LEFT = "nothing left after isolation"
 """No letter of any script is left on one of the sides."""
 TOO_SHORT = "too short after isolation"
+ANOTHER_LANGUAGE = "in another language"
+"""What language identification left of it is nothing, or too short."""
 
 
 def isolate_shard(
@@ -72,15 +75,24 @@ def _isolated(
     removed: Counter[str],
 ) -> Block:
     counts["read"] += len(batch.ids)
-    sides = []
-    for raw, isolation in zip(batch.texts, source.isolations, strict=True):
+    sides, dropped = [], []
+    for raw, code, isolation in zip(batch.texts, source.codes, source.isolations, strict=True):
         counts["bytes_in"] += pc.sum(pc.binary_length(raw)).as_py() or 0
         counts["characters_in"] += pc.sum(pc.utf8_length(raw)).as_py() or 0
-        side = isolate(raw, isolation)
+        side = (
+            isolate(raw, isolation)
+            if isolation.strategy == "script"
+            else isolate_language(raw, code, isolation)
+        )
         removed.update(side.removed)
+        if side.dropped is not None:
+            dropped.append(side.dropped)
         counts["marks"] += side.marks
         sides.append(side.text)
     reasons = _reasons(sides, cleaning.minimum_characters if source.kind == "documents" else 1)
+    for texts in dropped:
+        lost = [row for row in _rows(pc.not_equal(texts, "")) if row in reasons]
+        reasons |= dict.fromkeys(lost, ANOTHER_LANGUAGE)
     reasons |= {row: fault.reason for row, fault in batch.faults.items()}
     rows = pa.array(sorted(reasons), pa.int64())
     as_read = zip(*(raw.take(rows).to_pylist() for raw in batch.texts), strict=True)
@@ -96,6 +108,7 @@ def _isolated(
                 "position": pa.array(batch.positions),
                 "reason": _sparse(reasons, len(batch.ids)),
                 "rejected": _sparse(rejected, len(batch.ids)),
+                **({DROPPED: pc.binary_join_element_wise(*dropped, "\n")} if dropped else {}),
             }
         ),
         text_keys=digests(sides),

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ccx_ray.corpus.blocks import BlockKeys, read_block
+from ccx_ray.corpus.blocks import DROPPED, BlockKeys, read_block
 from ccx_ray.corpus.dedup import Ints, first_seen
 from ccx_ray.corpus.near_duplicates import near_duplicates
 from ccx_ray.corpus.parts import write_part
@@ -127,10 +127,24 @@ def settle_part(part: Part, blocks: Path, repeated: pa.Table, folder: Path) -> d
     }
     write_part(folder / "rejected", part.rejected_number, pa.table(columns, schema=REJECTED))
     counts = {"kept": kept.num_rows}
+    if DROPPED in table.column_names:
+        counts |= _write_dropped(part, table.filter(accepted), folder)
     for side in sides:
         counts[f"bytes_out_{side}"] = _total(pc.binary_length(kept[side]))
         counts[f"characters_out_{side}"] = _total(pc.utf8_length(kept[side]))
     return {"counts": counts, "rejected": dict(Counter(columns["reason"].to_pylist()))}
+
+
+def _write_dropped(part: Part, kept: pa.Table, folder: Path) -> dict[str, int]:
+    """Keep the lines in another language that were taken out of texts that were kept."""
+    (folder / "dropped").mkdir(exist_ok=True)
+    touched = kept.filter(pc.not_equal(pc.utf8_trim_whitespace(kept[DROPPED]), ""))
+    columns = {"id": touched["id"], "text": touched[DROPPED], "source": touched["source"]}
+    write_part(folder / "dropped", part.rejected_number, pa.table(columns, schema=DOCUMENTS))
+    return {
+        "texts_with_dropped_lines": touched.num_rows,
+        "characters_in_dropped_lines": _total(pc.utf8_length(touched[DROPPED])),
+    }
 
 
 def text_counts(

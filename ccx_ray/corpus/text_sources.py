@@ -28,6 +28,8 @@ class TextSource:
     kind: Kind
     sides: tuple[str, ...]
     """``text`` of a document; the language codes of the halves of a pair."""
+    codes: tuple[str, ...]
+    """The language of each side."""
     isolations: tuple[IsolationSpec, ...]
 
 
@@ -44,7 +46,11 @@ def text_sources(
     sources = [
         (
             TextSource(
-                spec=spec, kind="documents", sides=("text",), isolations=(language.isolation,)
+                spec=spec,
+                kind="documents",
+                sides=("text",),
+                codes=(language.code,),
+                isolations=(language.isolation,),
             ),
             f"{field}.monolingual",
         )
@@ -57,6 +63,7 @@ def text_sources(
                     spec=spec,
                     kind="pairs",
                     sides=(ENGLISH, language.code),
+                    codes=(ENGLISH, language.code),
                     isolations=(ENGLISH_ISOLATION, language.isolation),
                 ),
                 f"{field}.parallel",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ccx_ray.corpus.dedup import digests, first_seen
 from ccx_ray.corpus.parts import part_files, write_part
 from ccx_ray.errors import UserError
-from ccx_ray.study.text_spec import CleaningSpec
+from ccx_ray.study.text_spec import CleaningSpec, IsolationSpec
 from tests.small_corpus import base_language, target_language, text_folder
 
 
@@ -178,3 +178,27 @@ def test_a_digest_tells_sides_apart() -> None:
     assert len(np.unique(left, axis=0)) == 3
     sliced = digests([pa.array(["-", "ab", "a"]).slice(1), pa.array(["-", "c", "bc"]).slice(1)])
     assert np.array_equal(sliced, left[:2])
+
+
+def test_lines_in_another_language_are_dropped_and_kept_readable(tmp_path: Path) -> None:
+    german = "Die Katze schläft auf dem warmen Ofen, und der Hund liegt vor der Tür."
+    english = "This is a line of plain English that nobody has translated so far."
+    texts = write_lines(
+        tmp_path / "de.jsonl",
+        document("mixed", f"{german}\n{english}\n{german}"),
+        document("english", english),
+        document("german", "Der Zug nach Hamburg fährt heute nicht, weil es geschneit hat."),
+    )
+    pairs = write_lines(tmp_path / "en-de.jsonl", {"id": "1", "en": english, "de": german})
+    isolation = IsolationSpec(strategy="language", level="line")
+    language = target_language("de", (texts,), (pairs,), isolation=isolation)
+    counts = text_folder(language, tmp_path, tmp_path / "text")
+    kept = {row["id"]: row["text"] for row in rows(tmp_path / "text/documents")}
+    assert kept == {
+        "mixed": f"{german}\n{german}",
+        "german": "Der Zug nach Hamburg fährt heute nicht, weil es geschneit hat.",
+    }
+    assert counts["documents"]["rejected"] == {"in another language": 1}
+    (dropped,) = rows(tmp_path / "text/dropped")
+    assert (dropped["id"], dropped["text"].strip()) == ("mixed", english)
+    assert counts["pairs"]["kept"] == 1
