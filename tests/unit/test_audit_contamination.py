@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import regex
 
 from ccx_ray.corpus.audit.inputs import AuditInputs, ProbeSide, probe_side
 from ccx_ray.corpus.audit.verdicts import metrics, verdicts
-from ccx_ray.study.text_spec import AuditSpec
+from ccx_ray.study.text_spec import AuditSpec, IsolationSpec
 from tests.audited_text import audited_language, bundled_probes, bundled_texts, run_audit
 
 SIDES = [("ko", "en"), ("ko", "ko"), ("zh", "zh"), ("bo", "bo"), ("mn", "mn")]
@@ -95,6 +96,20 @@ def test_what_isolation_removes_is_removed_from_the_question_too(tmp_path: Path)
     side = probe_side("ko", "ko", [(question, question.replace("____", "매우"))])
     text = "그런데 한국의 대중음악은 - 이라고 하며 세계에서 매우 인기가 있다고 한다."
     assert contamination(tmp_path, "ko", [text], side)[0]["exact"]
+
+
+def test_text_that_language_identification_isolates(tmp_path: Path):
+    """Its script is shared with English: nothing is forbidden, and questions are found as ever."""
+    question = "Ibu kota negara kepulauan yang besar ini dahulu bernama ____ dan terletak di Jawa"
+    side = probe_side("id", "id", [(question, question.replace("____", "Batavia"))])
+    isolation = IsolationSpec(strategy="language")
+    language = replace(
+        audited_language(tmp_path / "id", "id", ["Москва", side.questions[0].filled.upper()]),
+        isolation=isolation,
+    )
+    figures = run_audit(tmp_path / "audit", AuditInputs(languages=(language,), probes=(side,)))
+    assert (figures.scripts[0].forbidden, figures.scripts[0].expected) == (0, ())
+    assert figures.contamination[0].filled == 1
 
 
 def test_glyph_variants_and_joiners_do_not_hide_a_question(tmp_path: Path, project: Path):

@@ -4,6 +4,9 @@ For every question and corpus: is its wording there to the letter (the sentence 
 answer in the blank, or the longest part of the question itself), and which share of the sentence's
 8-grams stands in one text, and in all of them together. Every hit of a hash is verified.
 
+One core scans 39 MB/s of English against 1,470 questions, 86 of Korean against 598, 107 of Chinese
+against 328, 169 of Tibetan against 268 (UTF-8; processor time on a busy machine).
+
 Invariant: parts can be scanned in any cut and merged in any order.
 """
 

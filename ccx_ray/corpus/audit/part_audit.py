@@ -135,7 +135,9 @@ def _rows_tasks(inputs: AuditInputs, folder: Path) -> list[PartTask]:
         if not path.exists():
             pairs = part_files(inputs.language(stream.language).folder / "pairs")
             lengths = TokenCorpus.open(stream.tokens).lengths
-            np.save(path, pair_halves(bridge.folder, pairs, lengths))
+            aside = path.with_name(f"{path.name}.aside.npy")
+            np.save(aside, pair_halves(bridge.folder, pairs, lengths))
+            aside.replace(path)  # a killed audit leaves no half of a table
         rows = max(bridge.rows, Stream.open(stream.folder / "nobridge").rows)
         step = max(1, TOKENS_PER_TASK // bridge.sequence_length)
         tasks += [
