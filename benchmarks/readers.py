@@ -12,6 +12,7 @@ import argparse
 import bz2
 import csv
 import gzip
+import io
 import json
 import random
 import tempfile
@@ -103,8 +104,7 @@ def dump(rows: Iterator[dict[str, str]], megabytes: float) -> list[str]:
         pages.append(
             f"  <page>\n    <title>Title {number}</title>\n    <ns>0</ns>\n    <id>{number}</id>\n"
             f"    <revision>\n      <id>{number}</id>\n      <timestamp>2023-11-01T00:00:00Z"
-            "</timestamp>\n      <contributor>\n        <username>U</username>\n        <id>1</id>"
-            "\n      </contributor>\n      <model>wikitext</model>\n      <format>text/x-wiki"
+            "</timestamp>\n      <model>wikitext</model>\n      <format>text/x-wiki"
             f'</format>\n      <text xml:space="preserve">{text}</text>\n      <sha1>x</sha1>\n'
             "    </revision>\n  </page>\n"
         )
@@ -116,15 +116,9 @@ def dump(rows: Iterator[dict[str, str]], megabytes: float) -> list[str]:
 
 HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="en">
   <siteinfo>
-    <sitename>Wikipedia</sitename>
     <dbname>enwiki</dbname>
-    <base>https://en.wikipedia.org/wiki/Main_Page</base>
-    <generator>MediaWiki</generator>
-    <case>first-letter</case>
     <namespaces>
-      <namespace key="0" case="first-letter" />
       <namespace key="6" case="first-letter">File</namespace>
-      <namespace key="14" case="first-letter">Category</namespace>
     </namespaces>
   </siteinfo>
 """
@@ -146,27 +140,26 @@ def cases(folder: Path, megabytes: float) -> Iterator[Case]:
     documents = json_lines(bundled("mono/en", megabytes))
     pairs = json_lines(bundled("parallel/en-ko", megabytes))
     plain = path("documents.jsonl", documents)
-    yield case("JSON Lines, documents", plain, len(documents), bare_json, "json.loads a line")
+    yield case("JSON Lines, documents", plain, len(documents), bare_json(), "json.loads a line")
     short = path("pairs.jsonl", pairs)
     yield case(
-        "JSON Lines, pairs", short, len(pairs), bare_json, "json.loads a line", sides=("en", "ko")
+        "JSON Lines, pairs", short, len(pairs), bare_json(), "json.loads a line", sides=("en", "ko")
     )
-    for ending, compress in (
-        ("gz", gzip.compress),
-        ("bz2", bz2.compress),
-        ("zst", lambda data: pa.compress(data, "zstd", asbytes=True)),
-    ):
+    packers: tuple[tuple[str, Callable[[bytes], bytes], Callable[..., Any]], ...] = (
+        ("gz", gzip.compress, gzip.open),
+        ("bz2", bz2.compress, bz2.open),
+        ("zst", lambda data: pa.compress(data, "zstd", asbytes=True), zstd_lines),
+    )
+    for ending, compress, unpacked in packers:
         packed = path(f"documents.jsonl.{ending}", compress(documents))
-        bare = {"gz": bare_json_gzip, "bz2": bare_json_bz2, "zst": bare_json_zstd}[ending]
+        bare = bare_json(unpacked)
         yield case(f"JSON Lines, {ending}", packed, len(documents), bare, "json.loads, unpacked")
 
     rows = list(bundled("mono/en", megabytes))
     table = pa.table({key: [row[key] for row in rows] for key in ("id", "text", "source")})
     pq.write_table(table, folder / "documents.parquet", row_group_size=1000)
-    size = sum(len(row["text"].encode()) for row in rows)
-    yield case(
-        "Parquet", folder / "documents.parquet", size, bare_parquet, "pyarrow to Python strings"
-    )
+    size, file = sum(len(row["text"].encode()) for row in rows), folder / "documents.parquet"
+    yield case("Parquet", file, size, bare_parquet, "pyarrow to Python strings")
 
     halves = [(row["en"], row["ko"]) for row in bundled("parallel/en-ko", megabytes)]
     flat = [tuple(" ".join(half.split()) for half in pair) for pair in halves]
@@ -194,45 +187,31 @@ def cases(folder: Path, megabytes: float) -> Iterator[Case]:
     pages = dump(bundled("mono/en", 1e9), megabytes)
     whole = (HEAD + "".join(pages) + TAIL).encode()
     streams = [HEAD, *("".join(pages[n : n + 100]) for n in range(0, len(pages), 100)), TAIL]
-    packed = b"".join(bz2.compress(stream.encode()) for stream in streams)
+    multistream = b"".join(bz2.compress(stream.encode()) for stream in streams)
     few = dump(bundled("mono/en", 1e9), BARE_XML_MEGABYTES)
     part = path("part.xml", (HEAD + "".join(few) + TAIL).encode())
     for name, file in (
         ("MediaWiki XML", path("dump.xml", whole)),
-        ("MediaWiki XML, multistream bz2", path("dump.xml.bz2", packed)),
+        ("MediaWiki XML, multistream bz2", path("dump.xml.bz2", multistream)),
     ):
         made = case(name, file, len(whole), bare_xml, "mwxml, mwparserfromhell strip_code")
         yield made._replace(bare=lambda: bare_xml(part), bare_megabytes=part.stat().st_size / 1e6)
 
 
-def bare_json(file: Path) -> None:
-    """Plain lines."""
-    with file.open("rb") as lines:
-        for line in lines:
-            json.loads(line)
+def bare_json(unpacked: Callable[..., Any] = Path.open) -> Callable[[Path], None]:
+    """A loop over lines that are opened so."""
+
+    def loop(file: Path) -> None:
+        with unpacked(file, "rb") as lines:
+            for line in lines:
+                json.loads(line)
+
+    return loop
 
 
-def bare_json_gzip(file: Path) -> None:
-    """As Python unpacks them."""
-    with gzip.open(file, "rb") as lines:
-        for line in lines:
-            json.loads(line)
-
-
-def bare_json_bz2(file: Path) -> None:
-    """As Python unpacks them."""
-    with bz2.open(file, "rb") as lines:
-        for line in lines:
-            json.loads(line)
-
-
-def bare_json_zstd(file: Path) -> None:
-    """As pyarrow unpacks them."""
-    import io
-
-    with pa.input_stream(str(file), compression="zstd") as stream:
-        for line in io.BufferedReader(stream, 2**20):
-            json.loads(line)
+def zstd_lines(file: Path, _mode: str) -> io.BufferedReader:
+    """Python has no zstd before 3.14."""
+    return io.BufferedReader(pa.input_stream(str(file), compression="zstd"), 2**20)
 
 
 def bare_parquet(file: Path) -> None:
