@@ -1,8 +1,8 @@
 """Wikitext to plain text at the speed of regular expressions where its constructs are plain.
 
 mwparserfromhell builds a tree of all of a page, its references, templates and tables included, only
-for them to be dropped: 1.4 MB/s on articles with the usual markup, with ``strip_code``. Here what is
-dropped goes first and plain constructs are rendered by expressions; a line that holds anything else
+for them to be dropped: 1.4 MB/s on articles with the usual markup, with ``strip_code``. Here
+dropped text goes first and plain constructs are rendered by expressions; a line with anything else
 goes to the parser, and a page whose odd lines do not balance goes there whole: 17 MB/s. Invariant:
 on well-formed wikitext both ways give the same text.
 """
