@@ -7,6 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from ccx_ray.corpus.sources.faults import NOT_AN_ARTICLE, REDIRECT
+
+BESIDE_THE_TEXT = (REDIRECT, NOT_AN_ARTICLE)
+"""Reasons that say nothing of the text: such records were never meant to be any."""
+
 
 class Figures(BaseModel):
     """Base of all parts."""
@@ -133,7 +138,7 @@ class ConditionFigures(Figures):
     """That are shown, once a pass."""
     target_halves: int
     together: int
-    """Pairs whose halves stand together in a row, at least in part."""
+    """How often the halves of a pair stand together in a row, at least in part."""
     together_whole: int
     """Pairs whose halves stand together in a row as a whole."""
     rows_with_both_halves: int
@@ -202,7 +207,11 @@ class RejectionFigures(Figures):
 
     @property
     def share(self) -> float:
-        return sum(self.rejected.values()) / self.read if self.read else 0.0
+        """Of the records that could have been text: a wiki's dump has more redirects than
+        articles."""
+        beside = sum(self.rejected.get(reason, 0) for reason in BESIDE_THE_TEXT)
+        could = self.read - beside
+        return (sum(self.rejected.values()) - beside) / could if could else 0.0
 
 
 class RejectedFigures(Figures):

@@ -107,13 +107,35 @@ def _together(rows: _Rows, halves: Halves) -> dict[str, int]:
     return {
         "pairs": int((beginning & (side == 0)).sum()),
         "target_halves": int((beginning & (side == 1)).sum()),
-        "together": len(pairs),
+        "together": _meetings(
+            pairs, rows.row[beginning], about["pair"][beginning], side[beginning]
+        ),
         "together_whole": len(whole_pairs),
         "rows_with_both_halves": len(np.unique(pairs[:, 0])),
         "rows_with_both_sides_of_a_group": len(np.unique(groups[:, 0])),
         # Equal if and, but for one chance in 2**64, only if the same bytes are consumed.
         "halves_digest": _digest(rows.document[half], rows.length[half]),
     }
+
+
+def _meetings(both: Ints, row: Ints, pair: Ints, side: Ints) -> int:
+    """How often halves meet: once a row that holds both sides of a pair, and once more for every
+    further time that the pair begins anew in that row, at the border of two passes.
+
+    Args:
+        both: [n, 2] row and pair.
+        row, pair, side: of every half that begins.
+    """
+    size = int(max(pair.max(initial=0), both[:, 1].max(initial=0))) + 1
+    begun, times = np.unique((row * size + pair) * 2 + side, return_counts=True)
+    met = np.ones(len(both), np.int64)
+    for of in (0, 1):
+        key = (both[:, 0] * size + both[:, 1]) * 2 + of
+        place = np.searchsorted(begun, key)
+        found = place < len(begun)
+        found[found] = begun[place[found]] == key[found]
+        met[found] = np.maximum(met[found], times[place[found]])
+    return int(met.sum())
 
 
 def _both_sides(row: Ints, whose: Ints, side: Ints) -> Ints:

@@ -75,6 +75,13 @@ def verdicts(figures: AuditFigures, spec: AuditSpec) -> list[Verdict]:
             ((s.stream, s.nobridge.rows_with_both_sides_of_a_group) for s in streams),
         ),
         _judge(
+            "bridge pairs whose halves do not meet in exactly one row",
+            (
+                (stream.stream, abs(stream.bridge.pairs - stream.bridge.together))
+                for stream in streams
+            ),
+        ),
+        _judge(
             "monolingual rows that differ between the conditions",
             ((stream.stream, stream.differing_rows) for stream in streams),
         ),

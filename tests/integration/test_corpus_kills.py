@@ -1,0 +1,138 @@
+"""Whoever is killed whenever: what was finished is kept, and the output is the same to the byte."""
+
+import gzip
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ccx_ray.corpus.tokenizer import train_tokenizer
+from ccx_ray.study.text_spec import TokenizerSpec
+from tests.prepare_text import STAGES
+from tests.small_corpus import base_language, text_folder
+from tests.tiny_study import PROJECT, environment
+
+FILES = 16
+FOLDERS = {"isolate": "text", "write": "text", "tokenize": "tokens", "pack": "stream"}
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All bundled English in 16 files, every fifth document once more under another id."""
+    root = tmp_path_factory.mktemp("raw")
+    with gzip.open(PROJECT / "data/mono/en.jsonl.gz", "rt", encoding="utf-8") as source:
+        records = [json.loads(line) for line in source]
+    records += [{**record, "id": f"{record['id']}-again"} for record in records[::5]]
+    random.Random(0).shuffle(records)
+    for number in range(FILES):
+        lines = (json.dumps(record) + "\n" for record in records[number::FILES])
+        (root / f"{number:02}.jsonl").write_text("".join(lines), "utf-8")
+    return root
+
+
+@pytest.fixture(scope="module")
+def tokenizer(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    text, folder = tmp_path_factory.mktemp("text"), tmp_path_factory.mktemp("tokenizer")
+    text_folder(base_language("00.jsonl"), raw, text)
+    spec = TokenizerSpec(vocabulary_size=1000, megabytes_per_language=0.3)
+    train_tokenizer(spec, {"en": text}, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(raw: Path, tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed")
+    finish(start(raw, tokenizer, out))
+    return out
+
+
+def start(raw: Path, tokenizer: Path, out: Path) -> subprocess.Popen[bytes]:
+    program = [sys.executable, "-m", "tests.prepare_text", str(raw), str(tokenizer), str(out)]
+    return subprocess.Popen(program, cwd=PROJECT, env=environment(), stderr=subprocess.DEVNULL)
+
+
+def finish(driver: subprocess.Popen[bytes]) -> None:
+    assert driver.wait(timeout=300) == 0
+
+
+def finished_tasks(out: Path) -> list[Path]:
+    return [
+        path for stage in STAGES for path in (out / FOLDERS[stage] / ".work" / stage).glob("*.json")
+    ]
+
+
+def written(out: Path) -> dict[str, tuple[int, bytes]]:
+    """Output file -> when it was written, and its content."""
+    return {
+        str(path.relative_to(out)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(out).parts)
+    }
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {name: content for name, (_, content) in written(out).items()}
+
+
+def wait_for(out: Path, tasks: int, driver: subprocess.Popen[bytes]) -> None:
+    """Until so many tasks are finished."""
+    deadline = time.monotonic() + 240
+    while len(finished_tasks(out)) < tasks:
+        assert driver.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def kill_moments(seed: int, tasks: int) -> Iterator[int]:
+    """After how many finished tasks to kill, three of them, rising."""
+    return iter(sorted(random.Random(seed).sample(range(1, tasks - 1), 3)))
+
+
+def test_three_kills_of_the_driver_change_nothing(
+    raw: Path, tokenizer: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    tasks = len(finished_tasks(undisturbed))
+    assert tasks > 3 * FILES
+    for moment in kill_moments(7, tasks):
+        driver = start(raw, tokenizer, tmp_path)
+        wait_for(tmp_path, moment, driver)
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+        kept = {path: path.stat().st_mtime_ns for path in finished_tasks(tmp_path)}
+        outputs = written(tmp_path)
+        assert len(kept) >= moment
+    finish(start(raw, tokenizer, tmp_path))
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "a finished task ran again"
+    after = written(tmp_path)
+    again = [name for name in outputs if after[name][0] != outputs[name][0]]
+    # At most the two tasks that had written their output and not yet said so, and the files that
+    # close a step.
+    closing = {"text/language.json", "tokens/language.json"}
+    assert len(set(again) - closing) <= 4
+    assert contents(tmp_path) == contents(undisturbed)
+
+
+def test_a_killed_worker_changes_nothing(
+    raw: Path, tokenizer: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    driver = start(raw, tokenizer, tmp_path)
+    for moment in itertools.islice(kill_moments(8, len(finished_tasks(undisturbed))), 2):
+        wait_for(tmp_path, moment, driver)
+        workers = [
+            process
+            for process in psutil.Process(driver.pid).children(recursive=True)
+            if process.name().startswith("ray::MapBatches")
+        ]
+        assert workers
+        workers[0].kill()
+    finish(driver)
+    assert contents(tmp_path) == contents(undisturbed)
