@@ -16,6 +16,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from itertools import cycle
 from pathlib import Path
@@ -185,9 +186,7 @@ def language_table(megabytes: float) -> Table:
     ):
         isolation = IsolationSpec.model_validate({"strategy": "language", "level": level})
         array = pa.array(texts)
-        speed = megabytes_per_second(
-            lambda a=array, i=isolation: isolate_language(a, "id", i), texts
-        )
+        speed = megabytes_per_second(partial(isolate_language, array, "id", isolation), texts)
         rate = speed * 1e6 / size(texts) * len(texts)
         table.add_row(name, level, f"{speed:.1f}", f"{rate:,.0f}")
     return table

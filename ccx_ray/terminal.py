@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from ccx_ray.errors import UserError
 from ccx_ray.study.folders import StepFolders
 from ccx_ray.study.plan import PlannedStep, parameter_count, plan_study
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.steps import InputFiles, read_reruns, study_graph
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ccx_ray.corpus.exposure import ExposureLedger
     from ccx_ray.run import StudyRun
 
 
@@ -139,3 +143,53 @@ def _print_transfer(console: Console, run: "StudyRun") -> None:
         )
     console.print()
     console.print(table)
+
+
+def print_consumed(consumed: "pa.Table", *, title: str) -> None:
+    """Documents by part of the stream, and the mean times that each was consumed."""
+    import pyarrow.compute as pc
+
+    table = Table(title=title, box=None, pad_edge=False)
+    table.add_column("part")
+    for column in ("documents", "times, mean", "most"):
+        table.add_column(column, justify="right")
+    for part in sorted(set(consumed["part"].to_pylist())):
+        times = consumed.filter(pc.equal(consumed["part"], part))["times"]
+        table.add_row(
+            part, f"{len(times):,}", f"{pc.mean(times).as_py():.2f}", f"{pc.max(times).as_py():.2f}"
+        )
+    Console().print(table)
+
+
+def print_exposures(
+    ledger: "ExposureLedger", ids: Sequence[str], checkpoints: Sequence[int]
+) -> None:
+    """How often some documents were consumed by every checkpoint.
+
+    Raises:
+        UserError: the stream holds no document of such an id.
+    """
+    import numpy as np
+
+    from ccx_ray.corpus.exposure import PARTS
+
+    table = Table(title="times consumed by each checkpoint", box=None, pad_edge=False)
+    table.add_column("document")
+    table.add_column("part")
+    for step in checkpoints:
+        table.add_column(f"{step:,}", justify="right")
+    table.add_column("first step", justify="right")
+    known: set[str] = set()
+    for part in PARTS:
+        numbers = ledger.numbers(ids, part=part)
+        found = ledger.consumed(numbers, np.array(checkpoints))
+        for row, id_ in enumerate(ids):
+            if numbers[row] >= 0:
+                known.add(id_)
+                first = int(found.first_step[row])
+                shown = [f"{times:.2f}" for times in found.times[row]]
+                table.add_row(id_, part, *shown, f"{first:,}" if first > 0 else "never")
+    for id_ in ids:
+        if id_ not in known:
+            raise UserError(f"--documents: {id_!r} is not in this trial's corpus; give ids of it")
+    Console().print(table)

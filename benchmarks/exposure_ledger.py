@@ -1,6 +1,6 @@
 """The exposure ledger over a generated stream, and the same answers by reading the stream.
 
-    python benchmarks/exposure.py [--rows 1000000] [--folder DIR]
+    python benchmarks/exposure_ledger.py [--rows 1000000] [--folder DIR]
 
 Asked is what a study asks: for 100 questions of each of four cultures, 50 retrieved documents each,
 what had been consumed at every checkpoint. Naive reading goes through the segments from checkpoint

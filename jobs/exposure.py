@@ -1,0 +1,57 @@
+"""Which documents a trial had consumed by an optimizer step, and how often."""
+
+from ccx_ray.command import EXIT_FAILED, parse_study, run_command, study_parser
+from ccx_ray.errors import UserError
+from ccx_ray.study.trials import find_trial
+
+DESCRIPTION = """\
+Ask the exposure ledger of a trial: which documents its model had consumed by an optimizer step, and
+how often (1.0 = once in full). The stream says it, so nothing is trained for this. With --documents
+the answer is given for these ids at every checkpoint; else for all documents, by part, and --out
+writes each of them.
+"""
+EXAMPLE = "python jobs/exposure.py --study laptop --trial ko-bridge-s0 --step 40 --out seen.parquet"
+
+
+def main() -> int:
+    """Parse, prepare the stream, ask."""
+    parser = study_parser(DESCRIPTION, example=EXAMPLE)
+    parser.add_argument(
+        "--trial", required=True, metavar="NAME", help="<language>-<bridge|nobridge>-s<seed>"
+    )
+    parser.add_argument("--step", type=int, metavar="N", help="optimizer step; the last by default")
+    parser.add_argument("--documents", nargs="+", metavar="ID", help="ask for these alone")
+    parser.add_argument("--out", metavar="FILE.parquet", help="where to write the documents")
+    arguments = parser.parse_args()
+    study, root = parse_study(arguments)
+    trial = find_trial(study, arguments.trial)
+    step = study.trials.steps if arguments.step is None else arguments.step
+    if not 0 <= step <= study.trials.steps:
+        raise UserError(f"--step: {step} is not a step of 0 to {study.trials.steps}")
+
+    import pyarrow.parquet as pq
+
+    from ccx_ray.corpus.exposure import ExposureLedger
+    from ccx_ray.corpus.stream import Stream
+    from ccx_ray.run import run_study
+    from ccx_ray.terminal import print_consumed, print_exposures, print_outcome
+
+    name = f"stream-{trial.language}-s{trial.seed}"
+    run = run_study(study, root, targets=lambda graph, _: [graph[name]])
+    if not run.outcome.complete:
+        print_outcome(run)
+        return EXIT_FAILED
+    stream = Stream.open(run.folders.final(run.graph[name]) / trial.condition)
+    ledger = ExposureLedger.open(stream, rows_per_step=study.trials.sequences_per_step)
+    if arguments.documents:
+        print_exposures(ledger, arguments.documents, study.trials.checkpoint_steps)
+        return 0
+    consumed = ledger.consumed_documents(step)
+    print_consumed(consumed, title=f"consumed by {trial.name} at step {step}")
+    if arguments.out:
+        pq.write_table(consumed, arguments.out)
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

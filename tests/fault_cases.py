@@ -1,0 +1,218 @@
+"""Every kind of bad input, what becomes of it, and the table of it in docs/faults.md.
+
+python -m tests.fault_cases > docs/faults.md
+"""
+
+import gzip
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from ccx_ray.corpus.parts import part_files
+from ccx_ray.errors import UserError
+from ccx_ray.run import check_source
+from ccx_ray.study.text_spec import CleaningSpec, SourceSpec
+from tests.small_corpus import target_language, text_folder
+from tests.source_files import json_lines, tmx, wiki_dump, wiki_page, write_parquet
+
+GOOD = [{"id": f"good{i}", "text": f"좋은 글 {i} 입니다"} for i in range(3)]
+PAIRS = [{"id": f"pair{i}", "en": f"Sentence {i}", "ko": f"문장 {i}"} for i in range(2)]
+MEGABYTES = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultCase:
+    """One bad file among good ones."""
+
+    name: str
+    file: str
+    write: Callable[[Path], Any]
+    reason: str
+    """Which it must be counted under; empty where the study is refused before it runs."""
+    stops: bool = False
+    """With ``cleaning.broken_files: stop``, the default."""
+    pairs: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultOutcome:
+    """What became of a case."""
+
+    read: int
+    kept: int
+    rejected: dict[str, int]
+    place: str
+    """File and position of the first record rejected for the case's reason."""
+    line: str
+    """What the study is stopped with; empty where it goes on."""
+
+
+def _cut_gzip(path: Path) -> None:
+    lines = json_lines(
+        {"id": f"d{i}", "text": f"글 {i * i * 7919} 입니다 " * 40} for i in range(300)
+    )
+    content = gzip.compress(lines)
+    path.write_bytes(content[: len(content) * 2 // 3])
+
+
+def _long_line(path: Path) -> None:
+    with path.open("wb") as file:
+        file.write(json_lines(GOOD[:1]) + b'{"id": "long", "text": "')
+        for _ in range(MEGABYTES):
+            file.write(b"x" * 2**20)
+        file.write(b'"}\n' + json_lines(GOOD[1:]))
+
+
+def _lines(*extra: Any) -> Callable[[Path], Any]:
+    return lambda path: path.write_bytes(json_lines([*GOOD, *extra]))
+
+
+def _pages() -> list[str]:
+    return [wiki_page(i, f"문서 {i}", f"이것은 '''문서''' {i}의 글이다.") for i in range(4)]
+
+
+CASES = (
+    FaultCase(
+        name="truncated gzip",
+        file="cut.jsonl.gz",
+        write=_cut_gzip,
+        reason="file ends in the middle",
+        stops=True,
+    ),
+    FaultCase(
+        name="broken UTF-8",
+        file="bytes.jsonl",
+        write=lambda path: path.write_bytes(
+            json_lines(GOOD) + b'{"id": "x", "text": "\xff\xfe"}\n'
+        ),
+        reason="not valid UTF-8",
+    ),
+    FaultCase(
+        name=f"a JSON line of {MEGABYTES} MB",
+        file="long.jsonl",
+        write=_long_line,
+        reason="record too long",
+    ),
+    FaultCase(
+        name="empty file", file="empty.jsonl", write=lambda path: path.touch(), reason="empty file"
+    ),
+    FaultCase(
+        name="Parquet with a missing column",
+        file="column.parquet",
+        write=lambda path: write_parquet(path, {"id": ["a"], "body": ["글"]}),
+        reason="",
+        stops=True,
+    ),
+    FaultCase(
+        name="null text",
+        file="null.jsonl",
+        write=_lines({"id": "x", "text": None}),
+        reason="null text",
+    ),
+    FaultCase(
+        name="no text after filtering",
+        file="latin.jsonl",
+        write=_lines({"id": "x", "text": "Only Latin letters, 1 2 3."}),
+        reason="nothing left after isolation",
+    ),
+    FaultCase(
+        name="duplicate ids",
+        file="ids.jsonl",
+        write=_lines({"id": "good0", "text": "같은 이름의 다른 글"}),
+        reason="repeated id",
+    ),
+    FaultCase(
+        name="TMX with missing sides",
+        file="sides.tmx",
+        write=lambda path: path.write_bytes(
+            tmx([(("en", "One"), ("ko", "하나")), (("en", "Two"),), (("ko", "셋"),)])
+        ),
+        reason="missing side",
+        pairs=True,
+    ),
+    FaultCase(
+        name="XML dump cut in the middle",
+        file="dump.xml",
+        write=lambda path: path.write_bytes(wiki_dump(_pages())[:-900]),
+        reason="file ends in the middle",
+        stops=True,
+    ),
+)
+
+
+def outcome_of(case: FaultCase, folder: Path) -> FaultOutcome:
+    """Run a case: as the study stops, if it does, and with what is kept otherwise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    case.write(folder / case.file)
+    (folder / "ko.jsonl").write_bytes(json_lines([{"id": "other", "text": "다른 글 하나"}]))
+    (folder / "pairs.jsonl").write_bytes(json_lines(PAIRS))
+    files = {True: ("ko.jsonl",), False: ("ko.jsonl", case.file)}
+    language = target_language(
+        "ko",
+        files[case.pairs],
+        ("pairs.jsonl", case.file) if case.pairs else ("pairs.jsonl",),
+    )
+    line = ""
+    try:
+        sides = ("en", "ko") if case.pairs else ("text",)
+        field = f"languages.ko.{'parallel' if case.pairs else 'monolingual'}"
+        check_source(SourceSpec(path=case.file), sides=sides, root=folder, field=field)
+        text_folder(language, folder, folder / "stop")
+    except UserError as error:
+        line = str(error).replace(f"{folder}/", "")
+    if not case.reason:
+        return FaultOutcome(read=0, kept=0, rejected={}, place="", line=line)
+    keep = CleaningSpec(minimum_characters=1, near_duplicates=None, broken_files="keep")
+    counts = text_folder(language, folder, folder / "keep", cleaning=keep)
+    kind = counts["pairs" if case.pairs else "documents"]
+    rejected = [
+        row
+        for part in part_files(folder / "keep/rejected")
+        for row in pq.read_table(part).to_pylist()
+        if row["reason"] == case.reason
+    ]
+    return FaultOutcome(
+        read=kind["read"],
+        kept=kind["kept"],
+        rejected=kind["rejected"],
+        place=f"{rejected[0]['file']}, {rejected[0]['position']}" if rejected else "",
+        line=line,
+    )
+
+
+def fault_table() -> str:
+    """The page docs/faults.md."""
+    rows = []
+    for case in CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            found = outcome_of(case, Path(folder))
+        counted = ", ".join(f"{n} {reason}" for reason, n in found.rejected.items()) or "–"
+        numbers = f"{found.read} = {found.kept} + {sum(found.rejected.values())}"
+        rows.append(
+            f"| {case.name} | {found.line or 'the run goes on'} | "
+            f"{numbers if case.reason else 'before anything is read'} | {counted} | {found.place} |"
+        )
+    return "\n".join(
+        [
+            "# Bad input",
+            "",
+            "What becomes of every kind of bad input, made by `python -m tests.fault_cases` and "
+            "held to it by a test. Broken files stop a study by default; with",
+            "`cleaning: {broken_files: keep}` what came before the break is kept. The counts are "
+            "those of the second way; beside the bad file one good file with one document, or two "
+            "pairs, is read.",
+            "",
+            "| case | by default | read = kept + rejected | reasons | first one |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    print(fault_table(), end="")
