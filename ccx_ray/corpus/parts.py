@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 PART_BYTES = 64 * 2**20
 """Text in memory after which the next part begins; a part is one task of the next step."""
 ROW_GROUP_SIZE = 4096
-PARQUET = {"compression": "zstd", "compression_level": 1, "write_statistics": False}
-"""Text compresses as well at level 1 and five times as fast as at the default."""
+PARQUET = {"compression": "lz4", "write_statistics": False}
+"""Against zstd at level 1 text is written in two thirds of the time and read in half of it, and
+takes a third to two thirds more space."""
 
 
 def part_files(folder: Path, ending: str = "parquet") -> list[Path]:

@@ -13,18 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.mixing import StreamPlan
+from ccx_ray.corpus.mixing import ROW_GROUP_SIZE, StreamPlan, rows_per_file
 from ccx_ray.corpus.packing import PackedRows, Tape, documents_in, pack_rows
 from ccx_ray.corpus.stream import DESCRIPTION, DOCUMENTS
 from ccx_ray.corpus.tokens import REPLAY, Excerpt, Ints, TokenCorpus
 from ccx_ray.corpus.vocabulary import Vocabulary
 from ccx_ray.storage import publish_json
 from ccx_ray.study.identity import fingerprint
-
-ROW_GROUP_SIZE = 256
-"""Rows that are read together; at 2,048 tokens a group is 2 MB."""
-TOKENS_PER_FILE = 8 * 2**20
-"""One task of the preparation, which holds about 40 bytes a token in memory."""
 
 PARQUET_OF_ROWS: dict[str, Any] = {
     "compression": "lz4",
@@ -51,14 +46,14 @@ def rows_schema(sequence_length: int) -> pa.Schema:
 
 def file_numbers(plan: StreamPlan) -> range:
     """The files that a plan makes."""
-    return range(-(-len(plan.order) // _rows_per_file(plan)))
+    return range(-(-len(plan.order) // rows_per_file(plan.sequence_length)))
 
 
 def write_rows(
     plan: StreamPlan, corpus: TokenCorpus, vocabulary: Vocabulary, folder: Path, number: int
 ) -> dict[str, Any]:
     """Write one file of rows; its content's hash and its token counts."""
-    size = _rows_per_file(plan)
+    size = rows_per_file(plan.sequence_length)
     places = plan.order[number * size : (number + 1) * size]
     length = plan.sequence_length
     documents = [documents_in(tape, rows) for tape, rows, _ in _by_tape(plan, places) if len(rows)]
@@ -111,11 +106,6 @@ def finish_stream(
         folder / DESCRIPTION, {**identity, "fingerprint": fingerprint(content), "counts": counts}
     )
     return {"rows": len(plan.order), **counts}
-
-
-def _rows_per_file(plan: StreamPlan) -> int:
-    groups = max(1, TOKENS_PER_FILE // (plan.sequence_length * ROW_GROUP_SIZE))
-    return groups * ROW_GROUP_SIZE
 
 
 def _rows_file(folder: Path, number: int) -> Path:

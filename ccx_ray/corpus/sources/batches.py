@@ -76,11 +76,9 @@ def _parsed(lines: Lines, fields: Fields, shard: Shard) -> RawBatch | None:
     """The lines parsed by Arrow, None where not every line is a valid record."""
     data = lines.data
     names = [fields.id or "", fields.source, *fields.texts]
-    # A line that begins with anything else is blank, broken or goes on from the line before.
-    count = data.count(b"\n{") + 1
-    plain = data.startswith(b"{") and data.count(b"\n") + 1 == count
-    table = _parse(data, names) if plain and fields.id and len(set(names)) == len(names) else None
-    if table is None or table.num_rows != count:
+    table = _parse(data, names) if fields.id and len(set(names)) == len(names) else None
+    # Fewer objects than lines: some are blank, or an object goes over several.
+    if table is None or table.num_rows != lines.count:
         return None
     ids, sources, *texts = (_one(table[name]) for name in names)
     if not all(pc.all(_spoken(column)).as_py() for column in (ids, *texts)):
@@ -88,7 +86,7 @@ def _parsed(lines: Lines, fields: Fields, shard: Shard) -> RawBatch | None:
     return RawBatch(
         ids=ids,
         sources=pc.if_else(_spoken(sources), sources, shard.file.name),
-        positions=np.arange(lines.first, lines.first + count, dtype=np.int64),
+        positions=np.arange(lines.first, lines.first + lines.count, dtype=np.int64),
         texts=tuple(texts),
         faults={},
     )

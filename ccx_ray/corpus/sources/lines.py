@@ -24,6 +24,8 @@ class Lines(NamedTuple):
     """Number of the first in its shard, from 1."""
     data: bytes
     """The lines, a newline between each two."""
+    count: int
+    """How many."""
     fault: str = ""
     """Set where there is one line, perhaps only its beginning, that is no record for this reason:
     too long, the file breaks off within or before it, the file is empty."""
@@ -49,10 +51,11 @@ def read_lines(shard: Shard, record_bytes: int) -> Iterator[Lines]:
         begun = data
         if number == 1 and not shard.start:
             begun = data.removeprefix(BYTE_ORDER_MARK)
-        yield Lines(number, begun, fault)
-        number += 1 if fault else data.count(b"\n") + 1
+        count = 1 if fault else data.count(b"\n") + 1
+        yield Lines(number, begun, count, fault)
+        number += count
     if number == 1 and not shard.start:
-        yield Lines(1, b"", faults.EMPTY_FILE)
+        yield Lines(1, b"", 1, faults.EMPTY_FILE)
 
 
 def first_line(file: InputFile, record_bytes: int = 2**20) -> str:
