@@ -36,7 +36,7 @@ hashes every text and id (BLAKE2b, 16 bytes) and, where near-duplicates are look
 with its reason, file and line; checks the fast tokenizer against the reference on a sample of
 every part; shuffles documents and rows; notes for every token which bytes of which document it
 spells; hashes the rows; and writes four times: isolated blocks (Arrow, uncompressed), text
-(Parquet, zstd), tokens (Arrow, uncompressed), rows (Parquet). The bare parts start with the text
+(Parquet, LZ4), tokens (Arrow, uncompressed), rows (Parquet). The bare parts start with the text
 in memory and end with rows in memory.
 """
 WHAT_DATATROVE_DOES = """\
