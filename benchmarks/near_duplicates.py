@@ -24,8 +24,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ccx_ray.corpus.minhash import PERMUTATIONS, UNITS_PER_SHINGLE
-from ccx_ray.corpus.near_duplicates import near_duplicates, signatures
+from ccx_ray.corpus.minhash import PERMUTATIONS, UNITS_PER_SHINGLE, signatures
+from ccx_ray.corpus.near_duplicates import near_duplicates
 
 LANGUAGES = ("en", "ko", "zh", "bo", "mn")
 DATA = Path(__file__).parents[1] / "data/mono"

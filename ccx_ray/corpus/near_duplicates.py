@@ -16,9 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ccx_ray.corpus.minhash import NO_SHINGLE, PERMUTATIONS, Hashes, Ints, Signatures, signatures
-
-__all__ = ["near_duplicates", "rows_per_band", "signatures"]
+from ccx_ray.corpus.minhash import NO_SHINGLE, PERMUTATIONS, Hashes, Ints, Signatures
 
 Standing = npt.NDArray[np.bool_]
 
