@@ -12,12 +12,14 @@ sentence of Tatoeba often has several translations), also across the borders of 
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from ccx_ray.corpus.tokens import Ints
+
+Keys = npt.NDArray[np.uint64]
 
 ROUNDS = 200
 """Of moving halves that stand too close."""
@@ -27,22 +29,27 @@ class TooCloseError(Exception):
     """The pairs are too few or too much alike to be kept apart."""
 
 
-def pair_groups(half_keys: Sequence[bytes]) -> Ints:
-    """[pairs] group number, from the halves' texts in the order English, target, English, ..."""
+def pair_groups(english: Keys, target: Keys) -> Ints:
+    """[pairs] the group of each pair.
+
+    Args:
+        english, target: [pairs] digests of the halves; equal digests mean equal texts. Two texts
+            with one digest, likely among 4 billion, would only be kept apart for nothing.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    pairs = len(half_keys) // 2
-    if not pairs:
+    if not len(english):
         return np.zeros(0, np.int64)
     # A graph of texts; equal texts of different sides are different nodes.
-    nodes: dict[tuple[int, bytes], int] = {}
-    ends = np.array(
-        [nodes.setdefault((i % 2, key), len(nodes)) for i, key in enumerate(half_keys)]
-    ).reshape(pairs, 2)
-    edges = coo_array((np.ones(pairs), (ends[:, 0], ends[:, 1])), shape=(len(nodes), len(nodes)))
+    ends, nodes = [], 0
+    for side in (english, target):
+        distinct, node = np.unique(side, return_inverse=True)
+        ends.append(node + nodes)
+        nodes += len(distinct)
+    edges = coo_array((np.ones(len(english), np.int8), tuple(ends)), shape=(nodes, nodes))
     _, components = connected_components(edges, directed=False)
-    groups: Ints = components[ends[:, 0]].astype(np.int64)
+    groups: Ints = components[ends[0]].astype(np.int64)
     return groups
 
 

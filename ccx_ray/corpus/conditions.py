@@ -30,7 +30,7 @@ def check_conditions(bridge_folder: Path, nobridge_folder: Path, corpus: TokenCo
     bridge, nobridge = Stream.open(bridge_folder), Stream.open(nobridge_folder)
     if bridge.rows != nobridge.rows:
         raise ConditionsDifferError(f"{bridge.rows} bridge rows, {nobridge.rows} no-bridge rows")
-    groups = pair_groups(corpus.half_keys())
+    groups = pair_groups(*corpus.half_keys())
     consumed = np.zeros((2, len(corpus.lengths)), np.int64)
     for first in range(0, bridge.rows, ROWS_AT_ONCE):
         rows = np.arange(first, min(bridge.rows, first + ROWS_AT_ONCE), dtype=np.int64)

@@ -260,7 +260,7 @@ def _nobridge(
     halves = np.concatenate([corpus.half(pairs, side) for side in (0, 1)])
     order = separated_order(
         lengths=corpus.lengths[halves],
-        groups=np.tile(pair_groups(corpus.half_keys())[pairs], 2),
+        groups=np.tile(pair_groups(*corpus.half_keys())[pairs], 2),
         sides=np.repeat([0, 1], len(pairs)),
         passes=np.tile(passes, 2),
         sequence_length=sequence_length,

@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -122,14 +124,16 @@ class TokenCorpus:
         """Document numbers of the English (side 0) or target (side 1) halves of pairs."""
         return self.monolingual + 2 * pairs + side
 
-    def half_keys(self) -> list[bytes]:
-        """The ids of every half as bytes, pair by pair: equal keys mean equal text."""
-        keys: list[list[bytes]] = [[], []]
+    def half_keys(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+        """[pairs] digests of the English and of the target halves, by their ids."""
+        keys = (bytearray(), bytearray())
         for column in _columns(self.folder, None):
             if column.kind == "pairs":
-                bounds = zip(column.offsets[:-1], column.offsets[1:], strict=True)
-                keys[column.side] += [column.tokens[a:b].tobytes() for a, b in bounds]
-        return [key for pair in zip(*keys, strict=True) for key in pair]
+                for begin, end in pairwise(column.offsets.tolist()):
+                    ids = column.tokens[begin:end].tobytes()
+                    keys[column.side].extend(blake2b(ids, digest_size=8).digest())
+        english, target = (np.frombuffer(bytes(side), np.uint64) for side in keys)
+        return english, target
 
     def read(self, documents: Ints, byte_lengths: npt.NDArray[np.uint16] | None) -> Excerpt:
         """The ids of some documents; memory holds them alone.

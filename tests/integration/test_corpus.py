@@ -72,9 +72,7 @@ def test_the_streams_open_and_differ(prepared: dict[str, Path]) -> None:
 
 def test_preparing_again_gives_the_same_bytes(prepared: dict[str, Path], tmp_path: Path) -> None:
     tokens, tokenizer = prepared["tokens"], prepared["tokenizer"]
-    prepare_trial_streams(
-        tokens, None, tokenizer, tmp_path, **STREAM, pair_order="random", **RUN
-    )
+    prepare_trial_streams(tokens, None, tokenizer, tmp_path, **STREAM, pair_order="random", **RUN)
     whole = [path for path in prepared["stream"].rglob("*") if path.is_file()]
     for path in whole:
         assert (tmp_path / path.relative_to(prepared["stream"])).read_bytes() == path.read_bytes()
@@ -127,9 +125,7 @@ def test_source_files_are_read_in_their_order(ray_cluster: None, tmp_path: Path)
         (tmp_path / name).write_bytes(gzip.compress(content))
     language = base_language(*names)
     (tmp_path / "out").mkdir()
-    counts = isolate_text(
-        language, tmp_path, tmp_path / "out", cleaning=EVERYTHING, **RUN
-    )
+    counts = isolate_text(language, tmp_path, tmp_path / "out", cleaning=EVERYTHING, **RUN)
     assert counts["documents"]["kept"] == 20
     assert counts["documents"]["rejected"] == {"duplicate": 19 + 18 + 17 + 16 + 15}
     kept = [pq.read_table(part) for part in part_files(tmp_path / "out/documents")]

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from ccx_ray.corpus.audit.code_points import Hashes, Ints
 from ccx_ray.corpus.audit.shared_texts import text_digests
+from ccx_ray.corpus.bridges import pair_groups
 from ccx_ray.corpus.stream import DOCUMENTS
 
 KINDS = ("monolingual", "english", "target", "replay")
@@ -71,21 +72,3 @@ def _side(pairs: Sequence[Path], column: str) -> tuple[Hashes, Ints]:
             digests.append(text_digests(rows[column]))
             sizes.append(pc.binary_length(rows[column]).to_numpy().astype(np.int64))
     return np.concatenate(digests), np.concatenate(sizes)
-
-
-def pair_groups(english: Hashes, target: Hashes) -> Ints:
-    """[pairs] pairs that share a text on the same side, directly or over others, are one group."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    if not len(english):
-        return np.zeros(0, np.int64)
-    ends, nodes = [], 0
-    for side in (english, target):
-        distinct, node = np.unique(side, return_inverse=True)
-        ends.append(node + nodes)
-        nodes += len(distinct)
-    edges = coo_array((np.ones(len(english), np.int8), tuple(ends)), shape=(nodes, nodes))
-    _, components = connected_components(edges, directed=False)
-    groups: Ints = components[ends[0]].astype(np.int64)
-    return groups

@@ -78,7 +78,7 @@ def _parsed(lines: Lines, fields: Fields, shard: Shard) -> RawBatch | None:
     names = [fields.id or "", fields.source, *fields.texts]
     table = _parse(data, names) if fields.id and len(set(names)) == len(names) else None
     # Fewer objects than lines: some are blank, or an object goes over several.
-    if table is None or table.num_rows != lines.count:
+    if table is None or table.num_rows != lines.number:
         return None
     ids, sources, *texts = (_one(table[name]) for name in names)
     if not all(pc.all(_spoken(column)).as_py() for column in (ids, *texts)):
@@ -86,7 +86,7 @@ def _parsed(lines: Lines, fields: Fields, shard: Shard) -> RawBatch | None:
     return RawBatch(
         ids=ids,
         sources=pc.if_else(_spoken(sources), sources, shard.file.name),
-        positions=np.arange(lines.first, lines.first + lines.count, dtype=np.int64),
+        positions=np.arange(lines.first, lines.first + lines.number, dtype=np.int64),
         texts=tuple(texts),
         faults={},
     )

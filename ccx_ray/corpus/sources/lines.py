@@ -24,7 +24,7 @@ class Lines(NamedTuple):
     """Number of the first in its shard, from 1."""
     data: bytes
     """The lines, a newline between each two."""
-    count: int
+    number: int
     """How many."""
     fault: str = ""
     """Set where there is one line, perhaps only its beginning, that is no record for this reason:
