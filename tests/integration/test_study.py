@@ -53,6 +53,9 @@ def continued(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
 def test_every_trial_has_loss_curves_and_evaluations_in_mlflow(undisturbed: Results):
     (parent,) = undisturbed.mlflow_runs("study")
     (base,) = undisturbed.mlflow_runs("base")
+    (audit,) = undisturbed.mlflow_runs("audit")
+    assert audit.data.metrics["audit/ko-s0/token_difference"] == 0
+    assert audit.data.metrics["audit/ko/forbidden_characters"] == 0
     trials = {run.info.run_name: run for run in undisturbed.mlflow_runs("trial")}
     assert set(trials) == set(TRIALS)
     for run in (base, *trials.values()):
