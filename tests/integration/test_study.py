@@ -132,3 +132,19 @@ def test_a_rerun_makes_a_new_run_and_keeps_the_old(study: Path, continued: Resul
     assert marker["upstream"]["evaluate-ko-bridge-s0"] == evaluation
     # Nothing but chance is left out of a rerun's identity, and on the CPU there is no chance.
     assert continued.losses("trial-ko-bridge-s0") == losses
+
+
+def test_the_audit_and_the_ledger_answer_for_a_finished_study(study: Path, undisturbed: Results):
+    audit = run_job("audit", study, undisturbed.storage)
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+    assert "all limits kept" in audit.stdout
+    crossed = run_job("audit", study, undisturbed.storage, "--set", "audit.rejected_share=0.0")
+    assert crossed.returncode == 3
+    assert "1 of 12 limits crossed" in crossed.stdout
+    consumed = run_job("exposure", study, undisturbed.storage, "--trial", TRIALS[0])
+    assert consumed.returncode == 0, consumed.stdout + consumed.stderr
+    assert {"english", "target", "monolingual"} <= set(consumed.stdout.split())
+    unknown = ("--trial", TRIALS[0], "--documents", "no-such-id")
+    refused = run_job("exposure", study, undisturbed.storage, *unknown)
+    assert refused.returncode == 2
+    assert refused.stderr.strip().startswith("error: --documents: 'no-such-id'")
