@@ -101,7 +101,7 @@ def training_slots(runtime: RuntimeSpec) -> int:
         "GPU": (trial.gpus_per_worker, evaluation.gpus_per_evaluator),
     }
     fits = [
-        (resources.get(name, 0.0) - evaluation.evaluators * reserve) / (trial.workers * demand)
+        (resources.get(name, 0.0) - evaluation.evaluators * reserve) / (trial.min_workers * demand)
         for name, (demand, reserve) in demands.items()
         if demand
     ]

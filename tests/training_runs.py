@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccx_ray.study.spec import ModelSpec, OptimizerSpec, TrainingRuntime, TrainingSpec
+from ccx_ray.study.training_spec import ModelSpec, OptimizerSpec, TrainingRuntime, TrainingSpec
 from ccx_ray.training.run import TrainingRun
 
 EOS, PAD, VOCABULARY, LENGTH = 0, 1, 320, 32
@@ -67,15 +67,14 @@ def tiny_run(folder: Path, inputs: Path, **changes: object) -> TrainingRun:
 
     Args:
         inputs: holds ``stream`` and ``tokenizer``, written when missing.
-        changes: fields of ``TrainingRun``, and ``zero_stage``, ``workers``, ``steps``,
-            ``sequences_per_device``, ``max_failures`` of its parts.
+        changes: fields of ``TrainingRun`` and of its runtime, and ``steps``.
     """
     if not (inputs / "stream").exists():
         write_stream(inputs / "stream")
         write_tokenizer(inputs / "tokenizer")
     folder.mkdir(parents=True, exist_ok=True)
-    of_runtime = {"zero_stage": 1, "workers": 1, "sequences_per_device": 4, "max_failures": 1}
-    runtime = {key: changes.pop(key, default) for key, default in of_runtime.items()}
+    runtime = {"zero_stage": 1, "workers": 1, "sequences_per_device": 4, "max_failures": 1}
+    runtime |= {key: changes.pop(key) for key in TrainingRuntime.model_fields if key in changes}
     values = {
         "name": "ko-bridge-s0",
         "fingerprint": "0123456789ab",

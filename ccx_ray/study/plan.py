@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from ccx_ray.study.folders import StepFolders
 from ccx_ray.study.graph import Graph, Step
-from ccx_ray.study.spec import ModelSpec, StudySpec
+from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.training_spec import ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ def parameter_count(model: ModelSpec, vocabulary_size: int) -> int:
     biases and norms, a share that does not matter to a plan.
     """
     hidden = model.hidden_size
+    assert model.attention_heads and model.key_value_heads and model.intermediate_size
     keys = model.key_value_heads * (hidden // model.attention_heads)
     attention = 2 * hidden * hidden + 2 * hidden * keys + hidden + 2 * keys
     feed_forward = 3 * hidden * model.intermediate_size

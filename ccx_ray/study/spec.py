@@ -19,81 +19,10 @@ from ccx_ray.study.text_spec import (
     Spec,
     TokenizerSpec,
 )
+from ccx_ray.study.training_spec import ModelSpec, TrainingRuntime, TrainingSpec
 
 Condition = Literal["bridge", "nobridge"]
 StudyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-
-
-class ModelSpec(Spec):
-    """A Hugging Face causal model built from its config, by architecture name."""
-
-    architecture: str = "qwen2"
-    hidden_size: PositiveInt
-    layers: PositiveInt
-    attention_heads: PositiveInt
-    key_value_heads: PositiveInt
-    intermediate_size: PositiveInt
-    tie_embeddings: bool = True
-    rope_theta: Annotated[float, Field(gt=0)] = 10000.0
-    max_positions: PositiveInt = 2048
-
-    @model_validator(mode="after")
-    def heads_divide(self) -> Self:
-        if self.hidden_size % self.attention_heads:
-            raise ValueError(
-                f"hidden_size {self.hidden_size} is not a multiple of "
-                f"attention_heads {self.attention_heads}"
-            )
-        if self.attention_heads % self.key_value_heads:
-            raise ValueError(
-                f"attention_heads {self.attention_heads} is not a multiple of "
-                f"key_value_heads {self.key_value_heads}"
-            )
-        return self
-
-
-class OptimizerSpec(Spec):
-    """AdamW with linear warm-up and cosine decay."""
-
-    learning_rate: Annotated[float, Field(gt=0)]
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    final_learning_rate_share: Share = 0.1
-    """Learning rate at the last step, as a share of ``learning_rate``."""
-    betas: tuple[float, float] = (0.9, 0.95)
-    epsilon: Annotated[float, Field(gt=0)] = 1e-8
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1
-    gradient_clip: Annotated[float, Field(gt=0)] = 1.0
-
-
-class TrainingSpec(Spec):
-    """How long one model trains; step ``s`` consumes ``sequences_per_step`` rows."""
-
-    steps: PositiveInt
-    sequences_per_step: PositiveInt
-    checkpoints: PositiveInt | tuple[PositiveInt, ...]
-    """Kept and evaluated checkpoints: how many, evenly spaced, or after which optimizer steps."""
-    optimizer: OptimizerSpec
-
-    @model_validator(mode="after")
-    def checkpoints_fit(self) -> Self:
-        if isinstance(self.checkpoints, int):
-            if self.checkpoints > self.steps:
-                raise ValueError(f"{self.checkpoints} checkpoints do not fit in {self.steps} steps")
-        elif list(self.checkpoints) != sorted(set(self.checkpoints)):
-            raise ValueError(f"checkpoints {list(self.checkpoints)} must rise without repeats")
-        elif self.checkpoints[-1:] != (self.steps,):
-            raise ValueError(
-                f"checkpoints {list(self.checkpoints)} must end at the last step, {self.steps}"
-            )
-        return self
-
-    @property
-    def checkpoint_steps(self) -> tuple[int, ...]:
-        """The optimizer steps after which a checkpoint is kept; the last is the last step."""
-        if isinstance(self.checkpoints, int):
-            count = self.checkpoints
-            return tuple(self.steps * (i + 1) // count for i in range(count))
-        return self.checkpoints
 
 
 class BaseSpec(TrainingSpec):
@@ -160,20 +89,6 @@ class AnalysisSpec(Spec):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class TrainingRuntime(Spec):
-    """On what one model trains."""
-
-    workers: PositiveInt = 1
-    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
-    gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
-    threads_per_worker: PositiveInt = 1
-    sequences_per_device: PositiveInt = 16
-    """Rows in one forward pass; accumulation makes up ``sequences_per_step``."""
-    zero_stage: Literal[0, 1, 2, 3] = 1
-    precision: Literal["fp32", "bf16"] = "fp32"
-    max_failures: Annotated[int, Field(ge=0)] = 3
-
-
 class EvaluationRuntime(Spec):
     """On what checkpoints are scored."""
 
@@ -198,6 +113,7 @@ class CostSpec(Spec):
 
     device: str = "H100 SXM"
     peak_tflops: Annotated[float, Field(gt=0)] = 989.5
+    memory_gib: Annotated[float, Field(gt=0)] = 80.0
     model_flops_utilization: Annotated[float, Field(gt=0, le=1)] = 0.4
     dollars_per_device_hour: Annotated[float, Field(ge=0)] = 3.0
 
@@ -208,6 +124,9 @@ class RuntimeSpec(Spec):
     storage: str = "storage"
     tracking_uri: str | None = None
     """An MLflow server; SQLite in the storage folder when absent."""
+    checkpoint_storage: str | None = None
+    """A folder or an object store (``s3://``, ``gs://``, ``abfs://``) for checkpoints and states to
+    resume from; in the steps' own folders when absent."""
     data: DataRuntime = DataRuntime()
     base: TrainingRuntime = TrainingRuntime()
     trials: TrainingRuntime = TrainingRuntime()
@@ -253,7 +172,7 @@ class StudySpec(Spec):
             )
         for part, runtime in (("base", self.runtime.base), ("trials", self.runtime.trials)):
             rows = (self.base if part == "base" else self.trials).sequences_per_step
-            if rows % (runtime.workers * runtime.sequences_per_device):
+            if not runtime.worker_counts(rows):
                 raise ValueError(
                     f"{part}.sequences_per_step {rows} is not a multiple of runtime.{part}."
                     f"workers x sequences_per_device = "

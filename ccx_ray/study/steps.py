@@ -11,7 +11,7 @@ from ccx_ray.errors import UserError
 from ccx_ray.input_files import find_files
 from ccx_ray.study.graph import Graph, Step
 from ccx_ray.study.identity import hash_file
-from ccx_ray.study.spec import StudySpec, TrainingSpec
+from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.text_spec import (
     BaseLanguageSpec,
     CleaningSpec,
@@ -19,11 +19,12 @@ from ccx_ray.study.text_spec import (
     SourceSpec,
     TokenizerSpec,
 )
+from ccx_ray.study.training_spec import TrainingSpec
 from ccx_ray.study.trials import trial_grid
 
 # Raised when the code behind a kind of step changes what it computes from the same input.
 VERSIONS = {
-    "text": 2, "tokenizer": 2, "tokens": 2, "stream": 2, "audit": 1, "training": 1,
+    "text": 2, "tokenizer": 2, "tokens": 2, "stream": 2, "audit": 1, "training": 2,
     "evaluation": 1, "index": 1, "frequency": 1, "analysis": 2,
 }  # fmt: skip
 
@@ -252,7 +253,9 @@ def _tokenizer(spec: TokenizerSpec, texts: Sequence[Step], inputs: InputFiles) -
 
 
 def _training(training: TrainingSpec) -> dict[str, object]:
-    identity = training.model_dump(include={"steps", "sequences_per_step", "optimizer"})
+    identity = training.model_dump(
+        include={"steps", "sequences_per_step", "optimizer", "document_masks", "watch"}
+    )
     return {**identity, "checkpoints": training.checkpoint_steps}
 
 

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ccx_ray.study.spec import OptimizerSpec, TrainingRuntime
+from ccx_ray.study.training_spec import OptimizerSpec, TrainingRuntime
 from ccx_ray.training.loss import IGNORED, NextTokenLoss, next_token_labels
 
 if TYPE_CHECKING:

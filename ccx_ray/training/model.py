@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ccx_ray.errors import UserError
-from ccx_ray.study.spec import ModelSpec
+from ccx_ray.study.training_spec import ModelSpec
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -76,7 +76,11 @@ def build_config(
                 f"{spec.architecture!r}, which has no such setting"
                 + ("; give as many as attention_heads" if field == "key_value_heads" else "")
             )
-    if hasattr(known, "head_dim") and "head_dim" not in known.attribute_map:
+    if (
+        spec.attention_heads
+        and hasattr(known, "head_dim")
+        and "head_dim" not in known.attribute_map
+    ):
         settings["head_dim"] = spec.hidden_size // spec.attention_heads
     if hasattr(known, "rope_parameters"):
         settings["rope_parameters"] = {"rope_type": "default", "rope_theta": spec.rope_theta}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ccx_ray.errors import UserError
-from ccx_ray.study.spec import ModelSpec, TrainingRuntime, TrainingSpec
+from ccx_ray.study.training_spec import ModelSpec, TrainingRuntime, TrainingSpec
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +37,8 @@ class TrainingRun:
     tracking_uri: str
     mlflow_run_id: str | None
     """The MLflow run that rank 0 writes to; None: nothing is logged."""
-    resume_seconds: float = 300.0
-    """A resume state is also written when the last one is older than this, so that a crash costs
-    minutes even where evaluated checkpoints lie hours apart."""
+    checkpoint_storage: str | None = None
+    """Folder or object store for checkpoints and resume states; None: the run's folder."""
 
 
 def accumulation_steps(sequences_per_step: int, *, sequences_per_device: int, workers: int) -> int:
@@ -72,7 +71,7 @@ def check_runtime(run: TrainingRun) -> None:
     accumulation_steps(
         run.training.sequences_per_step,
         sequences_per_device=run.runtime.sequences_per_device,
-        workers=run.runtime.workers,
+        workers=run.runtime.min_workers,
     )
     if run.runtime.precision == "bf16" and not run.runtime.gpus_per_worker:
         logger.warning("%s.precision: bf16 on a CPU is about three times slower than fp32", field)

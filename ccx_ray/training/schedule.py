@@ -2,7 +2,7 @@
 
 import math
 
-from ccx_ray.study.spec import OptimizerSpec
+from ccx_ray.study.training_spec import OptimizerSpec
 
 
 def learning_rate(step: int, *, steps: int, optimizer: OptimizerSpec) -> float:

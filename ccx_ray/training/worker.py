@@ -83,7 +83,9 @@ class Worker:
             if self.rank == 0:
                 observe(record)
             due = step in training.checkpoint_steps
-            if due or self.engine.agree(time.monotonic() - self._saved > self.run.resume_seconds):
+            if due or self.engine.agree(
+                time.monotonic() - self._saved > self.run.runtime.resume_seconds
+            ):
                 self._save(step)
             if due:
                 rendezvous()

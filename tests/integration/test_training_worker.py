@@ -71,7 +71,7 @@ def test_crashed_and_resumed_is_the_same_bit_for_bit(
 def test_state_written_between_checkpoints_is_resumed_from(
     tmp_path: Path, inputs: Path, undisturbed: Path
 ) -> None:
-    run = replace(tiny_run(tmp_path, inputs), resume_seconds=0.0)
+    run = tiny_run(tmp_path, inputs, resume_seconds=0.0)
     with pytest.raises(CrashError):
         train_here(run, crash_after=5)
     assert [p.name for p in (tmp_path / "resume").iterdir()] == ["step-000004"]

@@ -7,8 +7,8 @@ import pytest
 from ccx_ray.study.folders import StepFolders
 from ccx_ray.study.loading import load_study
 from ccx_ray.study.plan import flops_per_token, parameter_count, plan_study
-from ccx_ray.study.spec import ModelSpec
 from ccx_ray.study.steps import InputFiles, study_graph
+from ccx_ray.study.training_spec import ModelSpec
 
 QWEN_HALF_BILLION = ModelSpec(
     hidden_size=896, layers=24, attention_heads=14, key_value_heads=2, intermediate_size=4864

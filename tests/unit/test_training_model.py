@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ccx_ray.errors import UserError
-from ccx_ray.study.spec import ModelSpec
+from ccx_ray.study.training_spec import ModelSpec
 from ccx_ray.training.model import build_model, check_architecture, load_model
 from tests.training_runs import MODEL
 

@@ -1,6 +1,6 @@
 import pytest
 
-from ccx_ray.study.spec import OptimizerSpec
+from ccx_ray.study.training_spec import OptimizerSpec
 from ccx_ray.training.schedule import learning_rate
 
 OPTIMIZER = OptimizerSpec(learning_rate=2e-3, warmup_steps=10, final_learning_rate_share=0.1)
