@@ -124,7 +124,7 @@ def train_here(run: TrainingRun, *, crash_after: int | None = None) -> list[floa
             if record.step == crash_after:
                 raise CrashError
 
-        worker.train(observe, lambda: None)
+        worker.train(observe)
     return [record.loss for record in worker.history]
 
 

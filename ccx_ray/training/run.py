@@ -7,6 +7,7 @@ beyond floating-point summation order.
 
 import logging
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,16 @@ from ccx_ray.errors import UserError
 from ccx_ray.study.training_spec import ModelSpec, TrainingRuntime, TrainingSpec
 
 logger = logging.getLogger(__name__)
+
+
+class Notice(Enum):
+    """What the surroundings ask of a training between two steps."""
+
+    NONE = "none"
+    SAVE = "save"
+    """Write a state to resume from and go on: the number of workers is about to change."""
+    LEAVE = "leave"
+    """Write a state to resume from and end: this node is about to be taken away."""
 
 
 @dataclass(frozen=True, kw_only=True)

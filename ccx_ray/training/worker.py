@@ -31,7 +31,7 @@ from ccx_ray.training.checkpoints import (
 from ccx_ray.training.engine import TrainingEngine
 from ccx_ray.training.history import StartupClock, StepRecord, write_history
 from ccx_ray.training.model import build_model, load_model
-from ccx_ray.training.run import TrainingRun, accumulation_steps
+from ccx_ray.training.run import Notice, TrainingRun, accumulation_steps
 from ccx_ray.training.schedule import learning_rate
 
 if TYPE_CHECKING:
@@ -65,12 +65,19 @@ class Worker:
         self._saved = time.monotonic()
         clock.mark("model")
 
-    def train(self, observe: Callable[[StepRecord], None], rendezvous: Callable[[], None]) -> None:
+    def train(
+        self,
+        observe: Callable[[StepRecord], None],
+        notice: Callable[[], Notice] = lambda: Notice.NONE,
+    ) -> bool:
         """Train to the last step and leave ``losses.parquet`` and ``summary.json``.
 
         Args:
             observe: called on rank 0 after every step.
-            rendezvous: called on every rank after a checkpoint has been published.
+            notice: called on every rank after every step; one rank's answer counts for all.
+
+        Returns:
+            Whether the last step is done; False after a notice to leave.
         """
         training = self.run.training
         batches = self._batches()
@@ -83,14 +90,17 @@ class Worker:
             if self.rank == 0:
                 observe(record)
             due = step in training.checkpoint_steps
-            if due or self.engine.agree(
-                time.monotonic() - self._saved > self.run.runtime.resume_seconds
-            ):
+            asked = notice()
+            leave = self.engine.agree(asked is Notice.LEAVE)
+            old = time.monotonic() - self._saved > self.run.runtime.resume_seconds
+            save = self.engine.agree(asked is Notice.SAVE or old)
+            if due or save or leave:
                 self._save(step)
-            if due:
-                rendezvous()
+            if leave and step < training.steps:
+                return False
         if self.rank == 0:
             self._finish()
+        return True
 
     def _start(self, device: torch.device) -> TrainingEngine:
         run, stream = self.run, self.stream
