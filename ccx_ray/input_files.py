@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-from urllib.parse import urlsplit
 
 from ccx_ray.errors import UserError
+from ccx_ray.object_stores import ACCESS, SCHEMES, one_line, open_store, refuse_credentials
 
-SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 GLOB = re.compile(r"[*?\[]")
 BLOCK = 2**20
 BLOCKS = 16
@@ -48,7 +47,7 @@ class InputFile:
         """The ``pyarrow.fs.FileSystem`` that holds the file, and its path there."""
         from pyarrow import fs
 
-        return _remote(self.uri) if self.is_remote else (fs.LocalFileSystem(), self.uri)
+        return open_store(self.uri) if self.is_remote else (fs.LocalFileSystem(), self.uri)
 
     def sha256(self) -> str:
         """Hash of the content; of a remote object of its size and 16 evenly spread blocks of 1 MiB
@@ -108,19 +107,13 @@ def _local_files(path: Path) -> list[InputFile]:
 def _remote_files(uri: str, field: str) -> list[InputFile]:
     from pyarrow import fs
 
-    parts = urlsplit(uri)
-    if parts.password or re.search(r"(?i)(^|&)[^=]*(key|secret|token|sig|password)", parts.query):
-        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        raise UserError(
-            f"{field}: the URI of {shown!r} holds a credential, which would be written into the "
-            "study's records; give it in the environment, such as AWS_SECRET_ACCESS_KEY"
-        )
+    refuse_credentials(uri, field)
     bare = uri.split("?", 1)[0]
     ending = uri[len(bare) :]
     wild = GLOB.search(bare)
     start = (bare[: wild.start()].rpartition("/")[0] if wild else bare).rstrip("/")
     try:
-        filesystem, path = _remote(start + ending)
+        filesystem, path = open_store(start + ending)
         info = filesystem.get_file_info(path)
         if info.type == fs.FileType.File and not wild:
             infos = [info]
@@ -129,10 +122,9 @@ def _remote_files(uri: str, field: str) -> list[InputFile]:
                 fs.FileSelector(path, recursive=True, allow_not_found=True)
             )
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"{field}: {uri!r} cannot be read ({reason}); give the object's URI, and access in the "
-            "environment, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL"
+            f"{field}: {uri!r} cannot be read ({one_line(error)}); give the object's URI, and "
+            f"{ACCESS}"
         ) from None
     pattern = _pattern(bare[len(start) + 1 :]) if wild else re.compile(".*", re.DOTALL)
     found = []
@@ -156,26 +148,6 @@ def _pattern(shape: str) -> re.Pattern[str]:
             for piece in pieces
         )
     )
-
-
-@lru_cache(maxsize=64)
-def _store(base: str, options: str) -> Any:
-    """The filesystem of one bucket; making it anew for every file asks for its region again."""
-    from pyarrow import fs
-
-    return fs.FileSystem.from_uri(base + options)[0]
-
-
-def _remote(uri: str) -> tuple[Any, str]:
-    bare, question, options = uri.partition("?")
-    scheme, rest = bare.split("://", 1)
-    bucket, _, key = rest.partition("/")
-    if scheme.startswith("abfs"):  # abfs://container@account...: the path begins at the container
-        bucket_path = bucket.partition("@")[0]
-    else:
-        bucket_path = bucket.rpartition("@")[2]
-    store = _store(f"{scheme}://{bucket}", question + options)
-    return store, f"{bucket_path}/{key}".rstrip("/")
 
 
 def _told_apart(files: list[InputFile]) -> list[InputFile]:

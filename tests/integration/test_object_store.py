@@ -141,10 +141,10 @@ def test_mistakes_are_one_line(bucket: str, path: str, message: str):
 
 def test_no_access_is_one_line(bucket: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    from ccx_ray import input_files
+    from ccx_ray import object_stores
 
-    input_files._store.cache_clear()
+    object_stores._store.cache_clear()
     with pytest.raises(UserError, match="cannot be read") as caught:
         find_files(f"{bucket}/plain.jsonl", root=HERE, field="f")
-    input_files._store.cache_clear()
+    object_stores._store.cache_clear()
     assert "\n" not in str(caught.value)

@@ -1,0 +1,82 @@
+"""Opening object stores by URI, for the files that a study reads and the checkpoints it writes.
+
+Invariant: a URI that holds a credential is refused before it is used or shown; access comes from
+the environment alone.
+"""
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ccx_ray.errors import UserError
+
+SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
+ACCESS = "access in the environment, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL"
+
+
+def refuse_credentials(uri: str, field: str) -> None:
+    """Refuse a URI with a password, an access key or the like.
+
+    Raises:
+        UserError: it has one; the message shows the URI without it.
+    """
+    parts = urlsplit(uri)
+    options = unquote(parts.query)
+    named = re.search(r"(?i)(^|&)[^=]*(key|secret|token|sig|password)", options)
+    # s3://access_key@bucket; in abfs://container@account the part before the @ is no secret.
+    user = parts.scheme == "s3" and parts.username
+    if parts.password or user or named or "@" in options:
+        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        raise UserError(
+            f"{field}: the URI of {shown!r} holds a credential, which would be written into the "
+            "study's records; give it in the environment, such as AWS_SECRET_ACCESS_KEY"
+        )
+
+
+def open_store(uri: str) -> tuple[Any, str]:
+    """The ``pyarrow.fs.FileSystem`` of a URI, and the path there.
+
+    In a URI, ``?`` begins the options of the store, such as ``?region=eu-central-1``.
+
+    Raises:
+        OSError, ValueError: the store cannot be reached, or an option is unknown.
+    """
+    bare, question, options = uri.partition("?")
+    scheme, rest = bare.split("://", 1)
+    if scheme == "file":
+        from pyarrow import fs
+
+        return fs.LocalFileSystem(), unquote(rest)
+    bucket, _, key = rest.partition("/")
+    if scheme.startswith("abfs"):  # abfs://container@account...: the path begins at the container
+        bucket_path = bucket.partition("@")[0]
+    else:
+        bucket_path = bucket.rpartition("@")[2]
+    store = _store(f"{scheme}://{bucket}", question + options)
+    return store, f"{bucket_path}/{key}".rstrip("/")
+
+
+def child_uri(uri: str, *names: str) -> str:
+    """The URI of what lies below ``uri``; the store's options stay at the end."""
+    bare, question, options = uri.partition("?")
+    return "/".join((bare.rstrip("/"), *names)) + question + options
+
+
+def local_path(uri: str) -> Path | None:
+    """The path of a ``file://`` URI; None for an object store's."""
+    return Path(unquote(urlsplit(uri).path)) if uri.startswith("file://") else None
+
+
+def one_line(error: BaseException) -> str:
+    """What a store's error says, short enough for one line."""
+    return " ".join(str(error).split())[:300]
+
+
+@lru_cache(maxsize=64)
+def _store(base: str, options: str) -> Any:
+    """The filesystem of one bucket; making it anew for every file asks for its region again."""
+    from pyarrow import fs
+
+    return fs.FileSystem.from_uri(base + options)[0]
