@@ -1,30 +1,34 @@
 """The optimizer step on DeepSpeed: the one place that knows its settings and its state's layout.
 
 Invariants: the gradient of a step is that of the mean loss over all of the step's predicted tokens,
-however they are spread over forward passes and workers; optimizer state goes in and out by
-parameter name and whole, never as one worker's share, so a checkpoint fits any number of workers.
+however they are spread over forward passes and workers; state goes in and out by parameter name and
+whole, never as one worker's share, so a checkpoint fits any number of workers and any ZeRO stage; a
+step whose gradient is no number changes neither parameters nor moments, in any stage. Nothing here
+draws random numbers: models are built and loaded without dropout.
 
 Shape suffixes: B sequences, T tokens of a sequence. ``tokens_BT`` is int64.
 """
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ccx_ray.errors import UserError
 from ccx_ray.study.training_spec import OptimizerSpec, TrainingRuntime
 from ccx_ray.training.loss import IGNORED, NextTokenLoss, next_token_labels
+from ccx_ray.training.model import has_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+PARAMETER, BUFFER = "parameter", "buffer"
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """AdamW's state of a parameter, by the names that torch gives it."""
-SHARDED_STAGES = (1, 2)
 
 
 class TrainingEngine:
@@ -42,20 +46,36 @@ class TrainingEngine:
         runtime: TrainingRuntime,
         accumulation: int,
         device: torch.device,
+        eos_id: int | None = None,
+        document_masks: bool = False,
     ) -> None:
         """
         Args:
+            model: whole and in fp32, the same on every worker.
             accumulation: forward passes of each worker in one optimizer step.
+            eos_id: what ends a document; needed for ``document_masks``.
         """
+        assert eos_id is not None or not document_masks, "masks need the token that ends a document"
         deepspeed = _import_deepspeed(device)
         self.model = model
         self.device = device
         self.workers = dist.get_world_size()
+        self.parameters = sum(p.numel() for p in model.parameters())
+        """How many numbers the model is; at stage 3 the live parameters no longer tell."""
         self._pad_id = pad_id
+        self._eos_id = eos_id
         self._accumulation = accumulation
-        self._sharded = runtime.zero_stage in SHARDED_STAGES
+        self._runtime = runtime
+        self._stage = runtime.zero_stage
         self._clip = optimizer.gradient_clip
-        loss = NextTokenLoss(model, precision=runtime.precision)
+        self._persistent_buffers = _persistent_buffers(model)
+        _prepare(model, runtime)
+        loss = NextTokenLoss(
+            model,
+            precision=runtime.precision,
+            masked_eos_id=eos_id if document_masks else None,
+            fused=runtime.fused_loss,
+        )
         adam = torch.optim.AdamW(
             parameter_groups(model, optimizer.weight_decay),
             lr=optimizer.learning_rate,
@@ -63,21 +83,15 @@ class TrainingEngine:
             eps=optimizer.epsilon,
             fused=True,
         )
-        parameters = sum(p.numel() for p in model.parameters())
         self._engine, *_ = deepspeed.initialize(
-            model=loss.to(device),
+            model=loss if runtime.offload == "parameters" else loss.to(device),
             optimizer=adam,
             config={
                 "train_micro_batch_size_per_gpu": runtime.sequences_per_device,
                 "gradient_accumulation_steps": accumulation,
-                # Stage 0 clips in `_gradient_norm`, because DeepSpeed forgets the norm there.
-                "gradient_clipping": optimizer.gradient_clip if self._sharded else 0.0,
-                "zero_optimization": {
-                    "stage": runtime.zero_stage,
-                    # The default bucket of 5e8 elements would be allocated for the smallest model.
-                    "reduce_bucket_size": min(parameters, 500_000_000),
-                    "allgather_bucket_size": min(parameters, 500_000_000),
-                },
+                # Stage 0 clips in `step`, because DeepSpeed forgets the norm there.
+                "gradient_clipping": optimizer.gradient_clip if self._stage else 0.0,
+                "zero_optimization": _zero_settings(runtime, self.parameters, device),
                 "zero_allow_untested_optimizer": True,
                 "zero_force_ds_cpu_optimizer": False,
                 "steps_per_print": 1_000_000_000,
@@ -85,22 +99,25 @@ class TrainingEngine:
             dist_init_required=False,
         )
         self._optimizer = self._engine.optimizer
-        if self._sharded:
-            self._create_sharded_state()
+        self._set_moments({}, updates=0)
+        if self._stage in (1, 2):
+            self._link_moments()
 
     def step(self, tokens_BT: Tensor, learning_rate: float) -> tuple[float, float, int]:
         """One optimizer step over this worker's share of the rows.
 
         Returns:
             Mean loss in nats and the number of predicted tokens, both over all workers, and
-            between them the norm of the whole gradient before clipping.
+            between them the norm of the whole gradient before clipping. Where that is no finite
+            number, nothing has been learnt from the step.
         """
-        tokens_BT = tokens_BT.to(self.device)
+        # On the host, where counting waits for no device.
         labels_BT = next_token_labels(tokens_BT, self._pad_id)
-        predicted = int(self._sum(labels_BT.ne(IGNORED).sum()))
-        assert predicted, "a step of nothing but padding has no mean loss"
+        predicted = labels_BT.ne(IGNORED).sum().double()
+        tokens_BT, labels_BT, predicted = map(self._to_device, (tokens_BT, labels_BT, predicted))
+        self._sum(predicted)
         # DeepSpeed divides by forward passes and by workers; the mean is over predicted tokens.
-        scale = self._accumulation * self.workers / predicted
+        scale = (self._accumulation * self.workers / predicted).float()
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
@@ -114,58 +131,146 @@ class TrainingEngine:
             loss = self._engine(tokens_BT[micro], labels_BT[micro])
             total += loss.detach()
             self._engine.backward(loss * scale)
-            if index == self._accumulation - 1 and not self._sharded:
+            if index == self._accumulation - 1 and not self._stage:
                 norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self._clip))
+                if not math.isfinite(norm):
+                    # Without gradients AdamW does nothing, as in the other stages.
+                    self.model.zero_grad(set_to_none=True)
             self._engine.step()
-        if self._sharded:
+        if self._stage:
             norm = float(self._engine.get_global_grad_norm())
-        return float(self._sum(total)) / predicted, norm, predicted
+        count = int(predicted)
+        assert count, "a step of nothing but padding has no mean loss"
+        return float(self._sum(total)) / count, norm, count
 
-    def agree(self, wish: bool) -> bool:
-        """Rank 0's wish, made known to all workers."""
-        if self.workers == 1:
-            return wish
-        vote = torch.tensor([int(wish)], device=self.device)
-        dist.broadcast(vote, src=0)
-        return bool(vote.item())
+    def preflight(self, sequence_length: int) -> None:
+        """One whole optimizer step over rows full of tokens, the most memory that a step takes.
+
+        It is a step like any other: the caller loads the state to start from afterwards.
+
+        Raises:
+            UserError: the device has not enough memory for it.
+        """
+        runtime = self._runtime
+        shape = (runtime.sequences_per_device * self._accumulation, sequence_length)
+        random = torch.Generator().manual_seed(0)
+        vocabulary = self.model.config.vocab_size
+        tokens_BT = torch.randint(0, vocabulary, shape, generator=random)
+        tokens_BT[tokens_BT == self._pad_id] = (self._pad_id + 1) % vocabulary
+        if self._eos_id is not None:
+            # Two documents at least, so that masks are made where they are asked for.
+            tokens_BT[:, sequence_length // 2] = self._eos_id
+        try:
+            self.step(tokens_BT, 0.0)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise UserError(
+                f"runtime.sequences_per_device: {runtime.sequences_per_device} rows of "
+                f"{sequence_length} tokens do not fit in the memory of {self.device} beside "
+                f"{self.parameters / 1e6:.1f} M parameters (zero_stage {self._stage}, "
+                f"{self.workers} workers); lower sequences_per_device, switch on "
+                "activation_checkpointing or fused_loss, or raise zero_stage"
+            ) from error
+
+    def agree(self, wishes: Any) -> Any:
+        """For each wish, whether any worker has it; the same answer on all of them."""
+        if isinstance(wishes, bool):  # TRANSITION
+            return self.agree([wishes])[0]
+        votes = torch.tensor([int(wish) for wish in wishes], device=self.device)
+        if self.workers > 1:
+            dist.all_reduce(votes, op=dist.ReduceOp.MAX)
+        return [bool(vote) for vote in votes.tolist()]
 
     def state(self) -> dict[str, Tensor]:
-        """Whole fp32 parameters and moments on the CPU, as ``<kind>/<parameter name>``."""
+        """The whole state, on rank 0: fp32 on the CPU, in memory that later steps do not touch.
+
+        Returns:
+            ``parameter/<name>``, ``exp_avg/<name>``, ``exp_avg_sq/<name>``, and ``buffer/<name>``
+            for what else a model's file holds; empty on the other ranks.
+        """
         state = {}
+        keep = dist.get_rank() == 0
         for name, parameter in self.model.named_parameters():
-            state[f"parameter/{name}"] = parameter.detach()
-            for moment in MOMENTS:
-                state[f"{moment}/{name}"] = self._moment(parameter, moment)
-        return {key: value.float().cpu().contiguous() for key, value in state.items()}
+            for kind, whole in self._whole(parameter):
+                if keep:
+                    state[f"{kind}/{name}"] = whole.detach().to("cpu", torch.float32, copy=True)
+        if keep:
+            for name, buffer in self._persistent_buffers.items():
+                state[f"{BUFFER}/{name}"] = buffer.detach().to("cpu", copy=True)
+        return {key: value.contiguous() for key, value in state.items()}
 
-    def load_moments(self, state: Mapping[str, Tensor], steps: int) -> None:
-        """Take over AdamW's moments after ``steps`` steps; parameters are the model's already."""
-        for name, parameter in self.model.named_parameters():
-            whole = {moment: state[f"{moment}/{name}"].to(self.device) for moment in MOMENTS}
-            if self._sharded:
-                from deepspeed.utils import safe_set_full_optimizer_state
+    def load_state(self, state: Mapping[str, Tensor], updates: int) -> None:
+        """Become the engine that ``state`` was taken from, after ``updates`` optimizer steps.
 
-                for moment, value in whole.items():
-                    safe_set_full_optimizer_state(parameter, value, moment)
+        Args:
+            state: whole, on every worker; without moments they are zero, as before the first step.
+        """
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                value = state[f"{PARAMETER}/{name}"]
+                if self._stage == 3:
+                    from deepspeed.runtime.zero import GatheredParameters
+
+                    with GatheredParameters([parameter], modifier_rank=0):
+                        parameter.data.copy_(value)
+                else:
+                    parameter.copy_(value)
+            if self._stage:
+                self._optimizer.refresh_fp32_params()
+            for name, buffer in self._persistent_buffers.items():
+                buffer.copy_(state[f"{BUFFER}/{name}"])
+            self._set_moments(state, updates=updates)
+
+    def load_moments(self, state: Mapping[str, Tensor], steps: int) -> None:  # TRANSITION
+        """Like ``load_state``."""
+        self.load_state(state, steps)
+
+    def _whole(self, parameter: nn.Parameter) -> Iterator[tuple[str, Tensor]]:
+        """The parameter and its moments, each whole; workers exchange shares meanwhile."""
+        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+        yield PARAMETER, safe_get_full_fp32_param(parameter) if self._stage == 3 else parameter
+        for moment in MOMENTS:
+            if self._stage:
+                yield moment, safe_get_full_optimizer_state(parameter, moment)
             else:
-                self._optimizer.state[parameter] = {
-                    "step": torch.tensor(float(steps), device=self.device),
-                    **whole,
-                }
-        if self._sharded:
-            for share in self._optimizer.optimizer.state.values():
-                share["step"].fill_(steps)
+                yield moment, self._optimizer.state[parameter][moment]
 
-    def _moment(self, parameter: nn.Parameter, moment: str) -> Tensor:
-        if not self._sharded:
-            whole: Tensor = self._optimizer.state[parameter][moment]
-            return whole
-        from deepspeed.utils import safe_get_full_optimizer_state
+    def _set_moments(self, state: Mapping[str, Tensor], *, updates: int) -> None:
+        """AdamW's moments, zero where ``state`` has none, and the count of its updates."""
+        shares = self._shares()
+        adam = self._optimizer.optimizer if self._stage else self._optimizer
+        for share in shares:
+            held = adam.state[share]
+            if not held:
+                held |= {moment: torch.zeros_like(share.detach()) for moment in MOMENTS}
+                held["step"] = torch.zeros((), device=share.device)
+            held["step"].fill_(updates)
+            for moment in MOMENTS:
+                held[moment].zero_()
+        for name, parameter in self.model.named_parameters():
+            for moment in MOMENTS:
+                whole = state.get(f"{moment}/{name}")
+                if whole is None:
+                    continue
+                if not self._stage:
+                    adam.state[parameter][moment].copy_(whole)
+                else:
+                    from deepspeed.utils import safe_set_full_optimizer_state
 
-        return safe_get_full_optimizer_state(parameter, moment)
+                    safe_set_full_optimizer_state(parameter, whole, moment)
 
-    def _create_sharded_state(self) -> None:
-        """Zero moments of this worker's share, as AdamW would make them at its first step.
+    def _shares(self) -> list[Tensor]:
+        """What AdamW updates here: the parameters, or this worker's share of each flat group."""
+        if self._stage == 0:
+            return [p for group in self._optimizer.param_groups for p in group["params"]]
+        if self._stage == 3:
+            return list(self._optimizer.fp32_partitioned_groups_flat)
+        return list(self._optimizer.single_partition_of_fp32_groups)
+
+    def _link_moments(self) -> None:
+        """Let DeepSpeed find the moments of a parameter within this worker's flat share.
 
         DeepSpeed 0.19 links parameters to their moments after the first group's first step, when
         the second group has none yet, and never again; with moments there from the start the
@@ -174,19 +279,70 @@ class TrainingEngine:
         from deepspeed.utils import lazy_init_hp_params_optimizer_state
 
         zero = self._optimizer
-        for parameters, share in zip(
-            zero.bit16_groups, zero.single_partition_of_fp32_groups, strict=True
-        ):
-            zero.optimizer.state[share] = {
-                "step": torch.zeros((), device=self.device),
-                **{moment: torch.zeros_like(share) for moment in MOMENTS},
-            }
+        for parameters, share in zip(zero.bit16_groups, self._shares(), strict=True):
             lazy_init_hp_params_optimizer_state(parameters, share, zero.optimizer.state)
+
+    def _to_device(self, value: Tensor) -> Tensor:
+        if self.device.type == "cuda":
+            # From pinned memory, or the copy would wait for what the device still computes.
+            return value.pin_memory().to(self.device, non_blocking=True)
+        return value.to(self.device)
 
     def _sum(self, value: Tensor) -> Tensor:
         if self.workers > 1:
             dist.all_reduce(value)
         return value
+
+
+def _prepare(model: "PreTrainedModel", runtime: TrainingRuntime) -> None:
+    """Attention, recomputation and compilation; what a model cannot is refused at check time."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    if model.config._attn_implementation != runtime.attention and has_attention(model):
+        model.set_attn_implementation(runtime.attention)
+    if runtime.activation_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if runtime.compile:
+        # Layer by layer: they share one compilation, and the mask, whose form depends on the
+        # tokens, is made outside of it.
+        for module in model.modules():
+            if isinstance(module, GradientCheckpointingLayer):
+                module.compile()
+
+
+def _zero_settings(
+    runtime: TrainingRuntime, parameters: int, device: torch.device
+) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "stage": runtime.zero_stage,
+        # The default bucket of 5e8 elements would be allocated for the smallest model.
+        "reduce_bucket_size": min(parameters, 500_000_000),
+        "allgather_bucket_size": min(parameters, 500_000_000),
+    }
+    if runtime.zero_stage == 3:
+        # What is smaller stays whole on every worker: norms and biases. The default of 1e5 would
+        # be every matrix of a small model.
+        settings["stage3_param_persistence_threshold"] = min(parameters // 100, 100_000)
+    host = {"device": "cpu", "pin_memory": device.type == "cuda"}
+    if runtime.offload != "none":
+        settings["offload_optimizer"] = host
+    if runtime.offload == "parameters":
+        settings["offload_param"] = host
+    return settings
+
+
+def _persistent_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """What a model's file holds besides parameters, tied ones left out."""
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    saved = model.state_dict().keys() - parameters
+    return {name: buffer for name, buffer in model.named_buffers() if name in saved}
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    # What torch's allocator of the CPU raises is a plain RuntimeError.
+    return "DefaultCPUAllocator" in str(error) or "not enough memory" in str(error)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

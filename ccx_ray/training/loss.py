@@ -3,14 +3,16 @@
 Invariant: loss and gradient equal ``torch.nn.functional.cross_entropy`` with ``reduction="sum"``
 to rounding, whatever the chunk size.
 
-Shape suffixes: B sequences, T tokens of a sequence, N = B * T positions, V vocabulary.
-``tokens_BT`` is int64.
+Shape suffixes: B sequences, T tokens of a sequence, N = B * T positions, V vocabulary, E width of
+the model. ``tokens_BT`` is int64. Needs torch alone, so that it also runs on a bare GPU machine.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ccx_ray.training.documents import document_inputs
 
 IGNORED = -100
 """Label of a position that has no next token to predict; the default of ``cross_entropy``."""
@@ -39,16 +41,61 @@ class NextTokenLoss(nn.Module):  # type: ignore[misc]
     checkpoint is exact in both precisions.
     """
 
-    def __init__(self, model: nn.Module, *, precision: str) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        precision: str,
+        masked_eos_id: int | None = None,
+        fused: bool = False,
+    ) -> None:
+        """
+        Args:
+            model: a Hugging Face causal model, its attention implementation chosen.
+            precision: ``fp32`` or ``bf16``.
+            masked_eos_id: end-of-text, when the documents that it ends may not see each other.
+            fused: head and cross-entropy in one kernel of Liger, CUDA only. Right for heads that
+                are one matrix product, without softcap or scale.
+        """
         super().__init__()
         self.model = model
         self._bf16 = precision == "bf16"
+        self._masked_eos_id = masked_eos_id
+        self._fused_loss = _liger_loss() if fused else None
 
     def forward(self, tokens_BT: Tensor, labels_BT: Tensor) -> Tensor:
+        inputs: dict[str, Any] = {"input_ids": tokens_BT}
+        if self._masked_eos_id is not None:
+            flat = self.model.config._attn_implementation.startswith("flash")
+            inputs = document_inputs(tokens_BT, self._masked_eos_id, flat=flat)
         with torch.autocast(tokens_BT.device.type, torch.bfloat16, enabled=self._bf16):
-            logits_BTV = self.model(input_ids=tokens_BT).logits
+            if self._fused_loss is not None:
+                return self._fused(inputs, labels_BT)
+            logits_BTV = self.model(**inputs).logits
         loss: Tensor = SummedCrossEntropy.apply(logits_BTV.flatten(0, 1), labels_BT.flatten())
         return loss
+
+    def _fused(self, inputs: dict[str, Any], labels_BT: Tensor) -> Tensor:
+        hidden_NE = self.model.base_model(**inputs).last_hidden_state.flatten(0, 1)
+        head = self.model.get_output_embeddings()
+        weight_VE, bias_V = head.weight, head.bias
+        if self._bf16:
+            # Cast once. Left to autocast, the head would be cast anew for every chunk of
+            # positions, of which there are about as many as the vocabulary is wider than the model.
+            hidden_NE, weight_VE = hidden_NE.bfloat16(), weight_VE.bfloat16()
+            bias_V = None if bias_V is None else bias_V.bfloat16()
+        assert self._fused_loss is not None
+        loss: Tensor = self._fused_loss(weight_VE, hidden_NE, labels_BT.flatten(), bias_V)
+        return loss
+
+
+def _liger_loss() -> nn.Module:
+    from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
+
+    # Gradients of the head are summed over chunks; in bf16 the sum would lose its small terms.
+    return LigerFusedLinearCrossEntropyLoss(
+        ignore_index=IGNORED, reduction="sum", accum_dtype=torch.float32
+    )
 
 
 class SummedCrossEntropy(torch.autograd.Function):  # type: ignore[misc]
