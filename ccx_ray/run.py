@@ -16,6 +16,7 @@ from ccx_ray.corpus.scripts import check_script_names
 from ccx_ray.corpus.sources.reading import check_source
 from ccx_ray.corpus.text_sources import text_sources
 from ccx_ray.evaluation.probes import load_culture
+from ccx_ray.remote_folders import check_remote_storage
 from ccx_ray.stages import StageActions
 from ccx_ray.storage import publish_json, resolve_storage
 from ccx_ray.study.folders import StepFolders
@@ -85,6 +86,8 @@ def run_study(
     study_graph(study, InputFiles(root))  # names missing files before anything is created
     check_study(study, root)
     storage = resolve_storage(study.runtime.storage)
+    if study.runtime.checkpoint_storage is not None:
+        check_remote_storage(study.runtime.checkpoint_storage)
     folders = StepFolders(storage / study.name)
     tracking_uri = study.runtime.tracking_uri or default_tracking_uri(storage)
     with driver_lock(folders.root):

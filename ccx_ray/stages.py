@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ccx_ray.corpus.work_log import RunTasks, step_progress
+from ccx_ray.remote_folders import remote_storage_uri
 from ccx_ray.study.graph import Step
 from ccx_ray.study.provenance import capture_provenance
 from ccx_ray.study.runner import Action, StepWork
@@ -80,6 +81,11 @@ class StageActions:
     @property
     def _cpus(self) -> float:
         return self._study.runtime.data.cpus_per_task
+
+    @property
+    def _checkpoint_storage(self) -> str | None:
+        storage = self._study.runtime.checkpoint_storage
+        return remote_storage_uri(storage) if storage else None
 
     @property
     def _run_tasks(self) -> RunTasks:
@@ -224,6 +230,7 @@ class StageActions:
                     reader=study.runtime.data.reader,
                     tracking_uri=self._tracking.uri,
                     mlflow_run_id=run,
+                    checkpoint_storage=self._checkpoint_storage,
                 )
             )
         except Exception:

@@ -18,7 +18,7 @@ from ccx_ray.errors import UserError
 RAY_WORKING_DIRECTORIES = "working_dir_files"
 
 
-def resolve_storage(uri: str) -> Path:
+def resolve_storage(uri: str, field: str = "runtime.storage") -> Path:
     """Turn ``--storage`` into an absolute, writable local or shared folder, created when missing.
 
     Raises:
@@ -28,14 +28,14 @@ def resolve_storage(uri: str) -> Path:
     parsed = urlparse(uri)
     if parsed.scheme not in ("", "file"):
         raise UserError(
-            f"runtime.storage: {uri!r}: only a folder or a file:// URI is supported; on a cluster "
+            f"{field}: {uri!r}: only a folder or a file:// URI is supported; on a cluster "
             "give a folder that every node mounts"
         )
     path = Path(unquote(parsed.path) if parsed.scheme == "file" else uri).expanduser()
     if not path.is_absolute() and RAY_WORKING_DIRECTORIES in str(Path.cwd()):
         raise UserError(
-            f"runtime.storage: {uri!r} is relative and would vanish with the Ray job; "
-            "give an absolute path that every node mounts, such as --storage /mnt/ccx_ray"
+            f"{field}: {uri!r} is relative and would vanish with the Ray job; "
+            "give an absolute path that every node mounts, such as /mnt/ccx_ray"
         )
     path = path.resolve()
     try:
@@ -46,7 +46,7 @@ def resolve_storage(uri: str) -> Path:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(
-            f"runtime.storage: {str(path)!r} cannot be written ({reason}); "
+            f"{field}: {str(path)!r} cannot be written ({reason}); "
             "give a folder that you may write to"
         ) from None
     return path

@@ -5,10 +5,12 @@ warns of it, fills the gap at random, and the accuracies would be of nobody's mo
 """
 
 from dataclasses import dataclass
+from fnmatch import filter as matching
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ccx_ray.errors import UserError
+from ccx_ray.remote_folders import fetch_checkpoint, file_names
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -34,17 +36,21 @@ class CausalModel:
 def check_model_folder(folder: Path) -> None:
     """Find a wrong folder in milliseconds, before any heavy library is loaded.
 
+    Args:
+        folder: a Hugging Face folder, or the pointer to one in an object store.
+
     Raises:
         UserError: it is no folder, or lacks the config, the weights or the tokenizer.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: not an existing folder; give a Hugging Face model folder")
+    names = file_names(folder)
     for kind, patterns in (
         ("config", ("config.json",)),
         ("weights", WEIGHT_FILES),
         ("tokenizer", TOKENIZER_FILES),
     ):
-        if not any(any(folder.glob(pattern)) for pattern in patterns):
+        if not any(matching(names, pattern) for pattern in patterns):
             raise UserError(
                 f"{folder}: no {kind} ({' or '.join(patterns)}); "
                 "give a folder written by save_pretrained of both the model and its tokenizer"
@@ -62,19 +68,21 @@ def load_causal_model(folder: Path, device: str) -> CausalModel:
     """Load a model in fp32, the precision of the reference scorer, ready to score.
 
     Raises:
-        UserError: the folder does not hold a whole causal model and its tokenizer.
+        UserError: the folder does not hold a whole causal model and its tokenizer, or not what was
+            written.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     check_model_folder(folder)
+    local = fetch_checkpoint(folder)
     disable_progress_bar()  # of loading the weights, which would tear up the caller's own
     set_verbosity_error()  # what it would warn of, absent weights, is refused below
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(local, local_files_only=True)
         network, loading = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            local, dtype=torch.float32, local_files_only=True, output_loading_info=True
         )
     except Exception as error:
         # A broken folder shows itself in any of a dozen exceptions of four libraries.

@@ -1,4 +1,10 @@
+"""The files of a training: whole or absent, verified, and of this training."""
+
+import json
 import logging
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,13 +13,18 @@ import torch
 from ccx_ray.errors import UserError
 from ccx_ray.training.checkpoints import (
     ResumePoint,
+    check_same_training,
     checkpoint_folder,
+    discard_resume_states,
     find_resume_point,
     load_resume_state,
     prune_resume_states,
     publish_checkpoint,
     publish_resume_state,
     published_steps,
+    resume_point_at,
+    resume_steps,
+    retain_resume_states,
 )
 from ccx_ray.training.history import StepRecord
 from tests.training_runs import MODEL, write_tokenizer
@@ -23,6 +34,7 @@ RECORD = StepRecord(
     first_row=0, last_row=8, seconds=0.25,
 )  # fmt: skip
 STATE = {"parameter/w": torch.randn(3, 2), "exp_avg/w": torch.randn(3, 2)}
+OURS = {"fingerprint": "run", "stream_fingerprint": "stream"}
 
 
 def point(step: int) -> ResumePoint:
@@ -31,7 +43,22 @@ def point(step: int) -> ResumePoint:
     )
 
 
-def test_a_checkpoint_opens_with_hugging_face_and_no_key_missing(tmp_path: Path) -> None:
+def publish_states(folder: Path, *steps: int, storage: str | None = None) -> None:
+    for step in steps:
+        publish_resume_state(folder, point(step), STATE, [RECORD], storage=storage)
+
+
+@pytest.fixture(params=["in the run's folder", "on another disk"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+    return None if request.param == "in the run's folder" else str(tmp_path / "other disk")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return tmp_path / "trial-ko-bridge-s0-0123456789ab"
+
+
+def test_a_checkpoint_opens_with_hugging_face_and_no_key_missing(run: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from ccx_ray.training.model import build_model
@@ -39,56 +66,144 @@ def test_a_checkpoint_opens_with_hugging_face_and_no_key_missing(tmp_path: Path)
     tokenizer_folder = write_tokenizer(tmp_path / "tokenizer")
     (tokenizer_folder / "_complete.json").write_text("{}")
     model = build_model(MODEL, vocabulary_size=320, eos_id=0, pad_id=1, seed=0)
-    publish_checkpoint(tmp_path, 20, model, tokenizer_folder)
-    folder = checkpoint_folder(tmp_path, 20)
-    assert folder == tmp_path / "checkpoints" / "step-000020"
+    state = {f"parameter/{name}": p.detach() + 1 for name, p in model.named_parameters()}
+    publish_checkpoint(run, 20, model, tokenizer_folder, state)
+    folder = checkpoint_folder(run, 20)
+    assert folder == run / "checkpoints" / "step-000020"
     assert not (folder / "_complete.json").exists()
     logging.disable(logging.NOTSET)
     loaded, report = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"]
     assert not report["mismatched_keys"]
-    for name, parameter in model.named_parameters():
-        assert torch.equal(loaded.get_parameter(name), parameter)
+    for name, _ in model.named_parameters():
+        assert torch.equal(loaded.get_parameter(name), state[f"parameter/{name}"])
         assert loaded.get_parameter(name).dtype == torch.float32
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer.eos_token_id == loaded.config.eos_token_id
     assert tokenizer.decode(tokenizer.encode("ལྷ་ས")) == "ལྷ་ས"
 
 
-def test_what_is_not_published_is_not_seen(tmp_path: Path) -> None:
-    assert published_steps(tmp_path) == []
-    (tmp_path / "checkpoints" / ".step-000030.partial").mkdir(parents=True)
+def test_what_is_not_published_is_not_seen(run: Path) -> None:
+    assert published_steps(run) == []
+    (run / "checkpoints" / ".step-000030.0a1b2c3d").mkdir(parents=True)
+    (run / "checkpoints" / "damaged-step-000040").mkdir()
     for step in (100, 20):
-        checkpoint_folder(tmp_path, step).mkdir()
-    assert published_steps(tmp_path) == [20, 100]
+        checkpoint_folder(run, step).mkdir()
+    assert published_steps(run) == [20, 100]
 
 
-def test_the_newest_state_is_found_and_comes_back_exactly(tmp_path: Path) -> None:
-    publish_resume_state(tmp_path, point(3), STATE, [RECORD])
-    publish_resume_state(tmp_path, point(6), STATE, [RECORD, RECORD])
-    (tmp_path / "resume" / ".step-000009.partial").mkdir()
-    found = find_resume_point(tmp_path, fingerprint="run", stream_fingerprint="stream")
+def test_the_newest_state_is_found_and_comes_back_exactly(run: Path, storage: str | None) -> None:
+    publish_states(run, 3, 6, storage=storage)
+    (run / "resume" / ".step-000009.0a1b2c3d").mkdir()
+    found = find_resume_point(run, **OURS)
     assert found == point(6)
-    state, history = load_resume_state(tmp_path, found)
+    state, history = load_resume_state(run, found)
+    assert state.keys() == STATE.keys()
     assert all(torch.equal(state[key], STATE[key]) for key in STATE)
-    assert history == [RECORD, RECORD]
+    assert history == [RECORD]
 
 
-def test_only_the_newest_state_is_kept_and_none_when_complete(tmp_path: Path) -> None:
-    for step in (3, 6):
-        publish_resume_state(tmp_path, point(step), STATE, [RECORD])
-    prune_resume_states(tmp_path, before=6)
-    assert [p.name for p in (tmp_path / "resume").iterdir()] == ["step-000006"]
-    prune_resume_states(tmp_path)
-    assert find_resume_point(tmp_path, fingerprint="run", stream_fingerprint="stream") is None
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def truncate(file: Path) -> None:
+    os.truncate(file, file.stat().st_size - 9)
+
+
+def name_a_file_outside(manifest: Path) -> None:
+    content = json.loads(manifest.read_text())
+    content["files"]["../../point.json"] = content["files"]["point.json"]
+    manifest.write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize(
-    ("name", "run", "stream"), [("stream", "run", "x"), ("training", "x", "stream")]
+    ("file", "damage", "reason"),
+    [
+        ("state.safetensors", flip_a_bit, "state.safetensors: another SHA-256"),
+        ("state.safetensors", truncate, "state.safetensors: .* bytes instead of"),
+        ("history.parquet", Path.unlink, "history.parquet: No such file"),
+        ("point.json", truncate, "point.json: .* bytes instead of"),
+        ("manifest.json", truncate, "manifest.json: .*Error"),
+        ("manifest.json", Path.unlink, "manifest.json: No such file"),
+        ("manifest.json", name_a_file_outside, "'../../point.json' is no file name"),
+    ],
+)
+def test_a_damaged_newest_state_is_named_and_the_one_before_taken(
+    run: Path,
+    storage: str | None,
+    caplog: pytest.LogCaptureFixture,
+    file: str,
+    damage: Callable[[Path], None],
+    reason: str,
+) -> None:
+    publish_states(run, 3, 6, storage=storage)
+    place = run if storage is None else Path(storage)
+    (damaged,) = (path for path in place.rglob(file) if "step-000006" in str(path))
+    damage(damaged)
+    assert find_resume_point(run, **OURS) == point(3)
+    (warning,) = caplog.records
+    assert str(run / "resume" / "step-000006") in warning.message
+    assert "kept as damaged-step-000006" in warning.message
+    assert re.search(reason, warning.message)
+    assert sorted(p.name for p in (run / "resume").iterdir()) == [
+        "damaged-step-000006",
+        "step-000003",
+    ]
+    publish_states(run, 6, storage=storage)
+    assert find_resume_point(run, **OURS) == point(6)
+
+
+def test_with_no_undamaged_state_a_training_starts_anew(run: Path, storage: str | None) -> None:
+    publish_states(run, 3, 6, storage=storage)
+    place = run if storage is None else Path(storage)
+    for file in list(place.rglob("state.safetensors")):
+        truncate(file)
+    assert find_resume_point(run, **OURS) is None
+    assert resume_steps(run) == []
+
+
+def test_a_state_can_be_asked_for_by_its_step(run: Path) -> None:
+    publish_states(run, 3, 6)
+    assert resume_point_at(run, 3) == point(3)
+    assert resume_point_at(run, 4) is None
+
+
+def test_the_newest_states_and_the_last_of_a_checkpoint_are_kept(run: Path) -> None:
+    publish_states(run, 3, 5, 6, 7, 8)
+    retain_resume_states(run, keep=2, checkpoint_steps=(3, 6, 9))
+    assert resume_steps(run) == [6, 7, 8]
+    discard_resume_states(run, after=6)
+    assert resume_steps(run) == [6]
+
+
+def test_nothing_is_left_of_states_when_a_training_is_complete(
+    run: Path, storage: str | None
+) -> None:
+    publish_states(run, 3, 6, storage=storage)
+    (run / "resume" / "step-000006").rename(run / "resume" / "damaged-step-000006")
+    (run / "resume" / ".step-000009.0a1b2c3d").mkdir()
+    prune_resume_states(run)
+    assert find_resume_point(run, **OURS) is None
+    assert not (run / "resume").exists()
+    assert storage is None or not [p for p in Path(storage).rglob("*") if p.is_file()]
+
+
+@pytest.mark.parametrize("check", [find_resume_point, check_same_training])
+@pytest.mark.parametrize(
+    ("name", "fingerprint", "stream"), [("stream", "run", "x"), ("training", "x", "stream")]
 )
 def test_a_state_of_another_stream_or_training_is_refused(
-    tmp_path: Path, name: str, run: str, stream: str
+    run: Path,
+    storage: str | None,
+    check: Callable[..., object],
+    name: str,
+    fingerprint: str,
+    stream: str,
 ) -> None:
-    publish_resume_state(tmp_path, point(3), STATE, [RECORD])
+    publish_states(run, 3, storage=storage)
     with pytest.raises(UserError, match=f"step-000003: was written with {name} .* this run has"):
-        find_resume_point(tmp_path, fingerprint=run, stream_fingerprint=stream)
+        check(run, fingerprint=fingerprint, stream_fingerprint=stream)
+    check(run, **OURS)

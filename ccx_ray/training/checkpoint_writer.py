@@ -1,0 +1,227 @@
+"""Writes checkpoints and resume states while the training goes on. Rank 0 only.
+
+Invariants: one write is under way at a time, in the order in which they were asked for; of one
+step the resume state is there before the checkpoint, and states are removed after both; a write
+that fails is raised once, at the next call, and harms nothing that was published before.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ccx_ray.object_stores import one_line
+from ccx_ray.remote_folders import read_pointer
+from ccx_ray.retries import RETRY_SECONDS
+from ccx_ray.training.checkpoints import (
+    ResumePoint,
+    checkpoint_folder,
+    publish_checkpoint,
+    publish_resume_state,
+    remove_leftover_writes,
+    resume_folder,
+    resume_steps,
+    retain_resume_states,
+    set_damaged_aside,
+)
+from ccx_ray.training.history import StepRecord
+from ccx_ray.training.run import TrainingRun
+from ccx_ray.verified_folders import DamagedFolderError, verify_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint or resume state that could not be written, however often it was tried."""
+
+
+class CheckpointWriter:
+    """Hands snapshots to one thread; use it as a context, or close it, to lose none.
+
+    At most one snapshot is held. A caller that calls ``flush`` before it takes the next one never
+    has two in memory, and waits no longer for it.
+    """
+
+    def __init__(
+        self,
+        run: TrainingRun,
+        model: "PreTrainedModel",
+        *,
+        synchronous: bool = False,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        """
+        Args:
+            model: its config and names; the weights come from each snapshot.
+            synchronous: write in the caller's thread, to measure what the other one saves.
+            retry_seconds: for how long a full disk or a store that does not answer is waited for.
+        """
+        self._run = run
+        self._model = model
+        self._synchronous = synchronous
+        self._retry_seconds = retry_seconds
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
+        self._pending: Future[None] | None = None
+        self.blocked_seconds = 0.0
+        """For how long callers have been kept, since the writer was made."""
+        remove_leftover_writes(run.folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        except CheckpointError as failure:
+            if error is None:
+                raise
+            logger.error("%s", failure)  # the error under way came first
+
+    def write(
+        self,
+        point: ResumePoint,
+        state: "Mapping[str, Tensor]",
+        history: Sequence[StepRecord],
+        *,
+        checkpoint: bool,
+    ) -> None:
+        """Begin to write a resume state, and the checkpoint of its step if it has one.
+
+        Returns as soon as the write before is done.
+
+        Args:
+            state: as ``TrainingEngine.state`` gave it; nobody may change its tensors any more.
+
+        Raises:
+            CheckpointError: an earlier write failed; this one has not begun.
+        """
+        records = list(history)
+
+        def work() -> None:
+            self._write_state(point, state, records)
+            if checkpoint:
+                self._write_checkpoint(point.step, state)
+            self._retain()
+
+        self._begin(work)
+
+    def write_checkpoint(self, step: int, state: "Mapping[str, Tensor]") -> None:
+        """Begin to write a checkpoint whose training was killed after it had written the state.
+
+        Nothing is written when a whole one is there; a damaged one is set aside.
+
+        Raises:
+            CheckpointError: an earlier write failed; this one has not begun.
+        """
+        self._begin(lambda: self._write_checkpoint(step, state))
+
+    def flush(self) -> None:
+        """Wait until everything is written.
+
+        Raises:
+            CheckpointError: a write failed.
+        """
+        began = time.perf_counter()
+        pending, self._pending = self._pending, None
+        try:
+            if pending is not None:
+                pending.result()
+        finally:
+            self.blocked_seconds += time.perf_counter() - began
+
+    def close(self) -> None:
+        """Write everything, and end the thread.
+
+        Raises:
+            CheckpointError: a write failed.
+        """
+        try:
+            self.flush()
+        finally:
+            self._thread.shutdown()
+
+    def _begin(self, work: Callable[[], None]) -> None:
+        self.flush()
+        self._pending = self._thread.submit(work)
+        if self._synchronous:
+            self.flush()
+
+    def _write_state(
+        self, point: ResumePoint, state: "Mapping[str, Tensor]", history: Sequence[StepRecord]
+    ) -> None:
+        run = self._run
+        try:
+            publish_resume_state(
+                run.folder,
+                point,
+                state,
+                history,
+                storage=run.checkpoint_storage,
+                retry_seconds=self._retry_seconds,
+            )
+        except Exception as error:
+            raise self._failure(resume_folder(run.folder, point.step), error) from error
+
+    def _write_checkpoint(self, step: int, state: "Mapping[str, Tensor]") -> None:
+        run, folder = self._run, checkpoint_folder(self._run.folder, step)
+        try:
+            if _is_whole(folder):
+                return
+            publish_checkpoint(
+                run.folder,
+                step,
+                self._model,
+                run.tokenizer_folder,
+                state,
+                storage=run.checkpoint_storage,
+                retry_seconds=self._retry_seconds,
+            )
+        except Exception as error:
+            raise self._failure(folder, error) from error
+
+    def _retain(self) -> None:
+        run = self._run
+        try:
+            retain_resume_states(
+                run.folder,
+                keep=run.runtime.keep_resume_states,
+                checkpoint_steps=run.training.checkpoint_steps,
+            )
+        except OSError as error:  # too many states harm nobody
+            logger.warning("%s: an old state stays: %s", run.folder, one_line(error))
+
+    def _failure(self, folder: Path, error: Exception) -> CheckpointError:
+        steps = resume_steps(self._run.folder)
+        onwards = f"from step {steps[-1]}" if steps else "from the start"
+        storage = self._run.checkpoint_storage
+        place = f" of {storage}" if storage else ""
+        return CheckpointError(
+            f"{folder}: cannot be written ({type(error).__name__}: {one_line(error)}); free space"
+            f"{place} or mend the access to it, and start again; the training goes on {onwards}"
+        )
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a checkpoint is there; the files of a remote one are verified where it is used."""
+    if not folder.is_dir():
+        return False
+    try:
+        if read_pointer(folder) is None:
+            verify_folder(folder)
+    except DamagedFolderError as error:
+        aside = set_damaged_aside(folder)
+        logger.warning("%s: damaged (%s); kept as %s, written anew", folder, error, aside.name)
+        return False
+    return True
