@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,17 +16,29 @@ MODEL = ModelSpec(
 )
 
 
-def write_stream(folder: Path, *, rows: int = 96, seed: int = 0, length: int = LENGTH) -> Path:
-    """Rows of a noisy counting language that a model can learn; every fifth is half padding."""
+def write_stream(
+    folder: Path,
+    *,
+    rows: int = 96,
+    seed: int = 0,
+    length: int = LENGTH,
+    tokens: np.ndarray | None = None,
+) -> Path:
+    """Rows of a noisy counting language that a model can learn; every fifth is half padding.
+
+    Args:
+        tokens: [rows, length] these rows instead.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     folder.mkdir(parents=True)
-    random = np.random.default_rng(seed)
-    tokens = (random.integers(0, 97, (rows, 1)) + np.arange(length)) % 97 + 2
-    noise = random.random((rows, length)) < 0.1
-    tokens = np.where(noise, random.integers(2, VOCABULARY, (rows, length)), tokens)
-    tokens[::5, length // 2 :] = PAD
+    if tokens is None:
+        random = np.random.default_rng(seed)
+        tokens = (random.integers(0, 97, (rows, 1)) + np.arange(length)) % 97 + 2
+        noise = random.random((rows, length)) < 0.1
+        tokens = np.where(noise, random.integers(2, VOCABULARY, (rows, length)), tokens)
+        tokens[::5, length // 2 :] = PAD
     input_ids = pa.FixedSizeListArray.from_arrays(pa.array(tokens.astype(np.int32).ravel()), length)
     segment = pa.struct([("document", pa.int64()), ("start", pa.int64()), ("length", pa.int64())])
     segments = pa.array([[] for _ in range(rows)], pa.list_(segment))
@@ -62,7 +75,7 @@ def write_tokenizer(folder: Path) -> Path:
     return folder
 
 
-def tiny_run(folder: Path, inputs: Path, **changes: object) -> TrainingRun:
+def tiny_run(folder: Path, inputs: Path, **changes: Any) -> TrainingRun:
     """A run of 9 steps with checkpoints after 3, 6 and 9.
 
     Args:
@@ -73,9 +86,14 @@ def tiny_run(folder: Path, inputs: Path, **changes: object) -> TrainingRun:
         write_stream(inputs / "stream")
         write_tokenizer(inputs / "tokenizer")
     folder.mkdir(parents=True, exist_ok=True)
-    runtime = {"zero_stage": 1, "workers": 1, "sequences_per_device": 4, "max_failures": 1}
+    runtime: dict[str, Any] = {
+        "zero_stage": 1,
+        "workers": 1,
+        "sequences_per_device": 4,
+        "max_failures": 1,
+    }
     runtime |= {key: changes.pop(key) for key in TrainingRuntime.model_fields if key in changes}
-    values = {
+    values: dict[str, Any] = {
         "name": "ko-bridge-s0",
         "fingerprint": "0123456789ab",
         "folder": folder,

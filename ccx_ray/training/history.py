@@ -11,6 +11,8 @@ from pathlib import Path
 
 from ccx_ray.storage import publish_json
 
+STEP_LINES = ".steps.jsonl"
+"""One line a step, as it is done; names with a dot are no part of a step's outputs."""
 PROGRESS = "progress.json"
 PROGRESS_SECONDS = 1.0
 
@@ -32,6 +34,17 @@ class StepRecord:
     last_row: int
     """The step consumed the global rows ``[first_row, last_row)``, as the stream counts them."""
     seconds: float
+    """From the end of the step before, without what was spent on saving."""
+    data_seconds: float
+    """Of these, waiting for rows."""
+    rows_checksum: int
+    """Of what the rows held and where they stood, over all workers: equal for equal rows in the
+    stream's order, however many workers read them."""
+    workers: int
+    applied: bool = True
+    """False for a step that was skipped, so that its rows were not learnt from."""
+    problem: str = ""
+    """Why it was skipped, at the step that was bad itself."""
 
 
 @dataclass(kw_only=True)
@@ -52,7 +65,7 @@ def write_history(path: Path, records: Sequence[StepRecord]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = {int: pa.int64(), float: pa.float64()}
+    types = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
     schema = pa.schema([(column.name, types[column.type]) for column in fields(StepRecord)])  # type: ignore[index]
     table = pa.Table.from_pylist([asdict(record) for record in records], schema=schema)
     pq.write_table(table, path)

@@ -9,33 +9,36 @@ Shape suffixes: B sequences, T tokens of a sequence.
 
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.distributed as dist
 
 from ccx_ray.corpus.stream import Stream, read_batches
-from ccx_ray.storage import publish_json
+from ccx_ray.errors import UserError
+from ccx_ray.training.checkpoint_writer import CheckpointError, CheckpointWriter
 from ccx_ray.training.checkpoints import (
-    LOSSES,
-    SUMMARY,
     ResumePoint,
     find_resume_point,
     load_resume_state,
-    prune_resume_states,
-    publish_checkpoint,
-    publish_resume_state,
-    published_steps,
+    resume_point_at,
 )
-from ccx_ray.training.engine import TrainingEngine
-from ccx_ray.training.history import StartupClock, StepRecord, write_history
+from ccx_ray.training.engine import BUFFER, PARAMETER, TrainingEngine, _persistent_buffers
+from ccx_ray.training.history import StartupClock, StepRecord
 from ccx_ray.training.model import build_model, load_model
+from ccx_ray.training.read_ahead import ReadAhead, ReadRows
 from ccx_ray.training.run import Notice, TrainingRun, accumulation_steps
 from ccx_ray.training.schedule import learning_rate
+from ccx_ray.training.stall import COMPUTING, StallWatch
+from ccx_ray.training.summary import write_summary
+from ccx_ray.training.watch import BadStep, TrainingStoppedError, judge, refuse, skipped, updates
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+State = dict[str, torch.Tensor]
 
 
 class Worker:
@@ -54,14 +57,24 @@ class Worker:
         self.run = run
         self.rank = rank
         self.workers = workers
+        self.device = device
         self.device_name = (
             torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
         )
         self.clock = clock
         self.stream = Stream.open(run.stream_folder)
         self.history: list[StepRecord] = []
-        self.resumed_from = 0
-        self.engine = self._start(device)
+        self._stall = StallWatch(
+            run.folder, rank=rank, workers=workers, seconds=run.runtime.stall_seconds
+        )
+        self._stall.start()
+        self._writer: CheckpointWriter | None = None
+        try:
+            self.engine = self._start()
+        except BaseException:
+            self._stall.stop()
+            raise
+        self.resumed_from = len(self.history)
         self._saved = time.monotonic()
         clock.mark("model")
 
@@ -78,53 +91,61 @@ class Worker:
 
         Returns:
             Whether the last step is done; False after a notice to leave.
+
+        Raises:
+            TrainingStoppedError: a bad step that the study file says to stop at.
+            CheckpointError: a state could not be written.
         """
-        training = self.run.training
-        batches = self._batches()
+        try:
+            with self._writer or nullcontext(), self._rows() as rows:
+                complete = self._loop(rows, observe, notice)
+            if complete and self._writer is not None:
+                write_summary(self, blocked_seconds=self._writer.blocked_seconds)
+            return complete
+        finally:
+            self._stall.stop()
+
+    def _loop(
+        self,
+        rows: Iterator[ReadRows],
+        observe: Callable[[StepRecord], None],
+        notice: Callable[[], Notice],
+    ) -> bool:
+        training, runtime = self.run.training, self.run.runtime
         for step in range(self.resumed_from + 1, training.steps + 1):
-            began = time.perf_counter()
-            record = self._step(step, next(batches), began)
-            self.history.append(record)
+            record = self._step(step, rows)
+            bad = judge(self.history, record, training.watch)
+            if bad is None:
+                self.history.append(record)
+            else:
+                self._skip(record, bad)
             if step == self.resumed_from + 1:
                 self.clock.mark("first_step")
             if self.rank == 0:
-                observe(record)
-            due = step in training.checkpoint_steps
+                observe(self.history[-1])
             asked = notice()
-            leave = self.engine.agree(asked is Notice.LEAVE)
-            old = time.monotonic() - self._saved > self.run.runtime.resume_seconds
-            save = self.engine.agree(asked is Notice.SAVE or old)
-            if due or save or leave:
-                self._save(step)
+            old = time.monotonic() - self._saved > runtime.resume_seconds
+            leave, save = self.engine.agree(
+                [asked is Notice.LEAVE, asked is not Notice.NONE or old]
+            )
+            due = step in training.checkpoint_steps
+            if due or save:
+                self._save(step, checkpoint=due)
             if leave and step < training.steps:
                 return False
-        if self.rank == 0:
-            self._finish()
         return True
 
-    def _start(self, device: torch.device) -> TrainingEngine:
+    def _start(self) -> TrainingEngine:
         run, stream = self.run, self.stream
-        point = find_resume_point(
-            run.folder, fingerprint=run.fingerprint, stream_fingerprint=stream.fingerprint
-        )
-        if run.initial_model is None:
-            model = build_model(
-                run.model,
-                vocabulary_size=stream.vocabulary_size,
-                eos_id=stream.eos_id,
-                pad_id=stream.pad_id,
-                seed=run.seed,
+        point = self._agreed(
+            lambda: find_resume_point(
+                run.folder, fingerprint=run.fingerprint, stream_fingerprint=stream.fingerprint
             )
-        else:
-            model = load_model(run.initial_model, vocabulary_size=stream.vocabulary_size)
-        state: dict[str, torch.Tensor] = {}
-        if point is not None:
-            state, self.history = load_resume_state(run.folder, point)
-            self.resumed_from = point.step
-            _set_parameters(model, state)
+        )
         engine = TrainingEngine(
-            model,
+            self._initial_model(),
             pad_id=stream.pad_id,
+            eos_id=stream.eos_id,
             optimizer=run.training.optimizer,
             runtime=run.runtime,
             accumulation=accumulation_steps(
@@ -132,99 +153,157 @@ class Worker:
                 sequences_per_device=run.runtime.sequences_per_device,
                 workers=self.workers,
             ),
-            device=device,
+            document_masks=run.training.document_masks,
+            device=self.device,
         )
-        if point is not None:
-            engine.load_moments(state, point.step)
-            # Killed between the two: the state was written, its checkpoint was not.
-            if point.step in run.training.checkpoint_steps and self.rank == 0:
-                self._publish_checkpoint(point.step, model)
+        # A batch that does not fit is to fail now, not in the night; what it changed is
+        # overwritten by the state that the training starts from.
+        engine.preflight(stream.sequence_length)
+        if point is None:
+            state = start_state(self._initial_model())
+        else:
+            state, self.history = load_resume_state(run.folder, point)
+        engine.load_state(state, updates(self.history))
+        if self.rank == 0:
+            self._writer = CheckpointWriter(run, engine.model)
+            if point is not None and point.step in run.training.checkpoint_steps:
+                # It may have been killed between the two: its state written, its checkpoint not.
+                self._writer.write_checkpoint(point.step, state)
         return engine
 
-    def _batches(self) -> Iterator[np.ndarray]:
-        rows = self.run.training.sequences_per_step
-        return islice(
-            read_batches(
-                self.stream,
-                first_row=self.resumed_from * rows,
-                rows_per_step=rows,
-                rank=self.rank,
-                world_size=self.workers,
-                reader=self.run.reader,
-            ),
-            self.run.training.steps - self.resumed_from,
+    def _agreed(self, find: Callable[[], ResumePoint | None]) -> ResumePoint | None:
+        """What rank 0 finds, for all ranks: looking may move damaged states out of the way."""
+        found: list[ResumePoint | Exception | None] = [None]
+        if self.rank == 0:
+            try:
+                found[0] = find()
+            except (UserError, CheckpointError) as error:
+                found[0] = error
+        if self.workers > 1:
+            dist.broadcast_object_list(found, src=0, device=self.device)
+        if isinstance(found[0], Exception):
+            raise found[0]
+        return found[0]
+
+    def _initial_model(self) -> "PreTrainedModel":
+        """Made anew where it is needed, instead of kept in memory."""
+        run, stream = self.run, self.stream
+        if run.initial_model is not None:
+            return load_model(run.initial_model, vocabulary_size=stream.vocabulary_size)
+        return build_model(
+            run.model,
+            vocabulary_size=stream.vocabulary_size,
+            eos_id=stream.eos_id,
+            pad_id=stream.pad_id,
+            seed=run.seed,
         )
 
-    def _step(self, step: int, batch_BT: np.ndarray, began: float) -> StepRecord:
+    def _rows(self) -> ReadAhead:
+        rows_per_step = self.run.training.sequences_per_step
+        first_row = self.resumed_from * rows_per_step
+        batches = read_batches(
+            self.stream,
+            first_row=first_row,
+            rows_per_step=rows_per_step,
+            rank=self.rank,
+            world_size=self.workers,
+            reader=self.run.reader,
+        )
+        return ReadAhead(
+            batches,
+            steps=self.run.training.steps - self.resumed_from,
+            first_row=first_row + self.rank * rows_per_step // self.workers,
+            rows_per_step=rows_per_step,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def _step(self, step: int, rows: Iterator[ReadRows]) -> StepRecord:
         training = self.run.training
-        rows = training.sequences_per_step
+        count = training.sequences_per_step
+        began = time.perf_counter()
+        self._stall.at(step, "reading rows")
+        tokens_BT, checksum = next(rows)
+        data_seconds = time.perf_counter() - began
+        self._stall.at(step, COMPUTING)
         torch.manual_seed(step_seed(self.run.seed, step, self.rank))
         rate = learning_rate(step, steps=training.steps, optimizer=training.optimizer)
-        loss, norm, predicted = self.engine.step(torch.tensor(batch_BT, dtype=torch.long), rate)
+        loss, norm, predicted = self.engine.step(tokens_BT, rate)
         return StepRecord(
             step=step,
             loss=loss,
             learning_rate=rate,
             gradient_norm=norm,
             tokens=predicted,
-            first_row=(step - 1) * rows,
-            last_row=step * rows,
+            first_row=(step - 1) * count,
+            last_row=step * count,
             seconds=time.perf_counter() - began,
+            data_seconds=data_seconds,
+            rows_checksum=self._total(checksum),
+            workers=self.workers,
         )
 
-    def _save(self, step: int) -> None:
+    def _total(self, value: int) -> int:
+        if self.workers == 1:
+            return value
+        total = torch.tensor(value, dtype=torch.int64, device=self.device)
+        dist.all_reduce(total)
+        return int(total)
+
+    def _skip(self, record: StepRecord, bad: BadStep) -> None:
+        """Go back to the last checkpoint's state, and on behind the bad step."""
+        run = self.run
+        skips = sum(bool(step.problem) for step in self.history)
+        refuse(record, bad, run.training.watch, skips, name=run.name)
+        anchor = max((s for s in run.training.checkpoint_steps if s < record.step), default=0)
+        point = self._agreed(lambda: self._anchor_point(anchor)) if anchor else None
+        if point is None:
+            state = start_state(self._initial_model())
+        else:
+            state, _ = load_resume_state(run.folder, point)
+        self.engine.load_state(state, updates(self.history[:anchor]))
+        self.history = skipped(self.history, record, bad, anchor=anchor)
+
+    def _anchor_point(self, step: int) -> ResumePoint:
+        assert self._writer is not None
+        self._writer.flush()
+        point = resume_point_at(self.run.folder, step)
+        if point is None:
+            raise TrainingStoppedError(
+                f"{self.run.folder}: the state of step {step} is damaged or gone, so no bad step "
+                "can be skipped; delete the folder to train from the start"
+            )
+        return point
+
+    def _save(self, step: int, *, checkpoint: bool) -> None:
+        if self._writer is not None:
+            # Before the next one is taken, or two would be in memory.
+            self._stall.at(step, "saving")
+            self._writer.flush()
+        self._stall.at(step, COMPUTING)
         state = self.engine.state()
-        if self.rank == 0:
-            run = self.run
+        if self._writer is not None:
             point = ResumePoint(
                 step=step,
-                rows=step * run.training.sequences_per_step,
-                seed=run.seed,
-                fingerprint=run.fingerprint,
+                rows=step * self.run.training.sequences_per_step,
+                seed=self.run.seed,
+                fingerprint=self.run.fingerprint,
                 stream_fingerprint=self.stream.fingerprint,
             )
-            publish_resume_state(run.folder, point, state, self.history)
-            if step in run.training.checkpoint_steps:
-                self._publish_checkpoint(step, self.engine.model)
-            prune_resume_states(run.folder, before=step)
+            self._writer.write(point, state, self.history, checkpoint=checkpoint)
         self._saved = time.monotonic()
 
-    def _publish_checkpoint(self, step: int, model: "PreTrainedModel") -> None:
-        if step not in published_steps(self.run.folder):
-            publish_checkpoint(self.run.folder, step, model, self.run.tokenizer_folder)
 
-    def _finish(self) -> None:
-        run, history = self.run, self.history
-        write_history(run.folder / LOSSES, history)
-        seconds = sum(record.seconds for record in history)
-        tokens = run.training.steps * run.training.sequences_per_step * self.stream.sequence_length
-        publish_json(
-            run.folder / SUMMARY,
-            {
-                "steps": run.training.steps,
-                "resumed_from": self.resumed_from,
-                "loss": history[-1].loss,
-                "parameters": sum(p.numel() for p in self.engine.model.parameters()),
-                "tokens": tokens,
-                "predicted_tokens": sum(record.tokens for record in history),
-                "tokens_per_second": tokens / seconds,
-                "training_seconds": seconds,
-                "startup_seconds": sum(self.clock.parts.values()),
-                "startup": self.clock.parts,
-                "checkpoints": published_steps(run.folder),
-                "workers": self.workers,
-                "initial_model": run.initial_model.name if run.initial_model else None,
-            },
-        )
+def start_state(model: "PreTrainedModel") -> State:
+    """What ``TrainingEngine.load_state`` makes the beginning of a training from."""
+    parameters = {f"{PARAMETER}/{n}": p.detach() for n, p in model.named_parameters()}
+    return parameters | {f"{BUFFER}/{n}": b for n, b in _persistent_buffers(model).items()}
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """Seeds the random numbers of one step on one worker, so that none need be kept."""
+    """Seeds the random numbers of one step on one worker, so that none need be kept.
+
+    No model here draws any (see ``training/model.py``); an architecture that does would at least
+    repeat itself at the same number of workers.
+    """
     sequence = np.random.SeedSequence([seed, step, rank])
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _set_parameters(model: "PreTrainedModel", state: dict[str, torch.Tensor]) -> None:
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(state[f"parameter/{name}"])

@@ -1,14 +1,26 @@
 """The training loop with real DeepSpeed and real MLflow, in this process."""
 
+import json
+import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+from transformers import AutoModelForCausalLM
 
+from ccx_ray.corpus.stream import Stream, read_batches
 from ccx_ray.errors import UserError
+from ccx_ray.study.training_spec import OptimizerSpec, WatchSpec
 from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
+from ccx_ray.training.follower import MetricFollower
 from ccx_ray.training.history import read_history
+from ccx_ray.training.read_ahead import row_checksum
+from ccx_ray.training.run import TrainingRun
+from ccx_ray.training.watch import TrainingStoppedError
 from tests.training_runs import PAD, CrashError, parameters_of, tiny_run, train_here, write_stream
 
 STAGES = [0, 1, 2]
@@ -74,7 +86,9 @@ def test_state_written_between_checkpoints_is_resumed_from(
     run = tiny_run(tmp_path, inputs, resume_seconds=0.0)
     with pytest.raises(CrashError):
         train_here(run, crash_after=5)
-    assert [p.name for p in (tmp_path / "resume").iterdir()] == ["step-000004"]
+    # The newest two; the older is also that of the last checkpoint.
+    states = sorted(path.name for path in (tmp_path / "resume").iterdir())
+    assert states == ["step-000003", "step-000004"]
     assert train_here(run) == losses(undisturbed)
 
 
@@ -105,11 +119,6 @@ def test_a_trial_starts_from_the_base_checkpoint(
     tmp_path: Path, inputs: Path, undisturbed: Path
 ) -> None:
     """Its first loss is the base model's own, computed here by Hugging Face and torch alone."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from ccx_ray.corpus.stream import Stream, read_batches
-
     base = checkpoint_folder(undisturbed, 9)
     run = tiny_run(tmp_path, inputs, initial_model=base, seed=5)
     first, *_ = train_here(run)
@@ -132,9 +141,13 @@ def test_mlflow_has_every_step_once_after_a_crash(tmp_path: Path, inputs: Path) 
     tracking = Tracking(default_tracking_uri(tmp_path), study="tiny", storage=tmp_path)
     mlflow_run = tracking.open_run(name="ko-bridge-s0", kind="trial", fingerprint="f")
     run = tiny_run(tmp_path / "run", inputs, tracking_uri=tracking.uri, mlflow_run_id=mlflow_run)
-    with pytest.raises(CrashError):
+    follower = partial(
+        MetricFollower, run.folder, tracking_uri=tracking.uri, mlflow_run_id=mlflow_run
+    )
+    with pytest.raises(CrashError), follower():
         train_here(run, crash_after=5)
-    expected = train_here(run)
+    with follower():
+        expected = train_here(run)
 
     from mlflow import MlflowClient
 
@@ -145,3 +158,102 @@ def test_mlflow_has_every_step_once_after_a_crash(tmp_path: Path, inputs: Path) 
         if name == "loss":
             found = {point.step: point.value for point in points}
             assert [found[step] for step in range(1, 10)] == expected
+
+
+def rows_of(*parts: tuple[str, int, int], length: int = 32) -> np.ndarray:
+    """[rows, length] of ``(kind, rows, seed)``: ``count`` can be learnt, ``noise`` cannot."""
+    kinds = []
+    for kind, rows, seed in parts:
+        random = np.random.default_rng(seed)
+        counting = (random.integers(0, 97, (rows, 1)) + np.arange(length)) % 97 + 2
+        noise = random.integers(100, 320, (rows, length))
+        kinds.append(counting if kind == "count" else noise)
+    return np.concatenate(kinds)
+
+
+SPIKE = {"spike": "skip", "spike_nats": 1.0, "spike_window": 4}
+
+
+def spiked_run(folder: Path, inputs: Path, **watch: object) -> TrainingRun:
+    """40 steps with checkpoints after 20 and 40; step 27 is noise."""
+    rows = rows_of(("count", 26 * 8, 0), ("noise", 8, 1), ("count", 13 * 8, 2))
+    if not (inputs / "spiked").exists():
+        write_stream(inputs / "spiked", rows=len(rows), tokens=rows)
+    run = tiny_run(folder, inputs, stream_folder=inputs / "spiked", steps=40)
+    training = run.training.model_copy(
+        update={
+            "checkpoints": 2,
+            "watch": WatchSpec(**{**SPIKE, **watch}),
+            "optimizer": OptimizerSpec(learning_rate=1e-2, warmup_steps=2),
+        }
+    )
+    return replace(run, training=training)
+
+
+def test_a_spike_is_skipped_back_to_the_last_checkpoint(tmp_path: Path, inputs: Path) -> None:
+    """As if the training had gone from the state of step 20 right on with step 28."""
+    run = spiked_run(tmp_path / "run", inputs)
+    train_here(run)
+    history = read_history(run.folder / "losses.parquet")
+    assert [record.step for record in history if not record.applied] == list(range(21, 28))
+    (bad,) = [record for record in history if record.problem]
+    assert (bad.step, bad.first_row, bad.last_row) == (27, 208, 216)
+    assert bad.problem.startswith("loss ")
+    summary = json.loads((run.folder / "summary.json").read_text())
+    assert (summary["updates"], list(summary["skipped"])) == (33, ["27"])
+    # The loss at step 28 is that of the model of step 20 on the rows of step 28.
+    stream = Stream.open(run.stream_folder)
+    rows_BT = torch.from_numpy(stream.read(stream.physical_rows(27 * 8, 28 * 8))).long()
+    model = AutoModelForCausalLM.from_pretrained(checkpoint_folder(run.folder, 20))
+    with torch.no_grad():
+        expected = model(rows_BT, labels=rows_BT).loss
+    assert history[27].loss == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("crash_after", [24, 27, 31])
+def test_killed_around_a_spike_is_the_same_bit_for_bit(
+    tmp_path: Path, inputs: Path, crash_after: int
+) -> None:
+    whole = spiked_run(tmp_path / "whole", inputs)
+    expected = train_here(whole)
+    run = spiked_run(tmp_path / "run", inputs)
+    run = replace(run, runtime=run.runtime.model_copy(update={"resume_seconds": 0.0}))
+    with pytest.raises(CrashError):
+        train_here(run, crash_after=crash_after)
+    assert train_here(run) == expected
+    ours, theirs = (parameters_of(checkpoint_folder(r.folder, 40)) for r in (run, whole))
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_spike_stops_the_training_where_the_study_says_so(tmp_path: Path, inputs: Path) -> None:
+    run = spiked_run(tmp_path / "run", inputs, spike="stop")
+    message = r"^ko-bridge-s0: step 27, rows 208 to 216: loss .* trials\.watch\.spike says stop"
+    for _ in range(2):  # going on meets it again
+        with pytest.raises(TrainingStoppedError, match=message):
+            train_here(run)
+    assert published_steps(run.folder) == [20]
+
+
+def test_a_damaged_base_model_is_not_trained_on(
+    tmp_path: Path, inputs: Path, undisturbed: Path
+) -> None:
+    """Weights that are no number: nothing is learnt, skipped or published."""
+    base = tmp_path / "base"
+    shutil.copytree(checkpoint_folder(undisturbed, 9), base)
+    weights = load_file(base / "model.safetensors")
+    weights["model.norm.weight"][3] = np.nan
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    run = tiny_run(tmp_path / "run", inputs, initial_model=base)
+    with pytest.raises(TrainingStoppedError, match="step 1, rows 0 to 8: loss nan"):
+        train_here(run)
+    assert published_steps(run.folder) == []
+
+
+def test_every_row_is_known_by_its_checksum(undisturbed: Path, inputs: Path) -> None:
+    """The log of consumed rows is computed from what was read, not from what should have been."""
+    stream = Stream.open(inputs / "stream")
+    for record in read_history(undisturbed / "losses.parquet"):
+        rows = stream.read(stream.physical_rows(record.first_row, record.last_row))
+        places = range(record.first_row, record.last_row)
+        expected = sum(map(row_checksum, rows, places))
+        assert record.rows_checksum == expected
