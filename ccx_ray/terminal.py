@@ -1,80 +1,19 @@
-"""What a job prints at its end: the plan, the outcome, and where to look next."""
+"""What a job prints at its end: the outcome, and where to look next."""
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from ccx_ray.errors import UserError
-from ccx_ray.study.folders import StepFolders
-from ccx_ray.study.plan import PlannedStep, parameter_count, plan_study
-from ccx_ray.study.spec import StudySpec
-from ccx_ray.study.steps import InputFiles, read_reruns, study_graph
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from ccx_ray.corpus.exposure import ExposureLedger
     from ccx_ray.run import StudyRun
-
-
-def print_dry_run(study: StudySpec, root: Path) -> None:
-    """Plan a study, with files that are still to be supplied, and print the plan."""
-    inputs = InputFiles(root, allow_missing=True)
-    folders = StepFolders(Path(study.runtime.storage).expanduser().resolve() / study.name)
-    graph = study_graph(study, inputs, read_reruns(folders.root))
-    print_plan(study, plan_study(study, graph, folders), sorted(set(inputs.missing)))
-
-
-def print_plan(study: StudySpec, plan: Sequence[PlannedStep], missing: Sequence[str]) -> None:
-    """The table of ``--dry-run``."""
-    console = Console()
-    cost = study.runtime.cost
-    table = Table(title=f"study {study.name}: {len(plan)} steps", box=None, pad_edge=False)
-    for column in ("step", "fingerprint", "state"):
-        table.add_column(column)
-    for column in ("tokens", "FLOPs", f"{cost.device} hours", "cost, $"):
-        table.add_column(column, justify="right")
-    for item in plan:
-        numbers = (
-            (
-                f"{item.tokens:,}",
-                f"{item.flops:.2e}",
-                f"{item.device_hours:,.2f}",
-                f"{item.dollars:,.2f}",
-            )
-            if item.tokens
-            else ("", "", "", "")
-        )
-        state = "done" if item.done else "to do"
-        table.add_row(item.step.name, item.step.fingerprint, state, *numbers)
-    left = [item for item in plan if not item.done]
-    table.add_section()
-    table.add_row(
-        "still to do",
-        "",
-        f"{len(left)} of {len(plan)}",
-        f"{sum(item.tokens for item in left):,}",
-        f"{sum(item.flops for item in left):.2e}",
-        f"{sum(item.device_hours for item in left):,.2f}",
-        f"{sum(item.dollars for item in left):,.2f}",
-        style="bold",
-    )
-    console.print(table)
-    parameters = parameter_count(study.model, study.tokenizer.vocabulary_size)
-    console.print(
-        f"\n{parameters:,} parameters; device hours at {cost.model_flops_utilization:.0%} of "
-        f"{cost.peak_tflops:g} TFLOP/s, ${cost.dollars_per_device_hour:g} an hour; the evaluations "
-        "are not counted.",
-        highlight=False,
-    )
-    if missing:
-        console.print(f"\nTo be supplied before it can run ({len(missing)} files):", style="bold")
-        for line in missing:
-            console.print(f"  {line}", highlight=False)
 
 
 def print_outcome(run: "StudyRun") -> None:

@@ -22,12 +22,13 @@ def main() -> int:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the steps, what is done already, FLOPs, GPU hours and cost, and stop",
+        help="print the steps, what is done already, FLOPs, GPU hours, cost and the memory of a GPU, "
+        "and stop",
     )
     arguments = parser.parse_args()
     study, root = parse_study(arguments)
     if arguments.dry_run:
-        from ccx_ray.terminal import print_dry_run
+        from ccx_ray.terminal_plan import print_dry_run
 
         print_dry_run(study, root)
         return 0

@@ -36,16 +36,15 @@ def parameter_count(model: ModelSpec, vocabulary_size: int) -> int:
     return layers + embeddings + hidden
 
 
-def flops_per_token(model: ModelSpec, vocabulary_size: int, sequence_length: int) -> float:
-    """Forward and backward: 6 N with the head, plus 12 L d T of attention, not halved for
-    causality (the convention of PaLM, appendix B)."""
-    attention = 12 * model.layers * model.hidden_size * sequence_length
-    return 6 * parameter_count(model, vocabulary_size) + attention
+def plan_study(
+    study: StudySpec, graph: Graph, folders: StepFolders, *, flops_per_token: float = 0.0
+) -> list[PlannedStep]:
+    """Every step of the graph with what it will take.
 
-
-def plan_study(study: StudySpec, graph: Graph, folders: StepFolders) -> list[PlannedStep]:
-    """Every step of the graph with what it will take."""
-    per_token = flops_per_token(study.model, study.tokenizer.vocabulary_size, study.sequence_length)
+    Args:
+        flops_per_token: of the study's model, which ``training/size.py`` knows; without it only
+            tokens are planned.
+    """
     cost = study.runtime.cost
     per_hour = cost.peak_tflops * 1e12 * cost.model_flops_utilization * 3600
     plan = []
@@ -54,7 +53,7 @@ def plan_study(study: StudySpec, graph: Graph, folders: StepFolders) -> list[Pla
         if step.kind == "training":
             training = study.base if step.name == "base" else study.trials
             tokens = training.steps * training.sequences_per_step * study.sequence_length
-        flops = tokens * per_token
+        flops = tokens * flops_per_token
         plan.append(
             PlannedStep(
                 step=step,

@@ -1,4 +1,7 @@
-"""How much of a device's arithmetic a training uses: model FLOPs utilization (MFU)."""
+"""How much of a device's arithmetic a training uses: model FLOPs utilization (MFU).
+
+Plain arithmetic without imports, because the GPU benchmark runs it on bare machines.
+"""
 
 # Dense tensor-core peaks in FLOP/s from NVIDIA's data sheets (SXM parts, without sparsity), by a
 # part of the name that CUDA gives the device. An unknown device has no MFU rather than a wrong one.
@@ -16,6 +19,26 @@ def peak_flops(device_name: str, precision: str) -> float | None:
     if precision != "bf16":
         return None
     return next((peak for name, peak in BF16_PEAKS.items() if name in device_name), None)
+
+
+def flops_per_token(
+    *, parameters: int, attention_layers: int, attention_width: int, sequence_length: int
+) -> float:
+    """FLOPs of the forward and the backward pass over one token: 6 N + 12 L d T.
+
+    The convention of PaLM (arXiv 2204.02311, appendix B): N counts the head's matrix, and the
+    input embedding only where it is the same matrix; the attention's products, 12 d T in each
+    layer that attends, are not halved for causality; recomputed activations are no arithmetic of
+    the model. What an architecture computes beyond its weight matrices and attention, such as a
+    state-space scan, does not count: without attention this is 6 N.
+
+    Args:
+        parameters: N.
+        attention_layers: L.
+        attention_width: d, heads x dimensions a head.
+        sequence_length: T.
+    """
+    return 6.0 * parameters + 12.0 * attention_layers * attention_width * sequence_length
 
 
 def model_flops_utilization(

@@ -1,0 +1,125 @@
+"""How large a model is and how much arithmetic a token costs, for any architecture.
+
+Invariant: parameters are counted on the model that Transformers builds, on torch's meta device
+(no memory, no arithmetic), so a count is exact whatever the architecture's biases and norms are.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from ccx_ray.study.training_spec import ModelSpec
+from ccx_ray.training.model import build_config
+from ccx_ray.training.throughput import flops_per_token
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+EOS_ID, PAD_ID = 0, 1
+"""Which ids the special tokens have changes no size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSize:
+    """What follows from an architecture's shapes alone."""
+
+    parameters: int
+    """Each weight once: a tied head counts with the embedding."""
+    multiplied_parameters: int
+    """Without the input embedding where the head is a matrix of its own: a look-up computes
+    nothing. N in the FLOPs of a token."""
+    matrix_parameters: int
+    """Of them in weight matrices, which autocast copies to bf16."""
+    head_parameters: int
+    attention_layers: int
+    attention_width: int
+    """Heads x dimensions a head; 0 without attention."""
+
+    def flops_per_token(self, sequence_length: int) -> float:
+        """Forward and backward pass; see ``throughput.flops_per_token`` for the convention."""
+        return flops_per_token(
+            parameters=self.multiplied_parameters,
+            attention_layers=self.attention_layers,
+            attention_width=self.attention_width,
+            sequence_length=sequence_length,
+        )
+
+
+@lru_cache
+def _model_size(model: str, vocabulary_size: int) -> ModelSize:
+    from torch.nn import Parameter
+
+    spec = ModelSpec.model_validate_json(model)
+    config = build_config(spec, vocabulary_size=vocabulary_size, eos_id=EOS_ID, pad_id=PAD_ID)
+    built = meta_model(config)
+
+    def count(parameters: "list[Parameter]") -> int:
+        return sum(parameter.numel() for parameter in parameters)
+
+    everything = list(built.parameters())
+    embedding = built.get_input_embeddings().weight
+    head = built.get_output_embeddings()
+    tied = head is None or head.weight is embedding
+    parameters = count(everything)
+    return ModelSize(
+        parameters=parameters,
+        multiplied_parameters=parameters - (0 if tied else embedding.numel()),
+        matrix_parameters=count([p for p in everything if p.ndim >= 2])
+        - (0 if tied else embedding.numel()),
+        head_parameters=embedding.numel() if head is None else head.weight.numel(),
+        attention_layers=len(_attention_layers(config, spec)),
+        attention_width=_attention_width(config, spec),
+    )
+
+
+def model_size(model: ModelSpec, vocabulary_size: int) -> ModelSize:
+    """The size of the model that ``build_model`` would build.
+
+    Raises:
+        UserError: the architecture cannot take a field of the spec.
+    """
+    # Only what was given: a field left to the architecture is not the same as its default.
+    return _model_size(model.model_dump_json(exclude_unset=True), vocabulary_size)
+
+
+def parameter_count(model: ModelSpec, vocabulary_size: int) -> int:
+    """Parameters, exactly: Qwen2.5-0.5B gives 494,032,768, the published number."""
+    return model_size(model, vocabulary_size).parameters
+
+
+def training_flops_per_token(model: ModelSpec, vocabulary_size: int, sequence_length: int) -> float:
+    """FLOPs of the forward and the backward pass over one token."""
+    return model_size(model, vocabulary_size).flops_per_token(sequence_length)
+
+
+def meta_model(config: "PretrainedConfig") -> "PreTrainedModel":
+    """The architecture without memory for its weights."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
+
+
+def layer_kinds(config: "PretrainedConfig") -> list[str]:
+    """The kind of every layer where the architecture has several, else one name for all."""
+    for name in ("layers_block_type", "layer_types", "block_types"):
+        kinds: Any = getattr(config, name, None)
+        if kinds:
+            return list(kinds)
+    return ["layer"] * config.num_hidden_layers
+
+
+def _attention_layers(config: "PretrainedConfig", spec: ModelSpec) -> list[str]:
+    """A hybrid's state-space and convolution layers are named; all layers else attend."""
+    if spec.attention_heads is None:
+        return []
+    without = ("mamba", "conv", "linear", "recurrent", "mlp", "moe")
+    return [kind for kind in layer_kinds(config) if not kind.startswith(without)]
+
+
+def _attention_width(config: "PretrainedConfig", spec: ModelSpec) -> int:
+    if spec.attention_heads is None:
+        return 0
+    dimensions = getattr(config, "head_dim", None) or spec.hidden_size // spec.attention_heads
+    return int(spec.attention_heads * dimensions)
