@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ccx_ray.errors import UserError
 from ccx_ray.study.training_spec import OptimizerSpec, TrainingRuntime
+from ccx_ray.training.capabilities import compiled_layers
 from ccx_ray.training.loss import IGNORED, NextTokenLoss, next_token_labels
 from ccx_ray.training.model import has_attention
 
@@ -295,19 +296,17 @@ class TrainingEngine:
 
 
 def _prepare(model: "PreTrainedModel", runtime: TrainingRuntime) -> None:
-    """Attention, recomputation and compilation; what a model cannot is refused at check time."""
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
-    if model.config._attn_implementation != runtime.attention and has_attention(model):
+    """Attention, recomputation, compilation; what a model cannot, ``capabilities.py`` refuses."""
+    # Left open, attention is what Transformers chose: sdpa, or eager where sdpa would be wrong.
+    if "attention" in runtime.model_fields_set and has_attention(model):
         model.set_attn_implementation(runtime.attention)
     if runtime.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if runtime.compile:
         # Layer by layer: they share one compilation, and the mask, whose form depends on the
         # tokens, is made outside of it.
-        for module in model.modules():
-            if isinstance(module, GradientCheckpointingLayer):
-                module.compile()
+        for layer in compiled_layers(model):
+            layer.compile()
 
 
 def _zero_settings(
