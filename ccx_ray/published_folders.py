@@ -129,12 +129,18 @@ def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
 def _put_in_place(aside: Path, final: Path) -> None:
     if final.exists():
         remove_published(final)
+    _bring_to_disk(aside)
     aside.rename(final)
-    parent = os.open(final.parent, os.O_RDONLY)
+    _bring_to_disk(final.parent)
+
+
+def _bring_to_disk(folder: Path) -> None:
+    """Make the names in a folder outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(parent)
+        os.fsync(descriptor)
     finally:
-        os.close(parent)
+        os.close(descriptor)
 
 
 def _hidden(folder: Path) -> Path:

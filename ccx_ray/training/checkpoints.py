@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHECKPOINTS, RESUME = "checkpoints", "resume"
+DAMAGED = "damaged-"
 LOSSES = "losses.parquet"
 SUMMARY = "summary.json"
 """A training's last file: what it returns, also to a driver that died before it could hear it."""
@@ -80,7 +81,7 @@ def publish_checkpoint(
     step: int,
     model: "PreTrainedModel",
     tokenizer_folder: Path,
-    state: "Mapping[str, Tensor] | None" = None,
+    state: "Mapping[str, Tensor]",
     *,
     storage: str | None = None,
     retry_seconds: float = RETRY_SECONDS,
@@ -98,10 +99,7 @@ def publish_checkpoint(
             # A step's completion marker begins with an underscore.
             if file.is_file() and not file.name.startswith((".", "_")):
                 shutil.copyfile(file, aside / file.name)
-        if state is None:
-            model.save_pretrained(aside)
-        else:
-            save_model(model, state, aside)
+        save_model(model, state, aside)
 
     publish_verified(
         checkpoint_folder(run_folder, step), write, storage=storage, retry_seconds=retry_seconds
@@ -224,27 +222,16 @@ def retain_resume_states(run_folder: Path, *, keep: int, checkpoint_steps: Colle
             remove_published(resume_folder(run_folder, step))
 
 
-def discard_resume_states(run_folder: Path, *, after: int) -> None:
-    """Remove the states of a course that was given up, newest first."""
-    for step in reversed(resume_steps(run_folder)):
-        if step > after:
-            remove_published(resume_folder(run_folder, step))
-
-
-def prune_resume_states(run_folder: Path, *, before: int | None = None) -> None:
-    """Remove all states, and what was left of half-written ones, when the training is complete."""
-    if before is not None:
-        for step in resume_steps(run_folder):
-            if step < before:
-                remove_published(resume_folder(run_folder, step))
-        return
-    resume = run_folder / RESUME
-    if resume.is_dir():
-        for path in [path for path in resume.iterdir() if not path.name.startswith(".")]:
-            remove_published(path)
+def prune_resume_states(run_folder: Path) -> None:
+    """Remove all states, damaged ones, and half-written ones: the training is complete."""
+    for path in [
+        *(run_folder / RESUME).glob("[!.]*"),
+        *(run_folder / CHECKPOINTS).glob(f"{DAMAGED}*"),
+    ]:
+        remove_published(path)
     remove_leftover_writes(run_folder)
     with suppress(OSError):  # not empty: what an object store did not delete is still named there
-        resume.rmdir()
+        (run_folder / RESUME).rmdir()
 
 
 def remove_leftover_writes(run_folder: Path) -> None:
@@ -255,10 +242,10 @@ def remove_leftover_writes(run_folder: Path) -> None:
 
 def set_damaged_aside(folder: Path) -> Path:
     """Give a folder a name under which it is readable and never taken for what it was."""
-    aside, number = folder.with_name(f"damaged-{folder.name}"), 1
+    aside, number = folder.with_name(DAMAGED + folder.name), 1
     while aside.exists():
         number += 1
-        aside = folder.with_name(f"damaged-{folder.name}-{number}")
+        aside = folder.with_name(f"{DAMAGED}{folder.name}-{number}")
     folder.rename(aside)
     return aside
 

@@ -12,10 +12,8 @@ import torch
 
 from ccx_ray.errors import UserError
 from ccx_ray.training.checkpoints import (
-    ResumePoint,
     check_same_training,
     checkpoint_folder,
-    discard_resume_states,
     find_resume_point,
     load_resume_state,
     prune_resume_states,
@@ -26,21 +24,11 @@ from ccx_ray.training.checkpoints import (
     resume_steps,
     retain_resume_states,
 )
-from ccx_ray.training.history import StepRecord
-from tests.training_runs import MODEL, write_tokenizer
+from tests.training_runs import write_tokenizer
+from tests.writing import RECORD, point, same, snapshot, tiny_model
 
-RECORD = StepRecord(
-    step=1, loss=1.0 / 3, learning_rate=1e-3, gradient_norm=0.7, tokens=120,
-    first_row=0, last_row=8, seconds=0.25,
-)  # fmt: skip
 STATE = {"parameter/w": torch.randn(3, 2), "exp_avg/w": torch.randn(3, 2)}
 OURS = {"fingerprint": "run", "stream_fingerprint": "stream"}
-
-
-def point(step: int) -> ResumePoint:
-    return ResumePoint(
-        step=step, rows=8 * step, seed=0, fingerprint="run", stream_fingerprint="stream"
-    )
 
 
 def publish_states(folder: Path, *steps: int, storage: str | None = None) -> None:
@@ -61,12 +49,10 @@ def run(tmp_path: Path) -> Path:
 def test_a_checkpoint_opens_with_hugging_face_and_no_key_missing(run: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from ccx_ray.training.model import build_model
-
     tokenizer_folder = write_tokenizer(tmp_path / "tokenizer")
     (tokenizer_folder / "_complete.json").write_text("{}")
-    model = build_model(MODEL, vocabulary_size=320, eos_id=0, pad_id=1, seed=0)
-    state = {f"parameter/{name}": p.detach() + 1 for name, p in model.named_parameters()}
+    model = tiny_model()
+    state = snapshot(model, 20)
     publish_checkpoint(run, 20, model, tokenizer_folder, state)
     folder = checkpoint_folder(run, 20)
     assert folder == run / "checkpoints" / "step-000020"
@@ -98,8 +84,7 @@ def test_the_newest_state_is_found_and_comes_back_exactly(run: Path, storage: st
     found = find_resume_point(run, **OURS)
     assert found == point(6)
     state, history = load_resume_state(run, found)
-    assert state.keys() == STATE.keys()
-    assert all(torch.equal(state[key], STATE[key]) for key in STATE)
+    assert same(state, STATE)
     assert history == [RECORD]
 
 
@@ -175,8 +160,6 @@ def test_the_newest_states_and_the_last_of_a_checkpoint_are_kept(run: Path) -> N
     publish_states(run, 3, 5, 6, 7, 8)
     retain_resume_states(run, keep=2, checkpoint_steps=(3, 6, 9))
     assert resume_steps(run) == [6, 7, 8]
-    discard_resume_states(run, after=6)
-    assert resume_steps(run) == [6]
 
 
 def test_nothing_is_left_of_states_when_a_training_is_complete(
