@@ -22,8 +22,7 @@ def main() -> int:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the steps, what is done already, FLOPs, GPU hours, cost and the memory of a GPU, "
-        "and stop",
+        help="print the steps, what is done already, FLOPs, GPU hours, cost and memory, and stop",
     )
     arguments = parser.parse_args()
     study, root = parse_study(arguments)

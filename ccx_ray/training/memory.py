@@ -1,9 +1,10 @@
 """How much memory of a GPU a training needs at each ZeRO stage, and whether it fits.
 
 Terms follow from the architecture, the pass and the layout of ``TrainingEngine``: fp32 weights,
-gradients and AdamW moments, DeepSpeed's own copies, activations, logits. Copies that DeepSpeed makes
-were measured by stage (``benchmarks/training.py memory`` repeats it on the CPU); nothing is fitted.
-Not counted: the CUDA context and what an allocator leaves unused, for which 5 % of the GPU are kept.
+gradients and AdamW moments, DeepSpeed's copies of them, activations, logits. Which copies DeepSpeed
+makes was found by measuring; nothing is fitted (``benchmarks/training.py memory`` states the error
+on a CPU). Not counted: the CUDA context and what an allocator leaves unused, for which 5 % of the
+GPU are kept.
 """
 
 import logging
@@ -229,9 +230,10 @@ def _refusal(
 ) -> str:
     return (
         f"runtime.{part}: needs {estimate.total / GIB:.1f} GiB on each GPU at zero_stage "
-        f"{estimate.zero_stage} with {_counted(work.workers, 'worker')}, more than {USABLE_SHARE:.0%} of "
-        f"runtime.cost.memory_gib {memory_gib:g}; the largest part is {estimate.largest} with "
-        f"{estimate.terms[estimate.largest] / GIB:.1f} GiB; {nearest_fit(part, work, room)}"
+        f"{estimate.zero_stage} with {_counted(work.workers, 'worker')}, more than "
+        f"{USABLE_SHARE:.0%} of runtime.cost.memory_gib {memory_gib:g}; the largest part is "
+        f"{estimate.largest} with {estimate.terms[estimate.largest] / GIB:.1f} GiB; "
+        f"{nearest_fit(part, work, room)}"
     )
 
 
@@ -258,9 +260,8 @@ def _changes(work: Workload) -> Iterator[dict[str, object]]:
     recompute: dict[str, object] = (
         {} if runtime.activation_checkpointing else {"activation_checkpointing": True}
     )
-    stages: list[dict[str, object]] = [
-        {"zero_stage": stage} for stage in STAGES if stage > runtime.zero_stage
-    ] * (work.workers > 1)
+    higher = [stage for stage in STAGES if stage > runtime.zero_stage and work.workers > 1]
+    stages: list[dict[str, object]] = [{"zero_stage": stage} for stage in higher]
     if fused:
         yield fused
     yield from smaller

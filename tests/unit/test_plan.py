@@ -86,7 +86,7 @@ def test_the_dry_run_prints_memory_and_refuses_what_cannot_fit(
     ):
         print_dry_run(study, root)
     printed = capsys.readouterr().out
-    assert "7,615,158,272 parameters" in printed.replace("\n", " ")
+    assert "7,614,699,008 parameters" in printed.replace("\n", " ")
     (row,) = (line for line in printed.splitlines() if line.startswith("base  "))
     assert row.split()[1] == "1"
     assert [cell.endswith("*") for cell in row.split()[2:6]] == [False, True, False, False]

@@ -55,7 +55,7 @@ def test_seven_billion_parameters_on_one_gpu_are_refused_and_told_why() -> None:
 
 def test_the_setting_that_a_refusal_names_fits() -> None:
     sixteen = [f"runtime.{part}.sequences_per_device=16" for part in ("base", "trials")]
-    study, root = load_study("paper", ["model=qwen2.5-1.5b", *sixteen])
+    study, _ = load_study("paper", ["model=qwen2.5-1.5b", *sixteen])
     with pytest.raises(UserError, match="with sequences_per_device=4 needs") as refusal:
         check_memory(study)
     named = str(refusal.value).partition("runtime.base with ")[2].split()[0]
@@ -174,5 +174,5 @@ def test_an_architecture_that_cannot_be_counted_is_named() -> None:
             options={"num_local_experts": 4},
         ),
     )
-    with pytest.raises(NoEstimateError, match="^mixtral: "):
+    with pytest.raises(NoEstimateError, match=r"^mixtral: "):
         estimate_memory(work)
