@@ -1,45 +1,64 @@
 """Training under Ray Train V2: one independent ``TorchTrainer`` a run, restarted when it dies.
 
-The only module of this folder that touches Ray. What a checkpoint is and which state to resume from
-is decided by the run's folder alone (``checkpoints.py``). Ray Train is told metrics and gets its
-barrier, but no checkpoint: its own register would be a second truth, and it would move or copy
+This module and ``elasticity.py`` are the only ones of this folder that touch Ray. What a checkpoint
+is and which state to resume from is decided by the run's folder alone (``checkpoints.py``). Ray
+Train is told of no checkpoint: its own register would be a second truth, and it would move or copy
 folders that evaluators are reading.
+
+Invariant: what a dead process leaves behind (a controller's placement groups, an older group of
+workers) is gone, or has no effect, before the next group writes into the run's folder.
 """
 
 import json
+import logging
 import os
 import time
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 import ray.train
+import torch
+from ray.exceptions import RayActorError
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch.config import _TorchBackend
 from ray.util.metrics import Gauge
 
 from ccx_ray.corpus.stream import Stream
 from ccx_ray.errors import UserError
-from ccx_ray.training.checkpoints import SUMMARY, find_resume_point, prune_resume_states
+from ccx_ray.training.capacity import sharing_the_cluster
+from ccx_ray.training.checkpoints import SUMMARY, check_same_training, prune_resume_states
+from ccx_ray.training.elasticity import Budgets, FairShare, LeavingError, first_cause, last_line
+from ccx_ray.training.follower import MetricFollower
 from ccx_ray.training.history import StartupClock
-from ccx_ray.training.observer import Observer
+from ccx_ray.training.incidents import Budget, RunFailedError, note_group_start, run_time_folder
+from ccx_ray.training.notices import NoticeBoard
+from ccx_ray.training.observer import GAUGES, Observer
 from ccx_ray.training.run import TrainingRun, check_runtime
 
-RAY_FOLDER = ".ray"
-"""Ray Train's own files; names with a dot are no part of a step's outputs."""
+__all__ = ["RunFailedError", "train"]
+
+logger = logging.getLogger(__name__)
 
 # Ray Train's controller looks at its workers this often, and a run ends only when it has looked.
 # The default of 2 s would be a tenth of a laptop's trial.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+# A process group whose peer is dead never shuts down; the default waits 30 s for it.
+os.environ.setdefault("TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S", "5")
+WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+WATCHER_IS_CHOSEN = WATCHER in os.environ
 
 
-class RunFailedError(RuntimeError):
-    """A training that failed more often than its runtime allows."""
-
-
-def train(run: TrainingRun) -> dict[str, Any]:
+def train(run: TrainingRun, *, reserved: Sequence[Mapping[str, float]] = ()) -> dict[str, Any]:
     """Train a model to its last step, going on from what an earlier attempt left.
 
-    Blocks; may be called from several threads of one driver. Ray is connected already.
+    Blocks; may be called from several threads of one driver, whose trainings then share the
+    cluster. Ray is connected already.
+
+    Args:
+        reserved: demands of what runs beside the trainings, one by one, such as the evaluators.
 
     Returns:
         The counts of ``summary.json``.
@@ -47,13 +66,15 @@ def train(run: TrainingRun) -> dict[str, Any]:
     Raises:
         UserError: the runtime cannot be had, the folder was trained on another stream, or the
             initial model has another vocabulary.
-        RunFailedError: the workers failed more than ``runtime.max_failures`` times.
+        RunFailedError: the training failed more often than ``runtime.max_failures``, or lost its
+            nodes more often than ``runtime.max_preemptions``.
     """
     run = _resolved(run)
-    _check(run)
     summary = run.folder / SUMMARY
+    _check(run)
     if not summary.is_file():
-        _fit(run)
+        with _metrics(run), sharing_the_cluster(run_time_folder(run.folder)):
+            _fit_until_done(run, reserved)
     counts: dict[str, Any] = json.loads(summary.read_text("utf-8"))
     prune_resume_states(run.folder)
     return counts
@@ -73,109 +94,183 @@ def _resolved(run: TrainingRun) -> TrainingRun:
 def _check(run: TrainingRun) -> None:
     """Find in the driver what would fail in every worker, once for each restart."""
     check_runtime(run)
-    find_resume_point(
+    check_same_training(
         run.folder,
         fingerprint=run.fingerprint,
         stream_fingerprint=Stream.open(run.stream_folder).fingerprint,
     )
 
 
-def _fit(run: TrainingRun) -> None:
+def _fit_until_done(run: TrainingRun, reserved: Sequence[Mapping[str, float]]) -> None:
+    budget = Budget.of(run.runtime, run.folder)
+    while not (run.folder / SUMMARY).is_file():
+        try:
+            _trainer(run, budget, reserved).fit()
+        except ray.train.TrainingFailedError as error:
+            cause = first_cause(error)
+            if isinstance(cause, UserError):
+                raise cause from error
+            raise budget.spent(run.name) from error
+        except RayActorError as error:
+            # The controller died. Its workers die with it, but what it had reserved for them
+            # stays reserved for as long as the driver lives.
+            _remove_placement_groups(error.actor_id)
+            if not budget.charge("failure", f"the controller died: {last_line(error)}"):
+                raise budget.spent(run.name) from error
+
+
+def _metrics(run: TrainingRun) -> AbstractContextManager[object]:
+    if run.mlflow_run_id is None:
+        return nullcontext()
+    return MetricFollower(
+        run.folder, tracking_uri=run.tracking_uri, mlflow_run_id=run.mlflow_run_id
+    )
+
+
+def _trainer(
+    run: TrainingRun, budget: Budget, reserved: Sequence[Mapping[str, float]]
+) -> TorchTrainer:
     runtime = run.runtime
-    one_node = len(ray.nodes()) == 1
-    if one_node:
-        # Waits for the cloud to take nodes away.
-        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    may_change = "RAY_ADDRESS" in os.environ or len(ray.nodes()) > 1
+    if not WATCHER_IS_CHOSEN:
+        # It waits for the cloud to take nodes away.
+        os.environ[WATCHER] = str(int(may_change))
     resources = {"CPU": runtime.cpus_per_worker}
     if runtime.gpus_per_worker:
         resources["GPU"] = runtime.gpus_per_worker
-    trainer = (_OneNodeTrainer if one_node else TorchTrainer)(
+    scaling = ray.train.ScalingConfig(
+        num_workers=runtime.workers,
+        use_gpu=runtime.gpus_per_worker > 0,
+        resources_per_worker=resources,
+    )
+    failures = ray.train.FailureConfig(max_failures=-1)
+    trainer = _Trainer(
         _train_worker,
         train_loop_config={"run": run, "began": time.time()},
-        torch_config=TorchConfig(backend="nccl" if runtime.gpus_per_worker else "gloo"),
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=runtime.workers,
-            use_gpu=runtime.gpus_per_worker > 0,
-            resources_per_worker=resources,
-        ),
+        torch_config=_TorchConfig(),
+        scaling_config=scaling,
         run_config=ray.train.RunConfig(
             name=run.name,
-            storage_path=str(run.folder / RAY_FOLDER),
-            failure_config=ray.train.FailureConfig(max_failures=runtime.max_failures),
+            storage_path=str(run_time_folder(run.folder)),
+            failure_config=failures,
         ),
     )
-    try:
-        trainer.fit()
-    except ray.train.TrainingFailedError as error:
-        cause = _cause(error)
-        if isinstance(cause, UserError):
-            raise cause from error
-        last_line = str(cause).strip().splitlines()[-1]
-        raise RunFailedError(
-            f"{run.name}: training failed for good: {type(cause).__name__}: {last_line}"
-        ) from error
+    trainer.policies = {
+        "scaling_policy": FairShare(
+            scaling,
+            run_folder=run.folder,
+            counts=runtime.worker_counts(run.training.sequences_per_step),
+            reserved=reserved,
+            asks_for_nodes="RAY_ADDRESS" in os.environ,
+        ),
+        "failure_policy": Budgets(failures, budget=budget),
+    }
+    return trainer
 
 
-class _OneNodeTrainer(TorchTrainer):  # type: ignore[misc]
-    """Ray Train without two processes a run that have nothing to do on a single machine.
+class _Trainer(TorchTrainer):  # type: ignore[misc]
+    """Ray Train with our policies, and without two processes a run that have nothing to do.
 
     One serves Ray Data shards, of which no run has any; one frees the placement group of a
-    controller that died on another node. Each takes 3 s of a core to import its libraries, and
-    the workers wait for both.
+    controller that died, which ``train`` does. Each takes 3 s of a core to import its libraries,
+    and the workers wait for both. Both methods are Ray's private ones, as of 2.60.
     """
+
+    policies: Mapping[str, Any]
 
     def _create_default_callbacks(self) -> list[Any]:
         idle = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
         return [c for c in super()._create_default_callbacks() if type(c).__name__ not in idle]
 
+    def _initialize_and_run_controller(self, **arguments: Any) -> ray.train.Result:
+        return super()._initialize_and_run_controller(**{**arguments, **self.policies})
 
-def _cause(error: Exception) -> Exception:
-    """The first worker's own exception, or Ray's about the whole group."""
-    failures: dict[int, Exception] = getattr(error, "worker_failures", {})
-    return next(iter(failures.values()), error)
+
+for _name in ("_create_default_callbacks", "_initialize_and_run_controller"):
+    if not hasattr(TorchTrainer, _name):
+        logger.warning(
+            "Ray %s has no TorchTrainer.%s: trainings run with Ray's own policies",
+            ray.__version__,
+            _name,
+        )
+
+
+@dataclass
+class _TorchConfig(TorchConfig):  # type: ignore[misc]
+    @property
+    def backend_cls(self) -> type[_TorchBackend]:
+        return _BackendOfDevices
+
+
+class _BackendOfDevices(_TorchBackend):  # type: ignore[misc]
+    """NCCL where torch sees GPUs, else gloo. The workers are asked, because a rehearsal gives Ray
+    GPUs that do not exist."""
+
+    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+        on_gpus = worker_group.get_resources_per_worker().get("GPU", 0) > 0
+        real = on_gpus and all(worker_group.execute(torch.cuda.is_available))
+        if on_gpus and not real:
+            logger.warning("torch sees no GPU on the workers: training goes on on their CPUs")
+        super().on_start(worker_group, replace(backend_config, backend="nccl" if real else "gloo"))
+
+
+def _remove_placement_groups(creator: str) -> None:
+    """Free what the actor ``creator`` (hex) had reserved; ends what still runs on it."""
+    from ray.core.generated import gcs_pb2
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    # Ray's public table does not say who made a group.
+    accessor = ray._private.state.state._connect_and_get_accessor()
+    for message in accessor.get_placement_group_table():
+        group = gcs_pb2.PlacementGroupTableData.FromString(message)
+        if group.creator_actor_id.hex() == creator:
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
 
 
 def _train_worker(config: dict[str, Any]) -> None:
     """What Ray runs on every worker, in a process group of them all."""
     run: TrainingRun = config["run"]
     clock = StartupClock(began=config["began"])
-    import torch
-
     from ccx_ray.training.worker import Worker
 
     clock.mark("processes")
     context = ray.train.get_context()
-    device = ray.train.torch.get_device() if run.runtime.gpus_per_worker else torch.device("cpu")
-    worker = Worker(
-        run,
-        rank=context.get_world_rank(),
-        workers=context.get_world_size(),
-        device=device,
-        clock=clock,
-    )
-
-    def rendezvous() -> None:
-        last = worker.history[-1]
-        ray.train.report({"step": last.step, "loss": last.loss})
-
-    if worker.rank == 0:
+    rank, workers = context.get_world_rank(), context.get_world_size()
+    board = NoticeBoard(run.folder, rank=rank, is_leaving=_is_leaving)
+    on_gpu = run.runtime.gpus_per_worker and torch.cuda.is_available()
+    device = ray.train.torch.get_device() if on_gpu else torch.device("cpu")
+    worker = Worker(run, rank=rank, workers=workers, device=device, clock=clock)
+    if rank == 0:
+        note_group_start(run.folder, workers=workers, resumed_from=worker.resumed_from)
         gauges = _gauges()
         with Observer(
             run, worker, lambda name, value: gauges[name].set(value, {"run": run.name})
         ) as observer:
-            worker.train(observer.observe, rendezvous)
+            complete = worker.train(observer.observe, board.read)
     else:
-        worker.train(lambda record: None, rendezvous)
+        complete = worker.train(lambda record: None, board.read)
+    if not complete:
+        # Ray Train would take a worker that returns for one that has finished.
+        raise LeavingError("a node of this training is about to be taken away")
+
+
+def _is_leaving() -> bool:
+    """Whether Ray has told this worker that a node of its group will be taken away.
+
+    ``ray.train.get_preemption_info`` says the same after a barrier of all workers through an
+    actor, a call over the network at every step; the workers agree on notices anyway.
+    """
+    try:
+        from ray.train.v2._internal.execution.context import get_train_context
+
+        return get_train_context().preemption_context.preemption_info is not None
+    except (ImportError, AttributeError):
+        return ray.train.get_preemption_info() is not None
 
 
 def _gauges() -> dict[str, Gauge]:
     """What Prometheus scrapes from rank 0, as ``ray_ccx_train_...`` with the tag ``run``."""
-    descriptions = {
-        "loss": "Mean next-token cross-entropy of the last step, in nats",
-        "tokens_per_second": "Throughput of the last step over all workers",
-        "step": "Optimizer steps done",
-    }
     return {
         name: Gauge(f"ccx_train_{name}", description, tag_keys=("run",))
-        for name, description in descriptions.items()
+        for name, description in GAUGES.items()
     }

@@ -1,0 +1,267 @@
+"""How many workers a training has, and what is done when some are lost: policies for Ray Train.
+
+Both run in the controller, Ray Train's own process of each training. Ray's elastic policy asks for
+all workers that a run may have, so of many runs the first takes everything and the others wait;
+Ray's failure policy knows a lost node only by one flag, and retries what a user's mistake causes.
+
+Invariants: a running group is resized only after it had the chance to save its state; a training
+never has more than its share nor less than its minimum; what a lost node causes is never charged
+to the program, what the program causes never to the nodes.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError
+from ray.train import FailureConfig, ScalingConfig
+from ray.train.v2._internal.exceptions import (
+    WorkerGroupStartupTimeoutError,
+    WorkerHealthCheckFailedError,
+)
+from ray.train.v2._internal.execution.failure_handling import FailureDecision, FailurePolicy
+from ray.train.v2._internal.execution.scaling_policy import (
+    NoopDecision,
+    ResizeDecision,
+    ScalingDecision,
+    ScalingPolicy,
+)
+from ray.train.v2._internal.execution.worker_group import WorkerGroupPollStatus, WorkerGroupState
+from ray.train.v2.api.exceptions import ControllerError, PreemptionError, TrainingFailedError
+
+from ccx_ray.errors import UserError
+from ccx_ray.training.capacity import group_size, read_share, workers_that_fit
+from ccx_ray.training.checkpoints import resume_steps
+from ccx_ray.training.incidents import Budget, Kind, run_time_folder
+from ccx_ray.training.notices import drop_save_request, request_save
+from ccx_ray.training.stall import RANKS, STALL, stall_note
+
+logger = logging.getLogger(__name__)
+
+RESIZE_INTERVAL = "CCX_RAY_RESIZE_INTERVAL_S"
+RESIZE_INTERVAL_SECONDS = 30.0
+"""How often, and how soon after a start of the workers, another number of them is considered. A
+restart costs about 15 s, so a shorter interval would train less, not more."""
+SAVE_SECONDS = 60.0
+"""How long a resize waits for the state that it asked for."""
+NEWS_SECONDS = 45.0
+"""How long the news of a dead node is waited for. Ray 2.60 takes a node for dead after 5 missed
+health checks 3 s apart; the surviving workers know of the broken connection at once."""
+LOST_PEER_WORDS = ("gloo", "nccl", "connection", "broken pipe", "socket", "timed out", "timeout")
+
+
+class LeavingError(RuntimeError):
+    """A worker's: the state is saved, and the training wants to go on elsewhere."""
+
+
+@dataclass(kw_only=True)
+class _Group:
+    """The workers of this controller, which has one training: known to one policy by the other."""
+
+    state: WorkerGroupState | None = None
+
+
+_GROUP = _Group()
+
+
+class FairShare(ScalingPolicy):  # type: ignore[misc]
+    """As many workers as the training's share of the cluster holds, of the allowed numbers."""
+
+    def __init__(
+        self,
+        scaling_config: ScalingConfig,
+        *,
+        run_folder: Path,
+        counts: Sequence[int],
+        reserved: Sequence[Mapping[str, float]],
+        asks_for_nodes: bool,
+    ) -> None:
+        """
+        Args:
+            counts: allowed numbers of workers, rising.
+            reserved: what runs beside the trainings: see ``capacity.workers_that_fit``.
+            asks_for_nodes: whether there may be an autoscaler to tell what would be used.
+        """
+        super().__init__(scaling_config)
+        self._run_folder = run_folder
+        self._counts = counts
+        self._reserved = reserved
+        self._asks_for_nodes = asks_for_nodes
+        self._interval = float(os.environ.get(RESIZE_INTERVAL, RESIZE_INTERVAL_SECONDS))
+        self._failed_starts = -1
+        self._looked = float("-inf")
+        self._asked: float | None = None
+        """When a state was asked for, while it is waited for."""
+        self._newest = 0
+
+    def make_decision_for_non_running_worker_group(self) -> ScalingDecision:
+        self._maybe_send_resource_request()
+        self._drop_request()
+        self._failed_starts += 1
+        return self._resize(self._size(failed_starts=self._failed_starts))
+
+    def make_decision_for_running_worker_group(
+        self, worker_group_state: WorkerGroupState, worker_group_status: WorkerGroupPollStatus
+    ) -> ScalingDecision:
+        self._maybe_send_resource_request()
+        _GROUP.state = worker_group_state
+        self._failed_starts = -1
+        now = time.monotonic()
+        if len(self._counts) == 1:
+            return NoopDecision()
+        if self._asked is not None:
+            saved = _newest_state(self._run_folder) > self._newest
+            if not saved and now - self._asked < SAVE_SECONDS:
+                return NoopDecision()
+            self._drop_request()
+            size = self._size()
+            return NoopDecision() if size == worker_group_state.num_workers else self._resize(size)
+        if now - max(worker_group_state.start_time, self._looked) < self._interval:
+            return NoopDecision()
+        self._looked = now
+        size = self._size()
+        if size != worker_group_state.num_workers:
+            logger.warning("%d workers -> %d", worker_group_state.num_workers, size)
+            self._newest = _newest_state(self._run_folder)
+            self._asked = now
+            request_save(self._run_folder)
+        return NoopDecision()
+
+    def _size(self, *, failed_starts: int = 0) -> int:
+        room = workers_that_fit(
+            [node["Resources"] for node in usable_nodes()],
+            self.scaling_config._resources_per_worker_not_none,
+            reserved=self._reserved,
+        )
+        share = read_share(run_time_folder(self._run_folder)).of(room)
+        return group_size(self._counts, share, failed_starts=failed_starts)
+
+    def _resize(self, size: int) -> ResizeDecision:
+        return ResizeDecision(
+            num_workers=size,
+            resources_per_worker=self.scaling_config._resources_per_worker_not_none,
+        )
+
+    def _drop_request(self) -> None:
+        self._asked = None
+        drop_save_request(self._run_folder)
+
+    def _get_num_workers_for_resource_request(self) -> int:
+        return self._counts[-1]
+
+    # The coordinator that takes these requests is one more process: 3 s of a core, for nothing
+    # where no nodes can be added.
+    def _send_resource_request(self) -> None:
+        if self._asks_for_nodes:
+            super()._send_resource_request()
+
+    def _maybe_send_resource_request(self) -> None:
+        if self._asks_for_nodes:
+            super()._maybe_send_resource_request()
+
+    def _cancel_resource_request(self) -> None:
+        if self._asks_for_nodes:
+            super()._cancel_resource_request()
+
+
+class Budgets(FailurePolicy):  # type: ignore[misc]
+    """Separate budgets for the program's own failures and for nodes that were taken away."""
+
+    def __init__(self, failure_config: FailureConfig, *, budget: Budget) -> None:
+        super().__init__(failure_config)
+        self._budget = budget
+
+    def make_decision(self, training_failed_error: TrainingFailedError) -> FailureDecision:
+        error = training_failed_error
+        if isinstance(error, ControllerError) and isinstance(
+            error.controller_failure, WorkerGroupStartupTimeoutError
+        ):
+            return FailureDecision.RETRY  # the resources are not there yet: nobody's failure
+        cause = first_cause(error)
+        if isinstance(cause, UserError):
+            return FailureDecision.RAISE
+        kind = _kind(error, cause)
+        text = _stalled(self._budget.run_folder) or last_line(cause)
+        logger.warning("%s: %s", kind, text)
+        may_go_on = self._budget.charge(kind, text)
+        return FailureDecision.RETRY if may_go_on else FailureDecision.RAISE
+
+
+def usable_nodes() -> list[dict[str, Any]]:
+    """Ray's nodes that are alive and not about to be taken away."""
+    draining = ray._private.state.state.get_draining_nodes()
+    return [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in draining]
+
+
+def first_cause(error: TrainingFailedError) -> Exception:
+    """The exception that began it: a user's mistake, else a worker's own, else a broken link's."""
+    if isinstance(error, ControllerError):
+        cause: Exception = error.controller_failure
+        return cause
+    failures: Mapping[int, Exception] = getattr(error, "worker_failures", {})
+    return min(failures.values(), key=_rank_of_cause, default=error)
+
+
+def last_line(error: BaseException) -> str:
+    """An exception's type and the last line of its message, which names the reason."""
+    if isinstance(error, WorkerHealthCheckFailedError):
+        error = error.health_check_failure
+    if isinstance(error, RayActorError):
+        return f"a worker died: {' '.join(str(error).split())[:400]}"
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else 'no message'}"
+
+
+def _rank_of_cause(error: Exception) -> int:
+    if isinstance(error, UserError | LeavingError):
+        return 0
+    if isinstance(error, WorkerHealthCheckFailedError):
+        return 2
+    return 3 if _looks_like_lost_peer(error) else 1
+
+
+def _looks_like_lost_peer(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(word in text for word in LOST_PEER_WORDS)
+
+
+def _kind(error: TrainingFailedError, cause: Exception) -> Kind:
+    if isinstance(error, PreemptionError) or isinstance(cause, LeavingError):
+        return "preemption"
+    if _rank_of_cause(cause) == 1 and not isinstance(error, ControllerError):
+        return "failure"
+    return "preemption" if _lost_a_node() else "failure"
+
+
+def _lost_a_node() -> bool:
+    """Whether a node of the group is dead; waits until every worker has answered or is dead.
+
+    A worker that was killed on a living node is known at once. One whose node is gone cannot be
+    reached, and is known to be dead only when its node is.
+    """
+    group = _GROUP.state
+    if group is None:
+        return False
+    waiting = [worker.actor.get_metadata.remote() for worker in group.workers]
+    deadline = time.monotonic() + NEWS_SECONDS
+    while waiting and time.monotonic() < deadline:
+        _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=1.0)
+    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    return any(worker.metadata.node_id not in alive for worker in group.workers)
+
+
+def _newest_state(run_folder: Path) -> int:
+    """Optimizer steps of the newest state to resume from, 0 for none."""
+    return max(resume_steps(run_folder), default=0)
+
+
+def _stalled(run_folder: Path) -> str | None:
+    """What a worker noted that ended itself just now, because it made no progress."""
+    path = run_folder / RANKS / STALL
+    is_fresh = path.is_file() and time.time() - path.stat().st_mtime < 2 * NEWS_SECONDS
+    return stall_note(run_folder) if is_fresh else None
