@@ -87,6 +87,6 @@ def test_the_dry_run_prints_memory_and_refuses_what_cannot_fit(
         print_dry_run(study, root)
     printed = capsys.readouterr().out
     assert "7,614,699,008 parameters" in printed.replace("\n", " ")
-    (row,) = (line for line in printed.splitlines() if line.startswith("base  "))
+    _, row = (line for line in printed.splitlines() if line.startswith("base  "))
     assert row.split()[1] == "1"
     assert [cell.endswith("*") for cell in row.split()[2:6]] == [False, True, False, False]
