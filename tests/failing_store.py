@@ -4,6 +4,7 @@ Moto keeps its objects in memory, so an outage is made in front of it: connectio
 answered with 503, or a long upload is stopped half way.
 """
 
+import json
 import os
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 BUCKET = "checkpoints"
@@ -109,6 +111,19 @@ class FailingStore:
             for item in found
             if not item["Key"].endswith("/") and below in item["Key"]
         }
+
+    def clear(self) -> None:
+        for key in self.objects():
+            self.client.delete_object(Bucket=BUCKET, Key=key)
+
+    def pointed_to(self, run_folder: Path) -> set[str]:
+        """The keys of all files that a run's pointers name."""
+        keys = set()
+        for pointer in run_folder.rglob("remote.json"):
+            content = json.loads(pointer.read_text())
+            key = content["uri"].removeprefix(f"s3://{BUCKET}/")
+            keys |= {f"{key}/{name}" for name in (*content["files"], "manifest.json")}
+        return keys
 
 
 @contextmanager
