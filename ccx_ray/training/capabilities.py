@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ccx_ray.errors import UserError
 from ccx_ray.study.training_spec import ModelSpec, TrainingRuntime
+from ccx_ray.training.loss import has_fused_cross_entropy
 from ccx_ray.training.model import build_config, build_model, has_attention
 
 if TYPE_CHECKING:
@@ -150,17 +151,16 @@ def _asks_for_a_model(runtime: TrainingRuntime) -> bool:
 def _check_fused_loss(
     model: "PreTrainedModel", runtime: TrainingRuntime, *, field: str, architecture: str
 ) -> None:
-    if not runtime.gpus_per_worker:
-        raise UserError(f"{field}.fused_loss: needs a GPU; set gpus_per_worker or leave it off")
+    device_type = "cuda" if runtime.gpus_per_worker else "cpu"
+    if not has_fused_cross_entropy(device_type, runtime.precision):
+        raise UserError(
+            f"{field}.fused_loss: needs the package liger-kernel and a GPU, or in fp32 torch 2.13; "
+            "pip install 'ccx_ray[gpu]', or leave it off"
+        )
     if not head_is_plain(model):
         raise UserError(
             f"{field}.fused_loss: {architecture!r} does more to its logits than one matrix "
-            "product, which the kernel would leave out; leave it off"
-        )
-    if importlib.util.find_spec("liger_kernel") is None:
-        raise UserError(
-            f"{field}.fused_loss: needs the package liger-kernel, which is not installed here; "
-            "pip install 'ccx_ray[gpu]'"
+            "product, which the fused loss would leave out; leave it off"
         )
 
 

@@ -11,6 +11,7 @@ Shape suffixes: B sequences, T tokens of a sequence. ``tokens_BT`` is int64.
 
 import math
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -174,10 +175,8 @@ class TrainingEngine:
                 "activation_checkpointing or fused_loss, or raise zero_stage"
             ) from error
 
-    def agree(self, wishes: Any) -> Any:
+    def agree(self, wishes: Sequence[bool]) -> list[bool]:
         """For each wish, whether any worker has it; the same answer on all of them."""
-        if isinstance(wishes, bool):  # TRANSITION
-            return self.agree([wishes])[0]
         votes = torch.tensor([int(wish) for wish in wishes], device=self.device)
         if self.workers > 1:
             dist.all_reduce(votes, op=dist.ReduceOp.MAX)
@@ -222,10 +221,6 @@ class TrainingEngine:
             for name, buffer in self._persistent_buffers.items():
                 buffer.copy_(state[f"{BUFFER}/{name}"])
             self._set_moments(state, updates=updates)
-
-    def load_moments(self, state: Mapping[str, Tensor], steps: int) -> None:  # TRANSITION
-        """Like ``load_state``."""
-        self.load_state(state, steps)
 
     def _whole(self, parameter: nn.Parameter) -> Iterator[tuple[str, Tensor]]:
         """The parameter and its moments, each whole; workers exchange shares meanwhile."""
@@ -361,6 +356,11 @@ def _import_deepspeed(device: torch.device) -> Any:
         os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed
     import deepspeed.ops
+
+    # DeepSpeed 0.19 calls collectives by names that torch 2.13 deprecates: a warning a call.
+    warnings.filterwarnings(
+        "ignore", message=r"`torch\.distributed\.\w+` is deprecated", category=FutureWarning
+    )
 
     if device.type == "cpu":
         # DeepSpeed would compile its shared-memory collective at the first start on a machine

@@ -7,6 +7,7 @@ Shape suffixes: B sequences, T tokens of a sequence, N = B * T positions, V voca
 the model. ``tokens_BT`` is int64. Needs torch alone, so that it also runs on a bare GPU machine.
 """
 
+import importlib.util
 from typing import Any
 
 import torch
@@ -54,14 +55,14 @@ class NextTokenLoss(nn.Module):  # type: ignore[misc]
             model: a Hugging Face causal model, its attention implementation chosen.
             precision: ``fp32`` or ``bf16``.
             masked_eos_id: end-of-text, when the documents that it ends may not see each other.
-            fused: head and cross-entropy in one kernel of Liger, CUDA only. Right for heads that
-                are one matrix product, without softcap or scale.
+            fused: head and cross-entropy together, so that the logits are never whole in memory.
+                Right for heads that are one matrix product, without softcap or scale.
         """
         super().__init__()
         self.model = model
         self._bf16 = precision == "bf16"
         self._masked_eos_id = masked_eos_id
-        self._fused_loss = _liger_loss() if fused else None
+        self._fused = fused
 
     def forward(self, tokens_BT: Tensor, labels_BT: Tensor) -> Tensor:
         inputs: dict[str, Any] = {"input_ids": tokens_BT}
@@ -69,33 +70,62 @@ class NextTokenLoss(nn.Module):  # type: ignore[misc]
             flat = self.model.config._attn_implementation.startswith("flash")
             inputs = document_inputs(tokens_BT, self._masked_eos_id, flat=flat)
         with torch.autocast(tokens_BT.device.type, torch.bfloat16, enabled=self._bf16):
-            if self._fused_loss is not None:
-                return self._fused(inputs, labels_BT)
+            if self._fused:
+                hidden_NE = self.model.base_model(**inputs).last_hidden_state.flatten(0, 1)
+                head = self.model.get_output_embeddings()
+                weight_VE, bias_V = head.weight, head.bias
+                if self._bf16:
+                    # Cast once. Left to autocast, the head would be cast anew for every chunk of
+                    # positions; a wide vocabulary makes hundreds of them.
+                    hidden_NE, weight_VE = hidden_NE.bfloat16(), weight_VE.bfloat16()
+                    bias_V = None if bias_V is None else bias_V.bfloat16()
+                return fused_cross_entropy(hidden_NE, weight_VE, bias_V, labels_BT.flatten())
             logits_BTV = self.model(**inputs).logits
         loss: Tensor = SummedCrossEntropy.apply(logits_BTV.flatten(0, 1), labels_BT.flatten())
         return loss
 
-    def _fused(self, inputs: dict[str, Any], labels_BT: Tensor) -> Tensor:
-        hidden_NE = self.model.base_model(**inputs).last_hidden_state.flatten(0, 1)
-        head = self.model.get_output_embeddings()
-        weight_VE, bias_V = head.weight, head.bias
-        if self._bf16:
-            # Cast once. Left to autocast, the head would be cast anew for every chunk of
-            # positions, of which there are about as many as the vocabulary is wider than the model.
-            hidden_NE, weight_VE = hidden_NE.bfloat16(), weight_VE.bfloat16()
-            bias_V = None if bias_V is None else bias_V.bfloat16()
-        assert self._fused_loss is not None
-        loss: Tensor = self._fused_loss(weight_VE, hidden_NE, labels_BT.flatten(), bias_V)
-        return loss
+
+def has_fused_cross_entropy(device_type: str, precision: str) -> bool:
+    """Whether ``fused_cross_entropy`` can be had here, on ``cpu`` or ``cuda``.
+
+    torch's own (2.13 and later) returns the sum in the precision of its operands, and a sum in
+    bf16 is off by half a percent; so bf16 needs Liger.
+    """
+    by_torch = precision == "fp32" and hasattr(nn.functional, "linear_cross_entropy")
+    return _has_liger(device_type) or by_torch
 
 
-def _liger_loss() -> nn.Module:
-    from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
+def fused_cross_entropy(
+    hidden_NE: Tensor, weight_VE: Tensor, bias_V: Tensor | None, labels_N: Tensor
+) -> Tensor:
+    """Summed cross-entropy of the head's logits, which are made a chunk of positions at a time.
 
-    # Gradients of the head are summed over chunks; in bf16 the sum would lose its small terms.
-    return LigerFusedLinearCrossEntropyLoss(
-        ignore_index=IGNORED, reduction="sum", accum_dtype=torch.float32
-    )
+    By Liger's kernels on a GPU where they are installed, else by torch's own.
+    """
+    loss: Tensor
+    if _has_liger(hidden_NE.device.type):
+        from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
+
+        # The head's gradient is a sum over chunks; in bf16 it would lose its small terms.
+        liger = LigerFusedLinearCrossEntropyLoss(
+            ignore_index=IGNORED, reduction="sum", accum_dtype=torch.float32
+        )
+        loss = liger(weight_VE, hidden_NE, labels_N, bias_V)
+    else:
+        loss = nn.functional.linear_cross_entropy(
+            hidden_NE,
+            weight_VE,
+            labels_N,
+            linear_bias=bias_V,
+            ignore_index=IGNORED,
+            reduction="sum",
+            options=nn.LinearCrossEntropyOptions(),
+        )
+    return loss
+
+
+def _has_liger(device_type: str) -> bool:
+    return device_type == "cuda" and importlib.util.find_spec("liger_kernel") is not None
 
 
 class SummedCrossEntropy(torch.autograd.Function):  # type: ignore[misc]

@@ -95,6 +95,8 @@ def plain() -> list[Step]:
         {"activation_checkpointing": True, "zero_stage": 3},
         {"attention": "eager"},
         {"sequences_per_device": 8},
+        {"fused_loss": True},
+        {"fused_loss": True, "zero_stage": 3},
     ],
     ids=str,
 )

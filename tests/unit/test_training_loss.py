@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -63,3 +66,42 @@ def test_bf16_computes_in_half_and_keeps_full_weights_and_gradients() -> None:
     assert half.item() == pytest.approx(full.item(), rel=5e-3)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.nn.functional, "linear_cross_entropy"), reason="torch before 2.13"
+)
+@pytest.mark.parametrize("architecture", ["qwen2", "gpt_neox", "phi"])
+def test_fused_loss_and_gradients_are_those_of_the_plain_loss(architecture: str) -> None:
+    """Phi's head has a bias."""
+    from ccx_ray.training.model import build_model
+
+    spec = MODEL.model_copy(
+        update={"architecture": architecture, "key_value_heads": None, "tie_embeddings": False}
+    )
+    model = build_model(spec, vocabulary_size=320, eos_id=0, pad_id=PAD, seed=0)
+    tokens_BT = (torch.arange(256) * 7 % 300 + 2).view(8, 32)
+    tokens_BT[0, 20:] = PAD
+    labels_BT = next_token_labels(tokens_BT, PAD)
+    results = []
+    for fused in (False, True):
+        model.zero_grad()
+        loss = NextTokenLoss(model, precision="fp32", fused=fused)(tokens_BT, labels_BT)
+        (loss * 0.01).backward()
+        results.append((loss.item(), [p.grad.clone() for p in model.parameters()]))
+    (plain, plain_gradients), (fused_loss, fused_gradients) = results
+    assert fused_loss == pytest.approx(plain, rel=1e-6)
+    for ours, theirs in zip(fused_gradients, plain_gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_loss_and_masks_need_torch_alone() -> None:
+    """So that they run on a GPU machine that holds little else."""
+    program = (
+        "import sys; import ccx_ray.training.loss, ccx_ray.training.documents;"
+        "print(*sorted({'pydantic', 'transformers', 'deepspeed', 'ray'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
