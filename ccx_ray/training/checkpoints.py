@@ -92,7 +92,11 @@ def publish_checkpoint(
         state: as ``TrainingEngine.state`` gave it; of the model only the config is taken.
         storage: as in ``publish_verified``.
     """
+    from transformers.utils.logging import disable_progress_bar
+
     from ccx_ray.training.model import save_model
+
+    disable_progress_bar()  # of writing the weights, which would tear up the driver's own
 
     def write(aside: Path) -> None:
         for file in sorted(tokenizer_folder.iterdir()):
