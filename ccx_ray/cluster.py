@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ccx_ray.study.spec import RuntimeSpec
+from ccx_ray.study.spec import EvaluationRuntime, RuntimeSpec
 
 # Read by libraries when they are imported in a worker, so they must be there before the worker is.
 WORKER_ENVIRONMENT = {
@@ -85,25 +85,27 @@ def local_cluster(processors: int | None = None) -> Iterator[None]:
         ray.shutdown()
 
 
+def evaluator_demands(runtime: EvaluationRuntime) -> list[dict[str, float]]:
+    """What each evaluator takes of a node; it is not there for trainings."""
+    demand = {"CPU": runtime.cpus_per_evaluator, "GPU": runtime.gpus_per_evaluator}
+    return [demand] * runtime.evaluators
+
+
 def training_slots(runtime: RuntimeSpec) -> int:
     """How many trials the cluster holds now beside the evaluators, at least one.
 
-    On a cluster that may grow two more are let through: Ray's autoscaler adds nodes for what
-    waits, and this function is asked again. Each waiting trial costs a controller process, so
-    not all of them are.
+    Each is counted with its fewest workers; what is left over makes groups larger. On a cluster
+    that may grow two more are let through: Ray's autoscaler adds nodes for what waits, and this
+    function is asked again. Each waiting trial costs a controller process, so not all of them are.
     """
     import ray
 
-    resources = ray.cluster_resources()
-    trial, evaluation = runtime.trials, runtime.evaluation
-    demands = {
-        "CPU": (trial.cpus_per_worker, evaluation.cpus_per_evaluator),
-        "GPU": (trial.gpus_per_worker, evaluation.gpus_per_evaluator),
-    }
-    fits = [
-        (resources.get(name, 0.0) - evaluation.evaluators * reserve) / (trial.min_workers * demand)
-        for name, (demand, reserve) in demands.items()
-        if demand
-    ]
-    # 1e-9: 1.5 / 0.75 must be two trials whatever the rounding.
-    return max(1, int(min(fits) + 1e-9)) + (2 if _attached() else 0)
+    from ccx_ray.training.capacity import workers_that_fit
+
+    trial = runtime.trials
+    workers = workers_that_fit(
+        [node["Resources"] for node in ray.nodes() if node["Alive"]],
+        {"CPU": trial.cpus_per_worker, "GPU": trial.gpus_per_worker},
+        reserved=evaluator_demands(runtime.evaluation),
+    )
+    return max(1, workers // trial.min_workers) + (2 if _attached() else 0)

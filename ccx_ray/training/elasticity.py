@@ -11,6 +11,7 @@ to the program, what the program causes never to the nodes.
 
 import logging
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -212,9 +213,18 @@ def last_line(error: BaseException) -> str:
     if isinstance(error, WorkerHealthCheckFailedError):
         error = error.health_check_failure
     if isinstance(error, RayActorError):
-        return f"a worker died: {' '.join(str(error).split())[:400]}"
+        return f"a process died: {_death(error)}"
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1] if lines else 'no message'}"
+
+
+def _death(error: RayActorError) -> str:
+    """The sentence of Ray's long message that says why, and where."""
+    text = " ".join(str(error).split())
+    why = text.partition("The actor is dead because ")[2] or text
+    place = re.search(r"pid: (\d+).*? ip: (\S+)", text)
+    where = f" (pid {place[1]} on {place[2]})" if place else ""
+    return why[:200] + where
 
 
 def _rank_of_cause(error: Exception) -> int:

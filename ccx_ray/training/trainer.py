@@ -115,7 +115,7 @@ def _fit_until_done(run: TrainingRun, reserved: Sequence[Mapping[str, float]]) -
             # The controller died. Its workers die with it, but what it had reserved for them
             # stays reserved for as long as the driver lives.
             _remove_placement_groups(error.actor_id)
-            if not budget.charge("failure", f"the controller died: {last_line(error)}"):
+            if not budget.charge("failure", f"the controller failed: {last_line(error)}"):
                 raise budget.spent(run.name) from error
 
 
