@@ -45,8 +45,6 @@ logger = logging.getLogger(__name__)
 # Ray Train's controller looks at its workers this often, and a run ends only when it has looked.
 # The default of 2 s would be a tenth of a laptop's trial.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-# A process group whose peer is dead never shuts down; the default waits 30 s for it.
-os.environ.setdefault("TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S", "5")
 WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 WATCHER_IS_CHOSEN = WATCHER in os.environ
 
@@ -204,14 +202,31 @@ class _TorchConfig(TorchConfig):  # type: ignore[misc]
 
 class _BackendOfDevices(_TorchBackend):  # type: ignore[misc]
     """NCCL where torch sees GPUs, else gloo. The workers are asked, because a rehearsal gives Ray
-    GPUs that do not exist."""
+    GPUs that do not exist: mere numbers, whose type Ray did not find."""
 
     def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
-        on_gpus = worker_group.get_resources_per_worker().get("GPU", 0) > 0
-        real = on_gpus and all(worker_group.execute(torch.cuda.is_available))
-        if on_gpus and not real:
-            logger.warning("torch sees no GPU on the workers: training goes on on their CPUs")
-        super().on_start(worker_group, replace(backend_config, backend="nccl" if real else "gloo"))
+        # Read in this process, the controller's, when the group ends: a process group whose peer
+        # is dead never shuts down, and the default waits 30 s for it.
+        os.environ.setdefault("TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S", "5")
+        seen = [False]
+        if worker_group.get_resources_per_worker().get("GPU", 0):
+            seen = worker_group.execute(torch.cuda.is_available)
+            if not all(seen) and (any(seen) or _gpu_types()):
+                raise UserError(
+                    f"gpus_per_worker: torch sees a GPU on {sum(seen)} of {len(seen)} workers, but "
+                    f"Ray counts {', '.join(_gpu_types())}; install torch with CUDA on every node"
+                )
+            if not all(seen):
+                logger.warning("the cluster's GPUs do not exist: training goes on on its CPUs")
+        backend = "nccl" if all(seen) else "gloo"
+        super().on_start(worker_group, replace(backend_config, backend=backend))
+
+
+def _gpu_types() -> list[str]:
+    """The accelerators that Ray found on its nodes."""
+    names = {name for node in ray.nodes() if node["Alive"] for name in node["Resources"]}
+    prefix = "accelerator_type:"
+    return sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
 
 def _remove_placement_groups(creator: str) -> None:
@@ -250,7 +265,10 @@ def _train_worker(config: dict[str, Any]) -> None:
     else:
         complete = worker.train(lambda record: None, board.read)
     if not complete:
-        # Ray Train would take a worker that returns for one that has finished.
+        # Ray ends all workers at the first error, so none is raised before rank 0 has written the
+        # state; and it would take workers that return for ones that have finished.
+        if workers > 1:
+            torch.distributed.barrier()
         raise LeavingError("a node of this training is about to be taken away")
 
 

@@ -13,8 +13,9 @@ import pytest
 from ccx_ray.errors import UserError
 from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
 from ccx_ray.training.history import read_history
+from ccx_ray.training.incidents import read_incidents
 from ccx_ray.training.trainer import RunFailedError, train
-from tests.training_runs import CrashError, parameters_of, tiny_run, train_here, write_stream
+from tests.training_runs import MODEL, CrashError, parameters_of, tiny_run, train_here, write_stream
 
 
 def losses(folder: Path) -> list[float]:
@@ -27,6 +28,15 @@ def training_process(name: str) -> psutil.Process:
         process
         for process in psutil.Process().children(recursive=True)
         if "RayTrainWorker" in "".join(process.cmdline()) and name in Path(process.cwd()).parts
+    )
+
+
+def ray_process(title: str) -> psutil.Process:
+    """The process of this cluster that Ray gave a title with ``title`` in it."""
+    return next(
+        process
+        for process in psutil.Process().children(recursive=True)
+        if title in "".join(process.cmdline())
     )
 
 
@@ -79,6 +89,43 @@ def test_one_worker_goes_on_as_two(tmp_path: Path, ray_cluster: None) -> None:
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-5)
 
 
+def test_a_killed_controller_is_replaced_and_what_it_held_is_freed(
+    tmp_path: Path, ray_cluster: None
+) -> None:
+    import ray
+
+    run = tiny_run(tmp_path / "run", tmp_path, steps=240, workers=2, max_failures=1)
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(train, run)
+        wait_for_checkpoint(run.folder, 80, future)
+        # The name has no run: only one is there.
+        ray_process("TrainController").send_signal(signal.SIGKILL)
+        assert future.result()["resumed_from"] in (80, 160), "the kill came too late to be one"
+    assert [record.step for record in read_history(run.folder / "losses.parquet")] == [
+        *range(1, 241)
+    ]
+    (incident,) = read_incidents(run.folder)
+    assert incident.kind == "failure"
+    assert "the controller failed" in incident.cause
+    deadline = time.monotonic() + 30
+    while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"]:
+        assert time.monotonic() < deadline, ray.available_resources()
+        time.sleep(0.2)
+
+
+def test_a_mistake_that_a_worker_finds_is_not_tried_again(
+    tmp_path: Path, ray_cluster: None
+) -> None:
+    from ccx_ray.training.model import build_model
+
+    other = build_model(MODEL, vocabulary_size=100, eos_id=0, pad_id=1, seed=0)
+    other.save_pretrained(tmp_path / "base")
+    run = tiny_run(tmp_path / "run", tmp_path, max_failures=3, initial_model=tmp_path / "base")
+    with pytest.raises(UserError, match="100"):
+        train(run)
+    assert not read_incidents(run.folder)
+
+
 def test_failing_for_good_names_trial_and_cause(tmp_path: Path, ray_cluster: None) -> None:
     run = tiny_run(tmp_path / "run", tmp_path, max_failures=0, tokenizer_folder=tmp_path / "none")
     with pytest.raises(RunFailedError, match=r"^ko-bridge-s0: .*No such file.*none"):
@@ -87,8 +134,8 @@ def test_failing_for_good_names_trial_and_cause(tmp_path: Path, ray_cluster: Non
 
 def test_mistakes_are_found_before_any_process_starts(tmp_path: Path) -> None:
     run = tiny_run(tmp_path / "run", tmp_path)
-    with pytest.raises(UserError, match="zero_stage: 3"):
-        train(tiny_run(tmp_path / "run", tmp_path, zero_stage=3))
+    with pytest.raises(UserError, match="8 is not a multiple of"):
+        train(tiny_run(tmp_path / "run", tmp_path, sequences_per_device=3))
     with pytest.raises(CrashError):
         train_here(run, crash_after=4)
     other = write_stream(tmp_path / "other", seed=1)
