@@ -89,11 +89,11 @@ def rage_over(folder: Path, *, kills: int, steps: int, seed: int) -> Outcome:
     undisturbed, run = runs
     with ray_nodes({"num_cpus": 1}, num_cpus=1) as cluster:
         alone = start_driver(cluster, pickled([undisturbed]), folder / "undisturbed.log")
-        assert alone.wait(timeout=300) == 0, (folder / "undisturbed.log").read_text("utf-8")
+        assert alone.wait(timeout=600) == 0, (folder / "undisturbed.log").read_text("utf-8")
         storm = Storm(cluster, run, seed=seed, log=folder / "storm.log")
         try:
             storm.rage(kills)
-            assert storm.calm(seconds=300) == 0, (folder / "storm.log").read_text("utf-8")
+            assert storm.calm(seconds=600) == 0, (folder / "storm.log").read_text("utf-8")
         finally:
             storm.end()
     return Outcome(run=run, undisturbed=undisturbed, kills=storm.kills)

@@ -188,6 +188,8 @@ class Budgets(FailurePolicy):  # type: ignore[misc]
             return FailureDecision.RAISE
         kind = _kind(error, cause)
         text = _stalled(self._budget.run_folder) or last_line(cause)
+        if kind == "preemption" and not isinstance(cause, LeavingError | PreemptionError):
+            text = f"a node died: {text}"
         logger.warning("%s: %s", kind, text)
         may_go_on = self._budget.charge(kind, text)
         return FailureDecision.RETRY if may_go_on else FailureDecision.RAISE

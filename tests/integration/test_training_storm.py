@@ -1,0 +1,17 @@
+"""A trial on two nodes whose parts are killed one after another, against one left in peace."""
+
+from pathlib import Path
+
+from tests.kill_storm import VICTIMS, compare, rage_over
+
+
+def test_kills_of_every_part_change_nothing(tmp_path: Path) -> None:
+    """``benchmarks/kill_storm.py`` kills for longer."""
+    storm = rage_over(tmp_path, kills=4, steps=2000, seed=1)
+    assert [kill.victim for kill in storm.kills] == list(VICTIMS)
+    comparison = compare(storm.run, storm.undisturbed)
+    print(comparison)
+    assert comparison.identical
+    assert comparison.same_rows
+    assert comparison.incidents["failure"] >= 1  # the driver's death is nobody's incident
+    assert not (storm.run.folder / "resume").exists()
