@@ -1,10 +1,9 @@
-"""The optimizer step on DeepSpeed: the one place that knows its settings and its state's layout.
+"""The optimizer step on DeepSpeed, whose settings are known here alone.
 
 Invariants: the gradient of a step is that of the mean loss over all of the step's predicted tokens,
-however they are spread over forward passes and workers; state goes in and out by parameter name and
-whole, never as one worker's share, so a checkpoint fits any number of workers and any ZeRO stage; a
-step whose gradient is no number changes neither parameters nor moments, in any stage. Nothing here
-draws random numbers: models are built and loaded without dropout.
+however they are spread over forward passes and workers; a step whose gradient is no number changes
+neither parameters nor moments, in any stage; nothing here draws random numbers, models are built
+and loaded without dropout.
 
 Shape suffixes: B sequences, T tokens of a sequence. ``tokens_BT`` is int64.
 """
@@ -12,7 +11,7 @@ Shape suffixes: B sequences, T tokens of a sequence. ``tokens_BT`` is int64.
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,13 +23,13 @@ from ccx_ray.study.training_spec import OptimizerSpec, TrainingRuntime
 from ccx_ray.training.capabilities import compiled_layers
 from ccx_ray.training.loss import IGNORED, NextTokenLoss, next_token_labels
 from ccx_ray.training.model import has_attention
+from ccx_ray.training.sharded_state import BUFFER as BUFFER
+from ccx_ray.training.sharded_state import PARAMETER as PARAMETER
+from ccx_ray.training.sharded_state import ShardedState
+from ccx_ray.training.sharded_state import persistent_buffers as _persistent_buffers  # noqa: F401
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-PARAMETER, BUFFER = "parameter", "buffer"
-MOMENTS = ("exp_avg", "exp_avg_sq")
-"""AdamW's state of a parameter, by the names that torch gives it."""
 
 
 class TrainingEngine:
@@ -70,7 +69,6 @@ class TrainingEngine:
         self._runtime = runtime
         self._stage = runtime.zero_stage
         self._clip = optimizer.gradient_clip
-        self._persistent_buffers = _persistent_buffers(model)
         _prepare(model, runtime)
         loss = NextTokenLoss(
             model,
@@ -101,9 +99,7 @@ class TrainingEngine:
             dist_init_required=False,
         )
         self._optimizer = self._engine.optimizer
-        self._set_moments({}, updates=0)
-        if self._stage in (1, 2):
-            self._link_moments()
+        self._state = ShardedState(model, self._optimizer, stage=self._stage)
 
     def step(self, tokens_BT: Tensor, learning_rate: float) -> tuple[float, float, int]:
         """One optimizer step over this worker's share of the rows.
@@ -189,16 +185,7 @@ class TrainingEngine:
             ``parameter/<name>``, ``exp_avg/<name>``, ``exp_avg_sq/<name>``, and ``buffer/<name>``
             for what else a model's file holds; empty on the other ranks.
         """
-        state = {}
-        keep = dist.get_rank() == 0
-        for name, parameter in self.model.named_parameters():
-            for kind, whole in self._whole(parameter):
-                if keep:
-                    state[f"{kind}/{name}"] = whole.detach().to("cpu", torch.float32, copy=True)
-        if keep:
-            for name, buffer in self._persistent_buffers.items():
-                state[f"{BUFFER}/{name}"] = buffer.detach().to("cpu", copy=True)
-        return {key: value.contiguous() for key, value in state.items()}
+        return self._state.take()
 
     def load_state(self, state: Mapping[str, Tensor], updates: int) -> None:
         """Become the engine that ``state`` was taken from, after ``updates`` optimizer steps.
@@ -206,77 +193,7 @@ class TrainingEngine:
         Args:
             state: whole, on every worker; without moments they are zero, as before the first step.
         """
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                value = state[f"{PARAMETER}/{name}"]
-                if self._stage == 3:
-                    from deepspeed.runtime.zero import GatheredParameters
-
-                    with GatheredParameters([parameter], modifier_rank=0):
-                        parameter.data.copy_(value)
-                else:
-                    parameter.copy_(value)
-            if self._stage:
-                self._optimizer.refresh_fp32_params()
-            for name, buffer in self._persistent_buffers.items():
-                buffer.copy_(state[f"{BUFFER}/{name}"])
-            self._set_moments(state, updates=updates)
-
-    def _whole(self, parameter: nn.Parameter) -> Iterator[tuple[str, Tensor]]:
-        """The parameter and its moments, each whole; workers exchange shares meanwhile."""
-        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
-
-        yield PARAMETER, safe_get_full_fp32_param(parameter) if self._stage == 3 else parameter
-        for moment in MOMENTS:
-            if self._stage:
-                yield moment, safe_get_full_optimizer_state(parameter, moment)
-            else:
-                yield moment, self._optimizer.state[parameter][moment]
-
-    def _set_moments(self, state: Mapping[str, Tensor], *, updates: int) -> None:
-        """AdamW's moments, zero where ``state`` has none, and the count of its updates."""
-        shares = self._shares()
-        adam = self._optimizer.optimizer if self._stage else self._optimizer
-        for share in shares:
-            held = adam.state[share]
-            if not held:
-                held |= {moment: torch.zeros_like(share.detach()) for moment in MOMENTS}
-                held["step"] = torch.zeros((), device=share.device)
-            held["step"].fill_(updates)
-            for moment in MOMENTS:
-                held[moment].zero_()
-        for name, parameter in self.model.named_parameters():
-            for moment in MOMENTS:
-                whole = state.get(f"{moment}/{name}")
-                if whole is None:
-                    continue
-                if not self._stage:
-                    adam.state[parameter][moment].copy_(whole)
-                else:
-                    from deepspeed.utils import safe_set_full_optimizer_state
-
-                    safe_set_full_optimizer_state(parameter, whole, moment)
-
-    def _shares(self) -> list[Tensor]:
-        """What AdamW updates here: the parameters, or this worker's share of each flat group."""
-        if self._stage == 0:
-            return [p for group in self._optimizer.param_groups for p in group["params"]]
-        if self._stage == 3:
-            return list(self._optimizer.fp32_partitioned_groups_flat)
-        return list(self._optimizer.single_partition_of_fp32_groups)
-
-    def _link_moments(self) -> None:
-        """Let DeepSpeed find the moments of a parameter within this worker's flat share.
-
-        DeepSpeed 0.19 links parameters to their moments after the first group's first step, when
-        the second group has none yet, and never again; with moments there from the start the
-        link is right for every group.
-        """
-        from deepspeed.utils import lazy_init_hp_params_optimizer_state
-
-        zero = self._optimizer
-        for parameters, share in zip(zero.bit16_groups, self._shares(), strict=True):
-            lazy_init_hp_params_optimizer_state(parameters, share, zero.optimizer.state)
+        self._state.load(state, updates)
 
     def _to_device(self, value: Tensor) -> Tensor:
         if self.device.type == "cuda":
@@ -323,13 +240,6 @@ def _zero_settings(
     if runtime.offload == "parameters":
         settings["offload_param"] = host
     return settings
-
-
-def _persistent_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """What a model's file holds besides parameters, tied ones left out."""
-    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    saved = model.state_dict().keys() - parameters
-    return {name: buffer for name, buffer in model.named_buffers() if name in saved}
 
 
 def _is_out_of_memory(error: Exception) -> bool:
