@@ -23,9 +23,7 @@ from ccx_ray.study.training_spec import OptimizerSpec, TrainingRuntime
 from ccx_ray.training.capabilities import compiled_layers
 from ccx_ray.training.loss import IGNORED, NextTokenLoss, next_token_labels
 from ccx_ray.training.model import has_attention
-from ccx_ray.training.sharded_state import BUFFER as BUFFER
-from ccx_ray.training.sharded_state import PARAMETER as PARAMETER
-from ccx_ray.training.sharded_state import ShardedState
+from ccx_ray.training.sharded_state import BUFFER, PARAMETER, ShardedState  # noqa: F401
 from ccx_ray.training.sharded_state import persistent_buffers as _persistent_buffers  # noqa: F401
 
 if TYPE_CHECKING:
