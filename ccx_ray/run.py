@@ -28,6 +28,8 @@ from ccx_ray.study.spec import RuntimeSpec, StudySpec
 from ccx_ray.study.steps import InputFiles, read_reruns, reruns_file, study_graph
 from ccx_ray.study.trials import Trial
 from ccx_ray.tracking import Tracking, default_tracking_uri
+from ccx_ray.training.capabilities import check_capabilities
+from ccx_ray.training.memory import check_memory
 from ccx_ray.training.model import check_architecture
 
 # Concurrent Ray Data executions starve each other on a small cluster (ray#24304).
@@ -62,7 +64,14 @@ def check_study(study: StudySpec, root: Path) -> None:
             check_source(source.spec, sides=source.sides, root=root, field=source_field)
     for language in study.languages:
         load_culture(language, root)
-    check_architecture(study.model)  # the last, because it imports Transformers
+    # The last ones, because they import Transformers.
+    check_architecture(study.model)
+    for part, training, runtime in (
+        ("base", study.base, study.runtime.base),
+        ("trials", study.trials, study.runtime.trials),
+    ):
+        check_capabilities(study.model, runtime, document_masks=training.document_masks, part=part)
+    check_memory(study)
 
 
 def run_study(

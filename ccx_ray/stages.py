@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ccx_ray.cluster import evaluator_demands
 from ccx_ray.corpus.work_log import RunTasks, step_progress
 from ccx_ray.remote_folders import remote_storage_uri
 from ccx_ray.study.graph import Step
@@ -231,7 +232,8 @@ class StageActions:
                     tracking_uri=self._tracking.uri,
                     mlflow_run_id=run,
                     checkpoint_storage=self._checkpoint_storage,
-                )
+                ),
+                reserved=evaluator_demands(study.runtime.evaluation),
             )
         except Exception:
             self._tracking.finish(run, failed=True)

@@ -148,8 +148,8 @@ class TrainingRuntime(Spec):
     """torch.compile of the model: minutes at each start, faster steps after it."""
     attention: Literal["sdpa", "flash_attention_2", "flex_attention", "eager"] = "sdpa"
     fused_loss: bool = False
-    """Head and cross-entropy in one kernel (Liger, the ``gpu`` extra), so that the logits of a
-    large vocabulary are never whole in memory."""
+    """Head and cross-entropy in one, so that the logits of a large vocabulary are never whole in
+    memory: by Liger on a GPU (the ``gpu`` extra), or in fp32 by torch 2.13."""
     max_failures: Count = 3
     """How often the program may fail and be restarted."""
     max_preemptions: Count = 100

@@ -10,8 +10,10 @@ Shape suffixes: B sequences, T tokens of a sequence. ``tokens_BT`` is int64.
 
 import math
 import os
+import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,8 +25,7 @@ from ccx_ray.study.training_spec import OptimizerSpec, TrainingRuntime
 from ccx_ray.training.capabilities import compiled_layers
 from ccx_ray.training.loss import IGNORED, NextTokenLoss, next_token_labels
 from ccx_ray.training.model import has_attention
-from ccx_ray.training.sharded_state import BUFFER, PARAMETER, ShardedState  # noqa: F401
-from ccx_ray.training.sharded_state import persistent_buffers as _persistent_buffers  # noqa: F401
+from ccx_ray.training.sharded_state import ShardedState
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -257,12 +258,28 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return [{"params": group, "weight_decay": decay} for decay, group in groups if group]
 
 
+@contextmanager
+def _without_module(name: str) -> Iterator[None]:
+    """Make ``import name`` fail in the body, where it has not been imported yet."""
+    hidden = name not in sys.modules
+    if hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules[name]
+
+
 def _import_deepspeed(device: torch.device) -> Any:
     """DeepSpeed, attached to the process group that is there already."""
     if device.type == "cpu":
         # Read when deepspeed is first imported.
         os.environ["DS_ACCELERATOR"] = "cpu"
-    import deepspeed
+    with _without_module("mlflow"):
+        # DeepSpeed's autotuner, which nobody calls here, would load it: three quarters of the
+        # second and a quarter of a core that importing DeepSpeed takes.
+        import deepspeed
     import deepspeed.ops
 
     # DeepSpeed 0.19 calls collectives by names that torch 2.13 deprecates: a warning a call.

@@ -53,17 +53,9 @@ class TrainingRun:
 
 
 def accumulation_steps(sequences_per_step: int, *, sequences_per_device: int, workers: int) -> int:
-    """Forward passes of each worker in one optimizer step; the step's size never changes.
-
-    Raises:
-        UserError: the step's sequences do not divide among the workers.
-    """
+    """Forward passes of each worker in one optimizer step; the step's size never changes."""
     accumulation, left_over = divmod(sequences_per_step, sequences_per_device * workers)
-    if left_over or not accumulation:
-        raise UserError(
-            f"training.sequences_per_step: {sequences_per_step} is not a multiple of "
-            f"sequences_per_device x workers = {sequences_per_device} x {workers}"
-        )
+    assert accumulation and not left_over, "only worker counts that divide a step are started"
     return accumulation
 
 
@@ -71,18 +63,14 @@ def check_runtime(run: TrainingRun) -> None:
     """Refuse what the engine cannot do, before any compute is spent.
 
     Raises:
-        UserError: ZeRO stage 3, or a step whose sequences do not divide among the workers.
+        UserError: a step's sequences do not divide among the workers.
     """
     field = f"runtime.{'base' if run.initial_model is None else 'trials'}"
-    if run.runtime.zero_stage == 3:
+    rows = run.training.sequences_per_step
+    if not run.runtime.worker_counts(rows):
         raise UserError(
-            f"{field}.zero_stage: 3 partitions the parameters themselves, which checkpoints do "
-            "not support; give 0, 1 or 2"
+            f"{field}.workers: among {run.runtime.workers} workers, {rows} sequences a step do not "
+            f"divide into forward passes of {run.runtime.sequences_per_device}; change one of them"
         )
-    accumulation_steps(
-        run.training.sequences_per_step,
-        sequences_per_device=run.runtime.sequences_per_device,
-        workers=run.runtime.min_workers,
-    )
     if run.runtime.precision == "bf16" and not run.runtime.gpus_per_worker:
         logger.warning("%s.precision: bf16 on a CPU is about three times slower than fp32", field)

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
 from ccx_ray.corpus.stream import Stream, read_batches
 from ccx_ray.errors import UserError
+from ccx_ray.remote_folders import fetch_checkpoint
 from ccx_ray.training.checkpoint_writer import CheckpointError, CheckpointWriter
 from ccx_ray.training.checkpoints import (
     ResumePoint,
@@ -25,20 +25,19 @@ from ccx_ray.training.checkpoints import (
     load_resume_state,
     resume_point_at,
 )
-from ccx_ray.training.engine import BUFFER, PARAMETER, TrainingEngine, _persistent_buffers
+from ccx_ray.training.engine import TrainingEngine
 from ccx_ray.training.history import StartupClock, StepRecord
 from ccx_ray.training.model import build_model, load_model
 from ccx_ray.training.read_ahead import ReadAhead, ReadRows
 from ccx_ray.training.run import Notice, TrainingRun, accumulation_steps
 from ccx_ray.training.schedule import learning_rate
+from ccx_ray.training.sharded_state import start_state
 from ccx_ray.training.stall import COMPUTING, StallWatch
 from ccx_ray.training.summary import write_summary
 from ccx_ray.training.watch import BadStep, TrainingStoppedError, judge, refuse, skipped, updates
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-State = dict[str, torch.Tensor]
 
 
 class Worker:
@@ -189,7 +188,8 @@ class Worker:
         """Made anew where it is needed, instead of kept in memory."""
         run, stream = self.run, self.stream
         if run.initial_model is not None:
-            return load_model(run.initial_model, vocabulary_size=stream.vocabulary_size)
+            folder = fetch_checkpoint(run.initial_model)
+            return load_model(folder, vocabulary_size=stream.vocabulary_size)
         return build_model(
             run.model,
             vocabulary_size=stream.vocabulary_size,
@@ -225,7 +225,6 @@ class Worker:
         tokens_BT, checksum = next(rows)
         data_seconds = time.perf_counter() - began
         self._stall.at(step, COMPUTING)
-        torch.manual_seed(step_seed(self.run.seed, step, self.rank))
         rate = learning_rate(step, steps=training.steps, optimizer=training.optimizer)
         loss, norm, predicted = self.engine.step(tokens_BT, rate)
         return StepRecord(
@@ -291,19 +290,3 @@ class Worker:
             )
             self._writer.write(point, state, self.history, checkpoint=checkpoint)
         self._saved = time.monotonic()
-
-
-def start_state(model: "PreTrainedModel") -> State:
-    """What ``TrainingEngine.load_state`` makes the beginning of a training from."""
-    parameters = {f"{PARAMETER}/{n}": p.detach() for n, p in model.named_parameters()}
-    return parameters | {f"{BUFFER}/{n}": b for n, b in _persistent_buffers(model).items()}
-
-
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """Seeds the random numbers of one step on one worker, so that none need be kept.
-
-    No model here draws any (see ``training/model.py``); an architecture that does would at least
-    repeat itself at the same number of workers.
-    """
-    sequence = np.random.SeedSequence([seed, step, rank])
-    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -191,3 +191,15 @@ def test_the_options_of_a_store_travel_with_the_pointer(
     assert pointer["uri"].endswith("&scheme=http")
     assert local_path(pointer["uri"]) is None
     assert (fetch_checkpoint(checkpoint_folder(run.folder, 3)) / "config.json").is_file()
+
+
+def test_a_trial_starts_from_a_base_in_the_store(
+    run: TrainingRun, inputs: Path, tmp_path: Path, undisturbed: tuple[Path, list[float]]
+) -> None:
+    train_here(run)
+    bases = checkpoint_folder(run.folder, 9), checkpoint_folder(undisturbed[0], 9)
+    losses = [
+        train_here(tiny_run(tmp_path / f"trial-{number}", inputs, initial_model=base, steps=3))
+        for number, base in enumerate(bases)
+    ]
+    assert losses[0] == losses[1]

@@ -234,12 +234,13 @@ def test_a_spike_stops_the_training_where_the_study_says_so(tmp_path: Path, inpu
     assert published_steps(run.folder) == [20]
 
 
-def test_a_damaged_base_model_is_not_trained_on(
+def test_a_model_that_gives_no_numbers_is_not_trained_on(
     tmp_path: Path, inputs: Path, undisturbed: Path
 ) -> None:
     """Weights that are no number: nothing is learnt, skipped or published."""
     base = tmp_path / "base"
     shutil.copytree(checkpoint_folder(undisturbed, 9), base)
+    (base / "manifest.json").unlink()  # or it would be refused for its hash
     weights = load_file(base / "model.safetensors")
     weights["model.norm.weight"][3] = np.nan
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
