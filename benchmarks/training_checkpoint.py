@@ -4,8 +4,6 @@ Blocked is the copy of the state out of the engine (which nobody can spare the l
 that ``CheckpointWriter`` keeps its caller. Steps go on between two checkpoints, as in a training.
 """
 
-# ruff: noqa: N803, N806 - tensor names carry their shape: tokens_BT
-
 import argparse
 import time
 from collections.abc import Sequence

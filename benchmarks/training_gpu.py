@@ -8,8 +8,6 @@ MFU = tokens/s x FLOPs a token / dense bf16 peak of the card, FLOPs as ``through
 (6 N with the head + 12 L d T, not halved for causality; recomputation is no work of the model).
 """
 
-# ruff: noqa: N806 - tensor names carry their shape: tokens_BT
-
 import argparse
 import gc
 import time

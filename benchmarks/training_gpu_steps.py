@@ -1,7 +1,5 @@
 """The step that ``training_gpu.py`` measures, by its settings: torch and transformers alone."""
 
-# ruff: noqa: N803, N806 - tensor names carry their shape: tokens_BT
-
 import os
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ torch's cross-entropy, batches in memory. The second bare loop has our chunked l
 alone makes ours faster, and the first would hide what the loop itself costs.
 """
 
-# ruff: noqa: N803, N806 - tensor names carry their shape: tokens_BT
-
 import argparse
 import time
 from collections.abc import Callable, Iterator

@@ -7,8 +7,6 @@ The allocator gives large blocks back at once (MALLOC_MMAP_THRESHOLD_), so that 
 not count as used. torch's profiler would count torch's own allocations alone, and would hold them.
 """
 
-# ruff: noqa: N806 - tensor names carry their shape: tokens_BT
-
 import argparse
 import gc
 import json

@@ -4,8 +4,6 @@ Both in one pair of processes, in turn, on the same model, batches and loss; a p
 thread. DDP clips and steps with the same fused AdamW, and holds all of the optimizer's state.
 """
 
-# ruff: noqa: N803, N806 - tensor names carry their shape: tokens_BT
-
 import argparse
 import json
 import os

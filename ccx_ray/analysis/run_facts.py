@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from ccx_ray.analysis.inputs import BASE_RUN, AnalysisInputs
-from ccx_ray.study.plan import parameter_count
 from ccx_ray.study.spec import Condition
 from ccx_ray.study.trials import Trial
+from ccx_ray.training.size import parameter_count
 
 CONDITIONS: tuple[Condition, ...] = ("bridge", "nobridge")
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from ccx_ray.study.folders import StepFolders
 from ccx_ray.study.graph import Graph, Step
 from ccx_ray.study.spec import StudySpec
-from ccx_ray.study.training_spec import ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,30 +19,13 @@ class PlannedStep:
     dollars: float = 0.0
 
 
-def parameter_count(model: ModelSpec, vocabulary_size: int) -> int:
-    """Parameters of a Qwen2-like decoder: q, k and v with bias, SwiGLU, RMSNorm.
-
-    Qwen2.5-0.5B gives 494,032,768, the published number. Other architectures differ by their
-    biases and norms, a share that does not matter to a plan.
-    """
-    hidden = model.hidden_size
-    assert model.attention_heads and model.key_value_heads and model.intermediate_size
-    keys = model.key_value_heads * (hidden // model.attention_heads)
-    attention = 2 * hidden * hidden + 2 * hidden * keys + hidden + 2 * keys
-    feed_forward = 3 * hidden * model.intermediate_size
-    layers = model.layers * (attention + feed_forward + 2 * hidden)
-    embeddings = vocabulary_size * hidden * (1 if model.tie_embeddings else 2)
-    return layers + embeddings + hidden
-
-
 def plan_study(
-    study: StudySpec, graph: Graph, folders: StepFolders, *, flops_per_token: float = 0.0
+    study: StudySpec, graph: Graph, folders: StepFolders, *, flops_per_token: float
 ) -> list[PlannedStep]:
     """Every step of the graph with what it will take.
 
     Args:
-        flops_per_token: of the study's model, which ``training/size.py`` knows; without it only
-            tokens are planned.
+        flops_per_token: of the study's model, which ``training/size.py`` knows.
     """
     cost = study.runtime.cost
     per_hour = cost.peak_tflops * 1e12 * cost.model_flops_utilization * 3600

@@ -12,6 +12,7 @@ to the program, what the program causes never to the nodes.
 import logging
 import os
 import re
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ SAVE_SECONDS = 60.0
 NEWS_SECONDS = 45.0
 """How long the news of a dead node is waited for. Ray 2.60 takes a node for dead after 5 missed
 health checks 3 s apart; the surviving workers know of the broken connection at once."""
+ANSWER_SECONDS = 5.0
 LOST_PEER_WORDS = ("gloo", "nccl", "connection", "broken pipe", "socket", "timed out", "timeout")
 
 
@@ -253,8 +255,9 @@ def _kind(error: TrainingFailedError, cause: Exception) -> Kind:
 def _lost_a_node() -> bool:
     """Whether a node of the group is dead; waits until every worker has answered or is dead.
 
-    A worker that was killed on a living node is known at once. One whose node is gone cannot be
-    reached, and is known to be dead only when its node is.
+    A worker that was killed on a living node is known at once. One whose node is gone is known to
+    be dead when its node is, or before, when the dying node still said so; the node's own process
+    is asked then, because Ray takes a node for dead half a minute later.
     """
     group = _GROUP.state
     if group is None:
@@ -263,8 +266,19 @@ def _lost_a_node() -> bool:
     deadline = time.monotonic() + NEWS_SECONDS
     while waiting and time.monotonic() < deadline:
         _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=1.0)
-    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-    return any(worker.metadata.node_id not in alive for worker in group.workers)
+    alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+    nodes = {worker.metadata.node_id for worker in group.workers}
+    return any(node not in alive or not _answers(alive[node]) for node in nodes)
+
+
+def _answers(node: Mapping[str, Any]) -> bool:
+    """Whether a node's own process takes connections."""
+    place = (node["NodeManagerAddress"], node["NodeManagerPort"])
+    try:
+        socket.create_connection(place, timeout=ANSWER_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def _newest_state(run_folder: Path) -> int:

@@ -12,7 +12,7 @@ from tests.training_runs import train_here
 
 def test_two_one_and_four_workers_in_one_training(tmp_path: Path) -> None:
     """A node is announced to go, three come; all that changes is the order of additions."""
-    run = elastic_run(tmp_path / "run", tmp_path, steps=2000, workers=(1, 4))
+    run = elastic_run(tmp_path / "run", tmp_path, steps=1000, workers=(1, 4))
     log = tmp_path / "driver.log"
     with ray_nodes(NODE, NODE) as cluster:
         driver = start_driver(cluster, pickled([run]), log, **QUICK)
@@ -37,7 +37,7 @@ def test_two_one_and_four_workers_in_one_training(tmp_path: Path) -> None:
     assert all(start.resumed_from > 0 for start in starts[1:])
     assert {incident.kind for incident in read_incidents(run.folder)} == {"preemption"}
 
-    alone = elastic_run(tmp_path / "alone", tmp_path, steps=2000, workers=1)
+    alone = elastic_run(tmp_path / "alone", tmp_path, steps=1000, workers=1)
     train_here(alone)
     comparison = compare(run, alone)
     print(comparison)
@@ -48,12 +48,13 @@ def test_two_one_and_four_workers_in_one_training(tmp_path: Path) -> None:
 
 def test_trials_share_nodes_that_join_and_leave(tmp_path: Path) -> None:
     """``benchmarks/elastic_rehearsal.py`` takes longer, with more trials and nodes."""
-    rehearsal = rehearse(tmp_path, trials=2, steps=2000, changes=(1, 2, -1))
+    rehearsal = rehearse(tmp_path, trials=2, steps=1000, changes=(1, 2, -1))
     print(rehearsal.timeline())
     sizes = [[s.workers for s in read_group_starts(run.folder)] for run in rehearsal.runs]
     assert any(2 in of_one for of_one in sizes), "no trial used the third node"
     for run in rehearsal.runs:
-        alone = elastic_run(tmp_path / f"alone-{run.seed}", tmp_path, seed=run.seed, steps=2000)
+        assert {incident.kind for incident in read_incidents(run.folder)} <= {"preemption"}
+        alone = elastic_run(tmp_path / f"alone-{run.seed}", tmp_path, seed=run.seed, steps=1000)
         train_here(alone)
         comparison = compare(run, alone)
         assert comparison.each_step_once

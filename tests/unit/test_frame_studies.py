@@ -16,7 +16,7 @@ def test_a_shipped_study_loads_and_plans_without_its_text(name: str, tmp_path: P
     study, root = load_study(name)
     assert study.name == name
     graph = study_graph(study, InputFiles(root, allow_missing=True))
-    plan = plan_study(study, graph, StepFolders(tmp_path))
+    plan = plan_study(study, graph, StepFolders(tmp_path), flops_per_token=1.0)
     trained = {item.step.name for item in plan if item.tokens}
     assert trained == {"base", *(f"trial-{trial.name}" for trial in trial_grid(study))}
     assert not any(item.done for item in plan)
@@ -42,7 +42,8 @@ def test_the_paper_study_is_the_papers_size(tmp_path: Path):
     study, root = load_study("paper")
     graph = study_graph(study, InputFiles(root, allow_missing=True))
     tokens = {
-        item.step.name: item.tokens for item in plan_study(study, graph, StepFolders(tmp_path))
+        item.step.name: item.tokens
+        for item in plan_study(study, graph, StepFolders(tmp_path), flops_per_token=1.0)
     }
     assert len(trial_grid(study)) == 16
     assert tokens["base"] == pytest.approx(5e9, rel=0.001)
