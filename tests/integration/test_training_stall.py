@@ -15,7 +15,7 @@ from tests.training_runs import tiny_run, train_here
 
 
 def test_a_stopped_worker_is_named_and_replaced(tmp_path: Path, ray_cluster: None) -> None:
-    run = tiny_run(tmp_path / "run", tmp_path, steps=240, workers=2, stall_seconds=45.0)
+    run = tiny_run(tmp_path / "run", tmp_path, steps=240, workers=2, stall_seconds=30.0)
     with ThreadPoolExecutor(1) as thread:
         future = thread.submit(train, run)
         wait_for_checkpoint(run.folder, 80, future)
