@@ -13,7 +13,7 @@ STAMP := .venv/installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install study test lint unit ui clean
+.PHONY: help install study test storms lint unit ui clean
 
 help:  ## show this list
 	@echo "usage: make TARGET [STUDY=$(STUDY)] [STORAGE=$(STORAGE)] [ARGS='--set trials.steps=90']"
@@ -33,10 +33,13 @@ $(STAMP): pyproject.toml constraints.txt
 study: install  ## run a study: corpora, base, trials, evaluation, frequency, report
 	$(BIN)/python jobs/full_study.py --study $(STUDY) --storage "$(STORAGE)" $(ARGS)
 
-test: lint  ## everything: style, types, all tests
+test: lint  ## style, types, and all tests but the storms
 	$(BIN)/python -m pytest --durations=10
 
-unit: install  ## the tests that need no Ray: seconds
+storms: install  ## the long tests: kill storm, nodes that come and go, a worker that hangs (12 minutes)
+	$(BIN)/python -m pytest -m storm --durations=0
+
+unit: install  ## the tests that need no Ray: minutes
 	$(BIN)/python -m pytest tests/unit
 
 lint: install  ## style and types

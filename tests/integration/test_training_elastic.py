@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from ccx_ray.training.incidents import read_group_starts, read_incidents
 from tests.elastic_rehearsal import NODE, QUICK, elastic_run, is_at_work, rehearse
 from tests.kill_storm import compare
@@ -10,6 +12,7 @@ from tests.training_driver import pickled
 from tests.training_runs import train_here
 
 
+@pytest.mark.storm
 def test_two_one_and_four_workers_in_one_training(tmp_path: Path) -> None:
     """A node is announced to go, three come; all that changes is the order of additions."""
     run = elastic_run(tmp_path / "run", tmp_path, steps=1000, workers=(1, 4))
@@ -47,6 +50,7 @@ def test_two_one_and_four_workers_in_one_training(tmp_path: Path) -> None:
     assert comparison.largest_loss_difference < 1e-5
 
 
+@pytest.mark.storm
 def test_trials_share_nodes_that_join_and_leave(tmp_path: Path) -> None:
     """``benchmarks/elastic_rehearsal.py`` takes longer, with more trials and nodes."""
     rehearsal = rehearse(tmp_path, trials=2, steps=1000, changes=(1, 2, -1))

@@ -14,6 +14,7 @@ from tests.integration.test_training_trainer import training_process, wait_for_c
 from tests.training_runs import tiny_run, train_here
 
 
+@pytest.mark.storm
 def test_a_stopped_worker_is_named_and_replaced(tmp_path: Path, ray_cluster: None) -> None:
     run = tiny_run(tmp_path / "run", tmp_path, steps=240, workers=2, stall_seconds=30.0)
     with ThreadPoolExecutor(1) as thread:

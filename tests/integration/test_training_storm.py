@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.kill_storm import VICTIMS, compare, rage_over
 
 
+@pytest.mark.storm
 def test_kills_of_every_part_change_nothing(tmp_path: Path) -> None:
     """``benchmarks/kill_storm.py`` kills for longer."""
     storm = rage_over(tmp_path, kills=4, steps=1000, seed=1)
