@@ -134,9 +134,7 @@ def test_failing_for_good_names_trial_and_cause(tmp_path: Path, ray_cluster: Non
 
 def test_mistakes_are_found_before_any_process_starts(tmp_path: Path) -> None:
     run = tiny_run(tmp_path / "run", tmp_path)
-    with pytest.raises(
-        UserError, match="8 sequences a step do not divide into"
-    ):
+    with pytest.raises(UserError, match="8 sequences a step do not divide into"):
         train(tiny_run(tmp_path / "run", tmp_path, sequences_per_device=3))
     with pytest.raises(CrashError):
         train_here(run, crash_after=4)
