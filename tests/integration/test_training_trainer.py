@@ -31,12 +31,16 @@ def training_process(name: str) -> psutil.Process:
     )
 
 
-def ray_process(title: str) -> psutil.Process:
-    """The process of this cluster that Ray gave a title with ``title`` in it."""
-    return next(
-        process
-        for process in psutil.Process().children(recursive=True)
-        if title in "".join(process.cmdline())
+def newest_ray_process(title: str) -> psutil.Process:
+    """The youngest process of this cluster that Ray gave a title with ``title`` in it: those of
+    earlier tests may still be on their way out."""
+    return max(
+        (
+            process
+            for process in psutil.Process().children(recursive=True)
+            if title in "".join(process.cmdline())
+        ),
+        key=lambda process: process.create_time(),
     )
 
 
@@ -98,8 +102,7 @@ def test_a_killed_controller_is_replaced_and_what_it_held_is_freed(
     with ThreadPoolExecutor(1) as threads:
         future = threads.submit(train, run)
         wait_for_checkpoint(run.folder, 400, future)
-        # The name has no run: only one is there.
-        ray_process("TrainController").send_signal(signal.SIGKILL)
+        newest_ray_process("TrainController").send_signal(signal.SIGKILL)
         assert future.result()["resumed_from"] in (400, 800), "the kill came too late to be one"
     assert [record.step for record in read_history(run.folder / "losses.parquet")] == [
         *range(1, 1201)
