@@ -243,8 +243,9 @@ class StageActions:
 
     def evaluation(self, work: StepWork) -> Mapping[str, Any]:
         """Submit every checkpoint as it appears, while the training that writes it goes on."""
+        from ccx_ray.evaluation.accuracies import summarize
         from ccx_ray.evaluation.evaluator import Evaluation
-        from ccx_ray.evaluation.results import read_results, summarize
+        from ccx_ray.evaluation.results import read_results
         from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
 
         assert self._scheduler is not None

@@ -20,7 +20,7 @@ from ccx_ray.study.trials import Trial
 
 BASE_RUN = "base"
 STEP_FILE = re.compile(r"^step-\d+\.parquet$")
-COLUMNS = ["step", "probe", "question", "scores", "choice", "gold", "correct", "tied"]
+COLUMNS = ["step", "probe", "question", "reference", "choice", "gold", "correct", "tied"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def read_answers(evaluations: Mapping[str, Path]) -> Answers:
 
 
 def _probe_answers(rows: pa.Table) -> ProbeAnswers:
-    options, equal_pairs = _compare_scores(rows["scores"].combine_chunks())
+    options, equal_pairs = _compare_scores(rows["reference"].combine_chunks())
     return ProbeAnswers(
         question=_numbers(rows, "question"),
         gold=_numbers(rows, "gold"),

@@ -46,7 +46,7 @@ def score_files(
                 tokens_per_batch=tokens_per_batch,
                 on_scored=partial(progress.advance, bar),
             )
-            content.append(_probe_content(path, ranked))
+            content.append(_probe_content(path, [one.ranked() for one in ranked]))
     return {"model": str(model_folder), "scoring": "reference", "probes": content}
 
 

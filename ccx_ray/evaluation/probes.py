@@ -1,16 +1,20 @@
-"""The cloze questions: read as published, checked for shape, their quirks counted.
+"""The cloze questions: read as published, checked for shape, their oddities named.
 
-Invariant: no question is dropped or changed. A file of the wrong shape is refused with the item
-that is wrong; a question that is merely odd (no blank, a repeated option) stays and is listed.
+Invariant: no question is dropped or changed in silence. An item of the wrong shape is refused, or
+with ``lenient`` left out and listed; a question that is merely odd (no blank, a repeated option)
+stays and carries a note.
 """
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from ccx_ray.errors import UserError
+from ccx_ray.study.spec import QualityKind
 from ccx_ray.study.text_spec import LanguageSpec
 
 BLANK = re.compile("_+")
@@ -24,15 +28,39 @@ class ProbeItem:
     question: str
     options: tuple[str, ...]
     answer: str
+    pieces: tuple[str, ...] = ()
+    """The text around the blanks, one piece more than blanks; cut out of the question at its runs
+    of underscores where none are given."""
+
+    def __post_init__(self) -> None:
+        if not self.pieces:
+            object.__setattr__(self, "pieces", tuple(BLANK.split(self.question)))
 
     @property
     def gold(self) -> int:
         """Index of the answer, the first of repeated ones; -1 when no option is the answer."""
         return self.options.index(self.answer) if self.answer in self.options else -1
 
+    @property
+    def blanks(self) -> int:
+        return len(self.pieces) - 1
+
     def fill(self, option: str) -> str:
-        """The question with every run of underscores replaced by ``option``."""
-        return BLANK.sub(lambda _: option, self.question)
+        """The question with every blank filled by ``option``."""
+        return option.join(self.pieces)
+
+    def spans(self, option: str) -> tuple[tuple[int, int], ...]:
+        """The characters ``[start, end)`` of the filled question that the option takes."""
+        starts = accumulate(len(piece) + len(option) for piece in self.pieces[:-1])
+        return tuple((end - len(option), end) for end in starts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """An item that cannot be scored, and why."""
+
+    index: int
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +69,13 @@ class Probe:
 
     name: str
     items: tuple[ProbeItem, ...]
+    indexes: tuple[int, ...] = ()
+    """Position of every item in its file; 0, 1, 2, ... where none is left out."""
+    left_out: tuple[LeftOut, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.indexes:
+            object.__setattr__(self, "indexes", tuple(range(len(self.items))))
 
     @property
     def sentences(self) -> int:
@@ -48,11 +83,14 @@ class Probe:
         return sum(len(item.options) for item in self.items)
 
 
-def load_probe(path: Path, name: str) -> Probe:
+def load_probe(path: Path, name: str, *, lenient: bool = False) -> Probe:
     """Read a probe file: a JSON list of ``{question, options, answer}``.
 
+    Args:
+        lenient: leave items of the wrong shape out and list them, instead of refusing the file.
+
     Raises:
-        UserError: the file cannot be read, or an item of it has the wrong shape.
+        UserError: the file cannot be read, or an item of it has the wrong shape, or none is left.
     """
     try:
         content = json.loads(path.read_text("utf-8"))
@@ -65,66 +103,74 @@ def load_probe(path: Path, name: str) -> Probe:
     if not isinstance(content, list) or not content:
         found = "an empty list" if content == [] else type(content).__name__
         raise UserError(f"{path}: {found} where a list of questions is expected")
-    items = tuple(_item(entry, f"{path}, item {index}") for index, entry in enumerate(content))
-    return Probe(name=name, items=items)
+    items: dict[int, ProbeItem] = {}
+    left_out = []
+    for index, entry in enumerate(content):
+        try:
+            items[index] = read_item(entry)
+        except ValueError as error:
+            if not lenient:
+                raise UserError(f"{path}, item {index}{error}") from None
+            left_out.append(LeftOut(index=index, reason=str(error).removeprefix(", ")))
+    if not items:
+        raise UserError(f"{path}: none of its {len(content)} items can be scored")
+    return Probe(
+        name=name,
+        items=tuple(items.values()),
+        indexes=tuple(items),
+        left_out=tuple(left_out),
+    )
 
 
-def _item(entry: Any, place: str) -> ProbeItem:
-    if not isinstance(entry, dict):
-        raise UserError(f"{place}: {_short(entry)} is not an object with question, options, answer")
+def read_item(entry: Any) -> ProbeItem:
+    """One item of a probe file.
+
+    Raises:
+        ValueError: it has the wrong shape; the message goes on where the item has been named.
+    """
+    if not isinstance(entry, Mapping):
+        raise ValueError(f": {shown(entry)} is not an object with question, options, answer")
     for key in ("question", "options", "answer"):
         if key not in entry:
-            raise UserError(f"{place}: {key!r} is missing; it has {', '.join(entry) or 'nothing'}")
+            raise ValueError(f": {key!r} is missing; it has {', '.join(entry) or 'nothing'}")
     for key in ("question", "answer"):
-        _check_text(entry[key], f"{place}, {key}")
+        _check_text(entry[key], key)
     options = entry["options"]
     if not isinstance(options, list) or len(options) < 2:
-        raise UserError(f"{place}, options: {_short(options)} is not a list of two or more options")
+        raise ValueError(f", options: {shown(options)} is not a list of two or more options")
     for number, option in enumerate(options, start=1):
-        _check_text(option, f"{place}, option {number}")
+        _check_text(option, f"option {number}")
     return ProbeItem(question=entry["question"], options=tuple(options), answer=entry["answer"])
 
 
 def _check_text(value: Any, place: str) -> None:
     if not isinstance(value, str) or not value.strip():
-        raise UserError(f"{place}: {_short(value)} is not a text with something in it")
+        raise ValueError(f", {place}: {shown(value)} is not a text with something in it")
 
 
-def _short(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as it stands in a message, cut to a line."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def quality_notes(probe: Probe) -> dict[str, list[int]]:
-    """What is odd in a probe: kind of oddity -> indexes of the items that have it.
+def quality(item: ProbeItem) -> tuple[QualityKind, ...]:
+    """What is odd about a question, in the order of ``QualityKind``.
 
-    The kinds are always all present: without a blank all options tie; several blanks are all
-    filled; repeated options tie with one another; an absent answer can never be chosen; where the
-    gold option is first, option order breaks ties its way; and surrounding spaces make texts
+    Without a blank, or with a repeated option, filled sentences are identical and tie; several
+    blanks are all filled; an absent answer can never be chosen; surrounding spaces make texts
     differ that look alike.
     """
-    notes: dict[str, list[int]] = {
-        "no blank": [],
-        "several blanks": [],
-        "repeated option": [],
-        "answer absent": [],
-        "gold option first": [],
-        "surrounding space": [],
+    sentences = [item.fill(option) for option in item.options]
+    found: dict[QualityKind, bool] = {
+        "no_blank": item.blanks == 0,
+        "several_blanks": item.blanks > 1,
+        "repeated_option": len(set(item.options)) < len(item.options),
+        "answer_absent": item.gold < 0,
+        "identical_sentences": len(set(sentences)) < len(sentences),
+        "surrounding_space": any(t != t.strip() for t in (*item.options, item.answer)),
     }
-    for index, item in enumerate(probe.items):
-        blanks = len(BLANK.findall(item.question))
-        found = {
-            "no blank": blanks == 0,
-            "several blanks": blanks > 1,
-            "repeated option": len(set(item.options)) < len(item.options),
-            "answer absent": item.gold < 0,
-            "gold option first": item.gold == 0,
-            "surrounding space": any(t != t.strip() for t in (*item.options, item.answer)),
-        }
-        for kind, present in found.items():
-            if present:
-                notes[kind].append(index)
-    return notes
+    return tuple(kind for kind, present in found.items() if present)
 
 
 def load_culture(language: LanguageSpec, root: Path) -> tuple[Probe, Probe]:

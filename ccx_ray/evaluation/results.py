@@ -4,17 +4,19 @@ Invariant: one row per (trial, step, probe, question), in question order, and a 
 whole or not there.
 """
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ccx_ray.evaluation.ranking import RankedItem
+from ccx_ray.evaluation.probes import quality
+from ccx_ray.evaluation.ranking import ScoredItem
 from ccx_ray.storage import publish_bytes
+from ccx_ray.study.spec import ScoreType
+
+SCORE_TYPES: tuple[ScoreType, ...] = get_args(ScoreType)
 
 SCHEMA = pa.schema(
     [
@@ -22,31 +24,51 @@ SCHEMA = pa.schema(
         ("step", pa.int32()),
         ("probe", pa.string()),
         ("question", pa.int32()),
-        ("scores", pa.list_(pa.float64())),  # nats per token, one per option, lower is better
-        ("choice", pa.int32()),
         ("gold", pa.int32()),  # -1: the answer is not among the options
+        ("right", pa.list_(pa.bool_())),  # one an option: its text is the answer
+        ("quality", pa.list_(pa.string())),  # what is odd about the question
+        # Of the published rule.
+        ("choice", pa.int32()),
         ("correct", pa.bool_()),
         ("tied", pa.bool_()),  # the best score is shared
+        # One value an option, in nats, lower is better.
+        *((kind, pa.list_(pa.float64())) for kind in SCORE_TYPES),
+        # What the scores are made of, one entry an option.
+        ("tokens", pa.list_(pa.int32())),
+        ("bytes", pa.list_(pa.int32())),
+        ("option_bytes", pa.list_(pa.int32())),
+        ("alone_nats", pa.list_(pa.float64())),  # -log p of the option after end-of-text alone
+        ("token_nats", pa.list_(pa.list_(pa.float32()))),  # -log p of every token
+        ("option_tokens", pa.list_(pa.list_(pa.bool_()))),  # which of them the option fills
     ]
 )
 
 
-def probe_results(trial: str, step: int, probe: str, ranked: Sequence[RankedItem]) -> pa.Table:
+def probe_results(trial: str, step: int, probe: str, scored: Sequence[ScoredItem]) -> pa.Table:
     """The rows of one probe, in question order."""
-    rows = [
-        {
+    rows = []
+    for one in scored:
+        ranked = one.ranked()
+        row: dict[str, Any] = {
             "trial": trial,
             "step": step,
             "probe": probe,
-            "question": question,
-            "scores": item.scores,
-            "choice": item.choice,
-            "gold": item.gold,
-            "correct": item.correct,
-            "tied": item.tied,
+            "question": one.index,
+            "gold": ranked.gold,
+            "right": [option == one.item.answer for option in one.item.options],
+            "quality": quality(one.item),
+            "choice": ranked.choice,
+            "correct": ranked.correct,
+            "tied": ranked.tied,
+            **{kind: one.scores(kind) for kind in SCORE_TYPES},
+            "tokens": [len(option.token_nats) for option in one.options],
+            "bytes": [option.bytes for option in one.options],
+            "option_bytes": [option.option_bytes for option in one.options],
+            "alone_nats": [option.alone_nats for option in one.options],
+            "token_nats": [option.token_nats for option in one.options],
+            "option_tokens": [option.option_tokens for option in one.options],
         }
-        for question, item in enumerate(ranked)
-    ]
+        rows.append(row)
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
@@ -57,43 +79,7 @@ def publish_results(path: Path, tables: Sequence[pa.Table]) -> None:
     publish_bytes(path, buffer.getvalue().to_pybytes())
 
 
-def read_results(path: Path) -> pa.Table:
-    """The rows of a results file."""
-    return pq.read_table(path, schema=SCHEMA)
-
-
-def summarize(table: pa.Table) -> dict[str, dict[str, Any]]:
-    """Accuracies of one checkpoint, per probe, as JSON-able numbers.
-
-    ``accuracy`` is as published; ``accuracy_ties_wrong`` counts a right answer that only option
-    order picked as wrong. The standard error is the binomial one, sqrt(p (1 - p) / n).
-    ``by_gold_position`` shows what option order alone would explain.
-    """
-    names = pc.unique(table["probe"]).to_pylist()
-    return {name: _summary(table.filter(pc.equal(table["probe"], name))) for name in names}
-
-
-def _summary(rows: pa.Table) -> dict[str, Any]:
-    correct, tied, gold = (rows[name].to_pylist() for name in ("correct", "tied", "gold"))
-    questions = len(correct)
-    accuracy = sum(correct) / questions
-    by_position = {}
-    for position in sorted(set(gold)):
-        here = [right for right, at in zip(correct, gold, strict=True) if at == position]
-        by_position[str(position)] = {
-            "questions": len(here),
-            "correct": sum(here),
-            "accuracy": sum(here) / len(here),
-        }
-    return {
-        "questions": questions,
-        "correct": sum(correct),
-        "accuracy": accuracy,
-        "accuracy_ties_wrong": sum(
-            right and not tie for right, tie in zip(correct, tied, strict=True)
-        )
-        / questions,
-        "standard_error": math.sqrt(accuracy * (1 - accuracy) / questions),
-        "tied": sum(tied),
-        "by_gold_position": by_position,
-    }
+def read_results(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a results file, or some of their columns."""
+    schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
+    return pq.read_table(path, columns=list(schema.names), schema=SCHEMA)

@@ -1,35 +1,42 @@
-"""The published scorer's rule, batched: a filled sentence's mean cross-entropy per token.
+"""Scores of every option of every question: the published scorer's rule, and others beside it.
 
 The rule (paper, section on probing; its published scorer): prepend the end-of-text token, fill
 the blank with an option, average the cross-entropy of all following tokens; the lowest wins.
 
-Invariant: an item's ranking never depends on how its sentences were batched. Equal token
-sequences are scored once, so a tie is exact; scores too close for floating-point noise to be told
-apart are computed again one sentence at a time.
-
-Shape suffixes: B sentences, T tokens that are predicted, V vocabulary.
+Invariant: a ranking never depends on how sentences were batched. Equal token sequences are scored
+once, so a tie is exact; options too close for floating-point noise to be told apart are computed
+again one sentence at a time, as the published scorer does.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
-from torch.nn import functional
 
 from ccx_ray.errors import UserError
+from ccx_ray.evaluation.forward import (
+    Floats,
+    find_passes,
+    plant_trees,
+    predictions,
+    score_alone,
+)
 from ccx_ray.evaluation.models import CausalModel
-from ccx_ray.evaluation.probes import Probe
-from ccx_ray.evaluation.ranking import RankedItem, rank_options
+from ccx_ray.evaluation.prefix_trees import PrefixTree
+from ccx_ray.evaluation.probes import Probe, ProbeItem
+from ccx_ray.evaluation.ranking import ScoredItem, ScoredOption
+from ccx_ray.evaluation.results import SCORE_TYPES
+from ccx_ray.evaluation.sentences import EncodedItem, EncodedProbe, Sentence, encode_probe
+from ccx_ray.study.spec import ScoreType
 
-Sentence = tuple[int, ...]
-"""Token ids of a filled question, end-of-text first."""
+NEAR_TIE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 2e-3}
+"""In nats per token, by the precision of the weights. In fp32 batching moved no score of the 2,940
+questions by more than 3e-6 (CPU, 0.7 M parameters, scores near 9), a thirtieth of this."""
 
-NEAR_TIE = 1e-4
-"""In nats per token. Batching moved no score of the 2,940 questions by more than 3e-6 (CPU, fp32,
-0.7 M parameters, scores near 9), a thirtieth of this; one question in 130 was so close."""
-
-IGNORED = -100
+Nats = dict[Sentence, Floats]
 
 
 def score_probe(
@@ -37,110 +44,138 @@ def score_probe(
     probe: Probe,
     *,
     tokens_per_batch: int,
+    kinds: Sequence[ScoreType] = SCORE_TYPES,
     on_scored: Callable[[int], None] | None = None,
-) -> list[RankedItem]:
-    """Score and rank every item of a probe.
-
-    Args:
-        tokens_per_batch: sentences x longest sentence of one forward pass; a longer sentence is
-            passed alone.
-        on_scored: called with the number of sentences that were just scored, for a progress bar;
-            the numbers add up to ``probe.sentences``.
+) -> list[ScoredItem]:
+    """Score every option of every item of a probe; see ``score_encoded``.
 
     Raises:
         UserError: a filled question is longer than the model's context, or has no tokens; or the
             model's scores are not finite.
     """
-    sentences = encode_probe(model, probe)
-    repeats = Counter(sentence for options in sentences for sentence in options)
-    scores: dict[Sentence, float] = {}
-    for batch in _batches(repeats, tokens_per_batch):
-        scores |= zip(batch, score_sentences(model, batch), strict=True)
+    encoded = encode_probe(model, probe, alone="mutual_information" in kinds)
+    return score_encoded(
+        model, encoded, tokens_per_batch=tokens_per_batch, kinds=kinds, on_scored=on_scored
+    )
+
+
+def score_encoded(
+    model: CausalModel,
+    encoded: EncodedProbe,
+    *,
+    tokens_per_batch: int,
+    kinds: Sequence[ScoreType] = SCORE_TYPES,
+    on_scored: Callable[[int], None] | None = None,
+) -> list[ScoredItem]:
+    """Score every option of every item.
+
+    Args:
+        tokens_per_batch: rows x longest row of one forward pass; a longer row is passed alone.
+        kinds: the scores whose rankings have to be exact.
+        on_scored: called with the number of sentences that were just scored, for a progress bar;
+            the numbers add up to ``probe.sentences``.
+
+    Raises:
+        UserError: the model's scores are not finite.
+    """
+    passes = find_passes(model)
+    nats: list[Nats] = [{} for _ in encoded.items]
+    rows = [
+        _Row(item=number, tree=tree, sentences=sum(one in tree.paths for one in item.filled))
+        for number, item in enumerate(encoded.items)
+        for tree in plant_trees(item.distinct, passes)
+    ]
+    for batch in _batches(rows, tokens_per_batch):
+        found = predictions(model, [row.tree for row in batch], passes)
+        if not all(np.isfinite(nats_E).all() for nats_E in found):
+            raise UserError(f"{model.folder}: its scores are not finite; the weights are broken")
+        for row, nats_E in zip(batch, found, strict=True):
+            nats[row.item] |= {one: nats_E[path] for one, path in row.tree.paths.items()}
         if on_scored is not None:
-            on_scored(sum(repeats[sentence] for sentence in batch))
-    for options in sentences:
-        if _near_tie([scores[sentence] for sentence in set(options)]):
-            for sentence in set(options):
-                (scores[sentence],) = score_sentences(model, [sentence])
-    return [
-        rank_options(item, [scores[sentence] for sentence in options])
-        for item, options in zip(probe.items, sentences, strict=True)
-    ]
+            on_scored(sum(row.sentences for row in batch))
+    probe, near = encoded.probe, NEAR_TIE[model.network.dtype]
+    scored = []
+    for item, index, sentences, found in zip(
+        probe.items, probe.indexes, encoded.items, nats, strict=True
+    ):
+        options = _options(item, sentences, found, {})
+        if any(_near_tie(options, sentences, kind, near) for kind in kinds):
+            options = _options(item, sentences, *_alone(model, sentences))
+        scored.append(ScoredItem(item=item, index=index, options=options))
+    return scored
 
 
-def encode_probe(model: CausalModel, probe: Probe) -> list[list[Sentence]]:
-    """Token ids of every filled question: item -> option -> ids.
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """A row of a batch, and how many of its question's options it answers."""
 
-    Raises:
-        UserError: see ``score_probe``.
-    """
-    texts = [item.fill(option) for item in probe.items for option in item.options]
-    encoded = iter(model.tokenizer(texts, add_special_tokens=False)["input_ids"])
-    sentences = [
-        [(model.end_of_text, *next(encoded)) for _ in item.options] for item in probe.items
-    ]
-    for index, options in enumerate(sentences):
-        for number, sentence in enumerate(options, start=1):
-            place = f"{probe.name}, item {index}, option {number}"
-            if len(sentence) < 2:
-                raise UserError(f"{place}: the tokenizer of {model.folder} makes no token of it")
-            if model.context is not None and len(sentence) > model.context:
-                raise UserError(
-                    f"{place}: {len(sentence)} tokens with end-of-text, but the context of "
-                    f"{model.folder} is {model.context}; shorten the question"
-                )
-    return sentences
+    item: int
+    tree: PrefixTree
+    sentences: int
 
 
-def score_sentences(model: CausalModel, sentences: Sequence[Sentence]) -> list[float]:
-    """Mean cross-entropy in nats of the tokens after the first, of sentences in one forward pass.
-
-    Raises:
-        UserError: a score is not finite, so the model's weights are broken.
-    """
-    width = max(map(len, sentences)) - 1
-    # The last token is only predicted. Leaving it out of the input, which a causal model cannot
-    # notice, makes logits and targets the same shape, so that no copy of the logits is cut.
-    inputs_BT = torch.zeros((len(sentences), width), dtype=torch.long)
-    targets_BT = torch.full((len(sentences), width), IGNORED)
-    for row, sentence in enumerate(sentences):
-        inputs_BT[row, : len(sentence) - 1] = torch.tensor(sentence[:-1])
-        targets_BT[row, : len(sentence) - 1] = torch.tensor(sentence[1:])
-    mask_BT = (targets_BT != IGNORED).long()
-    with torch.inference_mode():
-        logits_BTV = model.network(
-            input_ids=inputs_BT.to(model.device),
-            attention_mask=mask_BT.to(model.device),
-            use_cache=False,
-        ).logits
-        targets_BT = targets_BT.to(model.device)
-        # A sentence at a time: its log-softmax stays in the processor's cache, and no second
-        # array of the logits' size is made.
-        means_B = torch.stack(
-            [
-                functional.cross_entropy(logits_TV.float(), targets_T, ignore_index=IGNORED)
-                for logits_TV, targets_T in zip(logits_BTV, targets_BT, strict=True)
-            ]
-        )
-    scores: list[float] = means_B.double().cpu().tolist()
-    if not torch.isfinite(means_B).all():
-        raise UserError(f"{model.folder}: its scores are not finite; the weights are broken")
-    return scores
-
-
-def _batches(sentences: Iterable[Sentence], tokens_per_batch: int) -> Iterator[list[Sentence]]:
-    """Sentences of like length together, longest first, so that memory peaks at the start."""
-    batch: list[Sentence] = []
-    for sentence in sorted(sentences, key=lambda s: (-len(s), s)):
-        if batch and (len(batch) + 1) * len(batch[0]) > tokens_per_batch:
+def _batches(rows: Sequence[_Row], tokens_per_batch: int) -> Iterator[list[_Row]]:
+    """Rows of like length together, longest first, so that memory peaks at the start."""
+    batch: list[_Row] = []
+    for row in sorted(rows, key=lambda row: (-len(row.tree), row.item)):
+        if batch and (len(batch) + 1) * len(batch[0].tree) > tokens_per_batch:
             yield batch
             batch = []
-        batch.append(sentence)
+        batch.append(row)
     if batch:
         yield batch
 
 
-def _near_tie(scores: Sequence[float]) -> bool:
-    """Whether two distinct sentences of an item are too close to rank by batched scores."""
-    ordered = sorted(scores)
-    return any(high - low < NEAR_TIE for low, high in pairwise(ordered))
+def _alone(model: CausalModel, sentences: EncodedItem) -> tuple[Nats, dict[Sentence, float]]:
+    """One sentence a pass: nats of the tokens, and the means in fp32."""
+    found = {sentence: score_alone(model, sentence) for sentence in sentences.distinct}
+    return (
+        {sentence: nats for sentence, (_, nats) in found.items()},
+        {sentence: mean for sentence, (mean, _) in found.items()},
+    )
+
+
+def _options(
+    item: ProbeItem, sentences: EncodedItem, nats: Nats, means: dict[Sentence, float]
+) -> tuple[ScoredOption, ...]:
+    """
+    Args:
+        means: the published rule's mean where it was computed so; else it is made of ``nats``.
+    """
+    options = []
+    for place, (option, filled) in enumerate(zip(item.options, sentences.filled, strict=True)):
+        token_nats = nats[filled]
+        alone = math.nan if item.blanks else 0.0
+        if sentences.alone:
+            alone = float(nats[sentences.alone[place]].sum(dtype=np.float64))
+        options.append(
+            ScoredOption(
+                token_nats=token_nats,
+                option_tokens=sentences.option_tokens[place],
+                bytes=len(item.fill(option).encode()),
+                option_bytes=len(option.encode()) * item.blanks,
+                alone_nats=alone,
+                reference=means.get(filled, float(token_nats.mean(dtype=np.float64))),
+            )
+        )
+    return tuple(options)
+
+
+def _near_tie(
+    options: Sequence[ScoredOption], sentences: EncodedItem, kind: ScoreType, near: float
+) -> bool:
+    """Whether two different sentences are too close to be ranked by batched scores."""
+    distinct = dict(zip(sentences.filled, options, strict=True)).values()
+    scores = sorted(option.score(kind) for option in distinct)
+    noise = near * max(_tokens_per_unit(option, kind) for option in distinct)
+    return any(high - low < noise for low, high in pairwise(scores))
+
+
+def _tokens_per_unit(option: ScoredOption, kind: ScoreType) -> float:
+    """Tokens that a score is a sum over, per what it is divided by."""
+    if kind in ("reference", "option_mean"):
+        return 1.0
+    of_option = kind.startswith("option")
+    tokens = int(option.option_tokens.sum()) if of_option else len(option.token_nats)
+    size = option.option_bytes if of_option else option.bytes
+    return tokens / max(1, size) if kind.endswith("per_byte") else float(max(1, tokens))

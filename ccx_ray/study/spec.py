@@ -58,10 +58,37 @@ class TrialsSpec(TrainingSpec):
     """Which half of a pair comes first in a bridge document. The paper leaves it open."""
 
 
-class EvaluationSpec(Spec):
-    """How a filled cloze sentence is scored; see PAPER rule in ``evaluation/scoring.py``."""
+ScoreType = Literal[
+    "reference",
+    "sum",
+    "per_byte",
+    "option_sum",
+    "option_mean",
+    "option_per_byte",
+    "mutual_information",
+]
+"""How the options of a question are compared; ``evaluation/ranking.py`` defines each."""
+QualityKind = Literal[
+    "no_blank",
+    "several_blanks",
+    "repeated_option",
+    "answer_absent",
+    "identical_sentences",
+    "surrounding_space",
+]
+"""What may be odd about a question; ``evaluation/probes.py: quality`` finds it."""
 
-    scoring: Literal["reference"] = "reference"
+
+class EvaluationSpec(Spec):
+    """Which of the stored scores the analysis reads, and which questions.
+
+    Every checkpoint is scored in every way on every question, so a change here repeats the
+    analysis alone.
+    """
+
+    scoring: ScoreType = "reference"
+    exclude: tuple[QualityKind, ...] = ()
+    """Questions to leave out, by what is odd about them; none, as published, by default."""
 
 
 class FrequencySpec(Spec):
@@ -98,6 +125,10 @@ class EvaluationRuntime(Spec):
     threads_per_evaluator: PositiveInt = 1
     tokens_per_batch: PositiveInt = 2048
     """Padded tokens of one forward pass; 2,048 was fastest on one core with the laptop model."""
+    max_failures: Annotated[int, Field(ge=0)] = 3
+    """How often the evaluator of one checkpoint may die and the evaluation be begun anew."""
+    max_preemptions: Annotated[int, Field(ge=0)] = 100
+    """How often it may die with its node; counted apart from failures."""
 
 
 class DataRuntime(Spec):

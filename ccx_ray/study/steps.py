@@ -25,7 +25,7 @@ from ccx_ray.study.trials import trial_grid
 # Raised when the code behind a kind of step changes what it computes from the same input.
 VERSIONS = {
     "text": 2, "tokenizer": 2, "tokens": 2, "stream": 2, "audit": 1, "training": 2,
-    "evaluation": 1, "index": 1, "frequency": 1, "analysis": 2,
+    "evaluation": 2, "index": 1, "frequency": 1, "analysis": 3,
 }  # fmt: skip
 
 
@@ -185,7 +185,12 @@ def study_graph(
     analysis = _step(
         "analysis",
         "analysis",
-        {**study.analysis.model_dump(), "audit": study.audit.model_dump(), **words},
+        {
+            **study.analysis.model_dump(),
+            "evaluation": study.evaluation.model_dump(),
+            "audit": study.audit.model_dump(),
+            **words,
+        },
         (*evaluations, *frequencies, audit),
     )
     return Graph([*(english, *texts.values()), analysis])
@@ -274,7 +279,6 @@ def _evaluation(
     inputs: InputFiles,
 ) -> Step:
     identity = {
-        **study.evaluation.model_dump(),
         "probes": {language.code: _probe_hashes(language, inputs) for language in languages},
     }
     return _step(f"evaluate-{run}", "evaluation", identity, (), follows=(training,), resumable=True)
