@@ -11,7 +11,7 @@ Shape suffixes: B rows, T tokens of a row, N tokens of all rows, E predictions, 
 H width of the model.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
 
@@ -33,9 +33,12 @@ FEWEST_ROWS = 128
 """Of a slice; with fewer the head is no longer a product of matrices but reads its weights again
 and again, which a vocabulary of 152 k notices."""
 
-NOTICEABLE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+NOTICEABLE = {torch.float32: 2e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """A larger difference of a token's nats is not rounding. In fp32 rounding stays below 3e-5, and a
-branch that sees its neighbour moves them by 1e-2 and more."""
+branch that sees its neighbour moves them by 0.2 and more, in freshly initialised models too."""
+
+MASKED = {"full_attention", "sliding_attention"}
+"""Kinds of layers that see what a mask lets them see."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,9 @@ class Passes:
 
     trees: bool
     """Sentences that begin alike may share a row."""
+    longest: int | None = None
+    """Sentences of more tokens may not: some layers see a window of so many, which the mask of a
+    tree does not have."""
     sliced_head: bool
     """The logits are the head's matrix product and nothing more."""
 
@@ -52,11 +58,21 @@ def find_passes(model: CausalModel) -> Passes:
     """Ask the model in which ways it may be called, the fastest first."""
     sentences = _questions(model)
     expected = [score_alone(model, sentence)[1] for sentence in sentences]
-    threshold = NOTICEABLE.get(model.network.dtype, 1e-3)
-    for trees, sliced_head in product((True, False), repeat=2):
-        passes = Passes(trees=trees, sliced_head=sliced_head)
-        if trees and _slides(model):
-            continue
+    config = model.network.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    masked = not set(getattr(config, "layer_types", None) or ()) - MASKED
+    if window is not None:
+        masked = masked and max(map(len, sentences)) <= window
+    ways = [
+        (trees, sliced_head)
+        for trees, sliced_head in product((True, False), repeat=2)
+        if (masked or not trees)
+        # A cap leaves the small logits of a young model as they are, and so would not be noticed.
+        and not (sliced_head and getattr(config, "final_logit_softcapping", None))
+    ]
+    threshold = NOTICEABLE[model.network.dtype]
+    for trees, sliced_head in ways:
+        passes = Passes(trees=trees, longest=window if trees else None, sliced_head=sliced_head)
         try:
             found = token_nats(model, plant_trees(sentences, passes), passes)
         except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError):
@@ -71,7 +87,8 @@ def find_passes(model: CausalModel) -> Passes:
 
 def plant_trees(sentences: Sequence[Sentence], passes: Passes) -> list[PrefixTree]:
     """The rows that sentences of one question are laid out in."""
-    if passes.trees:
+    fits = passes.longest is None or max(map(len, sentences)) <= passes.longest
+    if passes.trees and fits:
         return [prefix_tree(sentences)]
     return [prefix_tree([sentence]) for sentence in sorted(set(sentences))]
 
@@ -180,13 +197,6 @@ def _nats(
         nats.append(torch.logsumexp(logits, dim=-1)[local] - chosen)
     found_E: Floats = torch.cat(nats).cpu().numpy()
     return found_E
-
-
-def _slides(model: CausalModel) -> bool:
-    """Whether some layers see a window only, which a mask of the whole would undo."""
-    config = model.network.config.get_text_config()
-    kinds: Iterable[str] = getattr(config, "layer_types", None) or ()
-    return any(kind != "full_attention" for kind in kinds)
 
 
 def _questions(model: CausalModel) -> list[Sentence]:

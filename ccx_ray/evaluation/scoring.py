@@ -115,10 +115,14 @@ class _Row:
 
 
 def _batches(rows: Sequence[_Row], tokens_per_batch: int) -> Iterator[list[_Row]]:
-    """Rows of like length together, longest first, so that memory peaks at the start."""
+    """Rows of like length together, longest first, so that memory peaks at the start.
+
+    Trees by themselves: a row of one sentence needs no mask, and may be too long for one.
+    """
     batch: list[_Row] = []
-    for row in sorted(rows, key=lambda row: (-len(row.tree), row.item)):
-        if batch and (len(batch) + 1) * len(batch[0].tree) > tokens_per_batch:
+    for row in sorted(rows, key=lambda row: (row.tree.branches, -len(row.tree), row.item)):
+        full = batch and (len(batch) + 1) * len(batch[0].tree) > tokens_per_batch
+        if full or (batch and row.tree.branches != batch[0].tree.branches):
             yield batch
             batch = []
         batch.append(row)
