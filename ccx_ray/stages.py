@@ -68,6 +68,7 @@ class StageActions:
     def by_kind(self) -> dict[str, Action]:
         return {
             "text": self.text,
+            "heldout": self.heldout,
             "tokenizer": self.tokenizer,
             "tokens": self.tokens,
             "stream": self.stream,
@@ -109,6 +110,12 @@ class StageActions:
             run_tasks=self._run_tasks,
         )
 
+    def heldout(self, work: StepWork) -> Mapping[str, Any]:
+        from ccx_ray.corpus.heldout import hold_out
+
+        text, *others = map(work.folder_of, work.step.upstream)
+        return hold_out(text, others or [text], self._study.held_out, work.folder)
+
     def tokenizer(self, work: StepWork) -> Mapping[str, Any]:
         from ccx_ray.corpus.tokenizer import adopt_tokenizer, train_tokenizer
 
@@ -126,9 +133,15 @@ class StageActions:
         return tokenize_text(text, tokenizer, work.folder, run_tasks=self._run_tasks)
 
     def stream(self, work: StepWork) -> Mapping[str, Any]:
+        from ccx_ray.corpus.heldout import HELD_OUT
         from ccx_ray.corpus.preparation import prepare_base_stream, prepare_trial_streams
 
-        tokens, tokenizer, *replay = map(work.folder_of, work.step.upstream)
+        by_kind: dict[str, list[Path]] = {"heldout": []}
+        for step in work.step.upstream:
+            by_kind.setdefault(step.kind, []).append(work.folder_of(step))
+        (tokens, *replay), (tokenizer,) = by_kind["tokens"], by_kind["tokenizer"]
+        files = [folder / HELD_OUT for folder in by_kind["heldout"]]
+        held_out, replay_held_out = (*files, None, None)[:2]
         work.watch(lambda: step_progress(work.folder))
         if work.step.name == "stream-base":
             return prepare_base_stream(
@@ -137,6 +150,7 @@ class StageActions:
                 work.folder,
                 sequence_length=self._study.sequence_length,
                 seed=self._study.base.seed,
+                held_out=held_out,
                 run_tasks=self._run_tasks,
             )
         trials = self._study.trials
@@ -150,6 +164,8 @@ class StageActions:
             rows=trials.steps * trials.sequences_per_step,
             mixture=trials.mixture,
             pair_order=trials.pair_order,
+            held_out=held_out,
+            replay_held_out=replay_held_out,
             run_tasks=self._run_tasks,
         )
 

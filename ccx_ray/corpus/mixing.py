@@ -2,9 +2,9 @@
 
 Invariants: the plan is a function of the corpus and of the arguments; the two conditions of a
 trial have the same monolingual rows at the same positions, and the same halves in their parallel
-rows.
+rows; held-out documents are in no plan.
 
-- Base stream: all documents once, in seeded order, packed; the rows are shuffled.
+- Base stream: all other documents once, in seeded order, packed; the rows are shuffled.
 - Rows are shuffled within windows of their tape, whose documents are in random order already: so
   the rows that are packed together need few documents (a shuffle of all rows made every document
   be read 2.6 to 3 times).
@@ -60,8 +60,8 @@ class StreamPlan:
 def plan_base(
     corpus: TokenCorpus, vocabulary: Vocabulary, *, sequence_length: int, seed: int
 ) -> StreamPlan:
-    """All documents of the base language, once."""
-    documents = _random(seed, DOCUMENTS).permutation(corpus.monolingual)
+    """All documents of the base language that are not held out, once."""
+    documents = _random(seed, DOCUMENTS).permutation(corpus.drawn)
     tape = _closed_documents(corpus, documents, vocabulary, sequence_length)
     rows = tape.rows
     return StreamPlan(
@@ -69,7 +69,11 @@ def plan_base(
         order=_mixed([rows], sequence_length, _random(seed, ROWS)),
         sequence_length=sequence_length,
         seed=seed,
-        counts={"monolingual_rows": rows, "documents": corpus.monolingual},
+        counts={
+            "monolingual_rows": rows,
+            "documents": len(documents),
+            "held_out_documents": len(corpus.held_out),
+        },
     )
 
 
@@ -127,7 +131,7 @@ def plan_trial(
     monolingual, monolingual_passes = _repeated_documents(
         corpus,
         vocabulary,
-        documents=np.arange(corpus.monolingual, dtype=np.int64),
+        documents=corpus.drawn,
         rows=monolingual_rows,
         sequence_length=sequence_length,
         random=_random(seed, DOCUMENTS),
@@ -154,6 +158,7 @@ def plan_trial(
         "documents": len(np.unique(monolingual.documents)),
         "passes_over_documents": monolingual_passes,
         "passes_over_replayed_documents": replay_passes,
+        "held_out_documents": len(corpus.held_out),
         "documents_cut_at_the_end": monolingual.cut_documents + replay.cut_documents,
     }
     return {

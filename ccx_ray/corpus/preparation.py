@@ -14,6 +14,7 @@ from typing import Any, Literal
 from ccx_ray.corpus.blocks import read_repeated, write_repeated
 from ccx_ray.corpus.conditions import check_conditions
 from ccx_ray.corpus.encoding import open_encoder
+from ccx_ray.corpus.heldout import check_held_out, held_out_numbers
 from ccx_ray.corpus.isolation import isolate_shard
 from ccx_ray.corpus.mixing import StreamPlan, plan_base, plan_trial
 from ccx_ray.corpus.parts import part_files
@@ -163,13 +164,25 @@ def prepare_base_stream(
     *,
     sequence_length: int,
     seed: int,
+    held_out: Path | None = None,
     run_tasks: RunTasks,
 ) -> dict[str, Any]:
-    """Write the stream of the base model: every document once; see ``mixing``."""
-    corpus, vocabulary = TokenCorpus.open(tokens_folder), Vocabulary(tokenizer_folder)
+    """Write the stream of the base model: every document once; see ``mixing``.
+
+    Args:
+        held_out: the documents that it must not show; see ``heldout``.
+
+    Raises:
+        HeldOutShownError: the written stream shows one.
+    """
+    corpus = TokenCorpus.open(tokens_folder, held_out=held_out_numbers(held_out))
+    vocabulary = Vocabulary(tokenizer_folder)
     plan = plan_base(corpus, vocabulary, sequence_length=sequence_length, seed=seed)
     log = WorkLog(folder, "pack")
-    return _write_streams({folder: plan}, corpus, vocabulary, log, run_tasks)[folder]
+    counts = _write_streams({folder: plan}, corpus, vocabulary, log, run_tasks)[folder]
+    if held_out is not None:
+        check_held_out(folder, {read_language(tokens_folder): held_out})
+    return counts
 
 
 def prepare_trial_streams(
@@ -183,12 +196,16 @@ def prepare_trial_streams(
     rows: int,
     mixture: MixtureSpec,
     pair_order: Literal["english-first", "random"],
+    held_out: Path | None = None,
+    replay_held_out: Path | None = None,
     run_tasks: RunTasks,
 ) -> dict[str, Any]:
     """Write and check the two streams of a language and seed, ``bridge`` and ``nobridge``.
 
     Args:
         replay_folder: the base language's tokens, where the mixture replays them.
+        held_out: the documents that the streams must not show; see ``heldout``.
+        replay_held_out: the same of the base language.
 
     Returns:
         counts by condition, and the ``difference`` of their parallel tokens, which is 0.
@@ -196,13 +213,20 @@ def prepare_trial_streams(
     Raises:
         UserError: see ``mixing.plan_trial``.
         ConditionsDifferError: the written streams break an invariant; see ``conditions``.
+        HeldOutShownError: one of them shows a held-out document.
     """
-    corpus = TokenCorpus.open(tokens_folder, replay=replay_folder)
+    corpus = TokenCorpus.open(
+        tokens_folder,
+        replay=replay_folder,
+        held_out=held_out_numbers(held_out),
+        replay_held_out=held_out_numbers(replay_held_out),
+    )
     vocabulary = Vocabulary(tokenizer_folder)
+    language = read_language(tokens_folder)
     plans = plan_trial(
         corpus,
         vocabulary,
-        language=read_language(tokens_folder),
+        language=language,
         sequence_length=sequence_length,
         seed=seed,
         rows=rows,
@@ -215,6 +239,11 @@ def prepare_trial_streams(
     log = WorkLog(folder, "pack")
     written = _write_streams(folders, corpus, vocabulary, log, run_tasks)
     check_conditions(folder / "bridge", folder / "nobridge", corpus)
+    forbidden = {language: held_out} if held_out is not None else {}
+    if replay_folder is not None and replay_held_out is not None:
+        forbidden[read_language(replay_folder)] = replay_held_out
+    for stream_folder in folders:
+        check_held_out(stream_folder, forbidden)
     counts = {stream_folder.name: count for stream_folder, count in written.items()}
     tokens = [counts[condition]["parallel_tokens"] for condition in ("bridge", "nobridge")]
     return {**counts, "difference": tokens[0] - tokens[1]}

@@ -9,7 +9,7 @@ are read document by document.
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from itertools import pairwise
@@ -96,10 +96,24 @@ class TokenCorpus:
     """How many pairs follow."""
     replay: Path | None = None
     """The base language's tokens folder, whose documents come last."""
+    held_out: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Numbers of the documents that no stream draws, of either folder."""
 
     @classmethod
-    def open(cls, folder: Path, *, replay: Path | None = None) -> "TokenCorpus":
-        """Read the lengths of a tokens folder, and of the documents of another one behind it."""
+    def open(
+        cls,
+        folder: Path,
+        *,
+        replay: Path | None = None,
+        held_out: Ints | None = None,
+        replay_held_out: Ints | None = None,
+    ) -> "TokenCorpus":
+        """Read the lengths of a tokens folder, and of the documents of another one behind it.
+
+        Args:
+            held_out: numbers of the folder's held-out documents; ``replay_held_out`` those of the
+                other one, counted in it.
+        """
         lengths = {kind: [np.zeros(0, np.int64)] for kind in (*COLUMNS, REPLAY)}
         for column in _columns(folder, replay):
             sizes = np.diff(column.offsets)
@@ -107,18 +121,29 @@ class TokenCorpus:
                 lengths[column.kind].append(np.empty(len(sizes) * column.sides, np.int64))
             lengths[column.kind][-1][column.side :: column.sides] = sizes
         documents, halves, replayed = map(np.concatenate, lengths.values())
+        none = np.zeros(0, np.int64)
+        own, theirs = (none if n is None else n for n in (held_out, replay_held_out))
+        assert own.max(initial=-1) < len(documents), "only monolingual documents are held out"
+        assert theirs.max(initial=-1) < len(replayed), "only replayed documents are held out there"
         return cls(
             folder=folder,
             lengths=np.concatenate([documents, halves, replayed]),
             monolingual=len(documents),
             pairs=len(halves) // 2,
             replay=replay,
+            held_out=np.concatenate([own, len(documents) + len(halves) + theirs]),
         )
+
+    @property
+    def drawn(self) -> Ints:
+        """The numbers of the monolingual documents that a stream may show."""
+        return np.setdiff1d(np.arange(self.monolingual, dtype=np.int64), self.held_out)
 
     @property
     def replayed(self) -> Ints:
         """The numbers of the documents that can be replayed."""
-        return np.arange(self.monolingual + 2 * self.pairs, len(self.lengths), dtype=np.int64)
+        first = self.monolingual + 2 * self.pairs
+        return np.setdiff1d(np.arange(first, len(self.lengths), dtype=np.int64), self.held_out)
 
     def half(self, pairs: Ints, side: int | Ints) -> Ints:
         """Document numbers of the English (side 0) or target (side 1) halves of pairs."""

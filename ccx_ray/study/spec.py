@@ -12,6 +12,7 @@ from ccx_ray.study.text_spec import (
     AuditSpec,
     BaseLanguageSpec,
     CleaningSpec,
+    HeldOutSpec,
     LanguageCode,
     LanguageSpec,
     PositiveInt,
@@ -173,6 +174,7 @@ class StudySpec(Spec):
     base_language: BaseLanguageSpec
     languages: tuple[LanguageSpec, ...] = Field(min_length=1)
     cleaning: CleaningSpec = CleaningSpec()
+    held_out: HeldOutSpec = HeldOutSpec()
     tokenizer: TokenizerSpec
     model: ModelSpec
     sequence_length: Annotated[int, Field(ge=8)]

@@ -24,7 +24,7 @@ from ccx_ray.study.trials import trial_grid
 
 # Raised when the code behind a kind of step changes what it computes from the same input.
 VERSIONS = {
-    "text": 2, "tokenizer": 2, "tokens": 2, "stream": 2, "audit": 1, "training": 2,
+    "text": 2, "heldout": 1, "tokenizer": 2, "tokens": 2, "stream": 3, "audit": 1, "training": 2,
     "evaluation": 2, "index": 1, "frequency": 1, "analysis": 3,
 }  # fmt: skip
 
@@ -96,6 +96,14 @@ def study_graph(
     reruns = reruns or {}
     english = _text(study.base_language, study.cleaning, inputs)
     texts = {language.code: _text(language, study.cleaning, inputs) for language in study.languages}
+    base_code = study.base_language.code
+    held_out = _held_out(study, english, texts)
+
+    def held_out_of(*codes: str) -> tuple[Step, ...]:
+        return tuple(held_out[code] for code in codes if code in held_out)
+
+    # The tokenizer may learn from held-out text: its merges are the same in every condition, and
+    # a sample of a few megabytes need not be drawn anew when another document is held out.
     tokenizer = _tokenizer(study.tokenizer, (english, *texts.values()), inputs)
     tokens = {
         code: _step(f"tokens-{code}", "tokens", {}, (text, tokenizer), resumable=True)
@@ -105,7 +113,7 @@ def study_graph(
         "stream-base",
         "stream",
         {"sequence_length": study.sequence_length, "seed": study.base.seed},
-        (tokens[study.base_language.code], tokenizer),
+        (tokens[base_code], tokenizer, *held_out_of(base_code)),
         resumable=True,
     )
     base = _step(
@@ -116,7 +124,7 @@ def study_graph(
         resumable=True,
     )
     evaluations = [
-        _evaluation(study, "base", base, study.languages, inputs),
+        _evaluation("base", base, study.languages, inputs, upstream=held_out_of(*tokens)),
     ]
     streams: dict[tuple[str, int], Step] = {}
     for trial in trial_grid(study):
@@ -135,7 +143,12 @@ def study_graph(
                 (
                     tokens[trial.language],
                     tokenizer,
-                    *([tokens[study.base_language.code]] if study.trials.mixture.replay else []),
+                    *held_out_of(trial.language),
+                    *(
+                        (tokens[base_code], *held_out_of(base_code))
+                        if study.trials.mixture.replay
+                        else ()
+                    ),
                 ),
                 resumable=True,
             )
@@ -148,7 +161,15 @@ def study_graph(
             resumable=True,
         )
         language = study.language(trial.language)
-        evaluations.append(_evaluation(study, trial.name, training, (language,), inputs))
+        evaluations.append(
+            _evaluation(
+                trial.name,
+                training,
+                (language,),
+                inputs,
+                upstream=held_out_of(base_code, trial.language),
+            )
+        )
     indexes = {
         code: _step(f"index-{code}", "index", study.frequency.retrieval_identity(), (text,))
         for code, text in {study.base_language.code: english, **texts}.items()
@@ -246,6 +267,21 @@ def _text(language: BaseLanguageSpec, cleaning: CleaningSpec, inputs: InputFiles
     return _step(f"text-{language.code}", "text", identity, (), resumable=True)
 
 
+def _held_out(study: StudySpec, english: Step, texts: Mapping[str, Step]) -> dict[str, Step]:
+    """Language -> the step that chooses its held-out documents; empty where none are.
+
+    The pairs of every language show English sentences to some model that is tested on English.
+    """
+    if not study.held_out.share:
+        return {}
+    upstream = {study.base_language.code: (english, *texts.values())}
+    upstream |= {code: (text,) for code, text in texts.items()}
+    return {
+        code: _step(f"heldout-{code}", "heldout", study.held_out.model_dump(), needed)
+        for code, needed in upstream.items()
+    }
+
+
 def _tokenizer(spec: TokenizerSpec, texts: Sequence[Step], inputs: InputFiles) -> Step:
     identity = spec.model_dump()
     if spec.pretrained is None:
@@ -272,13 +308,16 @@ def _probe_hashes(language: LanguageSpec, inputs: InputFiles) -> dict[str, str]:
 
 
 def _evaluation(
-    study: StudySpec,
     run: str,
     training: Step,
     languages: Sequence[LanguageSpec],
     inputs: InputFiles,
+    *,
+    upstream: Sequence[Step],
 ) -> Step:
     identity = {
         "probes": {language.code: _probe_hashes(language, inputs) for language in languages},
     }
-    return _step(f"evaluate-{run}", "evaluation", identity, (), follows=(training,), resumable=True)
+    return _step(
+        f"evaluate-{run}", "evaluation", identity, upstream, follows=(training,), resumable=True
+    )

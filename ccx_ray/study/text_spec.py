@@ -148,6 +148,21 @@ class CleaningSpec(Spec):
     """A file that cannot be read to its end: stop the study, or keep what came before the break."""
 
 
+class HeldOutSpec(Spec):
+    """Documents of every language that no training stream ever shows.
+
+    A model may answer a culture's questions better because knowledge moved between its languages,
+    or because it got better at the language. Perplexity on text that it has not seen tells the
+    two apart.
+    """
+
+    share: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+    """Of a language's characters; 0 holds nothing out, and no perplexity is measured."""
+    characters: PositiveInt = 100_000
+    """At most so many, however large the corpus: every checkpoint reads all of them."""
+    seed: Count = 0
+
+
 class AuditSpec(Spec):
     """The audit of what is trained on: how much is shown, and what is too much."""
 

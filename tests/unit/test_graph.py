@@ -89,3 +89,35 @@ def test_the_canonical_encoding_refuses_what_it_cannot_encode():
     assert fingerprint({"b": 1, "a": (1, 2)}) == fingerprint({"a": [1, 2], "b": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 1.5})
     assert fingerprint({"a": "1"}) != fingerprint({"a": 1})
+
+
+def upstream(graph: Graph, name: str) -> set[str]:
+    return {step.name for step in graph[name].upstream}
+
+
+def test_streams_and_evaluations_need_the_held_out_documents_of_their_languages():
+    graph = graph_of("trials.mixture.replay=0.1")
+    assert {step.name for step in graph.of_kind("heldout")} == {
+        f"heldout-{code}" for code in ("en", "ko", "zh", "bo", "mn")
+    }
+    assert upstream(graph, "heldout-mn") == {"text-mn"}
+    assert upstream(graph, "heldout-en") == {s.name for s in graph.of_kind("text")}
+    assert "heldout-en" in upstream(graph, "stream-base")
+    assert {"heldout-mn", "heldout-en"} < upstream(graph, "stream-mn-s1")
+    assert upstream(graph, "evaluate-mn-bridge-s1") == {"heldout-mn", "heldout-en"}
+    assert upstream(graph, "evaluate-base") == {s.name for s in graph.of_kind("heldout")}
+    assert "heldout-en" not in upstream(graph_of(), "stream-mn-s1"), "nothing is replayed"
+
+
+def test_other_held_out_documents_move_what_is_trained_and_not_the_tokens():
+    changed = moved(graph_of(), graph_of("held_out.seed=1"))
+    assert {"heldout-ko", "stream-base", "base", "stream-ko-s0", "evaluate-base"} <= changed
+    assert changed.isdisjoint({"text-ko", "tokenizer", "tokens-ko", "index-ko"})
+
+
+def test_a_share_of_nothing_leaves_no_trace_of_held_out_documents():
+    graph = graph_of("held_out.share=0", "trials.mixture.replay=0.1")
+    assert graph.of_kind("heldout") == ()
+    assert upstream(graph, "stream-base") == {"tokens-en", "tokenizer"}
+    assert upstream(graph, "stream-ko-s0") == {"tokens-ko", "tokenizer", "tokens-en"}
+    assert upstream(graph, "evaluate-ko-bridge-s0") == set()
