@@ -1,0 +1,163 @@
+"""Perplexity on held-out documents: how good a model is at a language, whatever it knows.
+
+Every document begins with end-of-text. One that is longer than the training's rows is cut into
+windows that do not overlap, each begun with end-of-text, so every token is predicted once, and
+those at the beginning of a window from little context. End-of-text itself is never predicted.
+
+Invariants: one row per (trial, step, language, document), in the order of the held-out file; a
+file is either whole or not there; a row does not depend on how windows were batched beyond
+rounding (1e-5 of its nats).
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ccx_ray.errors import UserError
+from ccx_ray.evaluation.forward import Passes, find_passes, plant_trees, token_nats
+from ccx_ray.evaluation.models import CausalModel
+from ccx_ray.evaluation.sentences import Sentence
+from ccx_ray.storage import publish_bytes
+
+SCHEMA = pa.schema(
+    [
+        ("trial", pa.string()),  # "base" for the base model
+        ("step", pa.int32()),
+        ("language", pa.string()),
+        ("document", pa.string()),  # id
+        ("tokens", pa.int64()),
+        ("bytes", pa.int64()),  # UTF-8
+        ("nats", pa.float64()),  # -log p of all its tokens
+    ]
+)
+
+
+def held_out_rows(
+    model: CausalModel,
+    trial: str,
+    step: int,
+    language: str,
+    heldout_file: Path,
+    *,
+    tokens_per_batch: int,
+    sequence_length: int,
+    passes: Passes | None = None,
+) -> pa.Table:
+    """The rows of one language, one a document.
+
+    Args:
+        heldout_file: ``heldout.parquet`` of the language.
+        tokens_per_batch: windows x longest window of one forward pass; a longer one goes alone.
+        sequence_length: of the training's rows; a window has as many tokens with its end-of-text.
+        passes: how the model may be called, where that is known already.
+
+    Raises:
+        UserError: the model's context is shorter than a window, or its scores are not finite.
+    """
+    if model.context is not None and sequence_length > model.context:
+        raise UserError(
+            f"sequence_length {sequence_length} is more than the context of {model.folder}, "
+            f"{model.context}"
+        )
+    documents = pq.read_table(heldout_file, columns=["id", "text"])
+    texts = documents["text"].to_pylist()
+    encoded = model.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    windows = [list(_windows(model.end_of_text, ids, sequence_length)) for ids in encoded]
+    nats = _window_nats(
+        model,
+        {window for own in windows for window in own},
+        passes or find_passes(model),
+        tokens_per_batch,
+    )
+    columns = {
+        "trial": [trial] * len(texts),
+        "step": [step] * len(texts),
+        "language": [language] * len(texts),
+        "document": documents["id"].to_pylist(),
+        "tokens": list(map(len, encoded)),
+        "bytes": [len(text.encode()) for text in texts],
+        "nats": [math.fsum(nats[window] for window in own) for own in windows],
+    }
+    return pa.table(columns, schema=SCHEMA)
+
+
+def publish_perplexity(path: Path, tables: Sequence[pa.Table]) -> None:
+    """Write the rows of one checkpoint's languages as one file, atomically."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.concat_tables([SCHEMA.empty_table(), *tables]), buffer, compression="zstd")
+    publish_bytes(path, buffer.getvalue().to_pybytes())
+
+
+def read_perplexity(path: Path) -> pa.Table:
+    """The rows of a perplexity file."""
+    return pq.read_table(path, schema=SCHEMA)
+
+
+def summarize_perplexity(table: pa.Table) -> dict[str, dict[str, Any]]:
+    """Perplexity of one checkpoint by language, as JSON-able numbers.
+
+    ``perplexity`` is per token, exp(nats / tokens), and compares models of one tokenizer;
+    ``bits_per_byte`` compares any. Its ``standard_error`` is over documents, that of a ratio of
+    two sums: documents are drawn, tokens within one are not independent. Null for one document.
+    """
+    names = pc.unique(table["language"]).to_pylist()
+    return {name: _summary(table.filter(pc.equal(table["language"], name))) for name in names}
+
+
+def _summary(rows: pa.Table) -> dict[str, Any]:
+    tokens, size = (int(pc.sum(rows[name]).as_py()) for name in ("tokens", "bytes"))
+    sums = rows["nats"].to_pylist()
+    nats, documents = math.fsum(sums), rows.num_rows
+    rate = nats / size
+    error = None
+    if documents > 1:
+        spread = math.fsum(
+            (own - rate * length) ** 2
+            for own, length in zip(sums, rows["bytes"].to_pylist(), strict=True)
+        )
+        error = math.sqrt(spread * documents / (documents - 1)) / size / math.log(2)
+    return {
+        "documents": documents,
+        "tokens": tokens,
+        "bytes": size,
+        "perplexity": math.exp(nats / tokens),
+        "bits_per_byte": rate / math.log(2),
+        "standard_error": error,
+    }
+
+
+def _windows(end_of_text: int, ids: Sequence[int], sequence_length: int) -> Iterator[Sentence]:
+    length = sequence_length - 1
+    for begin in range(0, len(ids), length):
+        yield (end_of_text, *ids[begin : begin + length])
+
+
+def _window_nats(
+    model: CausalModel, windows: Iterable[Sentence], passes: Passes, tokens_per_batch: int
+) -> dict[Sentence, float]:
+    """-log p of every window; equal ones are computed once."""
+    found: dict[Sentence, float] = {}
+    for batch in _batches(windows, tokens_per_batch):
+        trees = [tree for window in batch for tree in plant_trees([window], passes)]
+        for window, nats_T in token_nats(model, trees, passes).items():
+            found[window] = math.fsum(nats_T.tolist())
+    if not all(map(math.isfinite, found.values())):
+        raise UserError(f"{model.folder}: its scores are not finite; the weights are broken")
+    return found
+
+
+def _batches(windows: Iterable[Sentence], tokens_per_batch: int) -> Iterator[list[Sentence]]:
+    """Windows of like length together, longest first, so that memory peaks at the start."""
+    batch: list[Sentence] = []
+    for window in sorted(windows, key=lambda ids: (-len(ids), ids)):
+        if batch and (len(batch) + 1) * len(batch[0]) > tokens_per_batch:
+            yield batch
+            batch = []
+        batch.append(window)
+    if batch:
+        yield batch
