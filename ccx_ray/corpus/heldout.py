@@ -9,8 +9,8 @@ Invariants: a held-out document keeps its number in everything that follows and 
 drawn; what is held out is never more than the share and never more than the cap. The check reads
 the written streams and knows nothing of how they were made.
 
-Texts are read a row group at a time. Measured on one core: 2,000,000 documents of 800 characters and
-as many pairs took 15 s and 0.3 GB.
+Texts are read a row group at a time. Measured on one core: 2,000,000 documents of 800 characters
+and as many pairs took 15 s and 0.3 GB.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
