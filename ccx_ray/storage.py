@@ -54,12 +54,36 @@ def resolve_storage(uri: str, field: str = "runtime.storage") -> Path:
 
 def publish_bytes(path: Path, content: bytes) -> None:
     """Write a file so that it is either absent or whole, also after a power cut."""
+    _write_aside(path, content).replace(path)
+
+
+def publish_first(path: Path, content: bytes) -> bool:
+    """As ``publish_bytes``, but what is there already stays; whether this content was the first.
+
+    Of several processes that publish at once one is the first, except on a file system without
+    hard links, where a later one may replace it in the same moment.
+    """
+    aside = _write_aside(path, content)
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        return False
+    except OSError:
+        if path.exists():
+            return False
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return True
+
+
+def _write_aside(path: Path, content: bytes) -> Path:
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     with aside.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    aside.replace(path)
+    return aside
 
 
 def publish_json(path: Path, content: Any) -> None:

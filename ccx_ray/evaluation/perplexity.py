@@ -22,7 +22,7 @@ from ccx_ray.errors import UserError
 from ccx_ray.evaluation.forward import Passes, find_passes, plant_trees, token_nats
 from ccx_ray.evaluation.models import CausalModel
 from ccx_ray.evaluation.sentences import Sentence
-from ccx_ray.storage import publish_bytes
+from ccx_ray.storage import publish_first
 
 SCHEMA = pa.schema(
     [
@@ -87,10 +87,10 @@ def held_out_rows(
 
 
 def publish_perplexity(path: Path, tables: Sequence[pa.Table]) -> None:
-    """Write the rows of one checkpoint's languages as one file, atomically."""
+    """Write the rows of one checkpoint's languages as one file, at once, unless there is one."""
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.concat_tables([SCHEMA.empty_table(), *tables]), buffer, compression="zstd")
-    publish_bytes(path, buffer.getvalue().to_pybytes())
+    publish_first(path, buffer.getvalue().to_pybytes())
 
 
 def read_perplexity(path: Path) -> pa.Table:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ccx_ray.evaluation.probes import quality
 from ccx_ray.evaluation.ranking import ScoredItem
-from ccx_ray.storage import publish_bytes
+from ccx_ray.storage import publish_first
 from ccx_ray.study.spec import ScoreType
 
 SCORE_TYPES: tuple[ScoreType, ...] = get_args(ScoreType)
@@ -73,10 +73,10 @@ def probe_results(trial: str, step: int, probe: str, scored: Sequence[ScoredItem
 
 
 def publish_results(path: Path, tables: Sequence[pa.Table]) -> None:
-    """Write the rows of one checkpoint's probes as one file, atomically."""
+    """Write the rows of one checkpoint's probes as one file, at once, unless there is one."""
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.concat_tables(tables), buffer, compression="zstd")
-    publish_bytes(path, buffer.getvalue().to_pybytes())
+    publish_first(path, buffer.getvalue().to_pybytes())
 
 
 def read_results(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -1,34 +1,38 @@
 """Scores checkpoints as they appear, on evaluators that stay warm: one long Ray Tune run.
 
-Tune asks the queue below for a next trial whenever an evaluator is free; the queue answers "none
-yet" while no checkpoint waits. Evaluators are reused (``reset_config``), so torch and
-Transformers are imported once per evaluator and not once per checkpoint, which costs seconds.
+Tune asks the searcher below for a next trial whenever an evaluator is free; it answers "none yet"
+while no checkpoint waits. Evaluators are reused (``reset_config``), so torch and Transformers are
+imported once per evaluator and not once per checkpoint, which costs seconds.
 
-Invariants: every submitted evaluation's future is resolved exactly once, whatever dies; an
-evaluator that dies is replaced and its evaluation done again, at most ``ATTEMPTS`` times in all;
-nothing is computed whose results are published. This is the only module of the stage that touches
-Ray.
+Invariants: an evaluator that dies is replaced and its evaluation done again, first of all; a Tune
+run that ends before its time is followed by another, ``TUNE_RUNS`` in all; nothing is computed
+whose results are published. This is the only module of the stage that touches Ray.
 """
 
 import logging
 import os
 import threading
 import traceback
-from collections import Counter, deque
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from ray import tune
+import ray
+from ray import cloudpickle, tune
+from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from ccx_ray.evaluation.evaluator import Evaluation, evaluate_checkpoint
+from ccx_ray.evaluation.share import keep_within_share
+from ccx_ray.evaluation.waiting import Death, WaitingEvaluations
+from ccx_ray.evaluation.warm import WarmModels
 from ccx_ray.study.spec import EvaluationRuntime
 
 __all__ = ["Evaluation", "EvaluationScheduler"]
 
-ATTEMPTS = 3
+TUNE_RUNS = 4
+logger = logging.getLogger(__name__)
 
 # Results are published by the evaluators and failures reach the futures, so that Tune's own log
 # files, its periodic snapshots and its messages would only say the same again.
@@ -50,7 +54,7 @@ class EvaluationScheduler:
         """
         self._runtime = runtime
         self._scratch = scratch
-        self._queue = EvaluationQueue()
+        self._waiting = WaitingEvaluations(runtime)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
@@ -64,7 +68,7 @@ class EvaluationScheduler:
             done: Future[None] = Future()
             done.set_result(None)
             return done
-        future = self._queue.put(evaluation)
+        future = self._waiting.put(evaluation)
         with self._starting:  # two trials may publish their first checkpoints at once
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="evaluation", daemon=True)
@@ -73,20 +77,28 @@ class EvaluationScheduler:
 
     def close(self) -> None:
         """Cancel what has not begun, wait for what has, and let the evaluators go."""
-        self._queue.close()
+        self._waiting.close()
         if self._thread is not None:
             self._thread.join()
 
     def _run(self) -> None:
         """Body of the thread in which Tune runs until the queue is closed and empty."""
         failure: BaseException | None = None
-        try:
-            self._tuner().fit()
-        except BaseException as error:  # also SystemExit: whoever waits must learn of it
-            failure = error
-        self._queue.abandon(failure)
+        for number in range(TUNE_RUNS):
+            try:
+                self._tuner(number).fit()
+            except Exception as error:
+                failure = error
+                logger.warning("Ray Tune ended with %r; what is left is begun anew", error)
+            except BaseException as error:  # SystemExit: whoever waits must learn of it
+                failure = error
+                break
+            self._waiting.take_back()
+            if self._waiting.finished:
+                return
+        self._waiting.abandon(failure)
 
-    def _tuner(self) -> tune.Tuner:
+    def _tuner(self, number: int) -> tune.Tuner:
         runtime = self._runtime
         for name, value in TUNE_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
@@ -94,13 +106,9 @@ class EvaluationScheduler:
         resources = {"cpu": runtime.cpus_per_evaluator, "gpu": runtime.gpus_per_evaluator}
         return tune.Tuner(
             tune.with_resources(Evaluator, resources),
-            param_space={
-                "device": "cuda" if runtime.gpus_per_evaluator else "cpu",
-                "threads": runtime.threads_per_evaluator,
-                "tokens_per_batch": runtime.tokens_per_batch,
-            },
+            param_space={"runtime": runtime},
             tune_config=tune.TuneConfig(
-                search_alg=self._queue,
+                search_alg=Suggestions(self._waiting),
                 num_samples=-1,
                 max_concurrent_trials=runtime.evaluators,
                 reuse_actors=True,
@@ -108,105 +116,34 @@ class EvaluationScheduler:
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
-                name="evaluations",
+                name=f"evaluations-{number}",
                 storage_path=str(self._scratch),
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 # The queue retries. Tune would, but an actor that dies between two trials is told
                 # to it twice, and it takes the second telling for the last failure.
                 failure_config=tune.FailureConfig(max_failures=0),
-                callbacks=[_Outcomes(self._queue)],
+                callbacks=[_Outcomes(self._waiting)],
             ),
         )
 
 
-class EvaluationQueue(Searcher):  # type: ignore[misc]
-    """First in, first out, in the form in which Tune asks for trials.
+class Suggestions(Searcher):  # type: ignore[misc]
+    """What waits, in the form in which Tune asks for trials."""
 
-    Threads: ``put`` and ``close`` are called by the driver's threads, the rest by Tune's.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, waiting: WaitingEvaluations) -> None:
         super().__init__()
-        self._changed = threading.Condition()
-        self._waiting: deque[Evaluation] = deque()
-        self._futures: dict[Evaluation, Future[None]] = {}
-        self._deaths: Counter[Evaluation] = Counter()
-        self._ended = False
-        self._closed = False
-        self._failure: BaseException | None = None
-
-    def put(self, evaluation: Evaluation) -> Future[None]:
-        with self._changed:
-            if self._ended:
-                raise RuntimeError("the evaluators have ended") from self._failure
-            assert not self._closed, "submit after close"
-            if evaluation not in self._futures:
-                self._futures[evaluation] = Future()
-                self._waiting.append(evaluation)
-                self._changed.notify()
-            return self._futures[evaluation]
-
-    def close(self) -> None:
-        """Cancel what waits; Tune ends when what runs has ended."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-            unbegun = [evaluation for evaluation in self._waiting if not self._deaths[evaluation]]
-            cancelled = [self._futures.pop(evaluation) for evaluation in unbegun]
-            self._waiting = deque(e for e in self._waiting if self._deaths[e])
-        for future in cancelled:
-            future.cancel()
-
-    def resolve(self, evaluation: Evaluation, error: BaseException | None) -> None:
-        with self._changed:
-            future = self._futures.pop(evaluation)
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
-
-    def retry(self, evaluation: Evaluation) -> None:
-        """Its evaluator died: it is the next to be done, unless that has happened too often."""
-        with self._changed:
-            self._deaths[evaluation] += 1
-            again = self._deaths[evaluation] < ATTEMPTS
-            if again:
-                self._waiting.appendleft(evaluation)
-        if not again:
-            reason = (
-                f"the evaluator of {evaluation.run}, step {evaluation.step}, died {ATTEMPTS} "
-                "times; a likely cause is a lack of memory: lower "
-                "runtime.evaluation.tokens_per_batch"
-            )
-            self.resolve(evaluation, RuntimeError(reason))
-
-    def abandon(self, failure: BaseException | None) -> None:
-        """Tune has ended: nothing that is still open will ever be evaluated."""
-        with self._changed:
-            self._ended, self._failure = True, failure
-            left = list(self._futures.values())
-            self._futures.clear()
-            self._waiting.clear()
-        for future in left:
-            error = RuntimeError("the evaluators ended before this evaluation")
-            error.__cause__ = failure
-            future.set_exception(error)
+        self._waiting = waiting
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        with self._changed:
-            # With nothing to run Tune does nothing but ask again, and it sleeps a second after
-            # every answer, also after one that it was waiting for. So it is kept waiting here.
-            self._changed.wait_for(lambda: self._closed or bool(self._futures))
-            if self._waiting:
-                evaluation = self._waiting.popleft()
-                begun = self._deaths[evaluation] > 0
-                if begun or self._futures[evaluation].set_running_or_notify_cancel():
-                    return {"evaluation": evaluation}
-                del self._futures[evaluation]  # its future was cancelled
-                return None
-            # What runs may come back by ``retry``, and FINISHED cannot be taken back.
-            return Searcher.FINISHED if self._closed and not self._futures else None
+        # With nothing to run Tune does nothing but ask again, and it sleeps a second after every
+        # answer, also after one that it was waiting for. So it is kept waiting here.
+        self._waiting.wait()
+        evaluation = self._waiting.take()
+        if evaluation is not None:
+            return {"evaluation": evaluation}
+        # FINISHED cannot be taken back.
+        return Searcher.FINISHED if self._waiting.finished else None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -227,18 +164,20 @@ class EvaluationQueue(Searcher):  # type: ignore[misc]
 class _Outcomes(tune.Callback):  # type: ignore[misc]
     """Hands the outcome of each trial to the queue."""
 
-    def __init__(self, queue: EvaluationQueue) -> None:
-        self._queue = queue
+    def __init__(self, waiting: WaitingEvaluations) -> None:
+        self._waiting = waiting
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        self._queue.resolve(trial.config["evaluation"], trial.last_result["error"])
+        self._waiting.resolve(trial.config["evaluation"], trial.last_result["error"])
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        self._queue.retry(trial.config["evaluation"])
+        error = _error_of(trial)
+        cause = str(error).strip().splitlines()[-1]
+        self._waiting.died(trial.config["evaluation"], _death(error), cause)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -252,9 +191,13 @@ class Evaluator(tune.Trainable):  # type: ignore[misc]
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        import torch
-
-        torch.set_num_threads(config["threads"])
+        runtime: EvaluationRuntime = config["runtime"]
+        keep_within_share(
+            cpus=runtime.cpus_per_evaluator,
+            gpus=runtime.gpus_per_evaluator,
+            threads=runtime.threads_per_evaluator,
+        )
+        self._models = WarmModels("cuda" if runtime.gpus_per_evaluator else "cpu")
         self._settings = config
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -262,12 +205,12 @@ class Evaluator(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        settings = self._settings
+        runtime: EvaluationRuntime = self._settings["runtime"]
         try:
             evaluate_checkpoint(
-                settings["evaluation"],
-                device=settings["device"],
-                tokens_per_batch=settings["tokens_per_batch"],
+                self._settings["evaluation"],
+                self._models,
+                tokens_per_batch=runtime.tokens_per_batch,
             )
         except Exception as error:
             error.add_note(f"in the evaluator:\n{traceback.format_exc()}")
@@ -278,3 +221,25 @@ class Evaluator(tune.Trainable):  # type: ignore[misc]
 def _trial_name(trial: Trial) -> str:
     evaluation: Evaluation = trial.config["evaluation"]
     return f"{evaluation.run}-step-{evaluation.step}"
+
+
+def _error_of(trial: Trial) -> Exception:
+    """What ended a trial; Tune's ``get_pickled_error`` looks where it is not copied to yet."""
+    error: Exception = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    return error
+
+
+def _death(error: Exception) -> Death:
+    """Whether an evaluator died by itself or with its node.
+
+    Ray's error says so where the node's death is known by then; one that has just gone is asked.
+    """
+    from ccx_ray.training.elasticity import answers
+
+    if not isinstance(error, RayActorError):
+        return "failure"
+    actor = ray._private.state.actors(error.actor_id) if error.actor_id else {}
+    place = actor.get("Address", {}).get("NodeID")
+    nodes = [node for node in ray.nodes() if node["NodeID"] == place]
+    gone = any(not node["Alive"] or not answers(node) for node in nodes)
+    return "preemption" if gone or error.preempted else "failure"

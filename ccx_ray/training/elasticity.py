@@ -268,10 +268,10 @@ def _lost_a_node() -> bool:
         _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=1.0)
     alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
     nodes = {worker.metadata.node_id for worker in group.workers}
-    return any(node not in alive or not _answers(alive[node]) for node in nodes)
+    return any(node not in alive or not answers(alive[node]) for node in nodes)
 
 
-def _answers(node: Mapping[str, Any]) -> bool:
+def answers(node: Mapping[str, Any]) -> bool:
     """Whether a node's own process takes connections."""
     place = (node["NodeManagerAddress"], node["NodeManagerPort"])
     try:

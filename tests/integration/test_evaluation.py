@@ -41,9 +41,16 @@ def scheduler(ray_cluster: None, tmp_path: Path) -> Iterator[EvaluationScheduler
         yield scheduler
 
 
-def evaluation(model: Path, probe: Path, result: Path, step: int) -> Evaluation:
+def evaluation(
+    model: Path, probe: Path, result: Path, step: int, *, priority: int = 0
+) -> Evaluation:
     return Evaluation(
-        run="base", step=step, model_folder=model, probes=(("ko-en", probe),), result=result
+        run="base",
+        step=step,
+        model_folder=model,
+        probes=(("ko-en", probe),),
+        result=result,
+        priority=priority,
     )
 
 
@@ -78,7 +85,7 @@ def test_checkpoints_are_scored_as_they_come_by_one_warm_evaluator(
     assert max(seconds[1:]) < seconds[0], seconds
     tables = [read_results(result) for result in results.values()]
     assert [set(table["step"].to_pylist()) for table in tables] == [{20}, {40}, {60}]
-    assert tables[0]["scores"].equals(tables[2]["scores"])
+    assert tables[0]["token_nats"].equals(tables[2]["token_nats"])
     assert "rial" not in printed.out + printed.err, "Tune's tables would tear up the live table"
     print(f"evaluations took {', '.join(f'{s:.1f} s' for s in seconds)}")
 

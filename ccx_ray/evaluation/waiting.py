@@ -1,0 +1,151 @@
+"""The evaluations that wait, those that run, and what becomes of them. Plain, no Ray.
+
+Order: what was begun before comes first, then by priority, then by arrival.
+
+Invariants: every submitted evaluation's future is resolved exactly once, whatever dies; an
+evaluation is given out to one evaluator at a time; what a lost node causes is not charged to the
+evaluation, and what the evaluation causes not to nodes.
+"""
+
+import heapq
+import threading
+from collections import Counter
+from concurrent.futures import Future
+from typing import Literal
+
+from ccx_ray.evaluation.evaluator import Evaluation
+from ccx_ray.study.spec import EvaluationRuntime
+
+Death = Literal["failure", "preemption"]
+"""Of an evaluator at work: by itself, or with its node."""
+
+
+class WaitingEvaluations:
+    """Every method may be called by any thread."""
+
+    def __init__(self, runtime: EvaluationRuntime) -> None:
+        self._limits: dict[Death, int] = {
+            "failure": runtime.max_failures,
+            "preemption": runtime.max_preemptions,
+        }
+        self._changed = threading.Condition()
+        self._waiting: list[tuple[bool, int, int, Evaluation]] = []
+        """A heap: not begun before, priority, arrival."""
+        self._arrivals: dict[Evaluation, int] = {}
+        self._arrived = 0
+        self._futures: dict[Evaluation, Future[None]] = {}
+        self._running: set[Evaluation] = set()
+        self._deaths: dict[Evaluation, Counter[Death]] = {}
+        self._closed = False
+        self._end: RuntimeError | None = None
+
+    def put(self, evaluation: Evaluation) -> Future[None]:
+        """Let it wait, unless it does or runs already; its future."""
+        with self._changed:
+            if self._end is not None:
+                raise RuntimeError(str(self._end)) from self._end.__cause__
+            assert not self._closed, "submit after close"
+            if evaluation not in self._futures:
+                self._futures[evaluation] = Future()
+                self._arrivals[evaluation] = self._arrived
+                self._deaths[evaluation] = Counter()
+                self._arrived += 1
+                self._push(evaluation, begun=False)
+            return self._futures[evaluation]
+
+    def wait(self) -> None:
+        """Until something waits or runs, or nothing ever will."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or bool(self._futures))
+
+    def take(self) -> Evaluation | None:
+        """The next one, which runs from now on; None when none waits."""
+        with self._changed:
+            while self._waiting:
+                fresh, _, _, evaluation = heapq.heappop(self._waiting)
+                if not fresh or self._futures[evaluation].set_running_or_notify_cancel():
+                    self._running.add(evaluation)
+                    return evaluation
+                self._forget(evaluation)  # its future was cancelled
+            return None
+
+    def resolve(self, evaluation: Evaluation, error: BaseException | None) -> None:
+        """It has been done, or will never be."""
+        with self._changed:
+            future = self._forget(evaluation)
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+    def died(self, evaluation: Evaluation, death: Death, cause: str) -> None:
+        """Its evaluator is gone: it is the next to be done, unless that has happened too often."""
+        with self._changed:
+            self._running.discard(evaluation)
+            self._deaths[evaluation][death] += 1
+            again = self._deaths[evaluation][death] <= self._limits[death]
+            if again:
+                self._push(evaluation, begun=True)
+        if not again:
+            self.resolve(evaluation, _spent(evaluation, death, self._limits[death], cause))
+
+    def take_back(self) -> bool:
+        """Let everything that runs wait again, because nobody is left to run it; whether any."""
+        with self._changed:
+            for evaluation in self._running:
+                self._push(evaluation, begun=True)
+            self._running.clear()
+            return bool(self._waiting)
+
+    def close(self) -> None:
+        """Cancel what has never begun."""
+        with self._changed:
+            self._closed = True
+            unbegun = [entry[-1] for entry in self._waiting if entry[0]]
+            self._waiting = [entry for entry in self._waiting if not entry[0]]
+            heapq.heapify(self._waiting)
+            cancelled = [self._forget(evaluation) for evaluation in unbegun]
+            self._changed.notify_all()
+        for future in cancelled:
+            future.cancel()
+
+    @property
+    def finished(self) -> bool:
+        """Closed, and nothing is left: what runs may still come back by ``died``."""
+        with self._changed:
+            return self._closed and not self._futures
+
+    def abandon(self, cause: BaseException | None) -> None:
+        """Nothing that is still open will ever be done, and nothing more is taken."""
+        end = RuntimeError("the evaluators ended before this evaluation")
+        end.__cause__ = cause
+        with self._changed:
+            self._end = end
+            left = [self._forget(evaluation) for evaluation in list(self._futures)]
+            self._waiting.clear()
+        for future in left:
+            future.set_exception(end)
+
+    def _push(self, evaluation: Evaluation, *, begun: bool) -> None:
+        entry = (not begun, evaluation.priority, self._arrivals[evaluation], evaluation)
+        heapq.heappush(self._waiting, entry)
+        self._changed.notify_all()
+
+    def _forget(self, evaluation: Evaluation) -> Future[None]:
+        self._running.discard(evaluation)
+        del self._arrivals[evaluation], self._deaths[evaluation]
+        return self._futures.pop(evaluation)
+
+
+def _spent(evaluation: Evaluation, death: Death, limit: int, cause: str) -> RuntimeError:
+    if death == "preemption":
+        advice = f"its node was lost each time (runtime.evaluation.max_preemptions: {limit})"
+    else:
+        advice = (
+            f"a likely cause is a lack of memory: lower runtime.evaluation.tokens_per_batch "
+            f"(max_failures: {limit})"
+        )
+    return RuntimeError(
+        f"the evaluator of {evaluation.run}, step {evaluation.step}, died {limit + 1} times; "
+        f"{advice}: {cause}"
+    )
