@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ccx_ray.analysis.inputs import BASE_RUN, Answers, ProbeAnswers
+from ccx_ray.analysis.answers import Answers, ProbeAnswers
+from ccx_ray.analysis.inputs import BASE_RUN
 from ccx_ray.analysis.statistics import standard_error
 from ccx_ray.analysis.transfer import (
     COUNTINGS,
@@ -37,6 +38,8 @@ class AccuracyRow:
     standard_error: float
     accuracy_ties_wrong: float
     standard_error_ties_wrong: float
+    accuracy_ties_shared: float
+    standard_error_ties_shared: float
     tied: float
     """Questions whose best score is shared, on average over the seeds."""
 
@@ -53,6 +56,15 @@ def accuracy_rows(study: StudySpec, trials: Sequence[Trial], answers: Answers) -
                 runs = [trial for trial in of_language if trial.condition == condition]
                 rows += _condition_rows(runs, answers, probe)
     return rows
+
+
+def last_accuracies(rows: Sequence[AccuracyRow]) -> list[AccuracyRow]:
+    """Over the seeds: the base, and each condition at the last checkpoint of its probe."""
+    pooled = [row for row in rows if row.seed is None]
+    last: dict[str, int] = {}
+    for row in pooled:
+        last[row.probe] = max(row.step, last.get(row.probe, 0))
+    return [row for row in pooled if row.condition == "base" or row.step == last[row.probe]]
 
 
 def _base_rows(language: str, answers: Answers, probe: str) -> list[AccuracyRow]:
@@ -92,7 +104,7 @@ def _condition_rows(runs: Sequence[Trial], answers: Answers, probe: str) -> list
 
 def _measure(runs: Sequence[ProbeAnswers]) -> dict[str, Any]:
     """The measured fields of a row, over runs that answered the same probe."""
-    published, strict = (
+    published, strict, shared = (
         np.mean([right_answers(answers, counting) for answers in runs], axis=0)
         for counting in COUNTINGS
     )
@@ -102,5 +114,7 @@ def _measure(runs: Sequence[ProbeAnswers]) -> dict[str, Any]:
         "standard_error": standard_error(published),
         "accuracy_ties_wrong": float(strict.mean()),
         "standard_error_ties_wrong": standard_error(strict),
+        "accuracy_ties_shared": float(shared.mean()),
+        "standard_error_ties_shared": standard_error(shared),
         "tied": float(np.mean([answers.tied.sum() for answers in runs])),
     }

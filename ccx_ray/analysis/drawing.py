@@ -8,9 +8,9 @@ no script but Latin.
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ccx_ray.analysis.transfer import DIRECTIONS, Direction
+from ccx_ray.analysis.transfer import Direction
 from ccx_ray.analysis.wording import direction_name, short_name
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.text_spec import LanguageSpec
@@ -18,6 +18,8 @@ from ccx_ray.study.text_spec import LanguageSpec
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Row = TypeVar("Row")
 
 CONDITION_COLOURS = {"bridge": "#0072B2", "nobridge": "#D55E00"}
 CONDITION_NAMES = {"bridge": "bridge", "nobridge": "no-bridge"}
@@ -46,38 +48,55 @@ PANEL_WIDTH, PANEL_HEIGHT, NARROWEST = 2.35, 1.95, 4.7  # inches
 
 
 def panel_grid(
-    study: StudySpec,
     languages: Sequence[LanguageSpec],
-    panel: Callable[["Axes", LanguageSpec, Direction], None],
+    panel: Callable[["Axes", LanguageSpec, Row], None],
     *,
+    rows: Sequence[Row],
+    title: Callable[[LanguageSpec, Row], str],
     label: str,
+    across: str = "optimizer step",
     share_y: bool = False,
+    height: float = PANEL_HEIGHT,
     legend: Sequence[tuple[str, str, str]] = (),
 ) -> str:
-    """One column a language, one row a direction."""
+    """One column a language; rows are mostly directions of transfer.
+
+    Args:
+        panel: draws into the axes of one language and row; it may set its own ticks.
+        label, across: what the vertical and the horizontal axes show.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     with mpl.rc_context(dict(STYLE)):
         width = max(NARROWEST, PANEL_WIDTH * len(languages))
-        figure = Figure(figsize=(width, 2 * PANEL_HEIGHT + 0.4), layout="constrained")
+        figure = Figure(figsize=(width, len(rows) * height + 0.4), layout="constrained")
         panels = figure.subplots(
-            2, len(languages), squeeze=False, sharex=True, sharey=True if share_y else "none"
+            len(rows),
+            len(languages),
+            squeeze=False,
+            sharex=True,
+            sharey=True if share_y else "none",
         )
-        for row, direction in zip(panels, DIRECTIONS, strict=True):
-            for axes, language in zip(row, languages, strict=True):
-                panel(axes, language, direction)
-                name = direction_name(direction, study.base_language.name, short_name(language))
-                axes.set_title(name, loc="left")
+        for drawn, row in zip(panels, rows, strict=True):
+            for axes, language in zip(drawn, languages, strict=True):
                 axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
                 axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-            row[0].set_ylabel(label)
+                panel(axes, language, row)
+                axes.set_title(title(language, row), loc="left")
+            drawn[0].set_ylabel(label)
         for axes in panels[-1]:
-            axes.set_xlabel("optimizer step")
+            axes.set_xlabel(across)
         if legend:
             draw_legend(figure, legend)
         return to_svg(figure)
+
+
+def direction_titles(study: StudySpec) -> Callable[[LanguageSpec, Direction], str]:
+    """Titles of panels that are a direction each: ``English → Korean``."""
+    base = study.base_language.name
+    return lambda language, direction: direction_name(direction, base, short_name(language))
 
 
 def draw_legend(figure: "Figure", entries: Sequence[tuple[str, str, str]]) -> None:

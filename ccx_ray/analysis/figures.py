@@ -15,6 +15,7 @@ from ccx_ray.analysis.drawing import (
     INK,
     NARROWEST,
     STYLE,
+    direction_titles,
     draw_legend,
     language_colours,
     languages_of,
@@ -59,7 +60,14 @@ def transfer_figure(study: StudySpec, rows: Sequence[TransferRow]) -> str:
                 points = [100 * transfer for transfer in row.seed_transfers]
                 axes.plot([row.step] * len(points), points, "x", color=INK, ms=3.5, mew=0.8)
 
-    return panel_grid(study, languages, panel, label="transfer, points", share_y=True)
+    return panel_grid(
+        languages,
+        panel,
+        rows=DIRECTIONS,
+        title=direction_titles(study),
+        label="transfer, points",
+        share_y=True,
+    )
 
 
 def accuracy_figure(
@@ -96,7 +104,14 @@ def accuracy_figure(
         ("always the first option", FAINT, "--"),
         ("chance", FAINT, ":"),
     ]
-    return panel_grid(study, languages, panel, label="accuracy, %", legend=legend)
+    return panel_grid(
+        languages,
+        panel,
+        rows=DIRECTIONS,
+        title=direction_titles(study),
+        label="accuracy, %",
+        legend=legend,
+    )
 
 
 def frequency_figure(study: StudySpec, rows: Sequence[BinRow]) -> str:

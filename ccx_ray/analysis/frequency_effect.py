@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ccx_ray.analysis.inputs import Answers
+from ccx_ray.analysis.answers import Answers
 from ccx_ray.analysis.statistics import (
     Floats,
     bootstrap_interval,
@@ -27,8 +27,8 @@ from ccx_ray.analysis.statistics import (
 from ccx_ray.analysis.transfer import (
     DIRECTIONS,
     Direction,
-    evaluated_steps,
     paired_answers,
+    paired_steps,
     probe_of,
 )
 from ccx_ray.study.spec import StudySpec
@@ -188,17 +188,19 @@ def _join(
         probe = probe_of(direction, culture, base)
         counted = occurrences.get((culture, base if direction == "base-to-target" else culture))
         of_culture = [trial for trial in trials if trial.language == culture]
-        steps = evaluated_steps(answers, of_culture, probe)
+        steps = paired_steps(of_culture, answers, probe)
         if counted is None or not steps:
             continue
         paired = paired_answers(of_culture, answers, steps[-1], probe, "published")
         if paired is None:
             continue
-        assert np.array_equal(paired.question, counted.question), f"{probe}: other questions"
+        # Frequencies are counted for all questions; the study may leave some out of the answers.
+        kept = np.isin(counted.question, paired.question)
+        assert np.array_equal(paired.question, counted.question[kept]), f"{probe}: other questions"
         joined.append(
             _Joined(
                 culture=culture,
-                occurrences=counted.occurrences.astype(np.float64),
+                occurrences=counted.occurrences[kept].astype(np.float64),
                 differences=paired.differences,
             )
         )

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 from ccx_ray.analysis.accuracy import AccuracyRow, accuracy_rows
+from ccx_ray.analysis.answers import read_answers
 from ccx_ray.analysis.audit_facts import ContaminationRow, StreamRow, ThresholdRow, audit_rows
 from ccx_ray.analysis.corpora import CorpusRow, corpus_rows
 from ccx_ray.analysis.frequency_effect import (
@@ -19,7 +20,7 @@ from ccx_ray.analysis.frequency_effect import (
     frequency_effect,
     read_occurrences,
 )
-from ccx_ray.analysis.inputs import AnalysisInputs, read_answers
+from ccx_ray.analysis.inputs import AnalysisInputs
 from ccx_ray.analysis.probe_quirks import ProbeRow, probe_rows
 from ccx_ray.analysis.run_facts import (
     StepRow,
@@ -69,7 +70,7 @@ def compute_results(inputs: AnalysisInputs) -> Results:
     """Compute every number of the report from the Parquet of the steps before."""
     study, trials = inputs.study, inputs.trials
     base, cultures = study.base_language.code, [lang.code for lang in study.trial_languages]
-    answers = read_answers(inputs.evaluations)
+    answers = read_answers(inputs.evaluations, study.evaluation)
     occurrences = read_occurrences(inputs.frequencies)
     occurrence_rows, bin_rows = frequency_effect(study, trials, answers, occurrences)
     trainings = training_rows(inputs.trainings)

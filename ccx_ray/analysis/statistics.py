@@ -7,8 +7,9 @@ of questions look larger than it is.
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,19 +47,48 @@ def bootstrap_interval(
         values: one value a question [Q], with its seeds and conditions reduced in it already. That
             makes this the cluster bootstrap, because every question has the same number of both.
     """
-    questions = len(values)
-    if questions == 0:
+    if len(values) == 0:
         return Interval(low=float("nan"), high=float("nan"))
-    block = max(1, RESAMPLED_VALUES_AT_ONCE // questions)
-    means = np.concatenate(
-        [
-            values[generator.integers(questions, size=(count, questions))].mean(axis=1)
-            for count in _blocks(samples, block)
-        ]
-    )
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(low=float(low), high=float(high))
+    draws = _draws(len(values), samples, generator)
+    return _percentiles(np.concatenate([values[drawn].mean(axis=1) for drawn in draws]), confidence)
+
+
+def bootstrap_ratio_interval(
+    tops: Floats,
+    bottoms: Floats,
+    *,
+    samples: int,
+    confidence: float,
+    generator: np.random.Generator,
+) -> Interval:
+    """Percentile bootstrap of a ratio of two sums: documents are drawn with both their values.
+
+    Args:
+        tops: one value a document [D], such as its nats.
+        bottoms: the same documents' sizes [D], above 0.
+
+    Returns:
+        NaN at both ends for fewer than two documents, between which nothing can vary.
+    """
+    if len(tops) < 2:
+        return Interval(low=float("nan"), high=float("nan"))
+    ratios = [
+        tops[drawn].sum(axis=1) / bottoms[drawn].sum(axis=1)
+        for drawn in _draws(len(tops), samples, generator)
+    ]
+    return _percentiles(np.concatenate(ratios), confidence)
+
+
+def ratio_standard_error(tops: Floats, bottoms: Floats) -> float:
+    """Standard error over documents of a ratio of two sums; NaN for fewer than two.
+
+    The linearised one of a ratio estimator (Cochran 1977, 6.4): documents are the unit, so that the
+    tokens within one need not be independent.
+    """
+    if len(tops) < 2:
+        return float("nan")
+    residuals = tops - tops.sum() / bottoms.sum() * bottoms
+    return float(np.sqrt((residuals**2).sum() * len(tops) / (len(tops) - 1)) / bottoms.sum())
 
 
 def sign_flip_p_value(sums: NDArray[np.int64]) -> float:
@@ -139,6 +169,20 @@ def subset_mean_test(
 def _binomial_half(count: int) -> Floats:
     """Probabilities of 0..count heads of a fair coin, each the float nearest to the exact value."""
     return np.array([math.comb(count, heads) / (1 << count) for heads in range(count + 1)])
+
+
+def _draws(
+    count: int, samples: int, generator: np.random.Generator
+) -> Iterator[NDArray[np.integer[Any]]]:
+    """Indices of ``count`` values drawn with replacement, ``samples`` times, some at once."""
+    for size in _blocks(samples, max(1, RESAMPLED_VALUES_AT_ONCE // count)):
+        yield generator.integers(count, size=(size, count))
+
+
+def _percentiles(drawn: Floats, confidence: float) -> Interval:
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return Interval(low=float(low), high=float(high))
 
 
 def _blocks(total: int, block: int) -> list[int]:

@@ -4,14 +4,16 @@ Invariant: the two conditions are compared question by question within a seed, a
 by the mean; an unpaired answer never enters a transfer.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ccx_ray.analysis.inputs import Answers, ProbeAnswers
+from ccx_ray.analysis.answers import Answers, ProbeAnswers
 from ccx_ray.analysis.statistics import (
     Floats,
     bootstrap_interval,
@@ -24,9 +26,10 @@ from ccx_ray.study.trials import Trial
 
 Direction = Literal["base-to-target", "target-to-base"]
 DIRECTIONS: tuple[Direction, ...] = ("base-to-target", "target-to-base")
-Counting = Literal["published", "ties-wrong"]
-"""How a tie counts: by the order of the options, as in the published scorer, or as wrong."""
-COUNTINGS: tuple[Counting, ...] = ("published", "ties-wrong")
+Counting = Literal["published", "ties-wrong", "ties-shared"]
+"""How a tie counts: by the order of the options, as in the published scorer; as wrong; or as the
+chance of being right when one of the tied options is drawn."""
+COUNTINGS: tuple[Counting, ...] = ("published", "ties-wrong", "ties-shared")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,23 +57,28 @@ class TransferRow:
 
 @dataclass(frozen=True, kw_only=True)
 class PairedAnswers:
-    """Right answers under both conditions, bool [S, Q]: the same seeds and the same questions."""
+    """Right answers under both conditions, [S, Q]: the same seeds and the same questions. Each is
+    0 or 1, or a fraction where ties are shared."""
 
     seeds: tuple[int, ...]
     question: NDArray[np.int32]
-    bridge: NDArray[np.bool_]
-    nobridge: NDArray[np.bool_]
+    bridge: Floats
+    nobridge: Floats
 
     @property
     def difference_sums(self) -> NDArray[np.int64]:
-        """Bridge minus no-bridge, summed over the seeds, [Q]."""
-        differences = self.bridge.astype(np.int64) - self.nobridge.astype(np.int64)
-        return np.asarray(differences.sum(axis=0), dtype=np.int64)
+        """Bridge minus no-bridge, summed over the seeds, [Q], in the unit that makes it whole: a
+        half point and a third are three and two sixths."""
+        shares = np.unique(np.concatenate([self.bridge, self.nobridge]))
+        unit = math.lcm(*(Fraction(x).limit_denominator(1000).denominator for x in shares.tolist()))
+        sums = (unit * (self.bridge - self.nobridge)).sum(axis=0)
+        return np.asarray(np.rint(sums), dtype=np.int64)
 
     @property
     def differences(self) -> Floats:
         """Bridge minus no-bridge, mean over the seeds, [Q]."""
-        return self.difference_sums / len(self.seeds)
+        sums: Floats = (self.bridge - self.nobridge).sum(axis=0)
+        return sums / len(self.seeds)
 
 
 def probe_of(direction: Direction, language: str, base: str) -> str:
@@ -78,9 +86,12 @@ def probe_of(direction: Direction, language: str, base: str) -> str:
     return f"{language}-{language}" if direction == "base-to-target" else f"{language}-{base}"
 
 
-def right_answers(answers: ProbeAnswers, counting: Counting) -> NDArray[np.bool_]:
-    """Which questions [Q] count as answered rightly."""
-    return answers.correct if counting == "published" else answers.correct & ~answers.tied
+def right_answers(answers: ProbeAnswers, counting: Counting) -> Floats:
+    """How far each question [Q] counts as answered rightly, 0 to 1."""
+    found = answers.outcomes
+    if counting == "ties-shared":
+        return found.shared
+    return (found.correct if counting == "published" else found.strict).astype(np.float64)
 
 
 def evaluated_steps(answers: Answers, trials: Sequence[Trial], probe: str) -> list[int]:
@@ -88,28 +99,44 @@ def evaluated_steps(answers: Answers, trials: Sequence[Trial], probe: str) -> li
     return sorted({step for trial in trials for step in answers.steps(trial.name, probe)})
 
 
-def transfer_rows(study: StudySpec, trials: Sequence[Trial], answers: Answers) -> list[TransferRow]:
-    """Transfer in every language and direction, at every checkpoint and in both countings."""
+def transfer_rows(
+    study: StudySpec, trials: Sequence[Trial], answers: Answers, *, last_only: bool = False
+) -> list[TransferRow]:
+    """Transfer in every language and direction, in every counting.
+
+    Args:
+        last_only: at the last checkpoint that both conditions answered, instead of at every one.
+    """
     rows = []
     for language in dict.fromkeys(trial.language for trial in trials):
         of_language = [trial for trial in trials if trial.language == language]
         for direction in DIRECTIONS:
             probe = probe_of(direction, language, study.base_language.code)
-            for step in evaluated_steps(answers, of_language, probe):
+            steps = paired_steps(of_language, answers, probe)
+            for step in steps[-1:] if last_only else steps:
                 for counting in COUNTINGS:
                     paired = paired_answers(of_language, answers, step, probe, counting)
-                    if paired is not None:
-                        row = _transfer_row(
-                            study.analysis,
-                            paired,
-                            language=language,
-                            direction=direction,
-                            probe=probe,
-                            step=step,
-                            counting=counting,
-                        )
-                        rows.append(row)
+                    assert paired is not None, f"{probe}: {step} is no paired step"
+                    row = _transfer_row(
+                        study.analysis,
+                        paired,
+                        language=language,
+                        direction=direction,
+                        probe=probe,
+                        step=step,
+                        counting=counting,
+                    )
+                    rows.append(row)
     return _correct_last(rows)
+
+
+def paired_steps(trials: Sequence[Trial], answers: Answers, probe: str) -> list[int]:
+    """The checkpoints at which a seed of one language answered under both conditions, in order."""
+    return [
+        step
+        for step in evaluated_steps(answers, trials, probe)
+        if paired_answers(trials, answers, step, probe, "published") is not None
+    ]
 
 
 def paired_answers(

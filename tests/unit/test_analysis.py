@@ -7,7 +7,6 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,134 +18,8 @@ import pytest
 
 from ccx_ray.analysis.inputs import AnalysisInputs
 from ccx_ray.analysis.report import analyse
-from ccx_ray.study.loading import load_study
-from ccx_ray.study.spec import StudySpec
-from ccx_ray.study.trials import Trial, trial_grid
-
-QUESTIONS = {"ko": 60, "zh": 40, "bo": 30, "mn": 28}
-Correct = Callable[[str, int, str], Sequence[bool]]
-"""(run, step, probe) -> which questions are answered rightly."""
-
-
-def small_study(*overrides: str) -> StudySpec:
-    study, _ = load_study("laptop", ["analysis.bootstrap_samples=300", *overrides])
-    return study
-
-
-def write_evaluation(folder: Path, run: str, step: int, answers: Mapping[str, Any]) -> None:
-    """One step's Parquet, from probe -> (correct [Q], scores [Q][options], gold [Q])."""
-    rows = []
-    for probe, (correct, scores, gold) in answers.items():
-        for question, (right, row, answer) in enumerate(zip(correct, scores, gold, strict=True)):
-            tied = sorted(row)[0] == sorted(row)[1]
-            rows.append(
-                {"trial": run, "step": step, "probe": probe, "question": question, "scores": row,
-                 "choice": answer if right else (answer + 1) % len(row), "gold": answer,
-                 "correct": bool(right), "tied": tied}
-            )  # fmt: skip
-    schema = pa.schema(
-        [("trial", pa.string()), ("step", pa.int32()), ("probe", pa.string()),
-         ("question", pa.int32()), ("scores", pa.list_(pa.float64())), ("choice", pa.int32()),
-         ("gold", pa.int32()), ("correct", pa.bool_()), ("tied", pa.bool_())]
-    )  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / f"step-{step:06d}.parquet")
-
-
-def plain_answers(probe: str, correct: Sequence[bool]) -> tuple[Any, Any, Any]:
-    """Scores without ties, except that question 0 has no blank; gold first in every other item."""
-    count = len(correct)
-    scores = [[1.0, 1.1, 1.2, 1.3]] * count
-    scores[0] = [2.0] * 4
-    return correct, scores, [0 if question % 2 == 0 else 2 for question in range(count)]
-
-
-def write_study(root: Path, study: StudySpec, correct: Correct) -> AnalysisInputs:
-    """A finished study of ``study``'s grid, with the answers that ``correct`` gives."""
-    trials, steps = trial_grid(study), study.trials.checkpoint_steps
-    cultures = [language.code for language in study.trial_languages]
-    evaluations, trainings, markers = {}, {}, {}
-    for run in ("base", *(trial.name for trial in trials)):
-        asked = cultures if run == "base" else [run.split("-")[0]]
-        probes = [f"{culture}-{side}" for culture in asked for side in (culture, "en")]
-        evaluations[run] = root / f"evaluate-{run}-0123456789ab"
-        for step in (study.base.steps,) if run == "base" else steps:
-            write_evaluation(
-                evaluations[run], run, step,
-                {probe: plain_answers(probe, correct(run, step, probe)) for probe in probes},
-            )  # fmt: skip
-        (evaluations[run] / "_complete.json").write_text("{}")
-        trainings[run] = root / f"trial-{run}-0123456789ab"
-        write_losses(trainings[run], 12)
-        for step in (f"evaluate-{run}", run if run == "base" else f"trial-{run}"):
-            markers[step] = marker("evaluation" if "evaluate" in step else "training", {})
-    frequencies = {}
-    for culture in cultures:
-        markers[f"text-{culture}"] = marker(
-            "text",
-            {
-                "documents": {
-                    "kept": 321,
-                    "characters_out_text": 65432,
-                    "rejected": {"duplicate": 7},
-                },
-                "pairs": {"kept": 222, "rejected": {}},
-                "characters_removed_by_script": {"Latin": 11, "Greek": 2},
-            },
-        )
-        frequencies[culture] = root / f"frequency-{culture}-0123456789ab"
-        write_frequency(frequencies[culture], culture)
-    return AnalysisInputs(
-        study=study,
-        trials=trials,
-        evaluations=evaluations,
-        frequencies=frequencies,
-        trainings=trainings,
-        markers=markers,
-    )
-
-
-def marker(kind: str, counts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "kind": kind, "fingerprint": "0123456789ab", "commit": "c0ffee" * 6 + "cafe",
-        "started": "2026-01-02T03:04:05+00:00", "finished": "2026-01-02T03:05:35+00:00",
-        "counts": counts, "python": "3.11.2", "platform": "Linux", "processors": 2,
-        "versions": {"torch": "2.13.0", "mlflow": None},
-    }  # fmt: skip
-
-
-def write_losses(folder: Path, steps: int) -> None:
-    folder.mkdir()
-    columns = {
-        "step": range(1, steps + 1), "loss": [8.0 - 0.1 * step for step in range(steps)],
-        "learning_rate": [1e-3] * steps, "gradient_norm": [1.0] * steps, "tokens": [2000] * steps,
-        "first_row": range(steps), "last_row": range(steps), "seconds": [0.5] * steps,
-    }  # fmt: skip
-    pq.write_table(pa.table({k: list(v) for k, v in columns.items()}), folder / "losses.parquet")
-
-
-def write_frequency(folder: Path, culture: str) -> None:
-    """The English corpus of 1,000 documents holds question q (q mod 4) times, the target's twice
-    as often in 100."""
-    folder.mkdir()
-    tables = []
-    for corpus, times, documents in (("en", 1, 1000), (culture, 2, 100)):
-        count = QUESTIONS[culture]
-        occurrences = [times * (question % 4) for question in range(count)]
-        tables.append(
-            pa.table(
-                {
-                    "culture": [culture] * count,
-                    "question": pa.array(range(count), pa.int32()),
-                    "corpus": [corpus] * count,
-                    "retrieved": pa.array([50] * count, pa.int32()),
-                    "occurrences": pa.array(occurrences, pa.int32()),
-                    "documents": pa.array([documents] * count, pa.int64()),
-                    "density": [found / documents for found in occurrences],
-                }
-            )
-        )
-    pq.write_table(pa.concat_tables(tables), folder / "questions.parquet")
+from ccx_ray.study.trials import Trial
+from tests.finished_study import QUESTIONS, small_study, write_study
 
 
 def known_effect(run: str, step: int, probe: str) -> list[bool]:
@@ -204,7 +77,7 @@ def test_a_tie_counted_as_wrong_lowers_the_accuracy_by_that_question(
 def test_probe_quirks_are_read_off_the_answers(analysed: tuple[Any, Path, Any]) -> None:
     probe = next(row for row in results_of(analysed[1])["probes"] if row["probe"] == "ko-ko")
     assert (probe["first_option_accuracy"], probe["chance"]) == (0.5, 0.25)
-    assert (probe["all_options_equal"], probe["repeated_option"], probe["answer_absent"]) == (
+    assert (probe["no_blank"], probe["repeated_option"], probe["answer_absent"]) == (
         1, 0, 0,
     )  # fmt: skip
 
