@@ -6,9 +6,10 @@ This is the only place that decides worker environments, so a laptop and a clust
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from ccx_ray.errors import UserError
 from ccx_ray.study.spec import EvaluationRuntime, RuntimeSpec
 
 # Read by libraries when they are imported in a worker, so they must be there before the worker is.
@@ -89,6 +90,51 @@ def evaluator_demands(runtime: EvaluationRuntime) -> list[dict[str, float]]:
     """What each evaluator takes of a node; it is not there for trainings."""
     demand = {"CPU": runtime.cpus_per_evaluator, "GPU": runtime.gpus_per_evaluator}
     return [demand] * runtime.evaluators
+
+
+def check_evaluators(runtime: RuntimeSpec) -> None:
+    """Find evaluators that no node could ever hold, or that would leave no room for a trial.
+
+    They keep what they were given as long as the study runs, so a trial that finds no room beside
+    them would wait for good, and so would they for a room that there is not.
+
+    Raises:
+        UserError: the cluster is this machine, which does not grow; elsewhere it is a warning.
+    """
+    import ray
+
+    from ccx_ray.training.capacity import workers_that_fit
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    evaluators = evaluator_demands(runtime.evaluation)
+    (demand,) = evaluators[:1]
+    trial = runtime.trials
+    worker = {"CPU": trial.cpus_per_worker, "GPU": trial.gpus_per_worker}
+    room = workers_that_fit(nodes, worker, reserved=evaluators)
+    if not workers_that_fit(nodes, demand):
+        problem = (
+            f"an evaluator takes {_amount(demand)}, and the largest node has {_largest(nodes)}"
+        )
+    elif room < trial.min_workers:
+        problem = (
+            f"{len(evaluators)} of {_amount(demand)} leave room for {room} workers of a trial "
+            f"({_amount(worker)} each, at least {trial.min_workers}) on nodes of {_largest(nodes)}"
+        )
+    else:
+        return
+    if not _attached():
+        raise UserError(f"runtime.evaluation: {problem}; lower what evaluators or workers take")
+    logging.getLogger(__name__).warning(
+        "runtime.evaluation: %s; the study waits for nodes that are large enough", problem
+    )
+
+
+def _amount(demand: Mapping[str, float]) -> str:
+    return " and ".join(f"{amount:g} {name}" for name, amount in demand.items() if amount)
+
+
+def _largest(nodes: Sequence[Mapping[str, float]]) -> str:
+    return _amount({name: max(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")})
 
 
 def training_slots(runtime: RuntimeSpec) -> int:

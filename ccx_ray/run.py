@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ccx_ray.cluster import connected_cluster, training_slots
+from ccx_ray.cluster import check_evaluators, connected_cluster, training_slots
 from ccx_ray.corpus.language_identification import check_language_codes
 from ccx_ray.corpus.scripts import check_script_names
 from ccx_ray.corpus.sources.reading import check_source
@@ -109,12 +109,16 @@ def run_study(
             runner = Runner(graph, folders, progress)
             outcome = runner.reuse()
             if not outcome.complete:
-                tracking = Tracking(tracking_uri, study=study.name, storage=storage)
-                actions = StageActions(study=study, root=root, tracking=tracking, reruns=reruns)
-                with connected_cluster(), actions:
-                    outcome = runner.run(
-                        actions.by_kind(), limit=partial(_limit, runtime=study.runtime)
-                    )
+                with connected_cluster():
+                    if not all(map(folders.is_done, graph.of_kind("evaluation"))):
+                        check_evaluators(study.runtime)
+                    tracking = Tracking(tracking_uri, study=study.name, storage=storage)
+                    with StageActions(
+                        study=study, root=root, tracking=tracking, reruns=reruns
+                    ) as actions:
+                        outcome = runner.run(
+                            actions.by_kind(), limit=partial(_limit, runtime=study.runtime)
+                        )
                 tracking.finish(tracking.parent, failed=not outcome.complete)
     return StudyRun(
         study=study,

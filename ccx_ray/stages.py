@@ -6,9 +6,7 @@ completion marker. Heavy libraries are imported by the stages that are really ru
 
 import json
 import tempfile
-import time
 from collections.abc import Mapping
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -29,8 +27,6 @@ from ccx_ray.tracking import Tracking
 if TYPE_CHECKING:
     from ccx_ray.corpus.audit.inputs import ProbeSide
     from ccx_ray.evaluation.scheduler import EvaluationScheduler
-
-CHECKPOINT_POLL_SECONDS = 0.5
 
 
 class StageActions:
@@ -258,61 +254,27 @@ class StageActions:
         return counts
 
     def evaluation(self, work: StepWork) -> Mapping[str, Any]:
-        """Submit every checkpoint as it appears, while the training that writes it goes on."""
-        from ccx_ray.evaluation.accuracies import summarize
-        from ccx_ray.evaluation.evaluator import Evaluation
-        from ccx_ray.evaluation.results import read_results
-        from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
+        from ccx_ray.corpus.heldout import HELD_OUT
+        from ccx_ray.evaluation_stage import FollowedRun, evaluate_run
 
         assert self._scheduler is not None
         (training,) = work.step.follows
         trial = self._trials.get(training.name)
-        spec = self._study.trials if trial else self._study.base
         languages = (self._study.language(trial.language),) if trial else self._study.languages
-        probes = tuple(pair for language in languages for pair in self._probe_files(language))
-        run_folder = work.folder_of(training)
-        waiting, finished = list(spec.checkpoint_steps), 0
-        futures: dict[int, Future[None]] = {}
-        work.watch(lambda: (finished, len(spec.checkpoint_steps), "checkpoints scored"))
-        results = {step: work.folder / f"step-{step:06d}.parquet" for step in waiting}
-        accuracies: dict[str, dict[str, Any]] = {}
-        log = None
-        while waiting or futures:
-            state = work.state_of(training)
-            published = set(published_steps(run_folder))
-            for step in [step for step in waiting if step in published]:
-                waiting.remove(step)
-                futures[step] = self._scheduler.submit(
-                    Evaluation(
-                        run=trial.name if trial else "base",
-                        step=step,
-                        model_folder=checkpoint_folder(run_folder, step),
-                        probes=probes,
-                        result=results[step],
-                    )
-                )
-            if waiting and state == "failed":
-                raise RuntimeError(f"{training.name} failed before checkpoint {waiting[0]}")
-            for step in [step for step, future in futures.items() if future.done()]:
-                futures.pop(step).result()
-                accuracies[str(step)] = summarize(read_results(results[step]))
-                if log is None:
-                    run = self._tracking.find_run(_run_kind(trial), training.fingerprint)
-                    assert run is not None, "a training opens its run before its first checkpoint"
-                    log = self._tracking.metrics(run)
-                log.log(
-                    step,
-                    {
-                        f"eval/{probe}/{name}": summary[name]
-                        for probe, summary in accuracies[str(step)].items()
-                        for name in ("accuracy", "accuracy_ties_wrong")
-                    },
-                )
-                log.flush()
-                finished += 1
-            if waiting or futures:
-                time.sleep(CHECKPOINT_POLL_SECONDS)
-        return {"checkpoints": finished, "probes": len(probes), "accuracy": accuracies}
+        run = FollowedRun(
+            name=trial.name if trial else "base",
+            kind=_run_kind(trial),
+            fingerprint=training.fingerprint,
+            folder=work.folder_of(training),
+            steps=(self._study.trials if trial else self._study.base).checkpoint_steps,
+            probes=tuple(pair for language in languages for pair in self._probe_files(language)),
+            held_out=tuple(
+                (step.name.removeprefix("heldout-"), work.folder_of(step) / HELD_OUT)
+                for step in work.step.upstream
+            ),
+            sequence_length=self._study.sequence_length,
+        )
+        return evaluate_run(run, work, self._scheduler, self._tracking)
 
     def index(self, work: StepWork) -> Mapping[str, Any]:
         from ccx_ray.frequency.pipeline import build_index
