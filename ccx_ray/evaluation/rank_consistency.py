@@ -1,0 +1,103 @@
+"""RankC: whether a model ranks the options of a question alike in two languages.
+
+Accuracies of two languages may be equal though the model knows different things in them; RankC
+(Qi, Fernández and Bisazza 2023, "Cross-Lingual Consistency of Factual Knowledge in Multilingual
+Language Models") compares the rankings themselves, right or wrong.
+
+Of a question with K options it is the mean over j = 1 ... K, weighted, of the share of the j best
+options of one language that are among the j best of the other. With ``softmax`` the weight of j is
+proportional to exp(K - j), with ``norm1`` to K - j + 1, with ``norm2`` to its square.
+
+Invariant: options are compared by their place in the question, so option i of both must mean the
+same. Tied options stay in their order, which makes questions that are all ties consistent.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ccx_ray.evaluation.accuracies import padded
+from ccx_ray.study.spec import ScoreType
+
+ConsistencyWeights = Literal["softmax", "norm1", "norm2"]
+CONSISTENCY_WEIGHTS: tuple[ConsistencyWeights, ...] = get_args(ConsistencyWeights)
+
+
+def rank_consistency(
+    rankings_one: Sequence[Sequence[int]],
+    rankings_other: Sequence[Sequence[int]],
+    weights: ConsistencyWeights = "softmax",
+) -> NDArray[np.float64]:
+    """RankC of every question, [Q], between 0 and 1; their mean is the RankC of two languages.
+
+    Args:
+        rankings_one: option indices of every question, best first.
+        rankings_other: the same of the other language.
+
+    Raises:
+        ValueError: the two have not the same questions, or not the same options.
+    """
+    if len(rankings_one) != len(rankings_other):
+        raise ValueError(f"{len(rankings_one)} questions and {len(rankings_other)}")
+    return np.array(
+        [
+            _of_question(number, one, other, weights)
+            for number, (one, other) in enumerate(zip(rankings_one, rankings_other, strict=True))
+        ],
+        np.float64,
+    )
+
+
+def rank_consistency_of(
+    rows_one: pa.Table,
+    rows_other: pa.Table,
+    kind: ScoreType,
+    weights: ConsistencyWeights = "softmax",
+) -> NDArray[np.float64]:
+    """RankC of every question of two parallel probes at one checkpoint, [Q] in row order.
+
+    Args:
+        rows_one: of ``results.SCHEMA``, such as the rows of ``ko-en`` of a trial and step; the
+            columns ``question`` and ``kind`` are read.
+        rows_other: of ``ko-ko``, with the same questions in the same order.
+        kind: the score that ranks.
+
+    Raises:
+        ValueError: the two have not the same questions, or not the same options.
+    """
+    if rows_one["question"].to_pylist() != rows_other["question"].to_pylist():
+        raise ValueError("the two tables do not hold the same questions in the same order")
+    return rank_consistency(_rankings(rows_one, kind), _rankings(rows_other, kind), weights)
+
+
+def _rankings(rows: pa.Table, kind: ScoreType) -> list[list[int]]:
+    order = np.argsort(padded(rows[kind], fill=np.inf), axis=1, kind="stable")
+    counts = rows[kind].combine_chunks().value_lengths().to_pylist()
+    # Options that are not there score infinity and so come last.
+    return [ranking[:count].tolist() for ranking, count in zip(order, counts, strict=True)]
+
+
+def _of_question(
+    number: int, one: Sequence[int], other: Sequence[int], weights: ConsistencyWeights
+) -> float:
+    options = len(one)
+    if sorted(one) != sorted(other) or len(set(one)) != options:
+        raise ValueError(f"question {number}: {list(one)} and {list(other)} rank other options")
+    place = {option: at for at, option in enumerate(other)}
+    # An option is among the j best of both from the worse of its two ranks on.
+    arrives = np.array([max(at, place[option]) for at, option in enumerate(one)])
+    counts = np.arange(1, options + 1)
+    shared = np.searchsorted(np.sort(arrives), counts - 1, side="right") / counts
+    return float(shared @ _weights(options, weights))
+
+
+def _weights(options: int, weights: ConsistencyWeights) -> NDArray[np.float64]:
+    left = np.arange(options, 0, -1, dtype=np.float64)
+    if weights == "softmax":
+        raw = np.exp(left - options)
+    else:
+        raw = left if weights == "norm1" else left**2
+    return np.asarray(raw / raw.sum())
