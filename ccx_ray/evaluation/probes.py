@@ -7,7 +7,7 @@ stays and carries a note.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -31,6 +31,10 @@ class ProbeItem:
     pieces: tuple[str, ...] = ()
     """The text around the blanks, one piece more than blanks; cut out of the question at its runs
     of underscores where none are given."""
+    context: str | None = None
+    """Of a question in the way of lm-evaluation-harness: what the model is given instead of
+    end-of-text, unless it is empty. Its tokens by themselves are as many as those before the
+    option."""
 
     def __post_init__(self) -> None:
         if not self.pieces:
@@ -103,17 +107,38 @@ def load_probe(path: Path, name: str, *, lenient: bool = False) -> Probe:
     if not isinstance(content, list) or not content:
         found = "an empty list" if content == [] else type(content).__name__
         raise UserError(f"{path}: {found} where a list of questions is expected")
+    return read_items(path, name, content, read_item, lenient=lenient)
+
+
+def read_items(
+    path: Path,
+    name: str,
+    entries: Sequence[Any],
+    read: Callable[[Any], ProbeItem],
+    *,
+    lenient: bool,
+) -> Probe:
+    """The questions of a file of any format.
+
+    Args:
+        path: named in messages.
+        read: turns an entry into a question; its ValueError goes on where the item has been named.
+        lenient: leave out and list what it refuses.
+
+    Raises:
+        UserError: an entry is refused, or none is left.
+    """
     items: dict[int, ProbeItem] = {}
     left_out = []
-    for index, entry in enumerate(content):
+    for index, entry in enumerate(entries):
         try:
-            items[index] = read_item(entry)
+            items[index] = read(entry)
         except ValueError as error:
             if not lenient:
                 raise UserError(f"{path}, item {index}{error}") from None
-            left_out.append(LeftOut(index=index, reason=str(error).removeprefix(", ")))
+            left_out.append(LeftOut(index=index, reason=str(error).lstrip(",: ")))
     if not items:
-        raise UserError(f"{path}: none of its {len(content)} items can be scored")
+        raise UserError(f"{path}: none of its {len(entries)} items can be scored")
     return Probe(
         name=name,
         items=tuple(items.values()),
@@ -134,23 +159,36 @@ def read_item(entry: Any) -> ProbeItem:
         if key not in entry:
             raise ValueError(f": {key!r} is missing; it has {', '.join(entry) or 'nothing'}")
     for key in ("question", "answer"):
-        _check_text(entry[key], key)
-    options = entry["options"]
+        check_text(entry[key], key)
+    check_options(entry["options"])
+    return ProbeItem(
+        question=entry["question"], options=tuple(entry["options"]), answer=entry["answer"]
+    )
+
+
+def check_options(options: Any) -> None:
+    """
+    Raises:
+        ValueError: they are not two or more texts; the message goes on where the item is named.
+    """
     if not isinstance(options, list) or len(options) < 2:
         raise ValueError(f", options: {shown(options)} is not a list of two or more options")
     for number, option in enumerate(options, start=1):
-        _check_text(option, f"option {number}")
-    return ProbeItem(question=entry["question"], options=tuple(options), answer=entry["answer"])
+        check_text(option, f"option {number}")
 
 
-def _check_text(value: Any, place: str) -> None:
+def check_text(value: Any, place: str) -> None:
+    """
+    Raises:
+        ValueError: it is no text; the message goes on where the item is named.
+    """
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f", {place}: {shown(value)} is not a text with something in it")
 
 
 def shown(value: Any) -> str:
     """A value as it stands in a message, cut to a line."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

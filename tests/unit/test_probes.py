@@ -1,32 +1,40 @@
 """The probe files as published, their quirks, and what is refused."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.probes import ProbeItem, load_culture, load_probe, quality_notes
+from ccx_ray.evaluation.probes import LeftOut, ProbeItem, load_culture, load_probe, quality
 from ccx_ray.study.loading import load_study
+from ccx_ray.study.spec import QualityKind
 from tests.probe_models import PROBES
 
-NOTES = {path.stem: quality_notes(load_probe(path, path.stem)) for path in PROBES}
+QUALITIES = {
+    path.stem: Counter(kind for item in load_probe(path, path.stem).items for kind in quality(item))
+    for path in PROBES
+}
 
 
-def counted(note: str) -> dict[str, int]:
-    return {name: len(notes[note]) for name, notes in NOTES.items() if notes[note]}
+def counted(kind: QualityKind) -> dict[str, int]:
+    return {name: kinds[kind] for name, kinds in QUALITIES.items() if kinds[kind]}
 
 
 def test_the_published_quirks_are_found():
-    assert counted("no blank") == {
+    assert counted("no_blank") == {
         "mn-culture-cloze_en": 8,
         "mn-culture-cloze_mn": 2,
         "ko-culture-cloze_ko": 1,
     }
-    assert counted("several blanks") == {"ko-culture-cloze_en": 1}
-    assert counted("repeated option") == {"ko-culture-cloze_en": 3, "ko-culture-cloze_ko": 1}
-    assert counted("answer absent") == {"mn-culture-cloze_en": 1}
-    assert counted("gold option first")["zh-culture-cloze_zh"] == 292
+    assert counted("several_blanks") == {"ko-culture-cloze_en": 1}
+    assert counted("repeated_option") == {"ko-culture-cloze_en": 3, "ko-culture-cloze_ko": 1}
+    assert counted("answer_absent") == {"mn-culture-cloze_en": 1}
+    # Those without a blank, and those that repeat an option.
+    assert sum(counted("identical_sentences").values()) == 11 + 4
+    chinese = next(path for path in PROBES if path.stem == "zh-culture-cloze_zh")
+    assert sum(item.gold == 0 for item in load_probe(chinese, "zh-zh").items) == 292
 
 
 def test_every_run_of_underscores_is_filled():
@@ -69,3 +77,27 @@ def test_a_wrong_shape_is_one_line(tmp_path: Path, content: str, expected: str):
     assert expected in str(raised.value)
     assert "probe.json" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_lenient_leaves_out_and_lists_what_is_wrong(tmp_path: Path):
+    path = tmp_path / "probe.json"
+    entries = [3, GOOD, {**GOOD, "options": ["a", ""]}, {**GOOD, "question": "b _"}]
+    path.write_text(json.dumps(entries), encoding="utf-8")
+    probe = load_probe(path, "probe", lenient=True)
+    assert probe.indexes == (1, 3)
+    assert [item.question for item in probe.items] == ["_", "b _"]
+    assert probe.left_out == (
+        LeftOut(index=0, reason="3 is not an object with question, options, answer"),
+        LeftOut(index=2, reason='option 2: "" is not a text with something in it'),
+    )
+    path.write_text(json.dumps(entries[:1]), encoding="utf-8")
+    with pytest.raises(UserError, match="none of its 1 items can be scored"):
+        load_probe(path, "probe", lenient=True)
+
+
+@pytest.mark.parametrize("content", ["[", json.dumps(GOOD), "[]"])
+def test_a_file_that_is_no_list_has_nothing_to_leave_out(tmp_path: Path, content: str):
+    path = tmp_path / "probe.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=r"probe\.json"):
+        load_probe(path, "probe", lenient=True)
