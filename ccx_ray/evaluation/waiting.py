@@ -145,7 +145,8 @@ def _spent(evaluation: Evaluation, death: Death, limit: int, cause: str) -> Runt
             f"a likely cause is a lack of memory: lower runtime.evaluation.tokens_per_batch "
             f"(max_failures: {limit})"
         )
+    times = "once" if limit == 0 else f"{limit + 1} times"
     return RuntimeError(
-        f"the evaluator of {evaluation.run}, step {evaluation.step}, died {limit + 1} times; "
+        f"the evaluator of {evaluation.run}, step {evaluation.step}, died {times}; "
         f"{advice}: {cause}"
     )
