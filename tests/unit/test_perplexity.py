@@ -117,8 +117,11 @@ def test_what_is_published_is_what_is_read(
     path = tmp_path / "perplexity-000003.parquet"
     publish_perplexity(path, tables)
     assert read_perplexity(path).equals(pa.concat_tables(tables))
-    publish_perplexity(path, [])
-    assert summarize_perplexity(read_perplexity(path)) == {}
+    publish_perplexity(path, tables[:1])  # the first one stays
+    assert read_perplexity(path).num_rows == sum(table.num_rows for table in tables)
+    empty = tmp_path / "perplexity-000004.parquet"
+    publish_perplexity(empty, [])
+    assert summarize_perplexity(read_perplexity(empty)) == {}
 
 
 def test_the_summary_of_a_language(model: CausalModel, held_out: dict[str, Path]) -> None:
