@@ -4,10 +4,11 @@ Invariant: a model whose weights do not all come from its files is refused; Tran
 warns of it, fills the gap at random, and the accuracies would be of nobody's model.
 """
 
+import re
 from dataclasses import dataclass
 from fnmatch import filter as matching
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ccx_ray.errors import UserError
 from ccx_ray.remote_folders import fetch_checkpoint, file_names
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 END_OF_TEXT = "<|endoftext|>"
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CausalModel:
-    """A model in fp32 on its device, its tokenizer, and what scoring needs to know of them."""
+    """A model on its device, its tokenizer, and what scoring needs to know of them."""
 
     folder: Path
     network: "PreTrainedModel"
@@ -57,15 +60,31 @@ def check_model_folder(folder: Path) -> None:
             )
 
 
-def choose_device() -> str:
-    """``cuda`` where there is one, else ``cpu``."""
+def choose_device(wanted: str = "auto") -> str:
+    """``auto`` is a GPU where there is one, else ``cpu``.
+
+    Raises:
+        UserError: it is no device's name, or there is no such GPU.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", wanted):
+        raise UserError(f"--device: {wanted!r} is none of auto, cpu, cuda, cuda:0, cuda:1, ...")
+    if wanted == "cpu":
+        return wanted
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "auto":
+        return "cuda" if there else "cpu"
+    if int(wanted.removeprefix("cuda").removeprefix(":") or 0) >= there:
+        raise UserError(
+            f"--device: {wanted!r} is not there; torch sees "
+            + (", ".join(f"cuda:{one}" for one in range(there)) or "no GPU, only the cpu")
+        )
+    return wanted
 
 
-def load_causal_model(folder: Path, device: str) -> CausalModel:
-    """Load a model in fp32, the precision of the reference scorer, ready to score.
+def load_causal_model(folder: Path, device: str, precision: Precision = "float32") -> CausalModel:
+    """Load a model ready to score, in fp32 as the reference scorer does it unless told otherwise.
 
     Raises:
         UserError: the folder does not hold a whole causal model and its tokenizer, or not what was
@@ -82,7 +101,10 @@ def load_causal_model(folder: Path, device: str) -> CausalModel:
     try:
         tokenizer = AutoTokenizer.from_pretrained(local, local_files_only=True)
         network, loading = AutoModelForCausalLM.from_pretrained(
-            local, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            local,
+            dtype=getattr(torch, precision),
+            local_files_only=True,
+            output_loading_info=True,
         )
     except Exception as error:
         # A broken folder shows itself in any of a dozen exceptions of four libraries.
