@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from ccx_ray.analysis.frequency_effect import POOLED
 from ccx_ray.analysis.paper import OCCURRENCES, SIGNIFICANT
 from ccx_ray.analysis.results import Results
-from ccx_ray.analysis.transfer import DIRECTIONS, Direction, TransferRow, last_rows, probe_of
+from ccx_ray.analysis.robustness import consistency, positions, proficiency, score_types, ties
+from ccx_ray.analysis.transfer import (
+    DIRECTIONS,
+    Direction,
+    TransferRow,
+    is_significant,
+    last_rows,
+    probe_of,
+    significance_level,
+)
 from ccx_ray.analysis.wording import (
     decimal,
     direction_name,
@@ -26,16 +35,6 @@ from ccx_ray.study.spec import StudySpec
 STANDARD_ERRORS_ABOVE_GUESSING = 2.0
 
 
-def significance_level(study: StudySpec) -> float:
-    """The error that the study's confidence leaves."""
-    return round(1 - study.analysis.confidence, 10)
-
-
-def is_significant(study: StudySpec, row: TransferRow) -> bool:
-    """Whether a cell of the last checkpoint passes the test after Holm's correction."""
-    return row.p_holm is not None and row.p_holm < significance_level(study)
-
-
 def findings(study: StudySpec, results: Results) -> list[str]:
     """The headline, most important first."""
     last = last_rows(results.transfers)
@@ -44,14 +43,21 @@ def findings(study: StudySpec, results: Results) -> list[str]:
             "Transfer: it cannot be computed, because no language was trained and evaluated under "
             "both conditions with the same seed.",
             *_knowledge(study, results),
+            *ties(study, results),
+            *positions(results),
+            *consistency(study, results),
             *_forgetting(study, results),
         ]
     return [
         *(_transfer(study, direction, last) for direction in DIRECTIONS),
         *_agreement(study, last),
         *_knowledge(study, results),
-        *_ties(results, last),
+        *proficiency(study, results),
+        *score_types(study, results),
+        *ties(study, results),
+        *positions(results),
         *_seeds(last),
+        *consistency(study, results),
         *_frequency(study, results),
         *_forgetting(study, results),
     ]
@@ -129,17 +135,6 @@ def _knowledge(study: StudySpec, results: Results) -> list[str]:
         f"in {len(above)} of {plural(len(cells), 'cell')} (probe and condition) at the last "
         f"checkpoint; furthest on {best.probe} under {best.condition}: {percent(best.accuracy)} "
         f"against {percent(guessing[best.probe])}."
-    ]
-
-
-def _ties(results: Results, last: Sequence[TransferRow]) -> list[str]:
-    strict = {(r.language, r.direction): r for r in last_rows(results.transfers, "ties-wrong")}
-    change = max(abs(row.transfer - strict[row.language, row.direction].transfer) for row in last)
-    if round(100 * change, 1) == 0:
-        return ["Ties: they do not matter to transfer; counting them as wrong changes no cell."]
-    return [
-        "Ties: broken by the order of the options, as published; counting them as wrong "
-        f"changes a cell's transfer by at most {100 * change:.1f} points."
     ]
 
 

@@ -5,7 +5,7 @@ Invariant: a limit is stated where its cause holds in this run; none is boilerpl
 
 from ccx_ray.analysis.results import Results
 from ccx_ray.analysis.transfer import last_rows
-from ccx_ray.analysis.wording import amount, listing, plural, short_name
+from ccx_ray.analysis.wording import amount, listing, plural, score_name, short_name
 from ccx_ray.study.spec import StudySpec
 
 PAPER_PARAMETERS = 494_032_768
@@ -14,6 +14,8 @@ PAPER_TRIAL_TOKENS = 1_500 * 0.5e6
 TINY_PARAMETERS = 100e6
 """Below this and on so little text, cloze accuracies have shown nothing but guessing."""
 FEW_DOCUMENTS = 1_000
+FEW_HELD_OUT = 20
+"""Documents below which a percentile bootstrap over them is known to be too narrow."""
 
 
 def limits(study: StudySpec, results: Results) -> list[str]:
@@ -21,6 +23,8 @@ def limits(study: StudySpec, results: Results) -> list[str]:
     return [
         *_size(results),
         *_resolution(study, results),
+        *_measure(study, results),
+        *_proficiency(study, results),
         *_seeds(study),
         *_data(study),
         *_frequency(study, results),
@@ -56,6 +60,41 @@ def _resolution(study: StudySpec, results: Results) -> list[str]:
         f"Resolution: with {min(asked)} to {max(asked)} questions a cell, the "
         f"{study.analysis.confidence:.0%} intervals are {min(halves):.1f} to {max(halves):.1f} "
         "points wide on either side: smaller transfers cannot be told from none."
+    ]
+
+
+def _measure(study: StudySpec, results: Results) -> list[str]:
+    """Departures from the published evaluation that the study file asks for."""
+    stated = []
+    scoring, exclude = study.evaluation.scoring, study.evaluation.exclude
+    if scoring != "reference":
+        stated.append(
+            f"Score: options are compared by {score_name(scoring)}, not by the published scorer's "
+            "rule, so accuracies and transfers are not comparable with the paper's."
+        )
+    if exclude:
+        taken = [f"{row.left_out} of {row.asked} in {row.probe}" for row in results.probes]
+        stated.append(
+            f"Left out: questions with {listing([kind.replace('_', ' ') for kind in exclude])} are "
+            f"in no accuracy and no transfer ({listing(taken)}). Densities are of all questions."
+        )
+    return stated
+
+
+def _proficiency(study: StudySpec, results: Results) -> list[str]:
+    documents = {row.text: row.documents for row in results.proficiency_differences}
+    if not documents:
+        return [
+            "Proficiency: no held-out text was scored under both conditions, so transfer cannot be "
+            "told from a model that merely became better at the language."
+        ]
+    names = {lang.code: short_name(lang) for lang in (study.base_language, *study.languages)}
+    few = [f"{names[code]} {count}" for code, count in documents.items() if count < FEW_HELD_OUT]
+    if not few:
+        return []
+    return [
+        f"Held-out text: fewer than {FEW_HELD_OUT} documents in some languages ({listing(few)}), "
+        "so the intervals of proficiency over documents are rough there."
     ]
 
 

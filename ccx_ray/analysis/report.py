@@ -4,14 +4,11 @@ Invariant: ``report.html`` is one file that needs nothing else, and every number
 ``results.json`` and in ``tables/``.
 """
 
-from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ccx_ray.analysis import paper, wording
-from ccx_ray.analysis.description import short_commit, what_was_run
-from ccx_ray.analysis.drawing import inline_svg
+from ccx_ray.analysis import wording
+from ccx_ray.analysis.consistency import last_consistencies
 from ccx_ray.analysis.figures import (
     accuracy_figure,
     frequency_figure,
@@ -19,29 +16,25 @@ from ccx_ray.analysis.figures import (
     transfer_figure,
     write_figures,
 )
-from ccx_ray.analysis.findings import findings, is_significant, significance_level
+from ccx_ray.analysis.findings import findings
 from ccx_ray.analysis.frequency_effect import POOLED
 from ccx_ray.analysis.inputs import AnalysisInputs
 from ccx_ray.analysis.limits import limits
+from ccx_ray.analysis.page import render_report
+from ccx_ray.analysis.proficiency import last_differences
 from ccx_ray.analysis.results import Results, compute_results, json_ready
 from ccx_ray.analysis.run_facts import loss_curves
+from ccx_ray.analysis.score_figures import (
+    consistency_figure,
+    position_figure,
+    proficiency_figure,
+    score_figure,
+    tie_figure,
+)
 from ccx_ray.analysis.tables import write_tables
-from ccx_ray.analysis.transfer import last_rows
+from ccx_ray.analysis.transfer import is_significant, last_rows
 from ccx_ray.storage import publish_json
 from ccx_ray.study.spec import StudySpec
-
-FILTERS = (
-    wording.percent,
-    wording.points,
-    wording.interval,
-    wording.p_value,
-    wording.decimal,
-    wording.scientific,
-    wording.whole,
-    wording.duration,
-    wording.plural,
-    short_commit,
-)
 
 
 def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
@@ -49,7 +42,8 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
 
     Returns:
         The headline: the findings in words, and for every language and direction the accuracies,
-        transfer, interval and p-values at the last checkpoint (shares, not points).
+        transfer, interval and p-values at the last checkpoint (shares, not points), by the study's
+        score and by every other; proficiency and consistency at the last checkpoint.
     """
     study = inputs.study
     results = compute_results(inputs)
@@ -63,6 +57,7 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
             {
                 "study": study.name,
                 "analysis": study.analysis.model_dump(),
+                "evaluation": study.evaluation.model_dump(),
                 **words,
                 "facts": results.facts,
                 "missing_trials": results.missing_trials,
@@ -76,50 +71,6 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
     return _summary(study, results, words["findings"])
 
 
-def render_report(
-    inputs: AnalysisInputs,
-    results: Results,
-    figures: Mapping[str, str],
-    words: Mapping[str, list[str]],
-) -> str:
-    """The page as HTML, its style and figures inside."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("ccx_ray", "analysis"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {shown.__name__: shown for shown in FILTERS}
-    study = inputs.study
-    style = (resources.files("ccx_ray.analysis") / "report.css").read_text("utf-8")
-    return environment.get_template("report.html.j2").render(
-        study=study,
-        results=results,
-        **words,
-        what_was_run=what_was_run(study, results.facts),
-        figures={name: Markup(inline_svg(svg, name)) for name, svg in figures.items()},
-        style=Markup(style),
-        names={
-            lang.code: wording.short_name(lang) for lang in (study.base_language, *study.languages)
-        },
-        last=last_rows(results.transfers),
-        strict={(r.language, r.direction): r for r in last_rows(results.transfers, "ties-wrong")},
-        pooled_accuracies=[row for row in results.accuracies if row.seed is None],
-        last_step=max((row.step for row in results.accuracies), default=0),
-        probes={row.probe: row for row in results.probes},
-        folders={run: path.name for run, path in inputs.evaluations.items()},
-        is_significant=lambda row: is_significant(study, row),
-        level=significance_level(study),
-        direction_name=wording.direction_name,
-        pooled=POOLED,
-        paper=paper,
-    )
-
-
 def _figures(inputs: AnalysisInputs, results: Results) -> dict[str, str]:
     """The figures that there is something to show in."""
     study = inputs.study
@@ -128,6 +79,15 @@ def _figures(inputs: AnalysisInputs, results: Results) -> dict[str, str]:
         figures["transfer"] = transfer_figure(study, results.transfers)
     if results.accuracies:
         figures["accuracy"] = accuracy_figure(study, results.accuracies, results.probes)
+    if results.score_transfers:
+        figures["score-types"] = score_figure(study, results.score_transfers)
+    if results.ties:
+        figures["ties"] = tie_figure(study, results.ties)
+        figures["positions"] = position_figure(study, results.positions)
+    if any(row.condition != "base" for row in results.proficiencies):
+        figures["proficiency"] = proficiency_figure(study, results.proficiencies)
+    if results.consistencies:
+        figures["consistency"] = consistency_figure(study, results.consistencies)
     if results.bins:
         figures["frequency"] = frequency_figure(study, results.bins)
     if inputs.trainings:
@@ -158,6 +118,20 @@ def _summary(study: StudySpec, results: Results, found: list[str]) -> dict[str, 
         {
             "findings": found,
             "transfer": cells,
+            "score_types": [
+                {
+                    "language": row.language,
+                    "direction": row.direction,
+                    "score": row.score,
+                    "transfer": row.transfer,
+                    "p_holm": row.p_holm,
+                }
+                for row in results.score_transfers
+                if row.counting == "published"
+            ],
+            "proficiency": [vars(row) for row in last_differences(results.proficiency_differences)],
+            "consistency": [vars(row) for row in last_consistencies(results.consistencies)],
+            "left_out": results.tables()["left_out"],
             "densities": results.tables()["densities"],
             "occurrences": [vars(row) for row in pooled],
             "missing_trials": results.missing_trials,

@@ -11,6 +11,7 @@ from typing import Any
 from ccx_ray.analysis.accuracy import AccuracyRow, accuracy_rows
 from ccx_ray.analysis.answers import read_answers
 from ccx_ray.analysis.audit_facts import ContaminationRow, StreamRow, ThresholdRow, audit_rows
+from ccx_ray.analysis.consistency import ConsistencyRow, consistency_rows
 from ccx_ray.analysis.corpora import CorpusRow, corpus_rows
 from ccx_ray.analysis.frequency_effect import (
     BinRow,
@@ -21,7 +22,14 @@ from ccx_ray.analysis.frequency_effect import (
     read_occurrences,
 )
 from ccx_ray.analysis.inputs import AnalysisInputs
-from ccx_ray.analysis.probe_quirks import ProbeRow, probe_rows
+from ccx_ray.analysis.probe_quirks import LeftOutRow, ProbeRow, left_out_rows, probe_rows
+from ccx_ray.analysis.proficiency import (
+    ProficiencyDifferenceRow,
+    ProficiencyRow,
+    proficiency_differences,
+    proficiency_rows,
+    read_held_out,
+)
 from ccx_ray.analysis.run_facts import (
     StepRow,
     StudyFacts,
@@ -32,6 +40,13 @@ from ccx_ray.analysis.run_facts import (
     token_rows,
     training_rows,
 )
+from ccx_ray.analysis.score_types import (
+    ScoreAccuracyRow,
+    ScoreTransferRow,
+    score_accuracy_rows,
+    score_transfer_rows,
+)
+from ccx_ray.analysis.ties import PositionRow, TieRow, position_rows, tie_rows
 from ccx_ray.analysis.transfer import TransferRow, transfer_rows
 
 
@@ -42,7 +57,15 @@ class Results:
     facts: StudyFacts
     transfers: Sequence[TransferRow]
     accuracies: Sequence[AccuracyRow]
+    score_transfers: Sequence[ScoreTransferRow]
+    score_accuracies: Sequence[ScoreAccuracyRow]
+    ties: Sequence[TieRow]
+    positions: Sequence[PositionRow]
+    proficiencies: Sequence[ProficiencyRow]
+    proficiency_differences: Sequence[ProficiencyDifferenceRow]
+    consistencies: Sequence[ConsistencyRow]
     probes: Sequence[ProbeRow]
+    left_out: Sequence[LeftOutRow]
     densities: Sequence[DensityRow]
     occurrences: Sequence[OccurrenceRow]
     bins: Sequence[BinRow]
@@ -73,13 +96,24 @@ def compute_results(inputs: AnalysisInputs) -> Results:
     answers = read_answers(inputs.evaluations, study.evaluation)
     occurrences = read_occurrences(inputs.frequencies)
     occurrence_rows, bin_rows = frequency_effect(study, trials, answers, occurrences)
+    accuracies = accuracy_rows(study, trials, answers)
+    probes = probe_rows(cultures, base, answers)
+    held_out = read_held_out(inputs.evaluations)
     trainings = training_rows(inputs.trainings)
     audit = audit_rows(study, inputs.audit)
     return Results(
         facts=study_facts(inputs, trainings),
         transfers=transfer_rows(study, trials, answers),
-        accuracies=accuracy_rows(study, trials, answers),
-        probes=probe_rows(cultures, base, answers),
+        accuracies=accuracies,
+        score_transfers=score_transfer_rows(study, trials, answers),
+        score_accuracies=score_accuracy_rows(study, trials, answers),
+        ties=tie_rows(trials, answers, accuracies),
+        positions=position_rows(trials, answers, accuracies),
+        proficiencies=proficiency_rows(study, trials, held_out),
+        proficiency_differences=proficiency_differences(study, trials, held_out),
+        consistencies=consistency_rows(study, trials, answers),
+        probes=probes,
+        left_out=left_out_rows(study.evaluation.exclude, probes, answers),
         densities=density_rows(cultures, base, occurrences),
         occurrences=occurrence_rows,
         bins=bin_rows,

@@ -173,6 +173,16 @@ def last_rows(rows: Sequence[TransferRow], counting: Counting = "published") -> 
     return list(last.values())
 
 
+def significance_level(study: StudySpec) -> float:
+    """The error that the study's confidence leaves."""
+    return round(1 - study.analysis.confidence, 10)
+
+
+def is_significant(study: StudySpec, row: TransferRow) -> bool:
+    """Whether a cell of the last checkpoint passes the test after Holm's correction."""
+    return row.p_holm is not None and row.p_holm < significance_level(study)
+
+
 def _transfer_row(
     spec: AnalysisSpec,
     paired: PairedAnswers,

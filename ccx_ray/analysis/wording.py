@@ -4,13 +4,23 @@ Invariant: a value that does not exist (NaN or None) is shown as a dash, never a
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ccx_ray.analysis.transfer import Direction
+from ccx_ray.study.spec import ScoreType
 from ccx_ray.study.text_spec import BaseLanguageSpec
 
 DASH = "–"
 MINUS = "−"
+SCORE_NAMES: Mapping[ScoreType, str] = {
+    "reference": "mean per token",
+    "sum": "sum",
+    "per_byte": "mean per byte",
+    "option_sum": "option alone, sum",
+    "option_mean": "option alone, per token",
+    "option_per_byte": "option alone, per byte",
+    "mutual_information": "mutual information",
+}
 
 
 def short_name(language: BaseLanguageSpec) -> str:
@@ -22,6 +32,16 @@ def short_name(language: BaseLanguageSpec) -> str:
 def direction_name(direction: Direction, base: str, target: str) -> str:
     """A direction in words: ``English → Korean``."""
     return f"{base} → {target}" if direction == "base-to-target" else f"{target} → {base}"
+
+
+def condition_name(condition: str) -> str:
+    """A condition as it is written: ``no-bridge``."""
+    return "no-bridge" if condition == "nobridge" else condition
+
+
+def score_name(kind: ScoreType) -> str:
+    """A score as figures and tables name it."""
+    return SCORE_NAMES[kind]
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -36,6 +56,19 @@ def points(share: float | None) -> str:
     assert share is not None
     rounded = round(100 * share, 1)
     return f"{rounded:+.1f}".replace("-", MINUS) if rounded else "0.0"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference with its sign: -0.0123 -> ``−0.012``."""
+    if _absent(value):
+        return DASH
+    assert value is not None
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def signed_interval(low: float | None, high: float | None, digits: int = 3) -> str:
+    """An interval of differences."""
+    return DASH if _absent(low) else f"{signed(low, digits)} to {signed(high, digits)}"
 
 
 def interval(low: float | None, high: float | None) -> str:

@@ -32,7 +32,7 @@ def known_effect(run: str, step: int, probe: str) -> list[bool]:
 @pytest.fixture(scope="module")
 def analysed(tmp_path_factory: pytest.TempPathFactory) -> tuple[AnalysisInputs, Path, Any]:
     root = tmp_path_factory.mktemp("study")
-    inputs = write_study(root, small_study(), known_effect)
+    inputs = write_study(root, small_study(), known_effect, lambda *_: [40.0, 90.0])
     folder = root / "analysis"
     folder.mkdir()
     return inputs, folder, analyse(inputs, folder)
@@ -124,7 +124,7 @@ def test_report_is_one_file_that_needs_nothing_else(analysed: tuple[Any, Path, A
     assert len(identifiers) == len(set(identifiers))
     for used in re.findall(r'href="#([^"]+)"', page):
         assert used in identifiers
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 9
 
 
 def test_the_printed_recipe_gives_the_printed_number(analysed: tuple[Any, Path, Any]) -> None:
@@ -145,7 +145,11 @@ def test_the_printed_recipe_gives_the_printed_number(analysed: tuple[Any, Path, 
 def test_tables_hold_the_same_rows_as_the_results(analysed: tuple[Any, Path, Any]) -> None:
     _, folder, _ = analysed
     results = results_of(folder)
-    for name in ("transfers", "accuracies", "probes", "densities", "occurrences", "bins"):
+    for name in (
+        "transfers", "accuracies", "score_transfers", "score_accuracies", "ties", "positions",
+        "proficiencies", "proficiency_differences", "consistencies", "probes", "densities",
+        "occurrences", "bins",
+    ):  # fmt: skip
         with (folder / "tables" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         assert len(rows) == len(results[name])
@@ -159,7 +163,13 @@ def test_the_same_answers_give_the_same_bytes(
 ) -> None:
     inputs, folder, _ = analysed
     analyse(inputs, tmp_path)
-    for name in ("report.html", "results.json", "figures/transfer.svg", "tables/bins.csv"):
+    for name in (
+        "report.html",
+        "results.json",
+        "figures/transfer.svg",
+        "figures/ties.svg",
+        "tables/bins.csv",
+    ):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
