@@ -11,9 +11,10 @@ Shape suffixes: B rows, T tokens of a row, N tokens of all rows, E predictions, 
 H width of the model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from ccx_ray.evaluation.prefix_trees import PrefixTree, prefix_tree
 from ccx_ray.evaluation.sentences import Sentence
 
 Floats = NDArray[np.float32]
+Row = TypeVar("Row")
 
 CPU_SLICE, DEVICE_SLICE = 2**18, 2**28
 """Logits of one slice of tokens: a megabyte stays near a core, on a GPU few launches count."""
@@ -83,6 +85,24 @@ def find_passes(model: CausalModel) -> Passes:
         ):
             return passes
     return Passes(trees=False, sliced_head=False)
+
+
+def batches(
+    rows: Iterable[Row], size: Callable[[Row], int], tokens_per_batch: int
+) -> Iterator[list[Row]]:
+    """Rows of like length together, longest first, so that memory peaks at the start.
+
+    Args:
+        tokens_per_batch: rows x longest row of a batch; a longer row goes alone.
+    """
+    batch: list[Row] = []
+    for row in sorted(rows, key=size, reverse=True):
+        if batch and (len(batch) + 1) * size(batch[0]) > tokens_per_batch:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
 
 
 def plant_trees(sentences: Sequence[Sentence], passes: Passes) -> list[PrefixTree]:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.forward import Passes, find_passes, plant_trees, token_nats
+from ccx_ray.evaluation.forward import Passes, batches, find_passes, plant_trees, token_nats
 from ccx_ray.evaluation.models import CausalModel
 from ccx_ray.evaluation.sentences import Sentence
 from ccx_ray.storage import publish_first
@@ -142,22 +142,11 @@ def _window_nats(
 ) -> dict[Sentence, float]:
     """-log p of every window; equal ones are computed once."""
     found: dict[Sentence, float] = {}
-    for batch in _batches(windows, tokens_per_batch):
+    # Sorted, because the order of a set differs from one process to the next.
+    for batch in batches(sorted(windows), len, tokens_per_batch):
         trees = [tree for window in batch for tree in plant_trees([window], passes)]
         for window, nats_T in token_nats(model, trees, passes).items():
             found[window] = math.fsum(nats_T.tolist())
     if not all(map(math.isfinite, found.values())):
         raise UserError(f"{model.folder}: its scores are not finite; the weights are broken")
     return found
-
-
-def _batches(windows: Iterable[Sentence], tokens_per_batch: int) -> Iterator[list[Sentence]]:
-    """Windows of like length together, longest first, so that memory peaks at the start."""
-    batch: list[Sentence] = []
-    for window in sorted(windows, key=lambda ids: (-len(ids), ids)):
-        if batch and (len(batch) + 1) * len(batch[0]) > tokens_per_batch:
-            yield batch
-            batch = []
-        batch.append(window)
-    if batch:
-        yield batch

@@ -9,9 +9,9 @@ again one sentence at a time, as the published scorer does.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ import torch
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.forward import (
     Floats,
+    batches,
     find_passes,
     plant_trees,
     predictions,
@@ -86,7 +87,10 @@ def score_encoded(
         for number, item in enumerate(encoded.items)
         for tree in plant_trees(item.distinct, passes)
     ]
-    for batch in _batches(rows, tokens_per_batch):
+    # Trees by themselves: a row of one sentence needs no mask, and may be too long for one.
+    trees = [row for row in rows if row.tree.branches]
+    single = [row for row in rows if not row.tree.branches]
+    for batch in chain(*(batches(kind, _length, tokens_per_batch) for kind in (trees, single))):
         found = predictions(model, [row.tree for row in batch], passes)
         if not all(np.isfinite(nats_E).all() for nats_E in found):
             raise UserError(f"{model.folder}: its scores are not finite; the weights are broken")
@@ -115,20 +119,8 @@ class _Row:
     sentences: int
 
 
-def _batches(rows: Sequence[_Row], tokens_per_batch: int) -> Iterator[list[_Row]]:
-    """Rows of like length together, longest first, so that memory peaks at the start.
-
-    Trees by themselves: a row of one sentence needs no mask, and may be too long for one.
-    """
-    batch: list[_Row] = []
-    for row in sorted(rows, key=lambda row: (row.tree.branches, -len(row.tree), row.item)):
-        full = batch and (len(batch) + 1) * len(batch[0].tree) > tokens_per_batch
-        if full or (batch and row.tree.branches != batch[0].tree.branches):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+def _length(row: _Row) -> int:
+    return len(row.tree)
 
 
 def _alone(model: CausalModel, sentences: EncodedItem) -> tuple[Nats, dict[Sentence, float]]:
