@@ -3,7 +3,8 @@
 ``small`` asks all eight probe files of a model of a million parameters, ``large`` a sample of their
 questions of the architecture of Qwen2.5-0.5B; weights are random, and ours and the plain scorer
 (tests/plain_scorer.py) have the same model and threads, file by file in turn. ``parity`` compares
-choices with the plain scorer's for given models. ``gpu`` times all 11,760 sentences on a device:
+choices with the plain scorer's for given models, ``batches`` those of batches of 1, 7 and 64 rows,
+by length and in any order, with each other. ``gpu`` times all 11,760 sentences on a device:
 
     python benchmarks/evaluation.py small large
     python benchmarks/evaluation.py parity --model storage/laptop/base-.../checkpoints/step-000300
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a bare machine has no installation
@@ -24,14 +26,17 @@ import torch
 from evaluation_models import DATA, LARGE, SMALL, write_model
 from training_tables import TrainingTable, bar
 
+from ccx_ray.evaluation import forward, scoring
 from ccx_ray.evaluation.models import load_causal_model
 from ccx_ray.evaluation.probes import load_probe
 from ccx_ray.evaluation.results import SCORE_TYPES
-from ccx_ray.evaluation.scoring import score_probe
+from ccx_ray.evaluation.scoring import score_encoded, score_probe
+from ccx_ray.evaluation.sentences import encode_probe
 from ccx_ray.study.spec import ScoreType
+from tests.fixed_batches import SIZES, fixed_batches
 from tests.plain_scorer import plain_answers, read_items
 
-PARTS = ("small", "large", "parity", "gpu")
+PARTS = ("small", "large", "parity", "batches", "gpu")
 LEAST = {"small": 10.0, "large": 4.0}
 MOST_SECONDS = 20.0
 PROBES = sorted((DATA / "probes").glob("*-cloze_*.json"))
@@ -53,6 +58,8 @@ def main() -> int:
             elif part == "parity":
                 for model in arguments.model:
                     print(compared(arguments, part, model, "parity with").text(), flush=True)
+            elif part == "batches":
+                print(batches_table(arguments, write_model(Path(folder), SMALL)).text(), flush=True)
             else:
                 model = write_model(Path(folder), SMALL if part == "small" else LARGE)
                 print(compared(arguments, part, model, part).text(), flush=True)
@@ -120,6 +127,44 @@ def _row(
         f"{seconds['all scores']:.2f}",
         str(wrong),
         f"{largest:.1e}",
+    )
+
+
+def batches_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
+    """All questions under every score, in batches of other sizes and orders."""
+    model = load_causal_model(folder, arguments.device)
+    probes = [encode_probe(model, load_probe(path, path.stem)) for path in PROBES]
+    usual = forward.batches
+    ways = [("by length, 2,048 tokens", usual)]
+    ways += [
+        (f"{size}, {'by length' if by_length else 'in any order'}", batches)
+        for size, by_length in product(SIZES, (True, False))
+        for batches in [fixed_batches(size, by_length=by_length)]
+    ]
+    rows, expected = [], None
+    for name, batches in ways:
+        setattr(scoring, "batches", batches)  # noqa: B010  (not a name that it exports)
+        found = [
+            item for one in probes for item in score_encoded(model, one, tokens_per_batch=2048)
+        ]
+        expected = expected or found
+        pairs = list(zip(expected, found, strict=True))
+        others = {
+            kind: sum(a.ranked(kind).ranking != b.ranked(kind).ranking for a, b in pairs)
+            for kind in SCORE_TYPES
+        }
+        largest = max(
+            abs(x - y)
+            for a, b in pairs
+            for x, y in zip(a.scores("reference"), b.scores("reference"), strict=True)
+        )
+        rows.append((name, *map(str, others.values()), f"{largest:.1e}"))
+    setattr(scoring, "batches", usual)  # noqa: B010
+    return TrainingTable(
+        part="batches",
+        title=f"Rankings of {len(expected or ()):,} questions that differ from the first row's",
+        columns=("rows of a batch", *SCORE_TYPES, "largest difference, reference"),
+        rows=rows,
     )
 
 

@@ -16,6 +16,7 @@ from ccx_ray.evaluation.models import CausalModel, load_causal_model
 from ccx_ray.evaluation.probes import Probe, ProbeItem, load_probe
 from ccx_ray.evaluation.results import SCORE_TYPES, probe_results, publish_results, read_results
 from ccx_ray.evaluation.scoring import encode_probe, score_encoded, score_probe
+from tests.fixed_batches import SIZES, fixed_batches
 from tests.probe_models import PROBES, write_random_model
 
 KOREAN = next(path for path in PROBES if path.stem == "ko-culture-cloze_ko")
@@ -56,6 +57,21 @@ def test_rankings_depend_on_no_batch_and_no_way_of_calling(
             for here, there in zip(one.options, two.options, strict=True):
                 assert np.abs(here.token_nats - there.token_nats).max() < 1e-4
                 assert there.alone_nats == pytest.approx(here.alone_nats, abs=1e-4)
+
+
+@pytest.mark.parametrize("path", PROBES, ids=lambda path: path.stem)
+def test_rankings_do_not_depend_on_size_and_order_of_batches(
+    model: CausalModel, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    encoded = encode_probe(model, some(path, 40))
+    expected = score_encoded(model, encoded, tokens_per_batch=2048)
+    for size, by_length in product(SIZES, (True, False)):
+        monkeypatch.setattr(scoring, "batches", fixed_batches(size, by_length=by_length))
+        found = score_encoded(model, encoded, tokens_per_batch=0)
+        for one, two in zip(expected, found, strict=True):
+            for kind in SCORE_TYPES:
+                assert one.ranked(kind).ranking == two.ranked(kind).ranking
+            assert two.scores("reference") == pytest.approx(one.scores("reference"), abs=1e-5)
 
 
 def test_options_of_an_option_are_its_tokens(model: CausalModel):
