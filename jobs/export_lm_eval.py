@@ -1,0 +1,54 @@
+"""Write probe files as tasks of lm-evaluation-harness."""
+
+import argparse
+from pathlib import Path
+
+from ccx_ray.command import run_command
+from ccx_ray.errors import UserError
+from ccx_ray.evaluation.lm_eval_tasks import GROUP, export_tasks
+from ccx_ray.evaluation.probe_files.reading import load_probe_file
+
+DESCRIPTION = f"""\
+Write probe files as multiple-choice tasks of lm-evaluation-harness: the filled sentences are the
+choices behind an empty context. Its metric acc chooses as our score sum does, acc_bytes as
+per_byte. Each file becomes a task of its name, all of them the group {GROUP}.
+"""
+EXAMPLE = f"""\
+example, without a network:
+  python jobs/export_lm_eval.py --probes data/probes/*.json --out tasks
+  HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 lm_eval run --include_path tasks --tasks {GROUP} \\
+      --model hf --model_args pretrained=MODEL,dtype=float32 --device cpu"""
+
+
+def main() -> None:
+    """Parse, read, write."""
+    parser = argparse.ArgumentParser(
+        description=DESCRIPTION,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--probes", type=Path, required=True, nargs="+", metavar="FILE", help="probe files"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder, made where it is missing"
+    )
+    parser.add_argument(
+        "--lenient", action="store_true", help="leave out items of the wrong shape and list them"
+    )
+    arguments = parser.parse_args()
+    probes = [(path, load_probe_file(path, lenient=arguments.lenient)) for path in arguments.probes]
+    try:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out: {str(arguments.out)!r} is no folder ({error.strerror})") from None
+    names = export_tasks(probes, arguments.out)
+    for name, (path, probe) in zip(names, probes, strict=True):
+        print(f"{name}: {len(probe.items):,} questions of {path}")
+        for one in probe.left_out:
+            print(f"  item {one.index} left out: {one.reason}")
+    print(f"{GROUP}: all of them; lm_eval run --include_path {arguments.out} --tasks {GROUP}")
+
+
+if __name__ == "__main__":
+    run_command(main)
