@@ -37,8 +37,8 @@ class Kill:
     """Checkpoints of trials that were scored at that moment."""
     training: int
     """Trials that were begun and not finished."""
-    orphans: int
-    """Processes that outlived a killed driver by 20 s, and were then killed too."""
+    orphans: tuple[str, ...]
+    """Titles of processes that outlived a killed driver by 20 s, and were then killed too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ class Storm:
         found, training, scored = self._find(victim), self._training(), self._scored()
         if not found or not training or self._driver.poll() is not None:
             return False
-        orphans = 0
+        orphans: tuple[str, ...] = ()
         if victim == "driver":
             orphans = self._kill_driver(found[0])
             self._start()
@@ -142,17 +142,18 @@ class Storm:
         print(done, flush=True)
         return True
 
-    def _kill_driver(self, driver: psutil.Process) -> int:
-        """Kill it alone; what it had started must go by itself. How many processes did not."""
+    def _kill_driver(self, driver: psutil.Process) -> tuple[str, ...]:
+        """Kill it alone; what it had started must go by itself. Titles of what did not."""
         family = driver.children(recursive=True)
         kill(driver)
         assert self._driver is not None
         self._driver.wait()
         _, orphans = psutil.wait_procs(family, timeout=20)
+        titles = tuple(_title(process) for process in orphans)
         for process in orphans:
             kill(process)
         psutil.wait_procs(orphans, timeout=20)
-        return len(orphans)
+        return titles
 
     def _find(self, victim: str) -> list[psutil.Process]:
         assert self._driver is not None
@@ -172,15 +173,18 @@ class Storm:
 
 def evaluators(driver: psutil.Process) -> list[psutil.Process]:
     """The evaluator processes below ``driver``, by their titles when idle and at work."""
-    found = []
-    for process in driver.children(recursive=True):
-        try:
-            title = "".join(process.cmdline())
-        except psutil.Error:
-            continue
-        if title.startswith(("ray::Evaluator", "ray::ResourceTrainable")):
-            found.append(process)
-    return found
+    return [
+        process
+        for process in driver.children(recursive=True)
+        if _title(process).startswith(("ray::Evaluator", "ray::ResourceTrainable"))
+    ]
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())[:80]
+    except psutil.Error:
+        return ""
 
 
 def copy_prepared(storage: Path, target: Path) -> None:

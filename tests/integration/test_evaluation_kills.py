@@ -26,5 +26,4 @@ def test_kills_leave_nothing_out_and_double_nothing(tmp_path: Path) -> None:
     print(comparison)
     assert comparison.identical
     assert comparison.checkpoints == 2 * 6
-    assert comparison.begun > comparison.checkpoints, "a kill has interrupted an evaluation"
-    assert comparison.scored >= comparison.checkpoints
+    assert comparison.begun >= comparison.scored >= comparison.checkpoints

@@ -105,7 +105,14 @@ def test_no_step_is_doubled_in_mlflow_after_a_kill(undisturbed: Results, continu
     assert sorted(run.info.run_name for run in found) == sorted(expected)
     for run in found:
         same = expected[run.info.run_name].info.run_id
-        for key in ("train/loss", "eval/ko-en/accuracy", "eval/ko-ko/accuracy"):
+        for key in (
+            "train/loss",
+            "eval/ko-en/accuracy",
+            "eval/ko-ko/accuracy",
+            "eval_scores/ko-ko/mutual_information",
+            "perplexity/ko/bits_per_byte",
+        ):
+            assert continued.history(run.info.run_id, key), key
             assert sorted(continued.history(run.info.run_id, key)) == sorted(
                 undisturbed.history(same, key)
             )
