@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import lm_eval
 import numpy as np
 import pytest
 
@@ -21,8 +22,6 @@ from ccx_ray.evaluation.probes import Probe
 from ccx_ray.evaluation.ranking import ScoredItem
 from ccx_ray.evaluation.scoring import score_probe
 from tests.probe_models import PROBES, write_random_model
-
-lm_eval = pytest.importorskip("lm_eval")
 
 BUNDLED = [
     path
