@@ -35,11 +35,11 @@ NAMES = {"base": "base", **CONDITION_NAMES}
 
 
 def _asked_in(study: StudySpec) -> Callable[[LanguageSpec, Direction], str]:
-    """Titles of panels that are a probe each: ``Korean culture, in English``."""
+    """Titles of panels that are a probe each, culture and language: ``Korean, in English``."""
 
     def title(language: LanguageSpec, direction: Direction) -> str:
         asked = language if direction == "base-to-target" else study.base_language
-        return f"{short_name(language)} culture, in {short_name(asked)}"
+        return f"{short_name(language)}, in {short_name(asked)}"
 
     return title
 
@@ -184,7 +184,7 @@ def proficiency_figure(study: StudySpec, rows: Sequence[ProficiencyRow]) -> str:
     def title(language: LanguageSpec, direction: Direction) -> str:
         if direction == "base-to-target":
             return f"{short_name(language)} text"
-        return f"{study.base_language.name} text, {short_name(language)} trials"
+        return f"{study.base_language.name}, {short_name(language)} trials"
 
     return panel_grid(
         languages,
