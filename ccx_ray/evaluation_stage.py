@@ -150,7 +150,9 @@ def _counts(work: StepWork, summaries: Mapping[int, Mapping[str, Any]]) -> dict[
 
 def _metric_log(run: FollowedRun, tracking: Tracking) -> MetricLog:
     found = tracking.find_run(run.kind, run.fingerprint)
-    assert found is not None, "a training opens its run before its first checkpoint"
+    if found is None:  # the training was told to another tracking server
+        found = tracking.open_run(name=run.name, kind=run.kind, fingerprint=run.fingerprint)
+        tracking.finish(found)
     return tracking.metrics(found)
 
 

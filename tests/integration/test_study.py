@@ -68,7 +68,7 @@ def test_every_trial_has_loss_curves_and_evaluations_in_mlflow(undisturbed: Resu
         assert [value for _, value in losses] == undisturbed.losses(f"trial-{name}")
         for probe in ("ko-en", "ko-ko"):
             accuracy = undisturbed.history(run.info.run_id, f"eval/{probe}/accuracy")
-            assert [step for step, _ in accuracy] == [30, 60, 90]
+            assert sorted(step for step, _ in accuracy) == [30, 60, 90]  # the last may come first
 
 
 def test_the_report_and_its_numbers_are_there(undisturbed: Results):
