@@ -1,4 +1,4 @@
-"""Kills the driver and the evaluators of a real study at random moments while its grid trains."""
+"""Kills the driver and the evaluators of a real study at random moments of its grid."""
 
 import shutil
 import subprocess
@@ -85,7 +85,7 @@ class Storm:
         assert self._driver.wait(timeout=3600) == 0, self.log()
 
     def rage(self, count: int) -> None:
-        """Kill ``count`` times, evaluator and driver in turn, while trials train."""
+        """Kill ``count`` times, evaluator and driver in turn, while there is something to score."""
         self._start()
         for victim in islice(cycle(VICTIMS), count):
             while not self._kill(victim):
@@ -116,14 +116,14 @@ class Storm:
     def _kill(self, victim: str) -> bool:
         assert self._driver is not None
         before, deadline = self._scored(), time.monotonic() + PATIENCE_SECONDS
-        while not (self._training() and self._find(victim) and (self._scored() > before)):
+        while not (self._unfinished() and self._find(victim) and self._scored() > before):
             if self._driver.poll() is not None:
                 return False
             assert time.monotonic() < deadline, f"no {victim} to kill: {self.log()}"
             time.sleep(0.05)
         time.sleep(self._random.uniform(0.0, DELAY_SECONDS))
         found, training, scored = self._find(victim), self._training(), self._scored()
-        if not found or not training or self._driver.poll() is not None:
+        if not found or not self._unfinished() or self._driver.poll() is not None:
             return False
         orphans: tuple[str, ...] = ()
         if victim == "driver":
@@ -165,6 +165,10 @@ class Storm:
 
     def _scored(self) -> int:
         return len(list(self.storage.glob("*/evaluate-*-*-s*/step-*.parquet")))
+
+    def _unfinished(self) -> int:
+        folders = self.storage.glob("*/evaluate-*-*-s*")
+        return sum(not (folder / "_complete.json").is_file() for folder in folders)
 
     def _training(self) -> int:
         folders = {path.parent for path in self.storage.glob("*/trial-*/progress.json")}

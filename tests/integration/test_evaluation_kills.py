@@ -12,7 +12,7 @@ from tests.tiny_study import write_tiny_study
 def test_kills_leave_nothing_out_and_double_nothing(tmp_path: Path) -> None:
     """``benchmarks/evaluation_kills.py`` kills more often, and a larger study."""
     study = write_tiny_study(tmp_path / "study")
-    overrides = ["trials.steps=600", "trials.checkpoints=6"]
+    overrides = ["trials.steps=1500", "trials.checkpoints=10"]
     Storm(study, tmp_path / "undisturbed", overrides, 0).run()
     copy_prepared(tmp_path / "undisturbed", tmp_path / "storm")
     storm = Storm(study, tmp_path / "storm", overrides, seed=1)
@@ -25,5 +25,5 @@ def test_kills_leave_nothing_out_and_double_nothing(tmp_path: Path) -> None:
     comparison = compare(tmp_path / "storm", tmp_path / "undisturbed")
     print(comparison)
     assert comparison.identical
-    assert comparison.checkpoints == 2 * 6
+    assert comparison.checkpoints == 2 * 10
     assert comparison.begun >= comparison.scored >= comparison.checkpoints
