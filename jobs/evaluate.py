@@ -2,25 +2,27 @@
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from ccx_ray.command import run_command
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.models import check_model_folder
-from ccx_ray.evaluation.probes import load_probe
+from ccx_ray.evaluation.models import PRECISIONS, check_model_folder, choose_device
+from ccx_ray.evaluation.probe_files.reading import LAYOUTS, load_probe_file
 from ccx_ray.storage import publish_json
+from ccx_ray.study.spec import ScoreType
 
-DESCRIPTION = """\
-Score a Hugging Face causal model on cloze questions with the published rule: the blank is filled
-with each option, the sentence with the lowest mean token cross-entropy wins. It runs in this
-process, on a GPU where there is one, and needs no study.
+DESCRIPTION = f"""\
+Score a Hugging Face causal model on cloze questions: every blank is filled with each option, and
+the sentence with the lowest score wins. The score reference is the published rule, the mean
+cross-entropy of its tokens. It runs in this process and needs no study.
 
-A probe file is a JSON list of {"question": "... ___ ...", "options": [...], "answer": "..."}.
+{LAYOUTS}
 """
 EXAMPLE = """\
 example:
   python jobs/evaluate.py --model storage/laptop/base-1a2b3c4d5e6f/checkpoints/step-000300 \\
       --probes data/probes/ko-culture-cloze_en.json data/probes/ko-culture-cloze_ko.json \\
-      --out scores.json"""
+      --consistency --out scores.json"""
 
 
 def main() -> None:
@@ -30,19 +32,21 @@ def main() -> None:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--model", type=Path, required=True, metavar="DIR", help="a Hugging Face model folder"
+    add = parser.add_argument
+    add("--model", type=Path, required=True, metavar="DIR", help="a Hugging Face model folder")
+    add("--probes", type=Path, required=True, nargs="+", metavar="FILE", help="probe files")
+    add("--out", type=Path, required=True, metavar="OUT.json", help="scores of every question")
+    add("--scoring", choices=get_args(ScoreType), default="reference", help="what ranks options")
+    add("--lenient", action="store_true", help="leave out items that are wrong, and list them")
+    add("--consistency", action="store_true", help="RankC of every two files in parallel")
+    add("--device", default="auto", help="auto (the default), cpu, cuda, cuda:0, cuda:1, ...")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="bfloat16 is faster on a GPU and inexact (default: %(default)s)",
     )
-    parser.add_argument(
-        "--probes", type=Path, required=True, nargs="+", metavar="FILE", help="probe files"
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="OUT.json", help="scores of every question"
-    )
-    parser.add_argument(
-        "--scoring", choices=["reference"], default="reference", help="the published rule"
-    )
-    parser.add_argument(
+    add(
         "--tokens-per-batch",
         type=int,
         default=2048,
@@ -54,15 +58,27 @@ def main() -> None:
     if arguments.tokens_per_batch < 1:
         raise UserError(f"--tokens-per-batch: {arguments.tokens_per_batch} is not 1 or more")
     check_model_folder(arguments.model)
-    probes = [(path, load_probe(path, path.stem)) for path in arguments.probes]
     if arguments.out.is_dir() or not arguments.out.resolve().parent.is_dir():
         raise UserError(f"--out: {str(arguments.out)!r} is not a file name in an existing folder")
+    probes = [(path, load_probe_file(path, lenient=arguments.lenient)) for path in arguments.probes]
+    device = choose_device(arguments.device)
 
-    from ccx_ray.evaluation.outside_models import print_accuracies, score_files
+    from ccx_ray.evaluation.outside_consistency import parallel_pairs
+    from ccx_ray.evaluation.outside_models import score_files
+    from ccx_ray.evaluation.outside_tables import print_tables
 
-    content = score_files(arguments.model, probes, tokens_per_batch=arguments.tokens_per_batch)
+    content = score_files(
+        arguments.model,
+        probes,
+        scoring=arguments.scoring,
+        device=device,
+        precision=arguments.precision,
+        tokens_per_batch=arguments.tokens_per_batch,
+        lenient=arguments.lenient,
+        parallel=parallel_pairs([probe for _, probe in probes]) if arguments.consistency else (),
+    )
     publish_json(arguments.out, content)
-    print_accuracies(content)
+    print_tables(content)
 
 
 if __name__ == "__main__":

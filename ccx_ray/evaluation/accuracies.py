@@ -76,10 +76,14 @@ def summarize(table: pa.Table) -> dict[str, dict[str, Any]]:
     return {name: _summary(table.filter(pc.equal(table["probe"], name))) for name in names}
 
 
+def accuracies_by(rows: pa.Table, kind: ScoreType) -> dict[str, Any]:
+    """What ``summarize`` says of one probe under one score, where no other may be there."""
+    return _accuracies(outcomes(rows, kind), rows["gold"].to_numpy())
+
+
 def _summary(rows: pa.Table) -> dict[str, Any]:
-    gold = rows["gold"].to_numpy()
-    by_kind = {kind: _accuracies(outcomes(rows, kind), gold) for kind in SCORE_TYPES}
-    return {"questions": len(gold), **by_kind["reference"], "scores": by_kind}
+    by_kind = {kind: accuracies_by(rows, kind) for kind in SCORE_TYPES}
+    return {"questions": rows.num_rows, **by_kind["reference"], "scores": by_kind}
 
 
 def _accuracies(found: Outcomes, gold: NDArray[np.int32]) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Scoring models that no study made, in this process: what ``jobs/evaluate.py`` does.
 
-Invariant: the JSON holds the scores of every question, so its accuracies can be computed again.
+Invariant: the JSON holds the scores of every question, so its accuracies can be computed again, and
+names every item that was left out.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,80 +12,131 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
-from rich.table import Table
 
-from ccx_ray.evaluation.models import choose_device, load_causal_model
-from ccx_ray.evaluation.probes import Probe
-from ccx_ray.evaluation.ranking import RankedItem
+from ccx_ray.evaluation.accuracies import accuracies_by
+from ccx_ray.evaluation.lm_eval_tasks import harness_accuracies
+from ccx_ray.evaluation.models import CausalModel, Precision, load_causal_model
+from ccx_ray.evaluation.outside_consistency import consistency_of_pairs
+from ccx_ray.evaluation.probes import Probe, quality
+from ccx_ray.evaluation.ranking import ScoredItem
+from ccx_ray.evaluation.results import probe_results
+from ccx_ray.evaluation.sentences import EncodedProbe, encode_probe
+from ccx_ray.study.spec import ScoreType
 
 
 def score_files(
-    model_folder: Path, probes: Sequence[tuple[Path, Probe]], *, tokens_per_batch: int
+    model_folder: Path,
+    probes: Sequence[tuple[Path, Probe]],
+    *,
+    scoring: ScoreType,
+    device: str,
+    precision: Precision,
+    tokens_per_batch: int,
+    lenient: bool,
+    parallel: Sequence[tuple[int, int]] = (),
 ) -> dict[str, Any]:
     """Score probe files with a progress bar; returns the content of ``OUT.json``.
+
+    Args:
+        lenient: leave out what the model cannot be asked, and list it.
+        parallel: which pairs of files to compare the rankings of, by their places.
 
     Raises:
         UserError: the model cannot be opened, or a question is too long for it.
     """
-    from ccx_ray.evaluation.scoring import score_probe
-
     console = Console(stderr=True)
-    model = load_causal_model(model_folder, choose_device())
-    console.print(
-        f"{model_folder}: {model.network.num_parameters():,} parameters, device {model.device}, "
-        f"precision {str(model.network.dtype).removeprefix('torch.')}",
-        highlight=False,
-        soft_wrap=True,
+    model = load_causal_model(model_folder, device, precision)
+    console.print(_description(model), highlight=False, soft_wrap=True)
+    # All are encoded before the first is scored, so that a wrong question costs seconds.
+    encoded = [
+        encode_probe(model, probe, alone=scoring == "mutual_information", lenient=lenient)
+        for _, probe in probes
+    ]
+    for (path, _), one in zip(probes, encoded, strict=True):
+        for item in one.probe.left_out:
+            console.print(
+                f"{path}, item {item.index} left out: {item.reason}",
+                highlight=False,
+                soft_wrap=True,
+            )
+    scored = _score(console, model, encoded, scoring=scoring, tokens_per_batch=tokens_per_batch)
+    content = {
+        "model": str(model_folder),
+        "scoring": scoring,
+        "device": device,
+        "precision": precision,
+        "probes": [
+            _probe_content(path, one.probe, items, scoring)
+            for (path, _), one, items in zip(probes, encoded, scored, strict=True)
+        ],
+    }
+    if parallel:
+        files = [path for path, _ in probes]
+        content["consistency"] = consistency_of_pairs(files, scored, parallel, scoring)
+    return content
+
+
+def _description(model: CausalModel) -> str:
+    precision = str(model.network.dtype).removeprefix("torch.")
+    inexact = " (inexact: choices may differ from those in float32)"
+    return (
+        f"{model.folder}: {model.network.num_parameters():,} parameters, device {model.device}, "
+        f"precision {precision}{'' if precision == 'float32' else inexact}"
     )
-    content = []
+
+
+def _score(
+    console: Console,
+    model: CausalModel,
+    encoded: Sequence[EncodedProbe],
+    *,
+    scoring: ScoreType,
+    tokens_per_batch: int,
+) -> list[list[ScoredItem]]:
+    from ccx_ray.evaluation.scoring import score_encoded
+
+    scored = []
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=console) as progress:
-        for path, probe in probes:
-            bar = progress.add_task(path.name, total=probe.sentences)
-            ranked = score_probe(
-                model,
-                probe,
-                tokens_per_batch=tokens_per_batch,
-                on_scored=partial(progress.advance, bar),
+        for one in encoded:
+            task = any(item.context is not None for item in one.probe.items)
+            bar = progress.add_task(Path(one.probe.name).name, total=one.probe.sentences)
+            scored.append(
+                score_encoded(
+                    model,
+                    one,
+                    tokens_per_batch=tokens_per_batch,
+                    kinds=(scoring, "option_sum", "option_per_byte") if task else (scoring,),
+                    on_scored=partial(progress.advance, bar),
+                )
             )
-            content.append(_probe_content(path, [one.ranked() for one in ranked]))
-    return {"model": str(model_folder), "scoring": "reference", "probes": content}
+    return scored
 
 
-def print_accuracies(content: dict[str, Any]) -> None:
-    """The table at the end of the job."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("probe file")
-    for column in ("questions", "correct", "accuracy", "tied", "with ties wrong"):
-        table.add_column(column, justify="right")
-    for probe in content["probes"]:
-        table.add_row(
-            Path(probe["file"]).name,
-            f"{probe['questions']:,}",
-            f"{probe['correct']:,}",
-            f"{probe['accuracy']:.1%}",
-            f"{sum(item['tied'] for item in probe['items']):,}",
-            f"{probe['accuracy_ties_wrong']:.1%}",
-        )
-    Console().print(table)
-
-
-def _probe_content(path: Path, ranked: Sequence[RankedItem]) -> dict[str, Any]:
-    correct = sum(item.correct for item in ranked)
-    return {
+def _probe_content(
+    path: Path, probe: Probe, scored: Sequence[ScoredItem], scoring: ScoreType
+) -> dict[str, Any]:
+    kinds = Counter(kind for item in probe.items for kind in quality(item))
+    content = {
         "file": str(path),
-        "questions": len(ranked),
-        "correct": correct,
-        "accuracy": correct / len(ranked),
-        "accuracy_ties_wrong": sum(item.correct and not item.tied for item in ranked) / len(ranked),
-        "items": [
-            {
-                "index": index,
-                "scores": list(item.scores),
-                "ranking": list(item.ranking),
-                "correct": item.correct,
-                "tied": item.tied,
-            }
-            for index, item in enumerate(ranked)
-        ],
+        "questions": len(scored),
+        # correct, accuracy, with ties wrong and shared, standard_error, tied, by_gold_position
+        **accuracies_by(probe_results("", 0, probe.name, scored), scoring),
+        "quality": dict(kinds),
+        "left_out": [{"index": one.index, "reason": one.reason} for one in probe.left_out],
+    }
+    if any(item.context is not None for item in probe.items):
+        content["lm_evaluation_harness"] = harness_accuracies(scored)
+    return content | {"items": [_item_content(one, scoring) for one in scored]}
+
+
+def _item_content(one: ScoredItem, scoring: ScoreType) -> dict[str, Any]:
+    ranked = one.ranked(scoring)
+    return {
+        "index": one.index,
+        "scores": list(ranked.scores),
+        "ranking": list(ranked.ranking),
+        "correct": ranked.correct,
+        "tied": ranked.tied,
+        "quality": list(quality(one.item)),
     }
