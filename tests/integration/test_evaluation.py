@@ -1,8 +1,6 @@
 """Ray Tune as the queue of evaluations, and the job for models from elsewhere."""
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +23,6 @@ from ccx_ray.study.spec import EvaluationRuntime
 from tests.evaluation_kills import evaluators
 from tests.probe_models import PROBES, write_random_model
 from tests.ray_nodes import wait_until
-from tests.tiny_study import PROJECT
 
 ENGLISH = next(path for path in PROBES if path.stem == "ko-culture-cloze_en")
 QUESTIONS = 60
@@ -244,51 +241,3 @@ def test_evaluators_that_cannot_start_fail_what_waits(
         )
         with pytest.raises(RuntimeError, match="evaluators ended"):
             future.result(timeout=60)
-
-
-def evaluate(*arguments: str) -> subprocess.CompletedProcess[str]:
-    script = str(PROJECT / "jobs" / "evaluate.py")
-    return subprocess.run(
-        [sys.executable, script, *arguments], capture_output=True, text=True, check=False
-    )
-
-
-def test_the_job_writes_every_score(model_folder: Path, tmp_path: Path):
-    out = tmp_path / "out.json"
-    files = [str(path) for path in PROBES if path.stem.startswith("zh")]
-    done = evaluate("--model", str(model_folder), "--probes", *files, "--out", str(out))
-    assert done.returncode == 0, done.stderr
-    assert "precision float32" in done.stderr
-    content = json.loads(out.read_text("utf-8"))
-    assert content["scoring"] == "reference"
-    assert [probe["file"] for probe in content["probes"]] == files
-    for probe in content["probes"]:
-        assert probe["questions"] == len(probe["items"]) == 328
-        assert probe["correct"] == sum(item["correct"] for item in probe["items"])
-        item = probe["items"][7]
-        assert set(item) == {"index", "scores", "ranking", "correct", "tied"}
-        assert item["scores"][item["ranking"][0]] == min(item["scores"])
-        assert f"{probe['accuracy']:.1%}" in done.stdout
-
-
-def test_the_job_refuses_in_one_line(model_folder: Path, tmp_path: Path):
-    probes = ("--probes", str(PROBES[0]))
-    out = ("--out", str(tmp_path / "out.json"))
-    for arguments, expected in (
-        (("--model", str(tmp_path / "none"), *probes, *out), "not an existing folder"),
-        (("--model", str(tmp_path), *probes, *out), ": no config (config.json)"),
-        (
-            ("--model", str(model_folder), "--probes", str(tmp_path / "no.json"), *out),
-            "no.json: cannot be read",
-        ),
-        (
-            ("--model", str(model_folder), *probes, "--out", str(tmp_path / "no" / "out.json")),
-            "--out: ",
-        ),
-    ):
-        started = time.monotonic()
-        done = evaluate(*arguments)
-        assert time.monotonic() - started < 10
-        assert done.returncode == 2
-        assert expected in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
