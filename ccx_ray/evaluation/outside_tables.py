@@ -19,7 +19,7 @@ def print_tables(content: dict[str, Any]) -> None:
     harness = [probe for probe in content["probes"] if "lm_evaluation_harness" in probe]
     if harness:
         console.print(_harness(harness))
-    if "consistency" in content:
+    if content.get("consistency"):
         console.print(_consistency(content["consistency"]))
 
 

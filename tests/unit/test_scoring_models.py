@@ -5,10 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.models import check_model_folder, load_causal_model
+from ccx_ray.evaluation.models import check_model_folder, choose_device, load_causal_model
 from ccx_ray.evaluation.probes import Probe, ProbeItem
 from ccx_ray.evaluation.scoring import score_probe
 from tests.probe_models import write_random_model
@@ -71,3 +72,23 @@ def test_broken_weights_are_told_and_not_ranked(folder: Path):
             Probe(name="p", items=(item,)),
             tokens_per_batch=64,
         )
+
+
+def test_devices_by_name(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device() == choose_device("cpu") == "cpu"
+    with pytest.raises(UserError, match="'cuda' is not there; torch sees no GPU"):
+        choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [choose_device(one) for one in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
+    with pytest.raises(UserError, match="'cuda:2' is not there; torch sees cuda:0, cuda:1"):
+        choose_device("cuda:2")
+    for wrong in ("gpu", "cuda:", "cuda:-1", "CPU"):
+        with pytest.raises(UserError, match="--device"):
+            choose_device(wrong)
+
+
+def test_the_precision_is_that_of_the_weights(folder: Path):
+    assert load_causal_model(folder, "cpu").network.dtype == torch.float32
+    assert load_causal_model(folder, "cpu", "bfloat16").network.dtype == torch.bfloat16
