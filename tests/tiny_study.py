@@ -126,7 +126,8 @@ class Results:
         return max(folders, key=lambda path: (path / "_complete.json").stat().st_mtime)
 
     def losses(self, run: str) -> list[float]:
-        return pq.read_table(self.folder(run) / "losses.parquet")["loss"].to_pylist()
+        losses: list[float] = pq.read_table(self.folder(run) / "losses.parquet")["loss"].to_pylist()
+        return losses
 
     def answers(self, run: str) -> pa.Table:
         """All per-question rows of a run, in order."""
