@@ -156,7 +156,11 @@ def _encode(model: CausalModel, texts: list[str]) -> tuple[list[list[int]], list
     """Ids and ``(start, end)`` characters of every token of every text."""
     if model.tokenizer.is_fast:
         # Not by way of Transformers, whose conversion of the result takes longer than the model.
-        found = model.tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
+        backend = model.tokenizer.backend_tokenizer
+        # Which some tokenizer.json ask for, left over from a training.
+        backend.no_truncation()
+        backend.no_padding()
+        found = backend.encode_batch(texts, add_special_tokens=False)
         return [one.ids for one in found], [one.offsets for one in found]
     # Tokenizers in Python keep no offsets; the text before each token's end is decoded instead.
     ids = model.tokenizer(texts, add_special_tokens=False)["input_ids"]

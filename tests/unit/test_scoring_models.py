@@ -12,6 +12,7 @@ from ccx_ray.errors import UserError
 from ccx_ray.evaluation.models import check_model_folder, choose_device, load_causal_model
 from ccx_ray.evaluation.probes import Probe, ProbeItem
 from ccx_ray.evaluation.scoring import score_probe
+from ccx_ray.evaluation.sentences import encode_probe
 from tests.probe_models import write_random_model
 
 
@@ -72,6 +73,27 @@ def test_broken_weights_are_told_and_not_ranked(folder: Path):
             Probe(name="p", items=(item,)),
             tokens_per_batch=64,
         )
+
+
+def test_a_tokenizer_that_would_cut_and_pad_does_not(whole: Path, folder: Path):
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text("utf-8"))
+    tokenizer["truncation"] = {
+        "direction": "Right", "max_length": 5, "strategy": "LongestFirst", "stride": 0,
+    }  # fmt: skip
+    tokenizer["padding"] = {
+        "strategy": {"Fixed": 8}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
+        "pad_type_id": 0, "pad_token": "<|endoftext|>",
+    }  # fmt: skip
+    path.write_text(json.dumps(tokenizer), "utf-8")
+    item = ProbeItem(question="The sky was _ that day.", options=("red", "b"), answer="b")
+    probe = Probe(name="p", items=(item,))
+    plain, cut = (
+        encode_probe(load_causal_model(one, "cpu"), probe).items[0] for one in (whole, folder)
+    )
+    assert len(plain.filled[0]) > 8
+    assert cut.filled == plain.filled
+    assert cut.alone == plain.alone
 
 
 def test_devices_by_name(monkeypatch: pytest.MonkeyPatch):
