@@ -14,7 +14,8 @@ H width of the model.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
-from typing import TypeVar
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ Row = TypeVar("Row")
 
 CPU_SLICE, DEVICE_SLICE = 2**18, 2**28
 """Logits of one slice of tokens: a megabyte stays near a core, on a GPU few launches count."""
-FEWEST_ROWS = 64
+FEWEST_ROWS = 256
 """Of a slice; with fewer the head is no longer a product of matrices but reads its weights again
 and again, which a vocabulary of 152 k notices."""
 
@@ -56,8 +57,19 @@ class Passes:
     """The logits are the head's matrix product and nothing more."""
 
 
+_known: WeakKeyDictionary[Any, Passes] = WeakKeyDictionary()
+"""Network -> how it may be called; new weights do not change that."""
+
+
 def find_passes(model: CausalModel) -> Passes:
-    """Ask the model in which ways it may be called, the fastest first."""
+    """How a model may be called; the first time it is asked, which takes four passes."""
+    if model.network not in _known:
+        _known[model.network] = _ask(model)
+    return _known[model.network]
+
+
+def _ask(model: CausalModel) -> Passes:
+    """Try the ways, the fastest first, against the plain call."""
     sentences = _questions(model)
     expected = [score_alone(model, sentence)[1] for sentence in sentences]
     config = model.network.config.get_text_config()
