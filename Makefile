@@ -36,7 +36,7 @@ study: install  ## run a study: corpora, base, trials, evaluation, frequency, re
 test: lint  ## style, types, and all tests but the storms
 	$(BIN)/python -m pytest --durations=10
 
-storms: install  ## the long tests: kill storm, nodes that come and go, a worker that hangs (12 minutes)
+storms: install  ## the long tests: kills of trainings and evaluations, nodes that come and go (15 minutes)
 	$(BIN)/python -m pytest -m storm --durations=0
 
 unit: install  ## the tests that need no Ray: minutes
