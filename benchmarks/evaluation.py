@@ -23,8 +23,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a bare machine has no installation
 
 import torch
+from benchmark_tables import BenchmarkTable, bar
 from evaluation_models import DATA, LARGE, SMALL, write_model
-from training_tables import TrainingTable, bar
 
 from ccx_ray.evaluation import forward, scoring
 from ccx_ray.evaluation.models import load_causal_model
@@ -66,7 +66,7 @@ def main() -> int:
     return 0
 
 
-def compared(arguments: argparse.Namespace, part: str, folder: Path, title: str) -> TrainingTable:
+def compared(arguments: argparse.Namespace, part: str, folder: Path, title: str) -> BenchmarkTable:
     """Ours against one pass an option, file by file; choices and scores compared."""
     model = load_causal_model(folder, arguments.device)
     rows, differences, figures = [], [], {"plain": 0.0, "ours": 0.0, "all scores": 0.0}
@@ -103,7 +103,7 @@ def compared(arguments: argparse.Namespace, part: str, folder: Path, title: str)
     verdicts = [f"choices of {unequal} of {questions} questions differ"]
     if part in LEAST:
         verdicts.append(bar("plain / ours", figures["plain"] / figures["ours"], LEAST[part]))
-    return TrainingTable(
+    return BenchmarkTable(
         part=part,
         title=f"{title} {folder.name}: {model.network.num_parameters():,} parameters, seconds",
         columns=(
@@ -130,7 +130,7 @@ def _row(
     )
 
 
-def batches_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
+def batches_table(arguments: argparse.Namespace, folder: Path) -> BenchmarkTable:
     """All questions under every score, in batches of other sizes and orders."""
     model = load_causal_model(folder, arguments.device)
     probes = [encode_probe(model, load_probe(path, path.stem)) for path in PROBES]
@@ -160,7 +160,7 @@ def batches_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
         )
         rows.append((name, *map(str, others.values()), f"{largest:.1e}"))
     setattr(scoring, "batches", usual)  # noqa: B010
-    return TrainingTable(
+    return BenchmarkTable(
         part="batches",
         title=f"Rankings of {len(expected or ()):,} questions that differ from the first row's",
         columns=("rows of a batch", *SCORE_TYPES, "largest difference, reference"),
@@ -168,7 +168,7 @@ def batches_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
     )
 
 
-def device_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
+def device_table(arguments: argparse.Namespace, folder: Path) -> BenchmarkTable:
     """Loading, and all sentences of all files, on a device."""
     write_model(folder, SMALL if arguments.device == "cpu" else LARGE)
     began = time.perf_counter()
@@ -181,7 +181,7 @@ def device_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
         sentences += probe.sentences
     ended = time.perf_counter()
     met = "reached" if ended - began < MOST_SECONDS else "missed"
-    return TrainingTable(
+    return BenchmarkTable(
         part="gpu",
         title=f"{model.network.num_parameters():,} parameters on {arguments.device}, seconds",
         columns=("sentences", "load", "score", "together"),

@@ -29,7 +29,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training_tables import TrainingTable, spread
+from benchmark_tables import BenchmarkTable, spread
 
 CPUS, THREADS = 0.5, 1
 """Of the evaluator, as in the laptop study."""
@@ -91,7 +91,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="beside-") as folder:
             rows.append(measured(place, Path(folder), arguments.blocks, arguments.seconds))
         print("  ".join(rows[-1]), flush=True)
-    table = TrainingTable(
+    table = BenchmarkTable(
         part="beside",
         title=(
             f"Tokens/s of each training, laptop model, {arguments.blocks} blocks of "

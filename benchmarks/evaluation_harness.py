@@ -24,10 +24,10 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALL
 import lm_eval
 import numpy as np
 import torch
+from benchmark_tables import BenchmarkTable, bar
 from evaluation_models import DATA, SMALL, write_model
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-from training_tables import TrainingTable, bar
 
 from ccx_ray.evaluation.lm_eval_tasks import export_tasks
 from ccx_ray.evaluation.models import CausalModel, load_causal_model
@@ -71,7 +71,7 @@ def main() -> int:
 
 def compared(
     arguments: argparse.Namespace, model: CausalModel, folder: Path
-) -> tuple[TrainingTable, bool]:
+) -> tuple[BenchmarkTable, bool]:
     """Choices, accuracies and seconds of both, file by file."""
     theirs = TimedModel(pretrained=model.network, tokenizer=model.tokenizer, device="cpu")
     probes = {name: load_probe(PROBES[name], name) for name in arguments.files}
@@ -109,7 +109,7 @@ def compared(
     sums = [sum(column) for column in zip(*harness, strict=True)]
     rows.append(_row("all", sum(len(one.items) for one in probes.values()), sums, sum(ours)))
     ratio = min(sums) / sum(ours)
-    return TrainingTable(
+    return BenchmarkTable(
         part="harness",
         title=f"{model.network.num_parameters():,} parameters, seconds",
         columns=(

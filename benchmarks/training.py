@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a bare machine has no installation
 
-from training_tables import TrainingTable
+from benchmark_tables import BenchmarkTable
 
 PARTS = ("loop", "workers", "start", "checkpoint", "masks", "memory", "gpu")
 PACKAGES = ("torch", "transformers", "deepspeed", "ray", "liger-kernel", "flash-attn", "numpy")
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _part(name: str) -> Callable[[argparse.Namespace, Path], TrainingTable]:
+def _part(name: str) -> Callable[[argparse.Namespace, Path], BenchmarkTable]:
     """The part's function; imported here, because most need what a bare machine lacks."""
     if name == "loop":
         from training_loop import loop_table as table

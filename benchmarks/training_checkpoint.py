@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+from benchmark_tables import BenchmarkTable, spread
 from training_runs import benchmark_run, train_alone, write_stream
-from training_tables import TrainingTable, spread
 
 from ccx_ray.study.training_spec import ModelSpec
 from ccx_ray.training.checkpoint_writer import CheckpointWriter
@@ -22,7 +22,7 @@ from ccx_ray.training.size import parameter_count
 VOCABULARY = 8192
 
 
-def checkpoint_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
+def checkpoint_table(arguments: argparse.Namespace, folder: Path) -> BenchmarkTable:
     """Seconds blocked by a resume state and a checkpoint of the same step, per checkpoint."""
     model = ModelSpec.model_validate("laptop" if arguments.smoke else "tiny")
     stream = write_stream(
@@ -73,7 +73,7 @@ def checkpoint_table(arguments: argparse.Namespace, folder: Path) -> TrainingTab
                     steps_between.append(_step_seconds(worker.engine, tokens_BT))
     sync, beside = (median(values) for values in blocked.values())
     parameters = parameter_count(model, VOCABULARY)
-    return TrainingTable(
+    return BenchmarkTable(
         part="checkpoint",
         title=(
             f"Time that a checkpoint blocks the loop, {parameters / 1e6:.1f} M parameters: resume "

@@ -20,8 +20,8 @@ from statistics import median
 from typing import Any
 
 import torch
+from benchmark_tables import BenchmarkTable
 from training_gpu_steps import EOS_ID, PRESETS, Preset, Row, build, stepper
-from training_tables import TrainingTable
 
 from ccx_ray.training.throughput import flops_per_token, model_flops_utilization, peak_flops
 
@@ -75,11 +75,11 @@ def rows_to_run() -> list[tuple[Row, str]]:
     ]
 
 
-def gpu_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
+def gpu_table(arguments: argparse.Namespace, folder: Path) -> BenchmarkTable:
     """Tokens a second, MFU and peak memory of every row."""
     columns = ("", "rows", "step, ms", "tokens/s", "MFU", "peak, GiB")
     if arguments.device == "cuda" and not torch.cuda.is_available():
-        return TrainingTable(
+        return BenchmarkTable(
             part="gpu", title="The step on a GPU", columns=columns, rows=[], verdicts=[OPEN]
         )
     preset, device = PRESETS[arguments.preset], torch.device(arguments.device)
@@ -121,7 +121,7 @@ def gpu_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
     if peak is not None:
         met = "reached" if best >= LEAST_MFU else "missed"
         verdicts = [f"best MFU of our step: {best:.1%} (bar {LEAST_MFU:.0%}: {met})"]
-    return TrainingTable(
+    return BenchmarkTable(
         part="gpu",
         title=f"{arguments.preset} at length {preset.sequence_length} on {name}",
         columns=columns,

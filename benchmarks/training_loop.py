@@ -14,9 +14,9 @@ from statistics import median
 
 import numpy as np
 import torch
+from benchmark_tables import BenchmarkTable, bar, spread
 from torch import Tensor, nn
 from training_runs import PAD_ID, benchmark_run, train_alone, write_stream
-from training_tables import TrainingTable, bar, spread
 
 from ccx_ray.corpus.stream import Stream, read_batches
 from ccx_ray.study.training_spec import ModelSpec
@@ -29,7 +29,7 @@ MOST_DATA_SHARE = 0.01
 WARM_STEPS = 2
 
 
-def loop_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
+def loop_table(arguments: argparse.Namespace, folder: Path) -> BenchmarkTable:
     """Tokens a second of the three loops, in turn, ``repeats`` times."""
     vocabulary, length = (512, 32) if arguments.smoke else (8192, 256)
     steps = WARM_STEPS + arguments.steps
@@ -66,7 +66,7 @@ def loop_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
     ours, bare, chunked = (median(values) for values in speeds.values())
     data = median(shares)
     met = "reached" if data < MOST_DATA_SHARE else "missed"
-    return TrainingTable(
+    return BenchmarkTable(
         part="loop",
         title=(
             f"The worker loop, {parameter_count(model, vocabulary) / 1e6:.1f} M parameters, "

@@ -4,15 +4,15 @@ import argparse
 from pathlib import Path
 from statistics import median
 
+from benchmark_tables import BenchmarkTable, spread
 from training_runs import DOCUMENT_TOKENS, benchmark_run, train_alone, write_stream
-from training_tables import TrainingTable, spread
 
 from ccx_ray.study.training_spec import ModelSpec
 
 WARM_STEPS = 2
 
 
-def masks_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
+def masks_table(arguments: argparse.Namespace, folder: Path) -> BenchmarkTable:
     """Tokens a second in turn, ``repeats`` times."""
     vocabulary, length = (512, 64) if arguments.smoke else (8192, 512)
     steps = WARM_STEPS + arguments.steps
@@ -37,7 +37,7 @@ def masks_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
             seconds = [record.seconds for record in train_alone(run).history[WARM_STEPS:]]
             values.append(arguments.sequences * length / median(seconds))
     without, with_masks = (median(values) for values in speeds.values())
-    return TrainingTable(
+    return BenchmarkTable(
         part="masks",
         title=(
             f"Document masks, {arguments.sequences} x {length} tokens a step, documents of "

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from training_tables import TrainingTable
+from benchmark_tables import BenchmarkTable
 
 from ccx_ray.study.training_spec import ModelSpec, OptimizerSpec, TrainingRuntime
 from ccx_ray.training.engine import TrainingEngine
@@ -87,7 +87,7 @@ SMOKE = (
 )
 
 
-def memory_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
+def memory_table(arguments: argparse.Namespace, folder: Path) -> BenchmarkTable:
     """Every size with ZeRO 1, activations kept and recomputed; the smallest at every stage."""
     sizes: Sequence[MemoryCase] = SMOKE if arguments.smoke else SIZES
     cases = [
@@ -122,7 +122,7 @@ def memory_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
         print("  ".join(rows[-1]), flush=True)
     worst = max(errors, key=abs)
     met = "reached" if abs(worst) <= MOST_ERROR else "missed"
-    return TrainingTable(
+    return BenchmarkTable(
         part="memory",
         title="Peak memory of a worker, MiB, fp32 on the CPU",
         columns=(

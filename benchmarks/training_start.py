@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 
 import psutil
+from benchmark_tables import BenchmarkTable, spread
 from training_runs import benchmark_run, write_stream
-from training_tables import TrainingTable, spread
 
 from ccx_ray.cluster import connected_cluster
 from ccx_ray.study.training_spec import ModelSpec
@@ -23,7 +23,7 @@ MOST_SECONDS = 12.0
 VOCABULARY, LENGTH, STEPS = 4096, 128, 3
 
 
-def start_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
+def start_table(arguments: argparse.Namespace, folder: Path) -> BenchmarkTable:
     """``repeats`` starts one after the other, after one that does not count."""
     stream = write_stream(
         folder / "stream",
@@ -54,7 +54,7 @@ def start_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
                 parts.setdefault(name, []).append(seconds)
     warm = median(starts[1:])
     met = "reached" if warm <= MOST_SECONDS else "missed"
-    return TrainingTable(
+    return BenchmarkTable(
         part="start",
         title="A trial from submission to its first step, seconds, under Ray Train",
         columns=("part", "warm", "first"),

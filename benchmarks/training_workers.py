@@ -16,9 +16,9 @@ from statistics import median
 
 import torch
 import torch.distributed as dist
+from benchmark_tables import BenchmarkTable, spread
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from training_tables import TrainingTable, spread
 
 from ccx_ray.study.training_spec import ModelSpec, OptimizerSpec, TrainingRuntime
 from ccx_ray.training.engine import TrainingEngine
@@ -30,7 +30,7 @@ WARM_STEPS = 2
 PAD_ID = 1
 
 
-def workers_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
+def workers_table(arguments: argparse.Namespace, folder: Path) -> BenchmarkTable:
     """Tokens a second of both workers together, in turn, ``repeats`` times."""
     task = {
         "store": str(folder / "store"),
@@ -55,7 +55,7 @@ def workers_table(arguments: argparse.Namespace, folder: Path) -> TrainingTable:
         raise SystemExit(f"workers: {ends[0][1][-2000:]}{ends[1][1][-2000:]}")
     speeds: dict[str, list[float]] = json.loads(ends[0][0].splitlines()[-1])
     ddp = median(speeds["torch DDP"])
-    return TrainingTable(
+    return BenchmarkTable(
         part="workers",
         title=(
             f"Two workers, gloo, preset {task['preset']}, 2 x {task['sequences']} x "

@@ -1,4 +1,4 @@
-"""What was measured of training as tables: for the terminal, for a page, and for JSON."""
+"""What was measured as tables: for the terminal, for a page, and for JSON."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingTable:
+class BenchmarkTable:
     """One part's table and what it says."""
 
     part: str
