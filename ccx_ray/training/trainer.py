@@ -70,9 +70,11 @@ def train(run: TrainingRun, *, reserved: Sequence[Mapping[str, float]] = ()) -> 
     run = _resolved(run)
     summary = run.folder / SUMMARY
     _check(run)
-    if not summary.is_file():
-        with _metrics(run), sharing_the_cluster(run_time_folder(run.folder)):
-            _fit_until_done(run, reserved)
+    # Also where nothing is left to do: workers may have finished after their driver died.
+    with _metrics(run):
+        if not summary.is_file():
+            with sharing_the_cluster(run_time_folder(run.folder)):
+                _fit_until_done(run, reserved)
     counts: dict[str, Any] = json.loads(summary.read_text("utf-8"))
     prune_resume_states(run.folder)
     return counts

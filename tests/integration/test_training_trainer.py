@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from mlflow import MlflowClient
 
 from ccx_ray.errors import UserError
+from ccx_ray.tracking import Tracking, default_tracking_uri
 from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
 from ccx_ray.training.history import read_history
 from ccx_ray.training.incidents import read_incidents
@@ -77,6 +79,14 @@ def test_killed_and_resumed_beside_another_run(tmp_path: Path, ray_cluster: None
     began = time.monotonic()
     assert train(killed) == counts, "a finished training is not trained again"
     assert time.monotonic() - began < 1
+    # Workers may finish after their driver was killed; what it did not see is logged by the next.
+    tracking = Tracking(default_tracking_uri(tmp_path), study="tiny", storage=tmp_path)
+    mlflow_run = tracking.open_run(name=killed.name, kind="trial", fingerprint="f")
+    train(replace(killed, tracking_uri=tracking.uri, mlflow_run_id=mlflow_run))
+    history = MlflowClient(tracking.uri).get_metric_history(mlflow_run, "train/loss")
+    assert [point.value for point in sorted(history, key=lambda point: point.step)] == losses(
+        killed.folder
+    )
 
 
 def test_one_worker_goes_on_as_two(tmp_path: Path, ray_cluster: None) -> None:
