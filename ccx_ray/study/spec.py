@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from ccx_ray.study.frequency_spec import FrequencySpec, JudgeRuntime
 from ccx_ray.study.text_spec import (
     AuditSpec,
     BaseLanguageSpec,
@@ -92,23 +93,6 @@ class EvaluationSpec(Spec):
     """Questions to leave out, by what is odd about them; none, as published, by default."""
 
 
-class FrequencySpec(Spec):
-    """Retrieval and judgement of the documents that hold a question's knowledge."""
-
-    top_documents: PositiveInt = 50
-    embedder: Literal["ngram"] = "ngram"
-    dimensions: PositiveInt = 256
-    passage_characters: PositiveInt = 1000
-    judge: Literal["lexical"] = "lexical"
-    salient_share: Share = 0.5
-    """Share of a question's salient terms that a document must hold beside the answer."""
-    seed: Annotated[int, Field(ge=0)] = 0
-
-    def retrieval_identity(self) -> dict[str, object]:
-        """What decides the index of a corpus; the rest decides what is asked of it."""
-        return self.model_dump(include={"embedder", "dimensions", "passage_characters", "seed"})
-
-
 class AnalysisSpec(Spec):
     """Intervals and tests of the report."""
 
@@ -163,6 +147,7 @@ class RuntimeSpec(Spec):
     base: TrainingRuntime = TrainingRuntime()
     trials: TrainingRuntime = TrainingRuntime()
     evaluation: EvaluationRuntime = EvaluationRuntime()
+    judge: JudgeRuntime = JudgeRuntime()
     cost: CostSpec = CostSpec()
 
 

@@ -1,28 +1,19 @@
-"""Whether a document really holds the knowledge that a question asks for.
+"""The judge that needs no model: the answer, and beside it enough of what makes the question itself.
 
-The lexical judge asks for the answer and, beside it, enough of what makes the question this
-question. Its verdict always points at the evidence in the document's own characters, so that a
-person can check it. Another judge (a language model, for one) takes its place behind ``Judge``.
+Its verdict points at the evidence in the document's own characters, so that a person can check it.
+It sees words, not meaning: a paraphrase is absent, and the right words in the wrong relation count.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ccx_ray.frequency.normalization import (
-    NARROW_NO_BREAK_SPACE,
-    TSHEG,
-    normalize,
-    origins,
-)
+from ccx_ray.frequency.documents import Document
+from ccx_ray.frequency.judges.verdict import Request, Verdict
+from ccx_ray.frequency.normalization import NARROW_NO_BREAK_SPACE, TSHEG, normalize
+from ccx_ray.frequency.questions import BLANK, Cloze
 from ccx_ray.frequency.terms import HAN, HANGUL, PARTICLES, TIBETAN, is_bigram, terms_of
 
-BLANK = re.compile("_+")
 COMMON_SHARE = 0.1
 """A term in more than this share of the documents says nothing about a question."""
 NEIGHBOURHOOD = 500
@@ -33,64 +24,6 @@ are too lax a frame: in a country profile of 50,000 characters "4" and most word
 _CASE_SUFFIX = re.compile(f"(?:{NARROW_NO_BREAK_SPACE}\\S+)+$")
 # Tibetan particles that join the last syllable of a word without a tsheg.
 _JOINED_PARTICLES = "འི|འིས|འང|འམ|འོ|འུ"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cloze:
-    """A question with its blank, and the answer that fills it."""
-
-    question: str
-    answer: str
-
-    @property
-    def statement(self) -> str:
-        """The knowledge as a sentence: every blank filled; the answer follows if there is none."""
-        if BLANK.search(self.question):
-            return BLANK.sub(lambda _: self.answer, self.question)
-        return f"{self.question} {self.answer}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Document:
-    """One document of a corpus, in NFC."""
-
-    id: str
-    text: str
-
-    @cached_property
-    def normalized(self) -> str:
-        return normalize(self.text)
-
-    @cached_property
-    def terms(self) -> frozenset[str]:
-        return frozenset(terms_of(self.normalized))
-
-    @cached_property
-    def _origins(self) -> NDArray[np.int32]:
-        return origins(self.text)
-
-    def original_span(self, start: int, end: int) -> tuple[int, int]:
-        """Start and length in ``text`` of ``normalized[start:end]``."""
-        first, last = int(self._origins[start]), int(self._origins[end - 1])
-        return first, last + 1 - first
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """A judge's decision; the evidence is a span of the document's characters, -1 and 0 if none."""
-
-    holds: bool
-    reason: str
-    evidence_start: int = -1
-    evidence_length: int = 0
-
-
-class Judge(Protocol):
-    """Decides for one question which documents hold its knowledge."""
-
-    def judge(self, cloze: Cloze, documents: list[Document]) -> list[Verdict]:
-        """A verdict for every document, in their order."""
-        ...
 
 
 class LexicalJudge:
@@ -114,20 +47,30 @@ class LexicalJudge:
         self._document_frequencies = document_frequencies
         self._documents = documents
         self._salient_share = salient_share
+        self._salient: dict[Cloze, frozenset[str]] = {}
 
-    def judge(self, cloze: Cloze, documents: list[Document]) -> list[Verdict]:
+    def judge(self, requests: Sequence[Request]) -> list[Verdict]:
+        """A verdict for every request, in their order."""
+        return [self.verdict(request.cloze, request.document) for request in requests]
+
+    def verdict(self, cloze: Cloze, document: Document) -> Verdict:
+        """Whether this document holds the knowledge."""
         answer = normalized_answer(cloze.answer)
         if not answer:
-            return [Verdict(holds=False, reason="the answer has no letter") for _ in documents]
+            return Verdict(holds=False, reason="the answer has no letter")
         salient = self.salient_terms(cloze)
         if not salient:
             reason = "the corpus knows no salient term of the question"
-            return [Verdict(holds=False, reason=reason) for _ in documents]
-        pattern = answer_pattern(answer)
-        return [self._verdict(answer, pattern, salient, document) for document in documents]
+            return Verdict(holds=False, reason=reason)
+        return self._verdict(answer, answer_pattern(answer), salient, document)
 
     def salient_terms(self, cloze: Cloze) -> frozenset[str]:
         """The rare terms of the question; the answer's own terms are left out."""
+        if cloze not in self._salient:
+            self._salient[cloze] = self._find_salient_terms(cloze)
+        return self._salient[cloze]
+
+    def _find_salient_terms(self, cloze: Cloze) -> frozenset[str]:
         question = " ".join(normalize(part) for part in BLANK.split(cloze.question))
         terms = set(terms_of(question)) - set(terms_of(normalize(cloze.answer)))
         frequencies = {term: self._document_frequencies.get(term, 0) for term in terms}
@@ -163,11 +106,13 @@ class LexicalJudge:
         )
 
 
+@lru_cache(maxsize=4096)
 def normalized_answer(answer: str) -> str:
     """The answer as it is looked for: normal form, without a closing Mongolian case suffix."""
     return normalize(_CASE_SUFFIX.sub("", answer.strip()) or answer).strip(f" {TSHEG}")
 
 
+@lru_cache(maxsize=4096)
 def answer_pattern(answer: str) -> re.Pattern[str]:
     """Where a normalised answer stands as words of its own.
 

@@ -1,0 +1,1 @@
+"""Who decides whether a document holds the knowledge of a question."""

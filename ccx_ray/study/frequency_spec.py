@@ -1,0 +1,161 @@
+"""The part of a study file that says how knowledge is looked for and judged, and how that is tested.
+
+Everything here except ``JudgeRuntime`` is identity: it decides the numbers.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from ccx_ray.study.text_spec import Count, PositiveInt, Share, Spec
+
+QueryForm = Literal["filled", "question_and_answer"]
+"""``filled``: the question with the answer in its blank; else the question, then the answer."""
+RetrieverName = Literal["vectors", "bm25", "hybrid"]
+IndexType = Literal["flat", "hnsw", "ivfpq"]
+
+
+def _of_kind(default: str) -> BeforeValidator:
+    """``ngram`` for ``{kind: ngram}``; a mapping without a kind is of the default one."""
+
+    def read(value: Any) -> Any:
+        if isinstance(value, str):
+            return {"kind": value}
+        return {"kind": default, **value} if isinstance(value, dict) else value
+
+    return BeforeValidator(read)
+
+
+class NgramEmbedderSpec(Spec):
+    """TF-IDF of character n-grams, projected to few dimensions; needs no download."""
+
+    kind: Literal["ngram"] = "ngram"
+    dimensions: PositiveInt = 256
+    projection: Literal["random", "fitted"] = "random"
+    """Fitted: the leading singular vectors of a sample of the corpus."""
+    seed: Count = 0
+
+
+class SentenceTransformersSpec(Spec):
+    """A sentence-transformers folder."""
+
+    kind: Literal["sentence_transformers"]
+    folder: str
+
+
+class HiddenStatesSpec(Spec):
+    """Mean-pooled hidden states of the last layer of a causal model."""
+
+    kind: Literal["hidden_states"]
+    model: str = "base"
+    """``base``: the study's own base at its last checkpoint; else a Hugging Face folder."""
+
+
+EmbedderSpec = Annotated[
+    NgramEmbedderSpec | SentenceTransformersSpec | HiddenStatesSpec,
+    Field(discriminator="kind"),
+    _of_kind("ngram"),
+]
+
+
+class LexicalJudgeSpec(Spec):
+    """The answer, and close to it enough of the question's salient terms."""
+
+    kind: Literal["lexical"] = "lexical"
+    salient_share: Share = 0.5
+    """Of a question's salient terms that must stand near the answer."""
+
+
+class EndpointJudgeSpec(Spec):
+    """A model behind an OpenAI-compatible endpoint; where that is, ``runtime.judge`` says."""
+
+    kind: Literal["endpoint"]
+    model: str
+    prompt: str | None = None
+    """A file with ``{question}``, ``{answer}`` and ``{document}``; the shipped one when absent."""
+    window_characters: PositiveInt = 4000
+    """Of a longer document, what stands around the retrieved passage is shown."""
+
+
+class LocalJudgeSpec(Spec):
+    """A causal model in a Hugging Face folder, asked by the same prompt."""
+
+    kind: Literal["local"]
+    folder: str
+    prompt: str | None = None
+    window_characters: PositiveInt = 4000
+
+
+JudgeSpec = Annotated[
+    LexicalJudgeSpec | EndpointJudgeSpec | LocalJudgeSpec,
+    Field(discriminator="kind"),
+    _of_kind("lexical"),
+]
+
+
+class ValidationSpec(Spec):
+    """How the estimate itself is tested."""
+
+    embedders: tuple[EmbedderSpec, ...] = ()
+    """Compared with the study's own; each costs an index of every corpus."""
+    judges: tuple[JudgeSpec, ...] = ()
+    """Compared with the study's own on a sample of what was retrieved."""
+    judged_pairs: PositiveInt = 500
+    """Pairs of question and document a corpus on which judges are compared."""
+    planted_facts: Count = 60
+    """Written into a sample of every corpus at frequencies 0, 1, 2, 4, ... 64; 0 writes none."""
+    planted_characters: PositiveInt = 1_000_000
+    """Of every corpus, into which they are written."""
+    reviewed_documents: PositiveInt = 100
+    """Retrieved documents a language on a review sheet for people."""
+    seed: Count = 0
+
+
+class FrequencySpec(Spec):
+    """Retrieval and judgement of the documents that hold a question's knowledge."""
+
+    top_documents: PositiveInt = 50
+    query: QueryForm = "filled"
+    retriever: RetrieverName = "hybrid"
+    embedder: EmbedderSpec = NgramEmbedderSpec()
+    passage_characters: PositiveInt = 1000
+    index: Literal["auto", "flat", "hnsw", "ivfpq"] = "auto"
+    """Auto chooses by the number of passages of a shard; ``index.json`` says what it chose."""
+    shard_passages: PositiveInt = 250_000
+    """At most so many passages stand in one FAISS index, so that a corpus never has to fit into
+    memory."""
+    judge: JudgeSpec = LexicalJudgeSpec()
+    validation: ValidationSpec = ValidationSpec()
+
+    def index_identity(self) -> dict[str, object]:
+        """What decides the index of a corpus, beside its embedder."""
+        return self.model_dump(include={"passage_characters", "index", "shard_passages"})
+
+    def estimate_identity(self) -> dict[str, object]:
+        """What decides what is asked of the indexes, beside the judge."""
+        return self.model_dump(include={"top_documents", "query", "retriever"})
+
+
+class JudgeRuntime(Spec):
+    """Where an endpoint judge is reached, and how much may be asked of it; or on what a local one
+    runs."""
+
+    url: str | None = None
+    """Of the endpoint, up to and with ``/v1``."""
+    key_variable: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key; the key itself is never written anywhere."""
+    concurrency: PositiveInt = 8
+    """Requests on their way at once."""
+    pairs_per_request: PositiveInt = 1
+    """Documents of one question that are judged by one request."""
+    timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
+    max_retries: Count = 6
+    """Of one request, with growing pauses, before the step fails; what was judged is kept."""
+    max_requests: PositiveInt | None = None
+    """At most so many requests, retries included, in one run of the driver."""
+    max_dollars: Annotated[float, Field(ge=0)] | None = None
+    """At most so much, by the prices below and the tokens that the endpoint reports."""
+    dollars_per_million_input_tokens: Annotated[float, Field(ge=0)] = 0.0
+    dollars_per_million_output_tokens: Annotated[float, Field(ge=0)] = 0.0
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+    """Of a local judge's task and of an embedder that is a model."""
