@@ -21,11 +21,12 @@ from ccx_ray.stages import StageActions
 from ccx_ray.storage import publish_json, resolve_storage
 from ccx_ray.study.folders import StepFolders
 from ccx_ray.study.graph import Graph, Step
+from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.lock import driver_lock
 from ccx_ray.study.progress import StudyProgress
 from ccx_ray.study.runner import Outcome, Runner
 from ccx_ray.study.spec import RuntimeSpec, StudySpec
-from ccx_ray.study.steps import InputFiles, read_reruns, reruns_file, study_graph
+from ccx_ray.study.steps import read_reruns, reruns_file, study_graph
 from ccx_ray.study.trials import Trial
 from ccx_ray.tracking import Tracking, default_tracking_uri
 from ccx_ray.training.capabilities import check_capabilities

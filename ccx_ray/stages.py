@@ -16,10 +16,11 @@ from ccx_ray.cluster import evaluator_demands
 from ccx_ray.corpus.work_log import RunTasks, step_progress
 from ccx_ray.remote_folders import remote_storage_uri
 from ccx_ray.study.graph import Step
+from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.provenance import capture_provenance
 from ccx_ray.study.runner import Action, StepWork
 from ccx_ray.study.spec import StudySpec
-from ccx_ray.study.steps import InputFiles, study_graph
+from ccx_ray.study.steps import study_graph
 from ccx_ray.study.text_spec import LanguageSpec
 from ccx_ray.study.trials import Trial, trial_grid
 from ccx_ray.tracking import Tracking

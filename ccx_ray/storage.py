@@ -9,10 +9,13 @@ import os
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from ccx_ray.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Ray unpacks a job's working directory below a folder of this name and deletes it with the job.
 RAY_WORKING_DIRECTORIES = "working_dir_files"
@@ -89,6 +92,16 @@ def _write_aside(path: Path, content: bytes) -> Path:
 def publish_json(path: Path, content: Any) -> None:
     """Write ``content`` as readable JSON, atomically."""
     publish_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def publish_parquet(path: Path, table: "pa.Table") -> None:
+    """Write a table of moderate size as Parquet, atomically."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    content = pa.BufferOutputStream()
+    pq.write_table(table, content, compression="zstd")
+    publish_bytes(path, content.getvalue().to_pybytes())
 
 
 def publish_folder(aside: Path, final: Path) -> None:

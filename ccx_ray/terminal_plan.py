@@ -7,9 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ccx_ray.study.folders import StepFolders
+from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.plan import PlannedStep, plan_study
 from ccx_ray.study.spec import StudySpec
-from ccx_ray.study.steps import InputFiles, read_reruns, study_graph
+from ccx_ray.study.steps import read_reruns, study_graph
 from ccx_ray.training.memory import (
     GIB,
     STAGES,

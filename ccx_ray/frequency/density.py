@@ -1,144 +1,104 @@
 """Cultural density: how often each question's knowledge occurs among a corpus's documents.
 
 Density = occurrences / documents (paper, "Frequency hypothesis"). Occurrences are the retrieved
-documents that the judge accepts, so they are a lower bound, capped by ``top_documents``. A corpus
-without documents has no density: null, not zero.
+documents that the judge accepts, so they are a lower bound, capped by ``top_documents``; what the
+exact counts and the exhaustive scan find stands beside them. A corpus without documents has no
+density: null, not zero.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ccx_ray.frequency.judges import Cloze, Judge, Verdict
-from ccx_ray.frequency.retrieval import CorpusIndex, Hit
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """One retrieved document of one question, and what the judge said."""
-
-    question: int
-    rank: int
-    document: str
-    score: float
-    verdict: Verdict
-
-
-def judge_retrieved(
-    index: CorpusIndex, judge: Judge, clozes: Sequence[Cloze], hits: Sequence[list[Hit]]
-) -> list[Judgement]:
-    """Let the judge decide on every retrieved document of every question."""
-    documents = index.read_documents(sorted({hit.document for found in hits for hit in found}))
-    judgements: list[Judgement] = []
-    for question, (cloze, found) in enumerate(zip(clozes, hits, strict=True)):
-        retrieved = [documents[hit.document] for hit in found]
-        verdicts = judge.judge(cloze, retrieved)
-        rows = zip(found, retrieved, verdicts, strict=True)
-        judgements.extend(
-            Judgement(
-                question=question,
-                rank=rank,
-                document=document.id,
-                score=hit.score,
-                verdict=verdict,
-            )
-            for rank, (hit, document, verdict) in enumerate(rows)
-        )
-    return judgements
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorpusFrequencies:
-    """What was found of one culture's questions in one corpus."""
-
-    culture: str
-    corpus: str
-    documents: int
-    questions: int
-    judgements: list[Judgement]
-
-    def occurrences(self) -> list[int]:
-        """Per question, the number of retrieved documents that hold it."""
-        counts = [0] * self.questions
-        for judgement in self.judgements:
-            counts[judgement.question] += judgement.verdict.holds
-        return counts
-
-    def retrieved(self) -> list[int]:
-        """Per question, the number of retrieved documents."""
-        counts = [0] * self.questions
-        for judgement in self.judgements:
-            counts[judgement.question] += 1
-        return counts
-
-    def summary(self) -> dict[str, Any]:
-        """Counts for the completion marker; ``mean_density`` is None without documents."""
-        occurrences = self.occurrences()
-        mean = sum(occurrences) / self.questions if self.questions else 0.0
-        return {
-            "documents": self.documents,
-            "questions": self.questions,
-            "questions_found": sum(count > 0 for count in occurrences),
-            "retrieved": len(self.judgements),
-            "mean_occurrences": mean,
-            "mean_density": mean / self.documents if self.documents else None,
-        }
-
-
-def write_frequencies(parts: Sequence[CorpusFrequencies], folder: Path) -> None:
-    """Write ``questions.parquet`` and ``retrieved.parquet``."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    key = [("culture", pa.string()), ("question", pa.int32()), ("corpus", pa.string())]
-    questions = pa.schema(
-        [*key, ("retrieved", pa.int32()), ("occurrences", pa.int32()), ("documents", pa.int64()),
-         ("density", pa.float64())]
-    )  # fmt: skip
-    retrieved = pa.schema(
-        [*key, ("rank", pa.int32()), ("document", pa.string()), ("score", pa.float64()),
-         ("verdict", pa.bool_()), ("evidence_start", pa.int32()),
-         ("evidence_length", pa.int32()), ("reason", pa.string())]
-    )  # fmt: skip
-    for name, schema, rows in (
-        ("questions", questions, [row for part in parts for row in _question_rows(part)]),
-        ("retrieved", retrieved, [row for part in parts for row in _retrieved_rows(part)]),
-    ):
-        table = pa.Table.from_pylist(rows, schema)
-        pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
-
-
-def _question_rows(part: CorpusFrequencies) -> list[dict[str, Any]]:
-    return [
-        {
-            "culture": part.culture,
-            "question": question,
-            "corpus": part.corpus,
-            "retrieved": retrieved,
-            "occurrences": occurrences,
-            "documents": part.documents,
-            "density": occurrences / part.documents if part.documents else None,
-        }
-        for question, (retrieved, occurrences) in enumerate(
-            zip(part.retrieved(), part.occurrences(), strict=True)
-        )
+KEY = [("culture", pa.string()), ("question", pa.int32()), ("corpus", pa.string())]
+EVIDENCE = [("evidence_start", pa.int32()), ("evidence_length", pa.int32())]
+QUESTIONS = pa.schema(
+    [
+        *KEY,
+        ("retrieved", pa.int32()),
+        ("occurrences", pa.int32()),
+        ("documents", pa.int64()),
+        ("density", pa.float64()),
+        ("answer_strings", pa.int64()),
+        ("answer_documents", pa.int64()),
+        ("entity", pa.string()),
+        ("entity_documents", pa.int64()),
+        ("together_documents", pa.int64()),
+        ("lexical_documents", pa.int64()),
     ]
-
-
-def _retrieved_rows(part: CorpusFrequencies) -> list[dict[str, Any]]:
-    return [
-        {
-            "culture": part.culture,
-            "question": judgement.question,
-            "corpus": part.corpus,
-            "rank": judgement.rank,
-            "document": judgement.document,
-            "score": judgement.score,
-            "verdict": judgement.verdict.holds,
-            "evidence_start": judgement.verdict.evidence_start,
-            "evidence_length": judgement.verdict.evidence_length,
-            "reason": judgement.verdict.reason,
-        }
-        for judgement in part.judgements
+)
+RETRIEVED = pa.schema(
+    [
+        *KEY,
+        ("rank", pa.int32()),
+        ("document", pa.string()),
+        ("row", pa.int64()),
+        ("score", pa.float64()),
+        ("verdict", pa.bool_()),
+        *EVIDENCE,
+        ("reason", pa.string()),
     ]
+)
+EXHAUSTIVE = pa.schema(
+    [*KEY, ("part", pa.string()), ("row", pa.int64()), ("document", pa.string()), *EVIDENCE]
+)
+
+
+def question_rows(counts: pa.Table, retrieved: pa.Table, documents: int) -> pa.Table:
+    """One row a question of one culture and corpus.
+
+    Args:
+        counts: of every question the key and the exact counts.
+        retrieved: what was judged, of schema ``RETRIEVED``.
+        documents: of the corpus.
+    """
+    asked = counts["question"].to_numpy()
+    places = np.searchsorted(asked, retrieved["question"].to_numpy())
+    judged = np.bincount(places, minlength=len(asked))
+    held = retrieved["verdict"].to_numpy(zero_copy_only=False)
+    occurrences = np.bincount(places[held], minlength=len(asked))
+    density = [found / documents if documents else None for found in occurrences.tolist()]
+    columns: dict[str, Any] = {
+        **{name: counts[name] for name in counts.column_names},
+        "retrieved": judged,
+        "occurrences": occurrences,
+        "documents": [documents] * len(asked),
+        "density": density,
+    }
+    return pa.table({name: columns[name] for name in QUESTIONS.names}).cast(QUESTIONS)
+
+
+def summary(questions: pa.Table) -> dict[str, Any]:
+    """Counts for the completion marker; densities are None without documents."""
+    asked = len(questions)
+    documents = int(questions["documents"][0].as_py()) if asked else 0
+    means = {
+        f"mean_{name}": _mean(questions[name])
+        for name in ("occurrences", "answer_documents", "together_documents", "lexical_documents")
+    }
+    return {
+        "documents": documents,
+        "questions": asked,
+        "questions_found": _positive(questions["occurrences"]),
+        "questions_found_by_scan": _positive(questions["lexical_documents"]),
+        "answers_never_seen": asked - _positive(questions["answer_strings"]),
+        "retrieved": pc.sum(questions["retrieved"]).as_py() or 0,
+        **means,
+        "mean_density": means["mean_occurrences"] / documents if documents else None,
+    }
+
+
+def concatenated(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    """Tables of one schema after each other; an empty one of none."""
+    return pa.concat_tables([schema.empty_table(), *tables])
+
+
+def _mean(values: pa.ChunkedArray) -> float:
+    return float(pc.mean(values).as_py() or 0.0)
+
+
+def _positive(values: pa.ChunkedArray) -> int:
+    return int(pc.sum(pc.greater(values, 0)).as_py() or 0)

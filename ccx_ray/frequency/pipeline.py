@@ -1,278 +1,290 @@
-"""The frequency stage on Ray: an index of every corpus, then every culture's questions against two.
+"""From a culture's questions to what was found of them: retrieve, judge, count, scan.
 
-The only module of this folder that touches Ray. Ray Data cuts and embeds the passages, in two
-passes because inverse frequencies must be known before the first vector; one task a corpus then
-retrieves and judges. Results do not depend on how Ray splits the work: passages are put in the
-documents' order before they are written.
+Invariant: a result does not depend on how the questions were cut into tasks, on who ran them, or on
+who was killed. Tasks leave Parquet parts beside their log; ``run_tasks`` puts them on Ray.
 """
 
-import shutil
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import ray
-import ray.data
 
-from ccx_ray.frequency.density import CorpusFrequencies, judge_retrieved, write_frequencies
-from ccx_ray.frequency.embedding import FEATURES, NgramEmbedder, count_ngrams
-from ccx_ray.frequency.judges import Cloze, Document, LexicalJudge
-from ccx_ray.frequency.passages import cut_passages
-from ccx_ray.frequency.retrieval import DOCUMENTS, CorpusIndex, document_files, write_index
-from ccx_ray.study.spec import FrequencySpec
+from ccx_ray.corpus.work_log import RunTasks, WorkLog
+from ccx_ray.frequency.density import (
+    EXHAUSTIVE,
+    QUESTIONS,
+    RETRIEVED,
+    concatenated,
+    question_rows,
+    summary,
+)
+from ccx_ray.frequency.documents import read_documents
+from ccx_ray.frequency.exact_counts import exact_counts
+from ccx_ray.frequency.exhaustive import exhaustive_holders
+from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
+from ccx_ray.frequency.judges.verdict import Judge, Request
+from ccx_ray.frequency.lexicon.reading import Lexicon
+from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.retrieval import CorpusIndex
+from ccx_ray.storage import publish_parquet
+from ccx_ray.study.frequency_spec import FrequencySpec, LexicalJudgeSpec
+
+QUESTIONS_AT_ONCE = 512
+"""Of one task: its questions share the documents that it has read and normalised."""
+JUDGED_AT_ONCE = 32
+"""Questions whose retrieved documents are in memory at a time."""
 
 
-def build_index(
-    spec: FrequencySpec, *, text_folder: Path, folder: Path, cpus_per_task: float
-) -> dict[str, Any]:
-    """Index the monolingual documents of a corpus; parallel sentences are not part of density.
+@dataclass(frozen=True, kw_only=True)
+class ScannedPart:
+    """Texts that are scanned for evidence: documents, or one half of all pairs."""
 
-    Args:
-        text_folder: holds ``documents/*.parquet`` (id, text, source).
-        folder: is made a self-contained index, see ``retrieval``.
+    part: str
+    text: Path
+    lexicon: Path
 
-    Returns:
-        Counts of documents, passages, distinct terms, and seconds; zeros for an empty corpus.
 
-    Raises:
-        ValueError: two documents have the same id.
-    """
-    clock = time.monotonic()
-    shutil.copytree(text_folder / DOCUMENTS, folder / DOCUMENTS)
-    files = [str(path) for path in document_files(folder)]
-    names = [
-        name for file in files for name in pq.read_table(file, columns=["id"])["id"].to_pylist()
-    ]
-    rows = {name: row for row, name in enumerate(names)}
-    if len(rows) < len(names):
-        repeated = next(name for name, count in Counter(names).items() if count > 1)
-        raise ValueError(f"{text_folder}: the document id {repeated!r} occurs more than once")
-    corpus = _row_groups(files) if names else None
-    frequencies, terms, passages = _statistics(corpus, spec, cpus_per_task)
-    counted = time.monotonic()
-    embedder = NgramEmbedder(
-        passage_frequencies=frequencies,
-        passages=passages,
-        dimensions=spec.dimensions,
-        seed=spec.seed,
-    )
-    table, vectors = _embedded_passages(corpus, embedder, rows, spec, cpus_per_task)
-    write_index(
-        folder,
-        embedder=embedder,
-        passages=table,
-        vectors=vectors,
-        terms=pa.table(
-            {
-                "term": pa.array(sorted(terms), pa.string()),
-                "documents": pa.array([terms[term] for term in sorted(terms)], pa.int64()),
-            }
-        ),
-        documents=len(names),
-    )
-    return {
-        "documents": len(names),
-        "passages": passages,
-        "terms": len(terms),
-        "seconds": {
-            "count": round(counted - clock, 3),
-            "embed": round(time.monotonic() - counted, 3),
-        },
-    }
+@dataclass(frozen=True, kw_only=True)
+class AskedCorpus:
+    """The questions of one culture in one language, and where their knowledge is looked for."""
+
+    culture: str
+    corpus: str
+    clozes: tuple[Cloze, ...]
+    index: Path
+    scanned: tuple[ScannedPart, ...]
+    """The monolingual documents first; they alone count for density."""
+
+    @property
+    def text(self) -> Path:
+        return self.scanned[0].text
+
+    def lexicon(self) -> Lexicon:
+        """Of the monolingual documents."""
+        return Lexicon(self.scanned[0].lexicon)
+
+
+OpenJudge = Callable[[AskedCorpus, Lexicon], Judge]
+"""Opened in the process that judges."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Block:
+    asked: AskedCorpus
+    start: int
+    stop: int
+
+    @property
+    def clozes(self) -> Sequence[Cloze]:
+        return self.asked.clozes[self.start : self.stop]
+
+    def key(self, question: int) -> dict[str, Any]:
+        """Of a question, counted from the beginning of the block."""
+        asked = self.asked
+        return {
+            "culture": asked.culture,
+            "question": self.start + question,
+            "corpus": asked.corpus,
+        }
 
 
 def estimate_frequency(
     spec: FrequencySpec,
-    *,
-    culture: str,
-    english_probe: Path,
-    target_probe: Path,
-    english_index: Path,
-    target_index: Path,
+    corpora: Sequence[AskedCorpus],
     folder: Path,
-    cpus_per_task: float,
+    *,
+    open_judge: OpenJudge,
+    run_tasks: RunTasks,
+    run_judge: RunTasks,
 ) -> dict[str, Any]:
-    """Count each question's occurrences: English ones in English, target ones in the target corpus.
+    """Write ``questions.parquet``, ``retrieved.parquet`` and ``exhaustive.parquet``.
 
-    Only the monolingual documents of a corpus count, in occurrences and in the denominator.
-    Writes ``questions.parquet`` and ``retrieved.parquet`` (see ``density``) into ``folder``.
+    Args:
+        folder: of the step; what is finished of it is not done again.
+        run_judge: runs the judge's tasks, which may need a GPU or this very process.
 
     Returns:
-        Per corpus (``en`` and the culture's code) the counts of ``CorpusFrequencies.summary``, the
-        passages searched and the seconds of each part.
-
-    Raises:
-        UserError: a probe file is not what it should be.
+        Per corpus the counts of ``density.summary``, holders by part, and seconds of each stage.
     """
-    # Validation of the probes belongs to the driver: its message must not come from a worker.
-    questions = {"en": _read_clozes(english_probe, f"{culture}-en")}
-    questions[culture] = _read_clozes(target_probe, f"{culture}-{culture}")
-    indexes = {"en": english_index, culture: target_index}
-    task = ray.remote(num_cpus=cpus_per_task)(_find_in_corpus)
-    found = ray.get(
-        [
-            task.remote(spec, culture, corpus, questions[corpus], index)
-            for corpus, index in indexes.items()
-        ]
-    )
-    parts: list[CorpusFrequencies] = [part for part, _ in found]
-    write_frequencies(parts, folder)
-    return {part.corpus: {**part.summary(), **counts} for part, counts in found}
-
-
-def _read_clozes(path: Path, name: str) -> list[Cloze]:
-    from ccx_ray.evaluation.probes import load_probe
-
-    probe = load_probe(path, name)
-    return [Cloze(question=item.question, answer=item.answer) for item in probe.items]
-
-
-def _find_in_corpus(
-    spec: FrequencySpec, culture: str, corpus: str, clozes: Sequence[Cloze], folder: Path
-) -> tuple[CorpusFrequencies, dict[str, Any]]:
-    clock = time.monotonic()
-    index = CorpusIndex(folder)
-    hits = index.search([cloze.statement for cloze in clozes], spec.top_documents)
-    retrieved = time.monotonic()
-    judge = LexicalJudge(
-        index.document_frequencies(), documents=index.documents, salient_share=spec.salient_share
-    )
-    part = CorpusFrequencies(
-        culture=culture,
-        corpus=corpus,
-        documents=index.documents,
-        questions=len(clozes),
-        judgements=judge_retrieved(index, judge, clozes, hits),
-    )
-    seconds = {
-        "retrieve": round(retrieved - clock, 3),
-        "judge": round(time.monotonic() - retrieved, 3),
-    }
-    return part, {"passages": index.passages, "seconds": seconds}
-
-
-def _row_groups(files: list[str]) -> ray.data.Dataset:
-    """The corpus as row groups still to be read; each task reads its own.
-
-    ``ray.data.read_parquet`` lists and reads in operators and processes of their own: on two busy
-    cores that took 15 s and more for a 0.1 MB corpus, where this takes 0.3 s.
-    """
-    groups = [
-        {"file": file, "row_group": group}
-        for file in files
-        for group in range(pq.read_metadata(file).num_row_groups)
+    blocks = [
+        _Block(asked=asked, start=start, stop=min(start + QUESTIONS_AT_ONCE, len(asked.clozes)))
+        for asked in corpora
+        for start in range(0, len(asked.clozes), QUESTIONS_AT_ONCE)
     ]
-    return ray.data.from_items(groups)
+    stages: dict[str, list[dict[str, Any]]] = {}
+    logs = {stage: WorkLog(folder, stage) for stage in ("search", "scan", "judge")}
+    scratch = logs["search"].scratch
 
+    def part(stage: str, number: int) -> Path:
+        return scratch / f"{stage}-{number:05d}.parquet"
 
-def _statistics(
-    corpus: ray.data.Dataset | None, spec: FrequencySpec, cpus: float
-) -> tuple[np.ndarray, Counter[str], int]:
-    """Passage frequency of every n-gram feature, document frequency of every term, passages."""
-    frequencies, terms, passages = np.zeros(FEATURES, np.int64), Counter[str](), 0
-    if corpus is not None:
-        counted = corpus.map_batches(
-            _count_batch,
-            batch_size=1,
-            batch_format="pyarrow",
-            fn_kwargs={"limit": spec.passage_characters},
-            num_cpus=cpus,
-        )
-        for row in counted.iter_rows():
-            frequencies += np.asarray(row["frequencies"])
-            terms.update(dict(zip(row["terms"], map(int, row["documents"]), strict=True)))
-            passages += int(row["passages"])
-    return frequencies, terms, passages
+    def search(number: int) -> dict[str, Any]:
+        return _timed(lambda: _search(spec, blocks[number], part("hits", number)))
 
+    def scan(number: int) -> dict[str, Any]:
+        paths = part("counts", number), part("holders", number)
+        return _timed(lambda: _scan(spec, blocks[number], *paths))
 
-def _count_batch(batch: pa.Table, *, limit: int) -> pa.Table:
-    documents = _documents(batch)
-    texts = [text for _, _, text in _cut(documents, limit)]
-    terms = Counter(term for document in documents for term in document.terms)
-    return pa.Table.from_pylist(
-        [
-            {
-                "frequencies": np.bincount(count_ngrams(texts).indices, minlength=FEATURES),
-                "terms": list(terms),
-                "documents": list(terms.values()),
-                "passages": len(texts),
-            }
-        ]
-    )
+    def judge(number: int) -> dict[str, Any]:
+        paths = part("hits", number), part("judged", number)
+        return _timed(lambda: _judge(blocks[number], open_judge, *paths))
 
+    stages["search"] = run_tasks(logs["search"], len(blocks), search)
+    stages["scan"] = run_tasks(logs["scan"], len(blocks), scan)
+    stages["judge"] = run_judge(logs["judge"], len(blocks), judge)
 
-def _embedded_passages(
-    corpus: ray.data.Dataset | None,
-    embedder: NgramEmbedder,
-    rows: dict[str, int],
-    spec: FrequencySpec,
-    cpus: float,
-) -> tuple[pa.Table, np.ndarray]:
-    """Passages (document row, start, length) in the documents' order, and their vectors."""
-    batches: list[pa.Table] = []
-    if corpus is not None:
-        embedded = corpus.map_batches(
-            _embed_batch,
-            batch_size=1,
-            batch_format="pyarrow",
-            fn_kwargs={"limit": spec.passage_characters, "embedder": ray.put(embedder)},
-            num_cpus=cpus,
-        )
-        batches = list(embedded.iter_batches(batch_size=None, batch_format="pyarrow"))
-    names = [name for batch in batches for name in batch["id"].to_pylist()]
-    documents = np.array([rows[name] for name in names], dtype=np.int64)
-    starts, lengths = (
-        np.array([n for batch in batches for n in batch[column].to_pylist()], dtype=np.int64)
-        for column in ("start", "length")
-    )
-    vectors = np.concatenate(
-        [
-            np.empty((0, embedder.dimensions), np.float32),
-            *(
-                np.frombuffer(vector, np.float32)[None]
-                for batch in batches
-                for vector in batch["vector"].to_pylist()
-            ),
-        ]
-    )
-    order = np.lexsort((starts, documents))
-    columns = {"document": documents, "start": starts, "length": lengths}
-    return pa.table({name: column[order] for name, column in columns.items()}), vectors[order]
-
-
-def _embed_batch(batch: pa.Table, *, limit: int, embedder: "ray.ObjectRef") -> pa.Table:
-    passages = _cut(_documents(batch), limit)
-    vectors = ray.get(embedder).embed([text for _, _, text in passages])
-    return pa.table(
-        {
-            "id": pa.array([document.id for document, _, _ in passages], pa.string()),
-            "start": pa.array([start for _, start, _ in passages], pa.int64()),
-            "length": pa.array([len(text) for _, _, text in passages], pa.int64()),
-            "vector": pa.array([vector.tobytes() for vector in vectors], pa.binary()),
+    counts: dict[str, Any] = {}
+    written: dict[str, list[pa.Table]] = {"questions": [], "retrieved": [], "exhaustive": []}
+    for asked in corpora:
+        own = [number for number, block in enumerate(blocks) if block.asked is asked]
+        read = {
+            name: [pq.read_table(part(name, number)) for number in own]
+            for name in ("counts", "judged", "holders")
         }
+        retrieved = concatenated(read["judged"], RETRIEVED)
+        exhaustive = concatenated(read["holders"], EXHAUSTIVE)
+        questions = question_rows(
+            pa.concat_tables(read["counts"]), retrieved, asked.lexicon().documents
+        )
+        written["questions"].append(questions)
+        written["retrieved"].append(retrieved)
+        written["exhaustive"].append(exhaustive)
+        holders = exhaustive["part"].to_pylist()
+        counts[asked.corpus] = {
+            **summary(questions),
+            "holders": {scanned.part: holders.count(scanned.part) for scanned in asked.scanned},
+            "seconds": {
+                stage: round(sum(results[number]["seconds"] for number in own), 3)
+                for stage, results in stages.items()
+            },
+        }
+    schemas = {"questions": QUESTIONS, "retrieved": RETRIEVED, "exhaustive": EXHAUSTIVE}
+    for name, tables in written.items():
+        publish_parquet(folder / f"{name}.parquet", concatenated(tables, schemas[name]))
+    return counts
+
+
+def open_lexical(spec: LexicalJudgeSpec, asked: AskedCorpus, lexicon: Lexicon) -> LexicalJudge:
+    """The lexical judge of a corpus, with the frequencies of the terms that it is asked about."""
+    terms = {term for cloze in asked.clozes for term in question_terms(cloze)}
+    return LexicalJudge(
+        lexicon.document_frequencies(terms),
+        documents=lexicon.documents,
+        salient_share=spec.salient_share,
     )
 
 
-def _documents(batch: pa.Table) -> list[Document]:
-    """Read the documents of the batch's row groups."""
-    documents: list[Document] = []
-    for group in batch.to_pylist():
-        file = pq.ParquetFile(group["file"])
-        table = file.read_row_group(group["row_group"], columns=["id", "text"])
-        pairs = zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True)
-        documents.extend(Document(id=name, text=text) for name, text in pairs)
-    return documents
+def _timed(work: Callable[[], None]) -> dict[str, Any]:
+    clock = time.monotonic()
+    work()
+    return {"seconds": time.monotonic() - clock}
 
 
-def _cut(documents: list[Document], limit: int) -> list[tuple[Document, int, str]]:
-    """Every passage with its document and its start."""
-    return [
-        (document, start, document.text[start : start + length])
-        for document in documents
-        for start, length in cut_passages(document.text, limit)
+def _search(spec: FrequencySpec, block: _Block, path: Path) -> None:
+    index = CorpusIndex(block.asked.index)
+    queries = [cloze.query(spec.query) for cloze in block.clozes]
+    hits = index.search(queries, spec.top_documents, spec.retriever)
+    rows = [
+        {"question": question, "rank": rank, **vars(hit)}
+        for question, found in enumerate(hits)
+        for rank, hit in enumerate(found)
     ]
+    publish_parquet(path, _table(rows, _HITS))
+
+
+_HITS = pa.schema(
+    [
+        ("question", pa.int32()),
+        ("rank", pa.int32()),
+        ("document", pa.int64()),
+        ("score", pa.float64()),
+        ("passage_start", pa.int64()),
+        ("passage_length", pa.int64()),
+    ]
+)
+
+
+def _judge(block: _Block, open_judge: OpenJudge, hits: Path, path: Path) -> None:
+    judge = open_judge(block.asked, block.asked.lexicon())
+    found = pq.read_table(hits).to_pylist()
+    rows: list[dict[str, Any]] = []
+    for some in _by_questions(found):
+        texts = read_documents(block.asked.text, sorted({hit["document"] for hit in some}))
+        verdicts = judge.judge(
+            [
+                Request(
+                    cloze=block.clozes[hit["question"]],
+                    document=texts[hit["document"]],
+                    passage_start=hit["passage_start"],
+                    passage_length=hit["passage_length"],
+                )
+                for hit in some
+            ]
+        )
+        rows.extend(
+            {
+                **block.key(hit["question"]),
+                "rank": hit["rank"],
+                "document": texts[hit["document"]].id,
+                "row": hit["document"],
+                "score": hit["score"],
+                "verdict": verdict.holds,
+                "evidence_start": verdict.evidence_start,
+                "evidence_length": verdict.evidence_length,
+                "reason": verdict.reason,
+            }
+            for hit, verdict in zip(some, verdicts, strict=True)
+        )
+    publish_parquet(path, _table(rows, RETRIEVED))
+
+
+def _by_questions(hits: list[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:
+    """The hits of a few questions at a time."""
+    groups: dict[int, list[dict[str, Any]]] = {}
+    for hit in hits:
+        groups.setdefault(hit["question"] // JUDGED_AT_ONCE, []).append(hit)
+    return groups.values()
+
+
+def _scan(spec: FrequencySpec, block: _Block, counts: Path, holders: Path) -> None:
+    """Exact counts, and everything that the lexical judge accepts wherever it stands."""
+    asked, lexicon = block.asked, block.asked.lexicon()
+    # Another judge reads what was retrieved; nobody but the lexical one can read everything.
+    lexical = spec.judge if isinstance(spec.judge, LexicalJudgeSpec) else LexicalJudgeSpec()
+    judge = open_lexical(lexical, asked, lexicon)
+    found: list[dict[str, Any]] = []
+    accepted = [0] * len(block.clozes)
+    for scanned in asked.scanned:
+        for holder in exhaustive_holders(
+            Lexicon(scanned.lexicon), scanned.text, judge, block.clozes, scanned.part
+        ):
+            found.append(
+                {
+                    **block.key(holder.question),
+                    "part": scanned.part,
+                    "row": holder.row,
+                    "document": holder.document,
+                    "evidence_start": holder.evidence_start,
+                    "evidence_length": holder.evidence_length,
+                }
+            )
+            accepted[holder.question] += scanned is asked.scanned[0]
+    rows = [
+        {
+            **block.key(question),
+            **vars(exact_counts(lexicon, cloze)),
+            "lexical_documents": accepted[question],
+        }
+        for question, cloze in enumerate(block.clozes)
+    ]
+    names = ("retrieved", "occurrences", "documents", "density")
+    publish_parquet(counts, _table(rows, pa.schema([f for f in QUESTIONS if f.name not in names])))
+    publish_parquet(holders, _table(found, EXHAUSTIVE))
+
+
+def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=schema)

@@ -1,4 +1,4 @@
-"""The part of a study file that says how knowledge is looked for and judged, and how that is tested.
+"""The part of a study file that says how knowledge is looked for, judged and tested.
 
 Everything here except ``JudgeRuntime`` is identity: it decides the numbers.
 """

@@ -7,88 +7,34 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ccx_ray.errors import UserError
-from ccx_ray.input_files import find_files
+from ccx_ray.study.frequency_steps import frequency_steps
 from ccx_ray.study.graph import Graph, Step
 from ccx_ray.study.identity import hash_file
+from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.step_making import make_step, probe_hashes
 from ccx_ray.study.text_spec import (
     BaseLanguageSpec,
     CleaningSpec,
     LanguageSpec,
-    SourceSpec,
     TokenizerSpec,
 )
 from ccx_ray.study.training_spec import TrainingSpec
 from ccx_ray.study.trials import trial_grid
 
-# Raised when the code behind a kind of step changes what it computes from the same input.
-VERSIONS = {
-    "text": 2, "heldout": 1, "tokenizer": 2, "tokens": 2, "stream": 3, "audit": 1, "training": 2,
-    "evaluation": 2, "index": 1, "frequency": 1, "analysis": 3,
-}  # fmt: skip
-
-
-class InputFiles:
-    """The input files of a spec, by their paths relative to ``root``, and their hashes."""
-
-    def __init__(self, root: Path, *, allow_missing: bool = False) -> None:
-        """
-        Args:
-            allow_missing: plan with files that are still to be supplied, for ``--dry-run``.
-        """
-        self.root = root
-        self.missing: list[str] = []
-        self._allow_missing = allow_missing
-
-    def resolve(self, name: str, field: str) -> Path:
-        """The path of an input file.
-
-        Raises:
-            UserError: the file does not exist or is not a file.
-        """
-        path = (self.root / Path(name).expanduser()).resolve()
-        if not path.is_file():
-            if not self._allow_missing:
-                raise UserError(f"{field}: {str(path)!r} is not an existing file")
-            self.missing.append(f"{field}: {name}")
-        return path
-
-    def hash(self, name: str, field: str) -> str:
-        """SHA-256 of an input file's content."""
-        path = self.resolve(name, field)
-        return hash_file(path) if path.is_file() else f"missing:{name}"
-
-    def source(self, source: SourceSpec, field: str) -> dict[str, object]:
-        """What decides the text of a source: how it is read, and the files' names and hashes; of a
-        data set on a hub its revision.
-
-        Raises:
-            UserError: there are no such files.
-        """
-        identity = source.model_dump(exclude={"path", "target_path"}, exclude_none=True)
-        files = []
-        for path in filter(None, (source.path, source.target_path)):
-            try:
-                found = find_files(path, root=self.root, field=field)
-            except UserError:
-                if not self._allow_missing:
-                    raise
-                self.missing.append(f"{field}: {path}")
-                files.append([path, "missing"])
-            else:
-                files += [[file.name, file.sha256()] for file in found]
-        return {**identity, "files": files}
-
 
 def study_graph(
-    study: StudySpec, inputs: InputFiles, reruns: Mapping[str, int] | None = None
+    study: StudySpec,
+    inputs: InputFiles,
+    reruns: Mapping[str, int] | None = None,
+    reviews: Mapping[str, str] | None = None,
 ) -> Graph:
     """The graph of a study.
 
     Args:
         reruns: trial name -> how often ``run_trial.py --rerun`` has asked for it anew. Like a
             seed, it makes a step of its own, so that the earlier one is kept beside it.
+        reviews: corpus -> hash of its imported review (``frequency_steps.read_reviews``).
 
     Raises:
         UserError: an input file is missing.
@@ -106,17 +52,17 @@ def study_graph(
     # a sample of a few megabytes need not be drawn anew when another document is held out.
     tokenizer = _tokenizer(study.tokenizer, (english, *texts.values()), inputs)
     tokens = {
-        code: _step(f"tokens-{code}", "tokens", {}, (text, tokenizer), resumable=True)
+        code: make_step(f"tokens-{code}", "tokens", {}, (text, tokenizer), resumable=True)
         for code, text in {study.base_language.code: english, **texts}.items()
     }
-    base_stream = _step(
+    base_stream = make_step(
         "stream-base",
         "stream",
         {"sequence_length": study.sequence_length, "seed": study.base.seed},
         (tokens[base_code], tokenizer, *held_out_of(base_code)),
         resumable=True,
     )
-    base = _step(
+    base = make_step(
         "base",
         "training",
         {"model": study.model.model_dump(), **_training(study.base), "seed": study.base.seed},
@@ -130,7 +76,7 @@ def study_graph(
     for trial in trial_grid(study):
         key = (trial.language, trial.seed)
         if key not in streams:
-            streams[key] = _step(
+            streams[key] = make_step(
                 f"stream-{trial.language}-s{trial.seed}",
                 "stream",
                 {
@@ -153,7 +99,7 @@ def study_graph(
                 resumable=True,
             )
         again = {"rerun": reruns[trial.name]} if reruns.get(trial.name) else {}
-        training = _step(
+        training = make_step(
             f"trial-{trial.name}",
             "training",
             {**_training(study.trials), "condition": trial.condition, "seed": trial.seed, **again},
@@ -170,20 +116,16 @@ def study_graph(
                 upstream=held_out_of(base_code, trial.language),
             )
         )
-    indexes = {
-        code: _step(f"index-{code}", "index", study.frequency.retrieval_identity(), (text,))
-        for code, text in {study.base_language.code: english, **texts}.items()
-    }
-    frequencies = [
-        _step(
-            f"frequency-{language.code}",
-            "frequency",
-            {**study.frequency.model_dump(), "probes": _probe_hashes(language, inputs)},
-            (indexes[study.base_language.code], indexes[language.code]),
-        )
-        for language in study.trial_languages
-    ]
-    audit = _step(
+    frequency = frequency_steps(
+        study,
+        inputs,
+        texts={base_code: english, **texts},
+        base=base,
+        base_stream=base_stream,
+        streams=streams,
+        reviews=reviews or {},
+    )
+    audit = make_step(
         "audit",
         "audit",
         {
@@ -192,7 +134,7 @@ def study_graph(
                 lang.code: lang.isolation.model_dump()
                 for lang in (study.base_language, *study.languages)
             },
-            "probes": {lang.code: _probe_hashes(lang, inputs) for lang in study.trial_languages},
+            "probes": {lang.code: probe_hashes(lang, inputs) for lang in study.trial_languages},
         },
         (english, *texts.values(), *streams.values()),
         resumable=True,
@@ -203,7 +145,7 @@ def study_graph(
             lang.code: [lang.name, lang.note] for lang in (study.base_language, *study.languages)
         },
     }
-    analysis = _step(
+    analysis = make_step(
         "analysis",
         "analysis",
         {
@@ -212,7 +154,7 @@ def study_graph(
             "audit": study.audit.model_dump(),
             **words,
         },
-        (*evaluations, *frequencies, audit),
+        (*evaluations, *frequency.frequencies, *frequency.exposures, frequency.validation, audit),
     )
     return Graph([*(english, *texts.values()), analysis])
 
@@ -227,26 +169,6 @@ def read_reruns(study_folder: Path) -> dict[str, int]:
     path = reruns_file(study_folder)
     reruns: dict[str, int] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     return reruns
-
-
-def _step(
-    name: str,
-    kind: str,
-    identity: Mapping[str, object],
-    upstream: Sequence[Step],
-    *,
-    follows: tuple[Step, ...] = (),
-    resumable: bool = False,
-) -> Step:
-    return Step(
-        name=name,
-        kind=kind,
-        version=VERSIONS[kind],
-        identity=identity,
-        upstream=tuple(upstream),
-        follows=follows,
-        resumable=resumable,
-    )
 
 
 def _text(language: BaseLanguageSpec, cleaning: CleaningSpec, inputs: InputFiles) -> Step:
@@ -264,7 +186,7 @@ def _text(language: BaseLanguageSpec, cleaning: CleaningSpec, inputs: InputFiles
         "cleaning": cleaning.model_dump(),
         **sources,
     }
-    return _step(f"text-{language.code}", "text", identity, (), resumable=True)
+    return make_step(f"text-{language.code}", "text", identity, (), resumable=True)
 
 
 def _held_out(study: StudySpec, english: Step, texts: Mapping[str, Step]) -> dict[str, Step]:
@@ -277,7 +199,7 @@ def _held_out(study: StudySpec, english: Step, texts: Mapping[str, Step]) -> dic
     upstream = {study.base_language.code: (english, *texts.values())}
     upstream |= {code: (text,) for code, text in texts.items()}
     return {
-        code: _step(f"heldout-{code}", "heldout", study.held_out.model_dump(), needed)
+        code: make_step(f"heldout-{code}", "heldout", study.held_out.model_dump(), needed)
         for code, needed in upstream.items()
     }
 
@@ -285,12 +207,12 @@ def _held_out(study: StudySpec, english: Step, texts: Mapping[str, Step]) -> dic
 def _tokenizer(spec: TokenizerSpec, texts: Sequence[Step], inputs: InputFiles) -> Step:
     identity = spec.model_dump()
     if spec.pretrained is None:
-        return _step("tokenizer", "tokenizer", identity, texts)
+        return make_step("tokenizer", "tokenizer", identity, texts)
     # Nothing is learnt, so the texts do not matter; a folder's content does, not its path.
     file = inputs.root / spec.pretrained / "tokenizer.json"
     if file.is_file():
         identity["pretrained"] = hash_file(file)
-    return _step("tokenizer", "tokenizer", identity, ())
+    return make_step("tokenizer", "tokenizer", identity, ())
 
 
 def _training(training: TrainingSpec) -> dict[str, object]:
@@ -298,13 +220,6 @@ def _training(training: TrainingSpec) -> dict[str, object]:
         include={"steps", "sequences_per_step", "optimizer", "document_masks", "watch"}
     )
     return {**identity, "checkpoints": training.checkpoint_steps}
-
-
-def _probe_hashes(language: LanguageSpec, inputs: InputFiles) -> dict[str, str]:
-    return {
-        side: inputs.hash(name, f"languages.{language.code}.probes.{side}")
-        for side, name in language.probes.model_dump().items()
-    }
 
 
 def _evaluation(
@@ -316,8 +231,8 @@ def _evaluation(
     upstream: Sequence[Step],
 ) -> Step:
     identity = {
-        "probes": {language.code: _probe_hashes(language, inputs) for language in languages},
+        "probes": {language.code: probe_hashes(language, inputs) for language in languages},
     }
-    return _step(
+    return make_step(
         f"evaluate-{run}", "evaluation", identity, upstream, follows=(training,), resumable=True
     )

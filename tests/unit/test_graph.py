@@ -7,8 +7,9 @@ import pytest
 from ccx_ray.errors import UserError
 from ccx_ray.study.graph import Graph
 from ccx_ray.study.identity import canonical, fingerprint
+from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.loading import load_study
-from ccx_ray.study.steps import InputFiles, study_graph
+from ccx_ray.study.steps import study_graph
 
 
 def graph_of(*overrides: str, reruns: dict[str, int] | None = None) -> Graph:

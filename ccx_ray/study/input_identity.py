@@ -1,0 +1,83 @@
+"""Files that a study names, and what of them decides its results: content, not place."""
+
+from pathlib import Path
+
+from ccx_ray.errors import UserError
+from ccx_ray.input_files import find_files
+from ccx_ray.study.folders import describe_files
+from ccx_ray.study.identity import fingerprint, hash_file
+from ccx_ray.study.text_spec import SourceSpec
+
+
+class InputFiles:
+    """The input files of a spec, by their paths relative to ``root``, and their hashes."""
+
+    def __init__(self, root: Path, *, allow_missing: bool = False) -> None:
+        """
+        Args:
+            allow_missing: plan with files that are still to be supplied, for ``--dry-run``.
+        """
+        self.root = root
+        self.missing: list[str] = []
+        self._allow_missing = allow_missing
+
+    def resolve(self, name: str, field: str) -> Path:
+        """The path of an input file.
+
+        Raises:
+            UserError: the file does not exist or is not a file.
+        """
+        path = (self.root / Path(name).expanduser()).resolve()
+        if not path.is_file():
+            if not self._allow_missing:
+                raise UserError(f"{field}: {str(path)!r} is not an existing file")
+            self.missing.append(f"{field}: {name}")
+        return path
+
+    def hash(self, name: str, field: str) -> str:
+        """SHA-256 of an input file's content."""
+        path = self.resolve(name, field)
+        return hash_file(path) if path.is_file() else f"missing:{name}"
+
+    def resolve_folder(self, name: str, field: str) -> Path:
+        """The path of a folder that a study names.
+
+        Raises:
+            UserError: it is no folder.
+        """
+        path = (self.root / Path(name).expanduser()).resolve()
+        if not path.is_dir():
+            if not self._allow_missing:
+                raise UserError(f"{field}: {str(path)!r} is not an existing folder")
+            self.missing.append(f"{field}: {name}")
+        return path
+
+    def folder(self, name: str, field: str) -> str:
+        """Hash of the names and contents of a folder's files.
+
+        Raises:
+            UserError: it is no folder.
+        """
+        path = self.resolve_folder(name, field)
+        return fingerprint(describe_files(path)) if path.is_dir() else f"missing:{name}"
+
+    def source(self, source: SourceSpec, field: str) -> dict[str, object]:
+        """What decides the text of a source: how it is read, and the files' names and hashes; of a
+        data set on a hub its revision.
+
+        Raises:
+            UserError: there are no such files.
+        """
+        identity = source.model_dump(exclude={"path", "target_path"}, exclude_none=True)
+        files = []
+        for path in filter(None, (source.path, source.target_path)):
+            try:
+                found = find_files(path, root=self.root, field=field)
+            except UserError:
+                if not self._allow_missing:
+                    raise
+                self.missing.append(f"{field}: {path}")
+                files.append([path, "missing"])
+            else:
+                files += [[file.name, file.sha256()] for file in found]
+        return {**identity, "files": files}
