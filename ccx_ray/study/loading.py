@@ -105,15 +105,17 @@ def _element(items: Iterable[Any], code: str, where: str) -> Any:
 def _first_problem(error: ValidationError) -> str:
     problems = error.errors(include_url=False)
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    location = [str(part) for part in problem["loc"]]
+    location, known = _resolved(StudySpec, [str(part) for part in problem["loc"]])
     field = ".".join(location) or "study"
     if problem["type"] == "extra_forbidden":
-        known = _fields_at(StudySpec, location[:-1])
         near = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
         return f"{field}: unknown field; {hint}"
     if problem["type"] == "missing":
         return f"{field}: missing; the study needs it"
+    if problem["type"] == "union_tag_invalid":
+        context = problem["ctx"]
+        return f"{field}.kind: {context['tag']!r} must be one of {context['expected_tags']}"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error" and isinstance(problem["input"], dict):
         return f"{field}: {message}"
@@ -121,16 +123,32 @@ def _first_problem(error: ValidationError) -> str:
     return f"{field}: {shown if len(shown) < 80 else shown[:77] + '...'}: {message}"
 
 
-def _fields_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
-    """Field names of the spec part that ``location`` leads to."""
-    for part in location:
-        if part.isdigit() or part not in model.model_fields:
-            continue
-        candidates = [model.model_fields[part].annotation]
-        while candidates:
-            candidate = candidates.pop()
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                model = candidate
-                break
-            candidates.extend(getattr(candidate, "__args__", ()))
-    return sorted(model.model_fields)
+def _resolved(model: type[BaseModel], location: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Where a problem is, as a user writes it, and the fields that are known there.
+
+    Pydantic names the chosen kind of a union in the location, which no study file does.
+    """
+    written: list[str] = []
+    kinds: list[type[BaseModel]] = []
+    for part in location[:-1]:
+        chosen = [kind for kind in kinds if _is_kind(kind, part)]
+        if len(kinds) > 1 and chosen:
+            model = chosen[0]
+        else:
+            written.append(part)
+        if part in model.model_fields and not chosen:
+            kinds = list(_models_in(model.model_fields[part].annotation))
+            model = kinds[0] if kinds else model
+    return [*written, *location[-1:]], sorted(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
+    """The spec parts that a field may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _models_in(argument)
+
+
+def _is_kind(model: type[BaseModel], name: str) -> bool:
+    return "kind" in model.model_fields and name in model.model_fields["kind"].annotation.__args__  # type: ignore[union-attr]

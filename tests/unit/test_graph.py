@@ -12,6 +12,9 @@ from ccx_ray.study.loading import load_study
 from ccx_ray.study.steps import study_graph
 
 
+CULTURES = ("ko", "zh", "bo", "mn")
+
+
 def graph_of(*overrides: str, reruns: dict[str, int] | None = None) -> Graph:
     study, root = load_study("laptop", overrides)
     return study_graph(study, InputFiles(root), reruns)
@@ -68,7 +71,39 @@ def test_a_confidence_moves_the_analysis_alone():
 
 
 def test_an_added_seed_leaves_the_others():
-    assert moved(graph_of(), graph_of("trials.seeds=[0, 1, 2]")) == {"audit", "analysis"}
+    changed = moved(graph_of(), graph_of("trials.seeds=[0, 1, 2]"))
+    assert changed == {"audit", "analysis", *(f"exposure-{code}" for code in CULTURES)}
+
+
+def test_a_judge_leaves_the_indexes_and_an_embedder_the_lexicons():
+    judged = moved(graph_of(), graph_of("frequency.judge.salient_share=0.7"))
+    followed = {"validation", "analysis"}
+    followed |= {f"{step}-{code}" for code in CULTURES for step in ("frequency", "exposure")}
+    assert judged == followed
+    embedded = moved(graph_of(), graph_of("frequency.embedder.dimensions=64"))
+    assert embedded == followed | {f"index-{code}" for code in ("en", *CULTURES)}
+
+
+def test_what_a_judge_costs_and_where_it_is_decides_nothing():
+    judge = "frequency.judge={kind: endpoint, model: llama}"
+    runtime = "runtime.judge={url: 'http://127.0.0.1:1/v1', max_dollars: 3}"
+    assert moved(graph_of(judge), graph_of(judge, runtime)) == set()
+    assert "frequency-ko" in moved(graph_of(judge), graph_of(judge.replace("llama", "qwen")))
+
+
+def test_an_embedder_of_the_own_base_waits_for_it():
+    graph = graph_of("frequency.embedder={kind: hidden_states}")
+    assert upstream(graph, "index-ko") == {"text-ko", "base"}
+    compared = graph_of("frequency.validation.embedders=[{kind: hidden_states}]")
+    assert upstream(compared, "index-ko") == {"text-ko"}
+    assert upstream(compared, "compared0-ko") == {"text-ko", "base"}
+    assert moved(graph_of(), compared) == {"validation", "analysis"}
+
+
+def test_an_imported_review_moves_the_validation_and_the_report():
+    study, root = load_study("laptop", [])
+    reviewed = study_graph(study, InputFiles(root), reviews={"ko": "0123"})
+    assert moved(graph_of(), reviewed) == {"validation", "analysis"}
 
 
 def test_a_missing_input_is_named():
