@@ -1,4 +1,4 @@
-"""The judge that needs no model: the answer, and beside it enough of what makes the question itself.
+"""The judge that needs no model: the answer, and beside it enough of what makes the question.
 
 Its verdict points at the evidence in the document's own characters, so that a person can check it.
 It sees words, not meaning: a paraphrase is absent, and the right words in the wrong relation count.
@@ -70,10 +70,14 @@ class LexicalJudge:
             self._salient[cloze] = self._find_salient_terms(cloze)
         return self._salient[cloze]
 
+    def terms_needed(self, cloze: Cloze) -> float:
+        """How many of its salient terms must stand near the answer."""
+        return self._salient_share * len(self.salient_terms(cloze))
+
     def _find_salient_terms(self, cloze: Cloze) -> frozenset[str]:
-        question = " ".join(normalize(part) for part in BLANK.split(cloze.question))
-        terms = set(terms_of(question)) - set(terms_of(normalize(cloze.answer)))
-        frequencies = {term: self._document_frequencies.get(term, 0) for term in terms}
+        frequencies = {
+            term: self._document_frequencies.get(term, 0) for term in question_terms(cloze)
+        }
         known = {term for term, count in frequencies.items() if count or not is_bigram(term)}
         most = COMMON_SHARE * self._documents
         return frozenset(term for term in known if frequencies[term] <= most) or frozenset(known)
@@ -104,6 +108,12 @@ class LexicalJudge:
             evidence_start=start,
             evidence_length=length,
         )
+
+
+def question_terms(cloze: Cloze) -> frozenset[str]:
+    """The terms of a question without its answer's: what a judge needs the frequencies of."""
+    question = " ".join(normalize(part) for part in BLANK.split(cloze.question))
+    return frozenset(terms_of(question)) - frozenset(terms_of(normalize(cloze.answer)))
 
 
 @lru_cache(maxsize=4096)
