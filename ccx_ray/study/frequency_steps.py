@@ -35,6 +35,7 @@ class FrequencySteps:
     frequencies: tuple[Step, ...]
     exposures: tuple[Step, ...]
     validation: Step
+    review: Step
 
 
 def frequency_steps(
@@ -106,20 +107,26 @@ def frequency_steps(
         )
         for code in cultures
     )
+    validation = _validation(
+        study,
+        inputs,
+        (
+            *frequencies.values(),
+            *compared,
+            *indexes.values(),
+            *lexicons.values(),
+            *(texts[code] for code in codes),
+        ),
+    )
     return FrequencySteps(
         frequencies=tuple(frequencies.values()),
         exposures=exposures,
-        validation=_validation(
-            study,
-            inputs,
-            (
-                *frequencies.values(),
-                *compared,
-                *indexes.values(),
-                *lexicons.values(),
-                *(texts[code] for code in codes),
-            ),
-            reviews,
+        validation=validation,
+        review=make_step(
+            "review",
+            "review",
+            {"reviews": dict(reviews), "seed": spec.validation.seed},
+            (validation, *frequencies.values()),
         ),
     )
 
@@ -151,9 +158,7 @@ def _index(
     )
 
 
-def _validation(
-    study: StudySpec, inputs: InputFiles, upstream: Sequence[Step], reviews: Mapping[str, str]
-) -> Step:
+def _validation(study: StudySpec, inputs: InputFiles, upstream: Sequence[Step]) -> Step:
     spec = study.frequency.validation
     return make_step(
         "validation",
@@ -169,7 +174,6 @@ def _validation(
                 judge_identity(judge, inputs, f"frequency.validation.judges.{place}")
                 for place, judge in enumerate(spec.judges)
             ],
-            "reviews": dict(reviews),
         },
         upstream,
         resumable=True,

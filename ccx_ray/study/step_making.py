@@ -10,7 +10,7 @@ from ccx_ray.study.text_spec import LanguageSpec
 VERSIONS = {
     "text": 2, "heldout": 1, "tokenizer": 2, "tokens": 2, "stream": 3, "audit": 1, "training": 2,
     "evaluation": 2, "lexicon": 1, "index": 2, "frequency": 2, "exposure": 1,
-    "validation": 1, "analysis": 4,
+    "validation": 1, "review": 1, "analysis": 4,
 }  # fmt: skip
 
 

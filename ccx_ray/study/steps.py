@@ -154,7 +154,14 @@ def study_graph(
             "audit": study.audit.model_dump(),
             **words,
         },
-        (*evaluations, *frequency.frequencies, *frequency.exposures, frequency.validation, audit),
+        (
+            *evaluations,
+            *frequency.frequencies,
+            *frequency.exposures,
+            frequency.validation,
+            frequency.review,
+            audit,
+        ),
     )
     return Graph([*(english, *texts.values()), analysis])
 

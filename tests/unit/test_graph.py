@@ -77,7 +77,7 @@ def test_an_added_seed_leaves_the_others():
 
 def test_a_judge_leaves_the_indexes_and_an_embedder_the_lexicons():
     judged = moved(graph_of(), graph_of("frequency.judge.salient_share=0.7"))
-    followed = {"validation", "analysis"}
+    followed = {"validation", "review", "analysis"}
     followed |= {f"{step}-{code}" for code in CULTURES for step in ("frequency", "exposure")}
     assert judged == followed
     embedded = moved(graph_of(), graph_of("frequency.embedder.dimensions=64"))
@@ -97,13 +97,13 @@ def test_an_embedder_of_the_own_base_waits_for_it():
     compared = graph_of("frequency.validation.embedders=[{kind: hidden_states}]")
     assert upstream(compared, "index-ko") == {"text-ko"}
     assert upstream(compared, "compared0-ko") == {"text-ko", "base"}
-    assert moved(graph_of(), compared) == {"validation", "analysis"}
+    assert moved(graph_of(), compared) == {"validation", "review", "analysis"}
 
 
-def test_an_imported_review_moves_the_validation_and_the_report():
+def test_an_imported_review_moves_the_report_and_no_measurement():
     study, root = load_study("laptop", [])
     reviewed = study_graph(study, InputFiles(root), reviews={"ko": "0123"})
-    assert moved(graph_of(), reviewed) == {"validation", "analysis"}
+    assert moved(graph_of(), reviewed) == {"review", "analysis"}
 
 
 def test_a_missing_input_is_named():
