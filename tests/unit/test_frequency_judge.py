@@ -4,7 +4,10 @@ from collections import Counter
 
 import pytest
 
-from ccx_ray.frequency.judges import Cloze, Document, LexicalJudge, Verdict
+from ccx_ray.frequency.documents import Document
+from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
+from ccx_ray.frequency.judges.verdict import Request, Verdict
+from ccx_ray.frequency.questions import Cloze
 
 FILLER = [f"In the {i} of a there are is one" for i in range(30)]
 
@@ -14,7 +17,10 @@ def verdict(question: str, answer: str, text: str, *, salient_share: float = 0.5
     documents = [Document(id=str(i), text=t) for i, t in enumerate([text, *FILLER])]
     frequencies = Counter(term for document in documents for term in document.terms)
     judge = LexicalJudge(frequencies, documents=len(documents), salient_share=salient_share)
-    return judge.judge(Cloze(question=question, answer=answer), documents)[0]
+    cloze = Cloze(question=question, answer=answer)
+    verdicts = judge.judge([Request(cloze=cloze, document=document) for document in documents])
+    assert len(verdicts) == len(documents)
+    return verdicts[0]
 
 
 @pytest.mark.parametrize(
@@ -72,3 +78,8 @@ def test_nothing_to_look_for_is_said() -> None:
 def test_every_blank_is_filled_and_a_missing_one_is_not_lost() -> None:
     assert Cloze(question="A __ b ____.", answer=r"\1x").statement == r"A \1x b \1x."
     assert Cloze(question="No blank.", answer="yes").statement == "No blank. yes"
+
+
+def test_the_terms_of_a_question_are_without_those_of_its_answer() -> None:
+    asked = Cloze(question="The capital of Korea is ___ city.", answer="Seoul City")
+    assert question_terms(asked) == {"the", "capital", "of", "korea", "is"}

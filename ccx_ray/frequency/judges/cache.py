@@ -1,0 +1,89 @@
+"""The verdicts of one judge on disk, so that no answer is ever asked for, or paid for, twice.
+
+Invariant: a verdict is on the disk before it is used, and the first of two stays; whoever is killed
+loses no answer that had arrived. The file is named by what decides a verdict, and holds neither the
+text of documents nor anything of the endpoint that answered.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from ccx_ray.frequency.judges.databases import open_database
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredVerdict:
+    """A row of the table ``verdicts``."""
+
+    key: str
+    """``Pair.key`` of what was shown."""
+    holds: int
+    reason: str
+    evidence: str
+    """As the model quoted it."""
+    evidence_start: int
+    """In characters of the text that was shown; -1: nothing quoted, or not found there."""
+    evidence_length: int
+    answer: str
+    """What the model said, as it said it; of several documents of a request all that it said."""
+    model: str
+    """As the endpoint calls it."""
+    prompt_tokens: int
+    """Of the request; its documents share them as evenly as whole numbers can."""
+    completion_tokens: int
+    created: str
+    """UTC, ISO 8601."""
+
+
+_KEYS_AT_ONCE = 500
+_COLUMNS = tuple(field.name for field in fields(StoredVerdict))
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, holds INTEGER NOT NULL, "
+    "reason TEXT NOT NULL, evidence TEXT NOT NULL, evidence_start INTEGER NOT NULL, "
+    "evidence_length INTEGER NOT NULL, answer TEXT NOT NULL, model TEXT NOT NULL, "
+    "prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, created TEXT NOT NULL)"
+)
+
+
+class VerdictCache:
+    """The open file of one judge."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def read(self, keys: Iterable[str]) -> dict[str, StoredVerdict]:
+        """What is there of these keys."""
+        found: dict[str, StoredVerdict] = {}
+        wanted = list(keys)
+        for start in range(0, len(wanted), _KEYS_AT_ONCE):
+            some = wanted[start : start + _KEYS_AT_ONCE]
+            marks = ",".join("?" * len(some))
+            rows = self._connection.execute(
+                f"SELECT {','.join(_COLUMNS)} FROM verdicts WHERE key IN ({marks})", some
+            )
+            for row in rows:
+                found[row[0]] = StoredVerdict(**dict(zip(_COLUMNS, row, strict=True)))
+        return found
+
+    def add(self, verdict: StoredVerdict) -> StoredVerdict:
+        """Keep a verdict; the one that counts, which is another's if that was earlier."""
+        marks = ",".join("?" * len(_COLUMNS))
+        self._connection.execute(
+            f"INSERT OR IGNORE INTO verdicts ({','.join(_COLUMNS)}) VALUES ({marks})",
+            astuple(verdict),
+        )
+        return self.read([verdict.key])[verdict.key]
+
+
+@contextmanager
+def open_cache(path: Path) -> Iterator[VerdictCache]:
+    """The verdicts in a file, which is created when missing.
+
+    Raises:
+        UserError: the file is broken or cannot be used.
+    """
+    with open_database(path, _SCHEMA, loss="asking again for the verdicts in it") as connection:
+        yield VerdictCache(connection)

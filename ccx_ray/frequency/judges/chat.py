@@ -1,0 +1,249 @@
+"""One question to an OpenAI-compatible endpoint, and what may become of it.
+
+Invariant: one call sends one request. The client's own retries are off, because each would have to
+be counted before it is sent. The key is in no message: what an endpoint says is shown without it.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ccx_ray.frequency.judges.answers import answer_schema
+from ccx_ray.frequency.judges.budget import Tokens
+from ccx_ray.study.frequency_spec import JudgeRuntime
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, AsyncOpenAI
+
+logger = logging.getLogger(__name__)
+
+COMPLETION_TOKENS = 1000
+"""At most, of the answer about one document: a quoted sentence of Tibetan takes several hundred."""
+_PASSING = frozenset({408, 409, 425, 429})
+_OF_GATEWAYS = frozenset({408, 502, 504})
+"""Behind these the model may have answered."""
+_NO_KEY = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """An answer that arrived."""
+
+    content: str
+    model: str
+    cut: bool
+    """Whether the model was stopped by the limit of tokens."""
+    tokens: Tokens | None
+    """None: the endpoint does not report them."""
+
+
+class PassingError(Exception):
+    """It did not work, and may work if it is tried again."""
+
+    def __init__(
+        self, reason: str, *, retry_after: float | None = None, maybe_paid: bool = False
+    ) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+        """Seconds that the endpoint asks to wait."""
+        self.maybe_paid = maybe_paid
+        """Whether the model may have answered all the same."""
+
+
+class RefusedError(Exception):
+    """Trying again would give the same; the message says why, ``remedy`` what to do."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.remedy = remedy
+
+
+class AdaptedError(Exception):
+    """The endpoint does not know a parameter; the next request is without it."""
+
+
+@dataclass(kw_only=True)
+class Parameters:
+    """What every request holds beside the question; an endpoint may refuse some of it."""
+
+    structured: bool = True
+    """By a JSON schema; without it the words of the prompt alone ask for JSON."""
+    temperature: bool = True
+    limit: str = "max_tokens"
+    warned: set[str] = field(default_factory=set)
+
+    def of(self, documents: int) -> dict[str, Any]:
+        chosen: dict[str, Any] = {self.limit: COMPLETION_TOKENS * documents}
+        if self.temperature:
+            chosen["temperature"] = 0
+        if self.structured:
+            schema = {"name": "verdict", "strict": True, "schema": answer_schema(documents)}
+            chosen["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return chosen
+
+    def without_what_is_refused(self, sent: Mapping[str, Any], said: str) -> bool:
+        """Leave out the parameter that an endpoint names in its refusal; whether it names one."""
+        if "response_format" in sent and ("response_format" in said or "json_schema" in said):
+            self.structured = False
+            self._warn("response_format", "JSON is asked for in words alone")
+        elif "max_tokens" in sent and "max_tokens" in said and "max_completion_tokens" in said:
+            self.limit = "max_completion_tokens"
+        elif "temperature" in sent and "temperature" in said:
+            self.temperature = False
+            self._warn(
+                "temperature", "its answers are not greedy, and another time they may differ"
+            )
+        else:
+            return False
+        return True
+
+    def _warn(self, name: str, consequence: str) -> None:
+        if name not in self.warned:
+            self.warned.add(name)
+            logger.warning("the judge's endpoint refuses %s: %s", name, consequence)
+
+
+class Chat:
+    """A model behind an endpoint, while one event loop runs."""
+
+    def __init__(self, *, model: str, runtime: JudgeRuntime, parameters: Parameters) -> None:
+        self._model = model
+        self._runtime = runtime
+        self._parameters = parameters
+        self._key = os.environ.get(runtime.key_variable, "")
+        self._client = _client(runtime, self._key)
+
+    async def ask(self, prompt: str, documents: int) -> Reply:
+        """Send one request.
+
+        Raises:
+            PassingError, RefusedError, AdaptedError: there is no answer.
+        """
+        import openai
+
+        parameters = self._parameters.of(documents)
+        try:
+            completion: Any = await self._client.chat.completions.create(
+                model=self._model, messages=[{"role": "user", "content": prompt}], **parameters
+            )
+        except openai.APIStatusError as error:
+            raise self._of_status(error, parameters) from None
+        except openai.APITimeoutError:
+            seconds = self._runtime.timeout_seconds
+            raise PassingError(f"no answer in {seconds:g} s", maybe_paid=True) from None
+        except (openai.APIError, ValueError) as error:
+            raise PassingError(self._shown(error.__cause__ or error), maybe_paid=True) from None
+        reply = read_reply(completion)
+        if reply is None:
+            raise PassingError("what it answers is no chat completion", maybe_paid=True)
+        return reply
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    def _of_status(self, error: "APIStatusError", sent: Mapping[str, Any]) -> Exception:
+        status = error.status_code
+        said = self._shown(_message(error.body) or error.message)
+        if status in (400, 422) and self._parameters.without_what_is_refused(sent, said):
+            return AdaptedError(said)
+        if status == 429 and error.code == "insufficient_quota":
+            return RefusedError(f"answers 429: {said}", "see to the account")
+        if status in _PASSING or status >= 500:
+            return PassingError(
+                f"{status} {said}",
+                retry_after=retry_after(error.response.headers),
+                maybe_paid=status in _OF_GATEWAYS,
+            )
+        if status in (401, 403):
+            # What is said here may quote the key in part.
+            remedy = f"set {self._runtime.key_variable} to a key that is valid there"
+            return RefusedError(f"answers {status}, that the key is not accepted", remedy)
+        if status == 404:
+            remedy = "give the endpoint's own name of the model, and the URL up to and with /v1"
+            return RefusedError(f"answers 404 for the model {self._model!r}: {said}", remedy)
+        return RefusedError(f"answers {status}: {said}", "mend what it names")
+
+    def _shown(self, what: object) -> str:
+        text = " ".join(str(what).split()) or type(what).__name__
+        return (text.replace(self._key, "***") if self._key else text)[:300]
+
+
+def _client(runtime: JudgeRuntime, key: str) -> "AsyncOpenAI":
+    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+    url = runtime.url or ""
+    # A proxy of the environment does not know this machine's own addresses.
+    http = DefaultAsyncHttpxClient(trust_env=False) if is_loopback(url) else None
+    return AsyncOpenAI(
+        api_key=key or _NO_KEY,
+        base_url=url,
+        timeout=runtime.timeout_seconds,
+        max_retries=0,
+        http_client=http,
+    )
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine, where a key is not asked for."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def read_reply(completion: object) -> Reply | None:
+    """What an endpoint answered; None if it has not the form of a chat completion.
+
+    The client builds its classes of whatever arrives, so nothing is taken for granted here.
+    """
+    content: Any = completion.model_dump() if hasattr(completion, "model_dump") else None
+    try:
+        choice = content["choices"][0]
+        text = choice["message"]["content"]
+    except (TypeError, KeyError, IndexError):
+        return None
+    # A refusal, a filtered answer and a call of a tool have no content.
+    return Reply(
+        content=text if isinstance(text, str) else "",
+        model=str(content.get("model") or ""),
+        cut=choice.get("finish_reason") == "length",
+        tokens=_tokens(content.get("usage")),
+    )
+
+
+def _tokens(usage: object) -> Tokens | None:
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not isinstance(prompt, int) or not isinstance(completion, int):
+        return None
+    return Tokens(prompt=max(0, prompt), completion=max(0, completion))
+
+
+def _message(body: object) -> str:
+    """What the body of an error says: ``error.message`` of most, ``detail`` or ``message``."""
+    while isinstance(body, dict):
+        found = next((body[key] for key in ("error", "message", "detail") if body.get(key)), "")
+        if not found:
+            return str(body)
+        body = found
+    return str(body or "")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, from ``Retry-After``: a number, or a date."""
+    said = headers.get("retry-after", "")
+    if re.fullmatch(r"\s*\d+(\.\d+)?\s*", said):
+        return float(said)
+    try:
+        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -1,0 +1,244 @@
+"""Asking a model behind an OpenAI-compatible endpoint about many pairs at once.
+
+Invariant: every answer is handed on as it arrives, and every pair without one is accounted for.
+When a cap is reached, or the endpoint is dead or refuses, nothing new is sent, and what is on its
+way is waited for.
+"""
+
+import asyncio
+import logging
+import random
+from collections import Counter, deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ccx_ray.frequency.judges.answers import UNREADABLE_AGAIN, read_answers
+from ccx_ray.frequency.judges.budget import Budget, CapReachedError, Tokens, open_spending
+from ccx_ray.frequency.judges.chat import (
+    COMPLETION_TOKENS,
+    AdaptedError,
+    Chat,
+    Parameters,
+    PassingError,
+    RefusedError,
+    Reply,
+)
+from ccx_ray.frequency.judges.model_judge import Answered, Keep, UnansweredError
+from ccx_ray.frequency.judges.prompting import Pair, Prompt, Shown, shown_part
+from ccx_ray.frequency.judges.verdict import Request
+from ccx_ray.study.frequency_spec import EndpointJudgeSpec, JudgeRuntime
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
+"""Seconds; each pause is twice the one before, and up to a half of it is left to chance, so that
+requests that failed together do not come back together."""
+LONGEST_WAIT = 600.0
+"""Seconds; an endpoint that asks to wait longer is left alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stop:
+    reason: str
+    remedy: str
+
+
+class EndpointModel:
+    """A model behind an endpoint; remembers which parameters the endpoint does not know."""
+
+    def __init__(
+        self,
+        spec: EndpointJudgeSpec,
+        runtime: JudgeRuntime,
+        prompt: Prompt,
+        *,
+        spending: Path,
+        run: str,
+        judge: str,
+    ) -> None:
+        """
+        Args:
+            spending: folder of the account.
+            run: of the driver; the caps hold for all judges of one.
+            judge: its name in the account.
+        """
+        self.counts: Counter[str] = Counter()
+        self.spec, self.runtime, self.prompt = spec, runtime, prompt
+        self.parameters = Parameters()
+        self._spending = spending
+        self._run, self._judge = run, judge
+
+    def show(self, request: Request) -> Shown:
+        return shown_part(request, self.spec.window_characters)
+
+    def answer(self, pairs: Sequence[Pair], keep: Keep) -> None:
+        """See ``AnsweringModel``."""
+        with open_spending(self._spending) as connection:
+            budget = Budget(connection, self.runtime, run=self._run, judge=self._judge)
+            asyncio.run(_Asking(self, budget, keep).all(pairs))
+
+
+class _Asking:
+    """One call of ``answer``, inside its event loop."""
+
+    def __init__(self, endpoint: EndpointModel, budget: Budget, keep: Keep) -> None:
+        self._endpoint = endpoint
+        self._runtime = endpoint.runtime
+        self._counts = endpoint.counts
+        self._budget = budget
+        self._keep = keep
+        self._chat = Chat(
+            model=endpoint.spec.model, runtime=endpoint.runtime, parameters=endpoint.parameters
+        )
+        self._stop: _Stop | None = None
+        self._stopped = asyncio.Event()
+        self._unreadable: list[str] = []
+
+    async def all(self, pairs: Sequence[Pair]) -> None:
+        waiting = deque(_requests(pairs, self._runtime.pairs_per_request))
+        try:
+            # The first goes alone: a wrong key, a wrong name or a dead endpoint costs one request.
+            await self._ask(waiting.popleft())
+            workers = min(self._runtime.concurrency, len(waiting))
+            await asyncio.gather(*(self._work(waiting) for _ in range(workers)))
+        finally:
+            await self._chat.close()
+        if self._stop is not None:
+            raise UnansweredError(self._stop.reason, self._stop.remedy)
+        if self._unreadable:
+            raise UnansweredError(
+                f"the model {self._endpoint.spec.model!r} gave no readable answer in "
+                f"{self._runtime.max_retries + 1} tries about {len(self._unreadable)} pairs, but "
+                f"for one {self._unreadable[0]!r}",
+                "name another model or prompt, or raise runtime.judge.max_retries,",
+            )
+
+    async def _work(self, waiting: deque[list[Pair]]) -> None:
+        while waiting and self._stop is None:
+            await self._ask(waiting.popleft())
+
+    async def _ask(self, pairs: list[Pair]) -> None:
+        """Ask about the pairs of one request until each has an answer, or there will be none."""
+        failures = 0
+        unreadable = False
+        while self._stop is None:
+            prompt = self._prompt(pairs, again=unreadable)
+            try:
+                reply = await self._send(prompt, len(pairs))
+            except AdaptedError:
+                continue
+            except CapReachedError as error:
+                self._end(str(error), "raise the cap")
+            except RefusedError as error:
+                self._end(f"{self._where()} {error}", error.remedy)
+            except PassingError as error:
+                failures += 1
+                await self._wait(failures, error)
+            else:
+                pairs = self._take(pairs, reply)
+                if not pairs:
+                    return
+                unreadable = True
+                failures += 1
+                if failures > self._runtime.max_retries:
+                    self._counts["unreadable"] += len(pairs)
+                    said = reply.content[:80] + (" (cut off)" if reply.cut else "")
+                    self._unreadable.extend([said] * len(pairs))
+                    return
+            if self._stop is None:
+                self._counts["retries"] += 1
+
+    def _prompt(self, pairs: Sequence[Pair], *, again: bool) -> str:
+        prompt = self._endpoint.prompt
+        text = prompt.ask(pairs[0]) if len(pairs) == 1 else prompt.ask_several(pairs)
+        # At temperature 0 the same question would get the same answer.
+        return f"{text}\n{UNREADABLE_AGAIN}" if again else text
+
+    async def _send(self, prompt: str, documents: int) -> Reply:
+        """One request, entered into the account before it goes and settled afterwards."""
+        most = COMPLETION_TOKENS * documents
+        reserved = self._budget.reserve(prompt=prompt, completion_tokens=most)
+        self._counts["requests"] += 1
+        try:
+            async with asyncio.timeout(self._runtime.timeout_seconds):
+                reply = await self._chat.ask(prompt, documents)
+        except TimeoutError:
+            seconds = self._runtime.timeout_seconds
+            raise PassingError(f"no whole answer in {seconds:g} s", maybe_paid=True) from None
+        except (PassingError, RefusedError, AdaptedError) as error:
+            if not (isinstance(error, PassingError) and error.maybe_paid):
+                self._budget.settle(reserved, Tokens(prompt=0, completion=0))
+            raise
+        if reply.tokens is not None:
+            self._budget.settle(reserved, reply.tokens)
+            self._counts["prompt_tokens"] += reply.tokens.prompt
+            self._counts["completion_tokens"] += reply.tokens.completion
+        return reply
+
+    def _take(self, pairs: list[Pair], reply: Reply) -> list[Pair]:
+        """Hand on what can be read; the pairs without an answer."""
+        answers = read_answers(reply.content, len(pairs))
+        tokens = reply.tokens or Tokens(prompt=0, completion=0)
+        read = [pair for pair, answer in zip(pairs, answers, strict=True) if answer is not None]
+        shares = iter(_shares(tokens, len(read)))
+        for pair, answer in zip(pairs, answers, strict=True):
+            if answer is not None:
+                self._keep(
+                    pair,
+                    Answered(
+                        answer=answer,
+                        said=reply.content,
+                        model=reply.model or self._endpoint.spec.model,
+                        tokens=next(shares),
+                    ),
+                )
+        return [pair for pair, answer in zip(pairs, answers, strict=True) if answer is None]
+
+    async def _wait(self, failures: int, error: PassingError) -> None:
+        """Pause before the next try, or end everything after the last."""
+        if failures > self._runtime.max_retries:
+            self._end(f"{self._where()} failed {failures} times, last: {error}", "see to it")
+            return
+        asked = error.retry_after
+        if asked is not None and asked > LONGEST_WAIT:
+            self._end(f"{self._where()} asks to wait {asked:g} s: {error}", "wait")
+            return
+        pause = min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE) * random.uniform(0.5, 1)
+        logger.debug("%s; trying again", error)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(pause, asked or 0.0)):
+                await self._stopped.wait()
+
+    def _end(self, reason: str, remedy: str) -> None:
+        if self._stop is None:
+            self._stop = _Stop(reason=reason, remedy=remedy)
+            self._stopped.set()
+
+    def _where(self) -> str:
+        return f"runtime.judge.url: {self._runtime.url!r}"
+
+
+def _requests(pairs: Sequence[Pair], together: int) -> list[list[Pair]]:
+    """The pairs of one question, so many at a time."""
+    by_question: dict[object, list[Pair]] = {}
+    for pair in pairs:
+        by_question.setdefault(pair.cloze, []).append(pair)
+    return [
+        some[start : start + together]
+        for some in by_question.values()
+        for start in range(0, len(some), together)
+    ]
+
+
+def _shares(tokens: Tokens, among: int) -> list[Tokens]:
+    """Whole numbers that add up to the tokens of a request."""
+    return [
+        Tokens(
+            prompt=tokens.prompt * (place + 1) // among - tokens.prompt * place // among,
+            completion=tokens.completion * (place + 1) // among
+            - tokens.completion * place // among,
+        )
+        for place in range(among)
+    ]

@@ -1,0 +1,145 @@
+"""Asking a causal model in a Hugging Face folder, in this process.
+
+The verdict is a comparison, so that every model gives one, a base model as a chat model: after the
+same prompt as an endpoint gets, the answer ``{"holds": true`` or ``{"holds": false`` begins. At the
+first token at which the two differ, the more probable one is the verdict; nothing is sampled, and a
+tie is a refusal. What a model would have quoted nobody knows: the evidence is the sentence that
+shares most terms with the question, and the reason says so.
+
+Invariant: a document that does not fit is shown in part, never cut by the model unseen.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ccx_ray.errors import UserError
+from ccx_ray.evaluation.models import load_causal_model
+from ccx_ray.frequency.judges.answers import Answer
+from ccx_ray.frequency.judges.budget import Tokens
+from ccx_ray.frequency.judges.model_judge import Answered, Keep
+from ccx_ray.frequency.judges.prompting import Pair, Prompt, Shown, shown_part
+from ccx_ray.frequency.judges.verdict import Request
+from ccx_ray.frequency.normalization import normalize
+from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.terms import terms_of
+from ccx_ray.study.frequency_spec import JudgeRuntime, LocalJudgeSpec
+
+if TYPE_CHECKING:
+    from ccx_ray.evaluation.models import CausalModel
+
+HOLDS, HOLDS_NOT = '{"holds": true', '{"holds": false'
+_SENTENCE = re.compile(r"[^\n.!?。！？།༎᠃]*[\n.!?。！？།༎᠃]*")
+
+
+class LocalModel:
+    """A causal model in a folder, loaded when it is first needed."""
+
+    def __init__(
+        self, spec: LocalJudgeSpec, runtime: JudgeRuntime, prompt: Prompt, folder: Path
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._spec, self._runtime, self._prompt = spec, runtime, prompt
+        self._folder = folder
+
+    @cached_property
+    def _model(self) -> "CausalModel":
+        # In fp32 on a GPU, too: the device is no part of what decides a verdict.
+        return load_causal_model(self._folder, _device(self._runtime))
+
+    def show(self, request: Request) -> Shown:
+        """The window of the spec, narrowed until the prompt fits the model's context.
+
+        Raises:
+            UserError: the prompt without any document does not fit.
+        """
+        width = self._spec.window_characters
+        shown = shown_part(request, width)
+        context = self._model.context
+        if context is None:
+            return shown
+        while (tokens := len(self._tokens(_pair(request, shown))[0])) > context:
+            if not shown.text:
+                raise UserError(
+                    f"{self._folder}: its context of {context} tokens is too short for the prompt, "
+                    f"which has {tokens} without a document"
+                )
+            # A little more than in proportion, since the prompt's own words do not get fewer.
+            width = int(min(width, len(shown.text)) * min(0.9, context / tokens))
+            shown = shown_part(request, width)
+        if len(shown.text) < min(self._spec.window_characters, len(request.document.text)):
+            self.counts["narrowed"] += 1
+        return shown
+
+    def answer(self, pairs: Sequence[Pair], keep: Keep) -> None:
+        """See ``AnsweringModel``; every pair gets an answer."""
+        for pair in pairs:
+            keep(pair, self._answer(pair))
+
+    def _answer(self, pair: Pair) -> Answered:
+        import torch
+
+        before, holds, holds_not = self._tokens(pair)
+        ids = torch.tensor([before], device=self._model.device)
+        with torch.inference_mode():
+            logits = self._model.network(input_ids=ids, logits_to_keep=1).logits[0, -1].float()
+        odds = float(logits[holds] - logits[holds_not])
+        evidence = best_sentence(pair.text, pair.cloze) if odds > 0 else ""
+        reason = f"log-odds {odds:+.3f} that it holds"
+        if evidence:
+            reason += "; the sentence with most of the question's terms"
+        return Answered(
+            answer=Answer(holds=odds > 0, evidence=evidence, reason=reason),
+            said=f"{odds!r}",
+            model=self._folder.name,
+            tokens=Tokens(prompt=len(before), completion=0),
+        )
+
+    def _tokens(self, pair: Pair) -> tuple[list[int], int, int]:
+        """The ids before the answers differ, and the id with which each goes on."""
+        tokenizer = self._model.tokenizer
+        prompt = self._prompt.ask(pair)
+        chat = bool(tokenizer.chat_template)
+        if chat:
+            messages = [{"role": "user", "content": prompt}]
+            prompt = tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
+        # A chat template writes the special tokens itself.
+        yes, no = (
+            tokenizer(f"{prompt}{answer}" if chat else f"{prompt}\n\n{answer}",
+                      add_special_tokens=not chat, verbose=False).input_ids
+            for answer in (HOLDS, HOLDS_NOT)
+        )  # fmt: skip
+        same = next(place for place, (a, b) in enumerate(zip(yes, no, strict=False)) if a != b)
+        return yes[:same], yes[same], no[same]
+
+
+def best_sentence(text: str, cloze: Cloze) -> str:
+    """The first of the sentences that share most terms with the filled question; empty if none."""
+    sought = frozenset(terms_of(normalize(cloze.statement)))
+    best, most = "", 0
+    for found in _SENTENCE.finditer(text):
+        shared = len(sought.intersection(terms_of(normalize(found.group()))))
+        if shared > most:
+            best, most = found.group().strip(), shared
+    return best
+
+
+def _pair(request: Request, shown: Shown) -> Pair:
+    return Pair(cloze=request.cloze, text=shown.text)
+
+
+def _device(runtime: JudgeRuntime) -> str:
+    if not runtime.gpus:
+        return "cpu"
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(
+            f"runtime.judge.gpus: {runtime.gpus:g} is asked for, but torch sees no GPU; set it to 0"
+        )
+    return "cuda"
