@@ -15,7 +15,7 @@ are too high, 1.0 being all that this stream shows of it. ``Stream.counts`` says
 can be true (``documents_cut_at_the_end``): of two in a trial's stream at most, of none in a base's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,11 +27,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ccx_ray.corpus.stream import DOCUMENTS, ROW_FILES, Stream
+from ccx_ray.corpus.tokens import spans
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Ints = npt.NDArray[np.int64]
+_Bytes = tuple[Ints, Ints, Ints]
+"""Document, row, and bytes of the document in the row."""
 
 PARTS = ("monolingual", "english", "target", "replay")
 EPOCHS_REMEMBERED = 8
@@ -63,7 +66,7 @@ class ExposureLedger:
     """[documents, rows] bytes of the document in the physical row."""
     _positions: dict[int, npt.NDArray[np.int32]] = field(default_factory=dict, repr=False)
     """Epoch -> [rows] the position of each physical row in it."""
-    _indexes: dict[str, "_IdIndex"] = field(default_factory=dict, repr=False)
+    _indexes: dict[str, "IdIndex"] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, stream: Stream, *, rows_per_step: int) -> "ExposureLedger":
@@ -72,21 +75,42 @@ class ExposureLedger:
         Args:
             rows_per_step: sequences of one optimizer step, of all workers together.
         """
-        from scipy.sparse import coo_array
-
         documents = pq.read_metadata(stream.folder / DOCUMENTS).num_rows
         lengths = np.zeros(documents, np.int64)
-        columns: list[tuple[npt.NDArray[np.int32], ...]] = []
-        first_row = 0
-        for path in sorted(stream.folder.glob(ROW_FILES)):
-            rows, row, document, start, length = _read_segments(path)
-            np.maximum.at(lengths, document, start + length)
-            columns.append(tuple(c.astype(np.int32) for c in (document, row + first_row, length)))
-            first_row += rows
-        assert first_row == stream.rows, "the description is written after all rows"
-        empty = (np.zeros(0, np.int32),) * 3
-        document, row, length = (np.concatenate(c) for c in zip(empty, *columns, strict=True))
-        matrix = coo_array((length, (document, row)), shape=(documents, stream.rows)).tocsr()
+
+        def shown() -> Iterator[_Bytes]:
+            for row, document, start, length in _segments(stream):
+                np.maximum.at(lengths, document, start + length)
+                yield document, row, length
+
+        matrix = _matrix(shown(), documents, stream.rows)
+        return cls(stream=stream, rows_per_step=rows_per_step, lengths=lengths, _bytes=matrix)
+
+    @classmethod
+    def of_spans(
+        cls, stream: Stream, *, rows_per_step: int, documents: Ints, starts: Ints, lengths: Ints
+    ) -> "ExposureLedger":
+        """A ledger of spans of documents, whose documents are these spans in their order.
+
+        Args:
+            documents: [spans] numbers; nothing is consumed of a span of -1.
+            starts: [spans] in bytes of the document; ``lengths`` too.
+        """
+        order = np.argsort(documents, kind="stable")
+        of_span = documents[order]
+
+        def shown() -> Iterator[_Bytes]:
+            for row, document, start, length in _segments(stream):
+                first = np.searchsorted(of_span, document, side="left")
+                many = np.searchsorted(of_span, document, side="right") - first
+                segment = np.repeat(np.arange(len(document)), many)
+                span = order[spans(first, many)]
+                begins = np.maximum(start[segment], starts[span])
+                ends = np.minimum((start + length)[segment], (starts + lengths)[span])
+                shared = np.flatnonzero(ends > begins)
+                yield span[shared], row[segment[shared]], (ends - begins)[shared]
+
+        matrix = _matrix(shown(), len(documents), stream.rows)
         return cls(stream=stream, rows_per_step=rows_per_step, lengths=lengths, _bytes=matrix)
 
     def consumed(self, documents: Ints, steps: Ints) -> Exposures:
@@ -155,10 +179,8 @@ class ExposureLedger:
         Raises:
             ValueError: there is no such part.
         """
-        if part not in PARTS:
-            raise ValueError(f"part {part!r} must be one of {', '.join(PARTS)}")
         if part not in self._indexes:
-            self._indexes[part] = _IdIndex.of(self.stream, part)
+            self._indexes[part] = IdIndex.of(self.stream, part)
         return self._indexes[part].find(ids)
 
     @property
@@ -183,6 +205,26 @@ class ExposureLedger:
         return self._positions[epoch]
 
 
+def _segments(stream: Stream) -> Iterator[tuple[Ints, Ints, Ints, Ints]]:
+    """Physical row, document, start and length of all segments, file by file."""
+    first_row = 0
+    for path in sorted(stream.folder.glob(ROW_FILES)):
+        rows, row, document, start, length = _read_segments(path)
+        yield row + first_row, document, start, length
+        first_row += rows
+    assert first_row == stream.rows, "the description is written after all rows"
+
+
+def _matrix(shown: Iterator[_Bytes], documents: int, rows: int) -> "csr_array":
+    """[documents, rows] sums."""
+    from scipy.sparse import coo_array
+
+    empty = (np.zeros(0, np.int32),) * 3
+    narrow = [tuple(column.astype(np.int32) for column in part) for part in shown]
+    document, row, size = (np.concatenate(c) for c in zip(empty, *narrow, strict=True))
+    return coo_array((size, (document, row)), shape=(documents, rows)).tocsr()
+
+
 def _read_segments(path: Path) -> tuple[int, Ints, Ints, Ints, Ints]:
     """The rows of a file; and of its segments the row in it, document, start and length."""
     lists = pq.ParquetFile(path).read(columns=["segments"])["segments"]
@@ -200,7 +242,7 @@ def _read_segments(path: Path) -> tuple[int, Ints, Ints, Ints, Ints]:
 
 
 @dataclass(frozen=True)
-class _IdIndex:
+class IdIndex:
     """The ids of one part, by their hashes."""
 
     ids: pa.LargeStringArray
@@ -212,7 +254,13 @@ class _IdIndex:
     """Where the id of each hash stands in ``ids``."""
 
     @classmethod
-    def of(cls, stream: Stream, part: str) -> "_IdIndex":
+    def of(cls, stream: Stream, part: str) -> "IdIndex":
+        """
+        Raises:
+            ValueError: there is no such part.
+        """
+        if part not in PARTS:
+            raise ValueError(f"part {part!r} must be one of {', '.join(PARTS)}")
         documents = pq.read_table(
             stream.folder / DOCUMENTS, columns=["index", "id"], filters=[("part", "==", part)]
         )

@@ -14,15 +14,12 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from ccx_ray.frequency.documents import Document
 from ccx_ray.frequency.judges.lexical import NEIGHBOURHOOD, LexicalJudge, normalized_answer
-from ccx_ray.frequency.lexicon.building import COLUMNS, text_files
 from ccx_ray.frequency.lexicon.reading import Lexicon
 from ccx_ray.frequency.lexicon.suffix_arrays import Ints, Shard
 from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text_parts import DOCUMENTS, read_texts
 
 _CHARACTER_BYTES = 4
 
@@ -47,7 +44,7 @@ def exhaustive_holders(
     judge: LexicalJudge,
     clozes: Sequence[Cloze],
     *,
-    part: str = "documents",
+    part: str = DOCUMENTS,
 ) -> Iterator[Holder]:
     """Every text of a part that holds the knowledge of one of the questions.
 
@@ -80,7 +77,7 @@ def shard_holders(
     for question, cloze in enumerate(clozes):
         for row in _candidates(shard, find, judge, cloze).tolist():
             asked[row + shard.first_row].append(question)
-    for row, document in _read(text_folder, part, sorted(asked)):
+    for row, document in read_texts(text_folder, part, sorted(asked)):
         for question in asked[row]:
             verdict = judge.verdict(clozes[question], document)
             if verdict.holds:
@@ -114,23 +111,3 @@ def _candidates(
     for term in salient:
         near += np.diff(np.searchsorted(find(term), np.stack([begins, ends])), axis=0)[0] > 0
     return np.unique(rows[near >= judge.terms_needed(cloze)])
-
-
-def _read(text_folder: Path, part: str, rows: Sequence[int]) -> Iterator[tuple[int, Document]]:
-    """The texts in some rows, rising; of a file only the row groups that hold one."""
-    kind, column = COLUMNS[part]
-    first = 0
-    wanted = np.asarray(rows, np.int64)
-    for path in text_files(text_folder, kind):
-        file = pq.ParquetFile(path)
-        for group in range(file.num_row_groups):
-            size = file.metadata.row_group(group).num_rows
-            own = wanted[(wanted >= first) & (wanted < first + size)]
-            if len(own):
-                table = file.read_row_group(group, columns=["id", column]).take(
-                    pa.array(own - first)
-                )
-                texts = zip(table["id"], table[column], strict=True)
-                for row, (name, text) in zip(own.tolist(), texts, strict=True):
-                    yield row, Document(id=name.as_py(), text=text.as_py())
-            first += size

@@ -22,18 +22,11 @@ from ccx_ray.frequency.lexicon.suffix_arrays import write_shard
 from ccx_ray.frequency.lexicon.term_counts import merge_partition, write_shard_counts
 from ccx_ray.frequency.normalization import normalize
 from ccx_ray.frequency.terms import terms_of
+from ccx_ray.frequency.text_parts import COLUMNS, DOCUMENTS, text_files
 from ccx_ray.storage import publish_json
 
 DESCRIPTION = "lexicon.json"
 TERMS = "terms"
-DOCUMENTS = "documents"
-PAIRS = "pairs"
-COLUMNS = {
-    DOCUMENTS: (DOCUMENTS, "text"),
-    "english": (PAIRS, "english"),
-    "target": (PAIRS, "target"),
-}
-"""Part of a lexicon -> folder and column of the text folder."""
 SHARD_BYTES = 64 * 2**20
 """Of text. Making a shard takes ten times as much memory at its peak."""
 
@@ -68,14 +61,13 @@ def build_lexicon(
     Returns:
         of every part ``rows``, ``bytes`` of normalised text and ``shards``; distinct ``terms``.
     """
-    parts = [DOCUMENTS]
-    parts += [part for part in COLUMNS if part != DOCUMENTS and text_files(text_folder, PAIRS)]
+    parts = [part for part in COLUMNS if part == DOCUMENTS or text_files(text_folder, part)]
     shards = [shard for part in parts for shard in _plan(text_folder, part, shard_bytes)]
     partitions = max(1, sum(shard.part == DOCUMENTS for shard in shards))
     log = WorkLog(folder, "suffixes")
 
     def counts_of(shard: PlannedShard) -> Path:
-        return log.scratch / TERMS / f"shard-{shard.number:05d}.arrow"
+        return log.scratch / "term-counts" / f"shard-{shard.number:05d}.arrow"
 
     def write(number: int) -> dict[str, Any]:
         shard = shards[number]
@@ -119,16 +111,11 @@ def shard_folder(folder: Path, part: str, number: int) -> Path:
     return folder / part / f"shard-{number:05d}"
 
 
-def text_files(text_folder: Path, kind: str) -> list[Path]:
-    """The files of a folder of a text folder, in the order of their rows."""
-    return sorted((text_folder / kind).glob("*.parquet"))
-
-
 def _plan(text_folder: Path, part: str, shard_bytes: int) -> list[PlannedShard]:
-    kind, column = COLUMNS[part]
+    _, column = COLUMNS[part]
     planned: list[list[tuple[Path, int]]] = []
-    filled = shard_bytes
-    for path in text_files(text_folder, kind):
+    filled = 0
+    for path in text_files(text_folder, part):
         metadata = pq.read_metadata(path)
         place = metadata.schema.names.index(column)
         for number in range(metadata.num_row_groups):

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ccx_ray.frequency.lexicon.building import DESCRIPTION, DOCUMENTS, TERMS, shard_folder
+from ccx_ray.frequency.lexicon.building import DESCRIPTION, TERMS, shard_folder
 from ccx_ray.frequency.lexicon.suffix_arrays import Occurrences, Shard
 from ccx_ray.frequency.lexicon.term_counts import read_counts
+from ccx_ray.frequency.text_parts import DOCUMENTS
 
 OPEN_SHARDS = 128
 """Each holds three open files, of which a process may often have 1,024."""
@@ -49,6 +50,10 @@ class Lexicon:
     def rows(self, part: str) -> int:
         """How many texts a part has."""
         return self._first_rows[part][-1]
+
+    def characters(self, part: str) -> int:
+        """Of a part's normalised texts, closings included."""
+        return sum(len(shard.suffixes) for shard in self.shards(part))
 
     def document_frequencies(self, terms: Iterable[str]) -> dict[str, int]:
         """Term -> in how many documents it occurs, 0 included; of the part ``documents``."""

@@ -130,6 +130,14 @@ class Shard:
         left = self.text[begin:position].decode(errors="ignore")
         return left + self.text[position:end].decode(errors="ignore"), len(left)
 
+    def around(self, position: int) -> str:
+        """What stands between the two blanks around a place within its row: no term crosses one."""
+        row = int(np.searchsorted(self.starts, position, side="right")) - 1
+        first, last = int(self.starts[row]), int(self.starts[row + 1]) - 1
+        begin = self.text.rfind(b" ", first, position) + 1
+        end = self.text.find(b" ", position, last)
+        return self.text[begin or first : last if end < 0 else end].decode()
+
     def _range(self, wanted: bytes) -> tuple[int, int]:
         if not wanted:
             return 0, 0
