@@ -4,6 +4,7 @@ import gzip
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,21 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import spearmanr
 
-from ccx_ray.frequency.density import CorpusFrequencies, judge_retrieved
-from ccx_ray.frequency.embedding import FEATURES, NgramEmbedder, count_ngrams
-from ccx_ray.frequency.judges import BLANK, Cloze, Document, LexicalJudge
-from ccx_ray.frequency.passages import cut_passages
-from ccx_ray.frequency.retrieval import CorpusIndex, write_index
+from ccx_ray.corpus.work_log import run_here
+from ccx_ray.errors import UserError
+from ccx_ray.frequency.documents import read_documents
+from ccx_ray.frequency.fusion import fuse
+from ccx_ray.frequency.index_building import build_index
+from ccx_ray.frequency.judges.lexical import LexicalJudge
+from ccx_ray.frequency.questions import BLANK, Cloze
+from ccx_ray.frequency.retrieval import CorpusIndex
+from ccx_ray.study.frequency_spec import FrequencySpec, NgramEmbedderSpec, RetrieverName
 
 FREQUENCIES = (0, 1, 2, 4, 8, 16)
 PER_FREQUENCY = 4
 CHARACTERS = 1_000_000
 """Of real text per language; the bundled Korean and Mongolian corpora are smaller."""
+RETRIEVERS: tuple[RetrieverName, ...] = ("vectors", "bm25", "hybrid")
 
 
 def real_documents(project: Path, language: str) -> list[str]:
@@ -58,29 +64,21 @@ def plant(texts: list[str], clozes: list[Cloze]) -> list[int]:
     return frequencies
 
 
-def index_of(texts: list[str], folder: Path, dimensions: int = 256) -> CorpusIndex:
-    (folder / "documents").mkdir()
-    ids = [f"d{row}" for row in range(len(texts))]
-    pq.write_table(pa.table({"id": ids, "text": texts}), folder / "documents" / "0.parquet")
-    spans = [(row, *span) for row, text in enumerate(texts) for span in cut_passages(text, 1000)]
-    passages = [texts[row][start : start + length] for row, start, length in spans]
-    embedder = NgramEmbedder(
-        passage_frequencies=np.bincount(count_ngrams(passages).indices, minlength=FEATURES),
-        passages=len(passages),
-        dimensions=dimensions,
-        seed=0,
+def write_texts(texts: Sequence[str], folder: Path, *, rows_of_a_group: int = 1000) -> Path:
+    """A text folder of these documents."""
+    (folder / "documents").mkdir(parents=True)
+    table = pa.table({"id": [f"d{row}" for row in range(len(texts))], "text": list(texts)})
+    pq.write_table(table, folder / "documents" / "0.parquet", row_group_size=rows_of_a_group)
+    return folder
+
+
+def index_of(text: Path, folder: Path, **settings: object) -> CorpusIndex:
+    spec = FrequencySpec(**settings)
+    folder.mkdir()
+    build_index(
+        spec, spec.embedder, text_folder=text, folder=folder, model_folder=None, run_tasks=run_here
     )
-    terms = Counter(term for text in texts for term in Document(id="", text=text).terms)
-    documents, starts, lengths = np.array(spans).T
-    write_index(
-        folder,
-        embedder=embedder,
-        passages=pa.table({"document": documents, "start": starts, "length": lengths}),
-        vectors=embedder.embed(passages),
-        terms=pa.table({"term": list(terms), "documents": list(terms.values())}),
-        documents=len(texts),
-    )
-    return CorpusIndex(folder)
+    return CorpusIndex(folder, spec.embedder)
 
 
 @pytest.mark.parametrize(
@@ -91,66 +89,89 @@ def test_planted_frequencies_are_recovered(
 ) -> None:
     texts, clozes = real_documents(project, language), real_clozes(project, culture, language)
     planted = plant(texts, clozes)
-    index = index_of(texts, tmp_path)
-    hits = index.search([cloze.statement for cloze in clozes], 50)
-    judge = LexicalJudge(index.document_frequencies(), documents=index.documents, salient_share=0.5)
-    found = CorpusFrequencies(
-        culture=culture,
-        corpus=language,
-        documents=index.documents,
-        questions=len(clozes),
-        judgements=judge_retrieved(index, judge, clozes, hits),
-    ).occurrences()
-    assert spearmanr(planted, found).statistic >= 0.95
-
-    every = list(index.read_documents(range(index.documents)).values())
+    text = write_texts(texts, tmp_path / "text")
+    index = index_of(text, tmp_path / "index")
+    documents = read_documents(text, range(len(texts)))
+    frequencies = Counter(term for document in documents.values() for term in document.terms)
+    judge = LexicalJudge(frequencies, documents=len(texts), salient_share=0.5)
     held = [
-        {row for row, verdict in enumerate(judge.judge(cloze, every)) if verdict.holds}
+        {row for row, document in documents.items() if judge.verdict(cloze, document).holds}
         for cloze in clozes
     ]
-    retrieved = [{hit.document for hit in of_one} for of_one in hits]
-    pairs = sum(map(len, held))
-    recall = sum(len(a & b) for a, b in zip(held, retrieved, strict=True)) / pairs
-    print(f"\n{culture}-{language}: retrieval finds {recall:.1%} of {pairs} pairs of a full scan")
-    assert recall >= 0.9
+    queries = [cloze.statement for cloze in clozes]
+    for retriever in RETRIEVERS:
+        retrieved = [{h.document for h in hits} for hits in index.search(queries, 50, retriever)]
+        found = [len(a & b) for a, b in zip(held, retrieved, strict=True)]
+        assert spearmanr(planted, found).statistic >= 0.95
+        recall = sum(found) / sum(map(len, held))
+        print(f"\n{culture}-{language}, {retriever}: {recall:.1%} of {sum(map(len, held))} pairs")
+        assert recall >= 0.9
 
 
-def test_documents_come_once_best_first_and_never_too_many(project: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def mongolian(project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
     texts = real_documents(project, "mn")
-    index = index_of(texts, tmp_path)
-    (hits,) = index.search([texts[3]], 10)
+    return texts, write_texts(texts, tmp_path_factory.mktemp("mongolian") / "text")
+
+
+@pytest.mark.parametrize("retriever", RETRIEVERS)
+def test_documents_come_once_best_first_and_never_too_many(
+    mongolian: tuple[list[str], Path], tmp_path: Path, retriever: RetrieverName
+) -> None:
+    texts, text = mongolian
+    index = index_of(text, tmp_path / "index", passage_characters=100)
+    (hits,) = index.search([texts[3]], 10, retriever)
     assert hits[0].document == 3
     assert len(hits) == len({hit.document for hit in hits}) == 10
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
-    (everything,) = index.search([texts[3]], 10_000)
-    assert len(everything) == len(texts)
+    (everything,) = index.search([texts[3]], 10_000, retriever)
+    rows = [hit.document for hit in everything]
+    assert len(rows) == len(set(rows)) <= len(texts)
+    assert retriever == "bm25" or len(rows) == len(texts)
+
+
+@pytest.mark.parametrize("retriever", RETRIEVERS)
+def test_a_hit_names_the_passage_that_was_found(tmp_path: Path, retriever: RetrieverName) -> None:
+    filler = "Nothing to be seen in this long sentence. " * 20
+    needle = "Yurts are built of felt and wood."
+    text = write_texts(["About something else.", filler + needle], tmp_path / "text")
+    index = index_of(text, tmp_path / "index", passage_characters=200)
+    (hits,) = index.search(["felt yurts of wood"], 1, retriever)
+    (document,) = read_documents(text, [hits[0].document]).values()
+    start, end = hits[0].passage_start, hits[0].passage_start + hits[0].passage_length
+    assert hits[0].document == 1
+    assert needle in document.text[start:end]
+    assert end - start <= 200
 
 
 def test_an_index_of_another_embedder_is_refused(tmp_path: Path) -> None:
-    index_of(["some text", "another text"], tmp_path)
-    NgramEmbedder(
-        passage_frequencies=np.zeros(FEATURES, np.int64), passages=2, dimensions=256, seed=1
-    ).save(tmp_path)
-    with pytest.raises(ValueError, match="another embedder"):
-        CorpusIndex(tmp_path)
+    text = write_texts(["some text", "another text"], tmp_path / "text")
+    index_of(text, tmp_path / "index")
+    for other in (
+        NgramEmbedderSpec(dimensions=128),
+        NgramEmbedderSpec(seed=1),
+        NgramEmbedderSpec(projection="fitted"),
+    ):
+        with pytest.raises(UserError, match=r"index was built by another embedder .*; give the"):
+            CorpusIndex(tmp_path / "index", other)
+    assert CorpusIndex(tmp_path / "index").documents == 2
 
 
-def test_vectors_have_length_one_and_depend_on_the_seed_alone() -> None:
-    def embed(seed: int) -> np.ndarray:
-        frequencies = np.ones(FEATURES, np.int64)
-        embedder = NgramEmbedder(
-            passage_frequencies=frequencies, passages=9, dimensions=64, seed=seed
-        )
-        return embedder.embed(["བོད་ཡིག་ནི།", "한국의 역사", "A sentence."])
+@pytest.mark.parametrize("retriever", RETRIEVERS)
+def test_an_empty_corpus_has_no_hits_and_an_empty_document_none_of_its_own(
+    tmp_path: Path, retriever: RetrieverName
+) -> None:
+    nothing = index_of(write_texts([], tmp_path / "nothing"), tmp_path / "index-of-nothing")
+    assert (nothing.documents, nothing.passages) == (0, 0)
+    assert nothing.search(["one", "two"], 5, retriever) == [[], []]
+    text = write_texts(["", "one", ""], tmp_path / "text")
+    index = index_of(text, tmp_path / "index")
+    assert (index.documents, index.passages) == (3, 1)
+    assert [hit.document for hit in index.search(["one"], 5, retriever)[0]] == [1]
+    assert index.search([], 5, retriever) == []
 
-    assert np.allclose(np.linalg.norm(embed(0), axis=1), 1, atol=1e-5)
-    assert np.array_equal(embed(0), embed(0))
-    assert not np.array_equal(embed(0), embed(1))
 
-
-def test_texts_without_letters_and_no_texts_have_vectors_too() -> None:
-    embedder = NgramEmbedder(
-        passage_frequencies=np.zeros(FEATURES, np.int64), passages=0, dimensions=16, seed=0
-    )
-    assert embedder.embed([]).shape == (0, 16)
-    assert np.array_equal(embedder.embed(["", "..."]), np.zeros((2, 16), np.float32))
+def test_fused_ranks_count_and_ties_go_to_the_earlier_row() -> None:
+    assert [document for document, _ in fuse([[7, 2, 5], [2, 9]])] == [2, 7, 9, 5]
+    assert [document for document, _ in fuse([[3], [1]])] == [1, 3]
+    assert fuse([[4], [4]]) == [(4, pytest.approx(2 / 61))]

@@ -1,0 +1,1 @@
+"""Texts as vectors whose inner product is their likeness."""

@@ -1,0 +1,167 @@
+"""The FAISS indexes over a shard's vectors: which one, how it is built, how it is searched.
+
+Invariant: the same vectors make the same file. So training is seeded, and one thread builds; the
+shards are what runs side by side.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccx_ray.errors import UserError
+from ccx_ray.study.frequency_spec import IndexType
+
+FLAT_UP_TO = 50_000
+"""Passages of a shard that are compared one by one in a few milliseconds."""
+TRAINABLE = 256 * 39
+"""Vectors that FAISS wants for 256 centroids of a part of a vector."""
+NEIGHBOURS, CONSTRUCTION = 32, 80
+TRAINED_PER_LIST = 64
+SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexChoice:
+    """An index type with its parameters, and why it was chosen."""
+
+    type: IndexType
+    reason: str
+    parameters: dict[str, int]
+
+    def content(self) -> dict[str, Any]:
+        """As ``index.json`` has it."""
+        return asdict(self)
+
+
+def choose_index(
+    requested: Literal["auto"] | IndexType, *, passages: int, dimensions: int
+) -> IndexChoice:
+    """The index of a shard.
+
+    Raises:
+        UserError: the vectors cannot be cut into parts as IVF-PQ needs.
+    """
+    parts = _parts(dimensions)
+    if requested == "ivfpq" and not parts:
+        raise UserError(
+            f"frequency.index: ivfpq cuts vectors into 8 to 64 equal parts, which {dimensions} "
+            "dimensions do not allow; give hnsw, or an embedder of 256 dimensions"
+        )
+    if requested == "flat":
+        return _flat("asked for")
+    if requested == "hnsw":
+        return _hnsw("asked for")
+    if requested == "auto" and passages <= FLAT_UP_TO:
+        return _flat(f"{passages:,} passages, at most {FLAT_UP_TO:,} are compared one by one")
+    if passages < TRAINABLE:
+        return _flat(f"ivfpq was asked for, but is trained on {TRAINABLE:,}, not {passages:,}")
+    reason = "asked for" if requested == "ivfpq" else f"{passages:,} passages"
+    if not parts:
+        return _hnsw(f"{passages:,} passages of {dimensions} dimensions, which ivfpq cannot cut")
+    return _ivfpq(reason, passages, parts)
+
+
+def _flat(reason: str) -> IndexChoice:
+    return IndexChoice(type="flat", reason=reason, parameters={})
+
+
+def _hnsw(reason: str) -> IndexChoice:
+    parameters = {"neighbours": NEIGHBOURS, "construction": CONSTRUCTION}
+    return IndexChoice(type="hnsw", reason=reason, parameters=parameters)
+
+
+def _ivfpq(reason: str, passages: int, parts: int) -> IndexChoice:
+    lists = max(1, min(4096, int(2 * passages**0.5), passages // 39))
+    probed = max(1, lists // 8)
+    parameters = {"lists": lists, "probed": probed, "parts": parts, "bits": 8}
+    return IndexChoice(type="ivfpq", reason=reason, parameters=parameters)
+
+
+def _parts(dimensions: int) -> int:
+    """The most parts up to 64 that a vector is cut into; 0 if fewer than 8."""
+    parts = max(part for part in range(1, 65) if dimensions % part == 0)
+    return parts if parts >= 8 else 0
+
+
+def write_vectors(
+    choice: IndexChoice, blocks: Sequence[NDArray[np.float32]], dimensions: int, path: Path
+) -> None:
+    """Build the index over blocks of vectors and write it.
+
+    Args:
+        blocks: ``[passages, dimensions]`` each, perhaps mapped; in order.
+    """
+    faiss: Any = import_module("faiss")  # its stubs lack half of it
+
+    faiss.omp_set_num_threads(1)
+    index = _empty_index(choice, dimensions)
+    if choice.type == "ivfpq":
+        index.train(_sample(blocks, TRAINED_PER_LIST * max(choice.parameters["lists"], 256)))
+    for block in blocks:
+        index.add(np.ascontiguousarray(block))
+    faiss.write_index(index, str(path))
+
+
+def _empty_index(choice: IndexChoice, dimensions: int) -> Any:
+    faiss: Any = import_module("faiss")  # its stubs lack half of it
+
+    chosen = choice.parameters
+    if choice.type == "flat":
+        return faiss.IndexFlatIP(dimensions)
+    if choice.type == "hnsw":
+        index = faiss.IndexHNSWFlat(dimensions, chosen["neighbours"], faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = chosen["construction"]
+        return index
+    quantizer = faiss.IndexFlatIP(dimensions)
+    index = faiss.IndexIVFPQ(
+        quantizer,
+        dimensions,
+        chosen["lists"],
+        chosen["parts"],
+        chosen["bits"],
+        faiss.METRIC_INNER_PRODUCT,
+    )
+    index.own_fields = True
+    quantizer.this.disown()
+    index.cp.seed = index.pq.cp.seed = SEED
+    return index
+
+
+def _sample(blocks: Sequence[NDArray[np.float32]], wanted: int) -> NDArray[np.float32]:
+    """Every n-th vector, so that the sample is spread over the shard."""
+    step = max(1, sum(map(len, blocks)) // wanted)
+    firsts = np.cumsum([0, *map(len, blocks)])
+    parts = zip(firsts, blocks, strict=False)
+    return np.concatenate([block[-first % step :: step] for first, block in parts])
+
+
+class VectorIndex:
+    """A written index, mapped for searching."""
+
+    def __init__(self, path: Path, choice: IndexChoice) -> None:
+        faiss: Any = import_module("faiss")  # its stubs lack half of it
+
+        flags = faiss.IO_FLAG_MMAP if choice.type == "ivfpq" else faiss.IO_FLAG_MMAP_IFC
+        self._index = faiss.read_index(str(path), flags)
+        self._choice = choice
+
+    def search(
+        self, queries: NDArray[np.float32], wanted: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Scores and passages ``[queries, wanted]``; passage -1 where there are no more."""
+        faiss: Any = import_module("faiss")  # its stubs lack half of it
+
+        if self._choice.type == "hnsw":
+            parameters = faiss.SearchParametersHNSW(efSearch=max(wanted, 64))
+            scores, passages = self._index.search(queries, wanted, params=parameters)
+        elif self._choice.type == "ivfpq":
+            parameters = faiss.SearchParametersIVF(nprobe=self._choice.parameters["probed"])
+            scores, passages = self._index.search(queries, wanted, params=parameters)
+        else:
+            scores, passages = self._index.search(queries, wanted)
+        return scores, passages

@@ -1,0 +1,124 @@
+"""One shard of an index, mapped for searching.
+
+Passages are told apart by their number in the whole corpus, so that results of shards only have to
+be put together.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccx_ray.frequency.bm25 import Postings, score_passages
+from ccx_ray.frequency.embedding.interface import Vectors
+from ccx_ray.frequency.embedding.passage_weights import score_packed
+from ccx_ray.frequency.index_files import NGRAMS, PASSAGES, VECTORS, ShardDescription
+from ccx_ray.frequency.index_types import IndexChoice, VectorIndex
+
+
+class Scored(NamedTuple):
+    """Passages of the corpus with their scores and documents, for one query."""
+
+    passages: NDArray[np.int64]
+    documents: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+    def best_first(self, most: int) -> "Scored":
+        """The best, ties in the order of the passages."""
+        order = np.lexsort((self.passages, -self.scores))[:most]
+        return self._rows(order)
+
+    def best_of_documents(self, most: int) -> "Scored":
+        """The best passage of every document, best first, ties by row."""
+        ordered = self.best_first(len(self.passages))
+        first = np.sort(np.unique(ordered.documents, return_index=True)[1])[:most]
+        return ordered._rows(first)
+
+    def _rows(self, rows: NDArray[np.int64]) -> "Scored":
+        return Scored(self.passages[rows], self.documents[rows], self.scores[rows])
+
+
+class OpenShard:
+    """The passages of some consecutive documents."""
+
+    def __init__(self, folder: Path, description: ShardDescription, *, first_passage: int) -> None:
+        self._folder = folder
+        self._description = description
+        self._first = first_passage
+        self._spans = np.load(folder / PASSAGES, mmap_mode="r")
+
+    def __len__(self) -> int:
+        return self._description.passages
+
+    def closest(self, vectors: Vectors, wanted: int) -> list[Scored]:
+        """The closest passages of every query, at most so many."""
+        scores, passages = self._vectors.search(vectors, min(wanted, len(self)))
+        return [
+            self._scored(own[own >= 0], some[own >= 0])
+            for own, some in zip(passages, scores, strict=True)
+        ]
+
+    def weigh(self, query: NDArray[np.float32], scored: Scored) -> Scored:
+        """Those of the passages that are of this shard, with the likeness of their n-grams.
+
+        Args:
+            query: weights ``[FEATURES]``.
+        """
+        own = scored.passages - self._first
+        own = own[(own >= 0) & (own < len(self))]
+        return self._scored(own, score_packed(query, self._ngrams[own]))
+
+    def best_by_terms(self, weights: Mapping[int, float], most: int) -> Scored:
+        """The best passage by BM25 of the documents that hold any of the terms, best first.
+
+        Args:
+            weights: see ``bm25.weigh_terms``.
+        """
+        scores = score_passages(weights, self.postings, len(self))
+        best = np.maximum.reduceat(scores, self._starts)
+        if len(best) > most:
+            least = np.partition(best, len(best) - most)[-most]
+            documents = np.flatnonzero((best >= least) & (best > 0))
+        else:
+            documents = np.flatnonzero(best > 0)
+        ends = np.append(self._starts, len(self))
+        passages = np.array(
+            [ends[d] + scores[ends[d] : ends[d + 1]].argmax() for d in documents], np.int64
+        )
+        return self._scored(passages, best[documents]).best_first(most)
+
+    def span(self, passage: int) -> tuple[int, int]:
+        """Start and length of a passage in its document."""
+        _, start, length = self._spans[passage - self._first].tolist()
+        return start, length
+
+    def holds(self, passage: int) -> bool:
+        return 0 <= passage - self._first < len(self)
+
+    @cached_property
+    def postings(self) -> Postings:
+        return Postings.open(self._folder)
+
+    def _scored(self, passages: NDArray[np.int64], scores: NDArray[np.float32]) -> Scored:
+        documents = self._spans[passages, 0].astype(np.int64) + self._description.first_document
+        return Scored(passages + self._first, documents, scores)
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        """The first passage of every document that has any."""
+        documents = self._spans[:, 0]
+        return np.flatnonzero(np.diff(documents, prepend=-1))
+
+    @cached_property
+    def _ngrams(self) -> NDArray[np.uint32]:
+        packed: NDArray[np.uint32] = np.load(self._folder / NGRAMS, mmap_mode="r")
+        return packed
+
+    @cached_property
+    def _vectors(self) -> VectorIndex:
+        shard = self._description
+        choice = IndexChoice(type=shard.index, reason=shard.reason, parameters=shard.parameters)
+        return VectorIndex(self._folder / VECTORS, choice)
