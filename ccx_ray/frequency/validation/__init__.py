@@ -1,0 +1,1 @@
+"""How good the estimate of frequencies is: recall, agreement, planted facts, people's review."""

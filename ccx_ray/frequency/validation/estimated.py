@@ -1,0 +1,84 @@
+"""What a study found in one corpus, as all tests of the estimate read it.
+
+Invariant: a question's number is its place among the clozes of its culture, and a row is a row of
+the corpus's documents.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text_parts import DOCUMENTS
+from ccx_ray.study.frequency_spec import RetrieverName
+
+if TYPE_CHECKING:
+    from ccx_ray.frequency.retrieval import CorpusIndex, Hit
+
+EVERY_CULTURE = "all"
+
+Search = Callable[[Sequence[str], int], list[list["Hit"]]]
+"""Of every query the best documents, at most so many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatedCorpus:
+    """One corpus, and the cultures whose questions were asked of it."""
+
+    corpus: str
+    text: Path
+    """The text folder."""
+    clozes: Mapping[str, Sequence[Cloze]]
+    """Culture -> its questions in the language of the corpus."""
+    frequencies: Mapping[str, Path]
+    """Culture -> the folder with its ``questions``, ``retrieved`` and ``exhaustive.parquet``."""
+
+    def retrieved(self) -> pa.Table:
+        """Every retrieved pair of question and document, over all cultures."""
+        return pa.concat_tables(
+            [rows_of(self.corpus, folder, "retrieved") for folder in self.frequencies.values()]
+        )
+
+    def holders(self, culture: str) -> dict[int, set[int]]:
+        """Question -> the documents' rows that an exhaustive lexical scan accepts, if any."""
+        table = rows_of(self.corpus, self.frequencies[culture], "exhaustive")
+        table = table.filter(pc.equal(table["part"], DOCUMENTS))
+        rows: dict[int, set[int]] = {}
+        for question, row in zip(*(table[c].to_pylist() for c in ("question", "row")), strict=True):
+            rows.setdefault(question, set()).add(row)
+        return rows
+
+    def cloze(self, pair: Mapping[str, Any]) -> Cloze:
+        """The question of a row of any of the tables."""
+        culture, question = str(pair["culture"]), int(pair["question"])
+        return self.clozes[culture][question]
+
+
+def rows_of(corpus: str, frequency_folder: Path, name: str) -> pa.Table:
+    """The rows of ``<name>.parquet`` that are of one corpus, in their order."""
+    table = pq.read_table(frequency_folder / f"{name}.parquet")
+    return table.filter(pc.equal(table["corpus"], corpus))
+
+
+def retrievers_of(
+    index: "CorpusIndex", embedder: str, names: Iterable[RetrieverName]
+) -> dict[str, Search]:
+    """The retrievers of an index by the names under which they are reported.
+
+    Args:
+        embedder: name of the index's embedder, such as ``ngram``.
+    """
+    reported = {"vectors": embedder, "bm25": "bm25", "hybrid": f"{embedder}+bm25"}
+    return {reported[name]: partial(_search, index, name) for name in names}
+
+
+def _search(
+    index: "CorpusIndex", retriever: RetrieverName, queries: Sequence[str], top: int
+) -> "list[list[Hit]]":
+    return index.search(queries, top, retriever)

@@ -1,0 +1,145 @@
+"""A sheet that a person has filled in, read strictly.
+
+Invariant: an answer is taken only for a pair that was drawn, and once; whatever cannot be an answer
+is refused with its row. Rows that are empty, or gone, count as not reviewed.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from ccx_ray.errors import UserError
+
+ID, HOLDS = "id", "holds"
+ANSWERS: Mapping[str, bool | None] = {
+    "yes": True, "y": True, "1": True, "no": False, "n": False, "0": False, "unclear": None,
+}  # fmt: skip
+"""None: a person looked and could not decide."""
+_DELIMITERS = ",;\t"
+_SPREADSHEET = b"PK\x03\x04"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review:
+    """A person's answers to the pairs of one corpus."""
+
+    corpus: str
+    answers: Mapping[str, bool | None]
+    """Id -> whether the document holds it, None for unclear; only of what was looked at."""
+    drawn: int
+    """Pairs of the sheet as it was written."""
+
+
+def read_review(path: Path, sample: pa.Table) -> Review:
+    """Read a filled-in ``review-<corpus>.csv``, as text editors and spreadsheets write it.
+
+    Args:
+        path: UTF-8 with or without a byte order mark; commas, semicolons or tabs between cells.
+            Columns may be in any order, and all but ``id`` and ``holds`` are ignored.
+        sample: ``review_sample.parquet`` of the study.
+
+    Raises:
+        UserError: not such a file, an id that was not drawn or stands twice or is of another
+            corpus than the rows before, or an answer that is none.
+    """
+    corpora = dict(zip(*(sample[name].to_pylist() for name in ("id", "corpus")), strict=True))
+    places: dict[str, int] = {}
+    answers: dict[str, bool | None] = {}
+    corpus = ""
+    for row, identity, answer in _rows(path):
+        where = f"{path.name}, row {row}"
+        if identity not in corpora:
+            raise UserError(
+                f"{where}, {ID}: {identity!r} is on no sheet of this study; "
+                "take the ids as the sheet has them"
+            )
+        if identity in places:
+            raise UserError(
+                f"{where}, {ID}: {identity!r} stands in row {places[identity]} already; "
+                "give every pair once"
+            )
+        if corpus and corpora[identity] != corpus:
+            raise UserError(
+                f"{where}, {ID}: {identity!r} is of the sheet of {corpora[identity]!r}, the rows "
+                f"before it of that of {corpus!r}; give the sheet of one corpus"
+            )
+        corpus = corpora[identity]
+        places[identity] = row
+        if not answer:
+            continue
+        if answer.lower() not in ANSWERS:
+            raise UserError(
+                f"{where}, {HOLDS}: {_shortened(answer)} is no answer; "
+                "write yes, no or unclear, or leave it empty"
+            )
+        answers[identity] = ANSWERS[answer.lower()]
+    if not corpus:
+        raise UserError(f"{path.name}: has no row below its header; give a filled-in review sheet")
+    drawn = sum(of_pair == corpus for of_pair in corpora.values())
+    return Review(corpus=corpus, answers=answers, drawn=drawn)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Number, id and answer of every row below the header that is not empty."""
+    text = _text(path)
+    header, delimiter = _header(text)
+    names = [name.strip().lower() for name in header]
+    for name in (ID, HOLDS):
+        if names.count(name) != 1:
+            has = "is missing" if name not in names else "stands twice"
+            raise UserError(
+                f"{path.name}, row 1: the column {name!r} {has}, it has only "
+                f"{', '.join(map(_shortened, header)) or 'nothing'}; keep the header of the sheet"
+            )
+    identity, answer = names.index(ID), names.index(HOLDS)
+    # Strict, so that a quote that is never closed does not swallow the rows below it.
+    records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for row, cells in enumerate(records, start=1):
+            if row == 1 or not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) > len(header):
+                raise UserError(
+                    f"{path.name}, row {row}: {len(cells)} cells below {len(header)} columns; "
+                    "put quotes around a cell that holds the separator"
+                )
+            padded = [*cells, *[""] * (len(header) - len(cells))]
+            yield row, padded[identity].strip(), padded[answer].strip()
+    except csv.Error as error:
+        raise UserError(
+            f"{path.name}, line {records.line_num}: not CSV ({error}); save it as CSV in UTF-8"
+        ) from None
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(
+            f"{path.name}: cannot be read ({reason}); give a filled-in review sheet"
+        ) from None
+    if content.startswith(_SPREADSHEET):
+        raise UserError(f"{path.name}: a spreadsheet's own format; save it as CSV in UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path.name}: byte {error.start} is not UTF-8; save it as CSV in UTF-8"
+        ) from None
+
+
+def _header(text: str) -> tuple[Sequence[str], str]:
+    """The cells of the first row, and what separates cells: that which gives the most of them."""
+    first = next(iter(text.splitlines()), "")
+    headers = {mark: next(csv.reader([first], delimiter=mark), []) for mark in _DELIMITERS}
+    best = max(_DELIMITERS, key=lambda mark: len(headers[mark]))
+    return headers[best], best
+
+
+def _shortened(cell: str) -> str:
+    return repr(cell if len(cell) < 40 else cell[:37] + "...")
