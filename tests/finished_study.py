@@ -186,7 +186,8 @@ def write_losses(folder: Path, steps: int) -> None:
 
 def write_frequency(folder: Path, culture: str) -> None:
     """The English corpus of 1,000 documents holds question q (q mod 4) times, the target's twice
-    as often in 100."""
+    as often in 100. A scan finds one document more of what is held at all, and three times as many
+    documents have the answer, twice as many the entity too."""
     folder.mkdir()
     tables = []
     for corpus, times, documents in (("en", 1, 1000), (culture, 2, 100)):
@@ -202,7 +203,46 @@ def write_frequency(folder: Path, culture: str) -> None:
                     "occurrences": pa.array(occurrences, pa.int32()),
                     "documents": pa.array([documents] * count, pa.int64()),
                     "density": [found / documents for found in occurrences],
+                    "answer_strings": pa.array([9 * n for n in occurrences], pa.int64()),
+                    "answer_documents": pa.array([3 * n for n in occurrences], pa.int64()),
+                    "entity": ["Korea"] * count,
+                    "entity_documents": pa.array([7] * count, pa.int64()),
+                    "together_documents": pa.array([2 * n for n in occurrences], pa.int64()),
+                    "lexical_documents": pa.array([n + (n > 0) for n in occurrences], pa.int64()),
                 }
             )
         )
     pq.write_table(pa.concat_tables(tables), folder / "questions.parquet")
+
+
+Times = Callable[[str, int, str, int], Mapping[str, float]]
+"""(trial, step, language of the text, question) -> times by part; what is not given is 0."""
+
+
+def write_exposure(folder: Path, study: StudySpec, language: str, times: Times) -> None:
+    """What the trials of one language read up to every checkpoint."""
+    folder.mkdir(parents=True)
+    parts = ("judged", "base", "monolingual", "parallel", "replay")
+    rows = []
+    for trial in (one.name for one in trial_grid(study) if one.language == language):
+        for step in (0, *study.trials.checkpoint_steps):
+            for text in (study.base_language.code, language):
+                for question in range(QUESTIONS[language]):
+                    read = dict.fromkeys(parts, 0.0) | times(trial, step, text, question)
+                    rows.append(
+                        {"trial": trial, "step": step, "question": question, "language": text,
+                         **read, "exposure": sum(read[part] for part in parts[1:])}
+                    )  # fmt: skip
+    schema = pa.schema(
+        [("trial", pa.string()), ("step", pa.int32()), ("question", pa.int32()),
+         ("language", pa.string()), *((part, pa.float64()) for part in (*parts, "exposure"))]
+    )  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows, schema), folder / "exposure.parquet")
+
+
+def write_validation(folder: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """File name without ending -> rows."""
+    folder.mkdir(parents=True)
+    for name, rows in tables.items():
+        pq.write_table(pa.Table.from_pylist(list(rows)), folder / f"{name}.parquet")
+    (folder / "validation.json").write_text('{"made": "by hand"}')

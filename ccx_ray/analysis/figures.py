@@ -1,4 +1,4 @@
-"""The figures of the report: transfer, accuracy, frequency against transfer, and losses.
+"""The figures of the report: transfer, accuracy and losses.
 
 Invariant: a figure shows rows of the results and computes nothing of its own.
 """
@@ -22,12 +22,11 @@ from ccx_ray.analysis.drawing import (
     panel_grid,
     to_svg,
 )
-from ccx_ray.analysis.frequency_effect import BINS, POOLED, BinRow
 from ccx_ray.analysis.inputs import BASE_RUN
 from ccx_ray.analysis.probe_quirks import ProbeRow
 from ccx_ray.analysis.run_facts import LossCurve
 from ccx_ray.analysis.transfer import DIRECTIONS, Direction, TransferRow, probe_of
-from ccx_ray.analysis.wording import direction_name, short_name
+from ccx_ray.analysis.wording import short_name
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.text_spec import LanguageSpec
 from ccx_ray.study.trials import Trial
@@ -112,58 +111,6 @@ def accuracy_figure(
         label="accuracy, %",
         legend=legend,
     )
-
-
-def frequency_figure(study: StudySpec, rows: Sequence[BinRow]) -> str:
-    """Transfer against occurrences: all languages with intervals, each language as a mark."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    labels = [label for label, _, _ in BINS]
-    languages = languages_of(study, {row.culture for row in rows})
-    with mpl.rc_context(dict(STYLE)):
-        figure = Figure(figsize=(8.4, 3.1), layout="constrained")
-        panels = figure.subplots(1, 2, sharey=True)
-        for axes, direction in zip(panels, DIRECTIONS, strict=True):
-            here = [row for row in rows if row.direction == direction and row.questions]
-            pooled = [row for row in here if row.culture == POOLED]
-            axes.axhline(0, color=FAINT, linewidth=0.8)
-            for index, language in enumerate(languages):
-                marks = [row for row in here if row.culture == language.code]
-                shift = 0.16 + 0.36 * index / max(1, len(languages) - 1)
-                axes.plot(
-                    [labels.index(row.bin) + shift for row in marks],
-                    [100 * row.transfer for row in marks],
-                    "D",
-                    color=language_colours(study)[language.code],
-                    markersize=3.5,
-                    label=short_name(language),
-                )
-            axes.errorbar(
-                [labels.index(row.bin) for row in pooled],
-                [100 * row.transfer for row in pooled],
-                yerr=[
-                    [100 * (row.transfer - row.low) for row in pooled],
-                    [100 * (row.high - row.transfer) for row in pooled],
-                ],
-                fmt="o",
-                color=INK,
-                markersize=4.5,
-                elinewidth=1.1,
-                capsize=2,
-                label="all languages",
-            )
-            sizes = {row.bin: row.questions for row in pooled}
-            axes.set_xticks(range(len(labels)), [f"{x}\nn = {sizes.get(x, 0):,}" for x in labels])
-            axes.set_xlim(-0.4, len(labels) - 0.2)
-            base = study.base_language
-            corpus = base.name if direction == "base-to-target" else "target"
-            axes.set_title(direction_name(direction, base.name, "target"), loc="left")
-            axes.set_xlabel(f"occurrences in the {corpus} corpus")
-        panels[0].set_ylabel("transfer, points")
-        handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=len(names))
-        return to_svg(figure)
 
 
 def loss_figure(study: StudySpec, trials: Sequence[Trial], curves: Sequence[LossCurve]) -> str:

@@ -6,8 +6,8 @@ interval of what remains possible, and accuracies no better than guessing are ca
 
 from collections.abc import Sequence
 
-from ccx_ray.analysis.frequency_effect import POOLED
-from ccx_ray.analysis.paper import OCCURRENCES, SIGNIFICANT
+from ccx_ray.analysis.frequency_findings import frequency_findings
+from ccx_ray.analysis.paper import SIGNIFICANT
 from ccx_ray.analysis.results import Results
 from ccx_ray.analysis.robustness import consistency, positions, proficiency, score_types, ties
 from ccx_ray.analysis.transfer import (
@@ -20,7 +20,6 @@ from ccx_ray.analysis.transfer import (
     significance_level,
 )
 from ccx_ray.analysis.wording import (
-    decimal,
     direction_name,
     interval,
     listing,
@@ -46,6 +45,7 @@ def findings(study: StudySpec, results: Results) -> list[str]:
             *ties(study, results),
             *positions(results),
             *consistency(study, results),
+            *frequency_findings(study, results),
             *_forgetting(study, results),
         ]
     return [
@@ -58,7 +58,7 @@ def findings(study: StudySpec, results: Results) -> list[str]:
         *positions(results),
         *_seeds(last),
         *consistency(study, results),
-        *_frequency(study, results),
+        *frequency_findings(study, results),
         *_forgetting(study, results),
     ]
 
@@ -148,20 +148,6 @@ def _seeds(last: Sequence[TransferRow]) -> list[str]:
         f"Seeds: their transfers have opposite signs in {opposed} of "
         f"{plural(len(several), 'cell')} and lie up to {100 * widest:.1f} points apart. The "
         "intervals are over questions; they do not contain the variation between trainings."
-    ]
-
-
-def _frequency(study: StudySpec, results: Results) -> list[str]:
-    pooled = [row for row in results.occurrences if row.culture == POOLED]
-    if not pooled:
-        return ["Frequency: it was not estimated, so it cannot be set against transfer."]
-    return [
-        f"Frequency, {direction_name(row.direction, study.base_language.name, 'target')}: "
-        f"transferred items occur {decimal(row.mean_transferred)} times on average, all items "
-        f"{decimal(row.mean_all)} times ({p_phrase(row.p_value)}; {row.transferred:,} of "
-        f"{row.questions:,} items). The paper: {OCCURRENCES[row.direction][0]} and "
-        f"{OCCURRENCES[row.direction][1]}."
-        for row in pooled
     ]
 
 

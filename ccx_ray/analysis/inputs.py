@@ -5,7 +5,7 @@ nothing is taken from an aggregate that another stage has made.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,3 +32,8 @@ class AnalysisInputs:
     """Step name -> its completion marker."""
     audit: Path | None = None
     """The audit's folder with ``audit.json``."""
+    exposures: Mapping[str, Path] = field(default_factory=dict)
+    """Target language -> exposure folder with ``exposure.parquet``."""
+    validation: Path | None = None
+    """The folder of the tests of the frequency estimate: ``recall.parquet``, ``agreement.parquet``,
+    ``planted.parquet``, ``validation.json``, and ``review.parquet`` where people have reviewed."""

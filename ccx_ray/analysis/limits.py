@@ -3,6 +3,7 @@
 Invariant: a limit is stated where its cause holds in this run; none is boilerplate for all runs.
 """
 
+from ccx_ray.analysis.frequency_limits import frequency_limits
 from ccx_ray.analysis.results import Results
 from ccx_ray.analysis.transfer import last_rows
 from ccx_ray.analysis.wording import amount, listing, plural, score_name, short_name
@@ -13,7 +14,6 @@ PAPER_BASE_TOKENS = 5e9
 PAPER_TRIAL_TOKENS = 1_500 * 0.5e6
 TINY_PARAMETERS = 100e6
 """Below this and on so little text, cloze accuracies have shown nothing but guessing."""
-FEW_DOCUMENTS = 1_000
 FEW_HELD_OUT = 20
 """Documents below which a percentile bootstrap over them is known to be too narrow."""
 
@@ -27,7 +27,7 @@ def limits(study: StudySpec, results: Results) -> list[str]:
         *_proficiency(study, results),
         *_seeds(study),
         *_data(study),
-        *_frequency(study, results),
+        *frequency_limits(study, results),
         *_missing(results),
     ]
 
@@ -113,27 +113,6 @@ def _data(study: StudySpec) -> list[str]:
         for language in (study.base_language, *study.trial_languages)
         if language.note.strip()
     ]
-
-
-def _frequency(study: StudySpec, results: Results) -> list[str]:
-    if not results.densities:
-        return [
-            "Frequency: it was not estimated, so nothing is said about the frequency hypothesis."
-        ]
-    spec = study.frequency
-    stated = [
-        f"Occurrences: they are counted among the {spec.top_documents} documents retrieved for a "
-        f"question by the {spec.embedder} embedder and judged by the {spec.judge} judge. A fact in "
-        "other words is missed, and a count cannot exceed the number retrieved."
-    ]
-    small = [row.culture for row in results.densities if row.target_documents < FEW_DOCUMENTS]
-    if small:
-        named = listing([short_name(study.language(code)) for code in small])
-        stated.append(
-            f"Small corpora: fewer than {FEW_DOCUMENTS:,} documents in the target corpus ({named}"
-            "): one document moves the density by a large step."
-        )
-    return stated
 
 
 def _missing(results: Results) -> list[str]:

@@ -11,9 +11,10 @@ from ccx_ray.analysis.accuracy import last_accuracies
 from ccx_ray.analysis.consistency import last_consistencies
 from ccx_ray.analysis.description import short_commit, what_was_run
 from ccx_ray.analysis.drawing import inline_svg
-from ccx_ray.analysis.frequency_effect import POOLED
+from ccx_ray.analysis.exposure_effect import last_exposures
 from ccx_ray.analysis.inputs import AnalysisInputs
 from ccx_ray.analysis.proficiency import last_differences, last_proficiencies
+from ccx_ray.analysis.question_transfer import POOLED
 from ccx_ray.analysis.results import Results
 from ccx_ray.analysis.transfer import (
     Counting,
@@ -22,6 +23,8 @@ from ccx_ray.analysis.transfer import (
     last_rows,
     significance_level,
 )
+from ccx_ray.analysis.transfer_model import frequency_term
+from ccx_ray.analysis.validation_facts import study_retriever
 from ccx_ray.evaluation.results import SCORE_TYPES
 
 FILTERS = (
@@ -38,6 +41,10 @@ FILTERS = (
     wording.plural,
     wording.score_name,
     wording.condition_name,
+    wording.correlation,
+    wording.bounds,
+    wording.scientific_bounds,
+    wording.measure_name,
     short_commit,
 )
 
@@ -88,6 +95,11 @@ def render_report(
         last_proficiencies=last_proficiencies(results.proficiencies),
         last_differences=last_differences(results.proficiency_differences),
         last_consistencies=last_consistencies(results.consistencies),
+        last_exposures=last_exposures(results.exposures),
+        last_parts=last_exposures(results.exposure_parts),
+        frequency_term=frequency_term,
+        predictor_names=wording.PREDICTOR_NAMES,
+        own_retriever=study_retriever(study.frequency),
         probes={row.probe: row for row in results.probes},
         folders={run: path.name for run, path in inputs.evaluations.items()},
         is_significant=lambda row: is_significant(study, row),

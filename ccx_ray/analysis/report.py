@@ -9,19 +9,26 @@ from typing import Any
 
 from ccx_ray.analysis import wording
 from ccx_ray.analysis.consistency import last_consistencies
+from ccx_ray.analysis.exposure_effect import EXPOSURE_BINS, last_exposures
 from ccx_ray.analysis.figures import (
     accuracy_figure,
-    frequency_figure,
     loss_figure,
     transfer_figure,
     write_figures,
 )
 from ccx_ray.analysis.findings import findings
-from ccx_ray.analysis.frequency_effect import POOLED
+from ccx_ray.analysis.frequency_effect import BINS
+from ccx_ray.analysis.frequency_figures import (
+    binned_figure,
+    correlation_figure,
+    density_figure,
+    occurrence_figure,
+)
 from ccx_ray.analysis.inputs import AnalysisInputs
 from ccx_ray.analysis.limits import limits
 from ccx_ray.analysis.page import render_report
 from ccx_ray.analysis.proficiency import last_differences
+from ccx_ray.analysis.question_transfer import POOLED
 from ccx_ray.analysis.results import Results, compute_results, json_ready
 from ccx_ray.analysis.run_facts import loss_curves
 from ccx_ray.analysis.score_figures import (
@@ -33,6 +40,9 @@ from ccx_ray.analysis.score_figures import (
 )
 from ccx_ray.analysis.tables import write_tables
 from ccx_ray.analysis.transfer import is_significant, last_rows
+from ccx_ray.analysis.transfer_model import ModelFitRow, frequency_term
+from ccx_ray.analysis.validation_facts import study_retriever
+from ccx_ray.analysis.validation_figures import model_figure, planted_figure, recall_figure
 from ccx_ray.storage import publish_json
 from ccx_ray.study.spec import StudySpec
 
@@ -62,6 +72,7 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
                 "facts": results.facts,
                 "missing_trials": results.missing_trials,
                 "audit": results.audit_statements,
+                "validation": results.validation,
                 **results.tables(),
             }
         ),
@@ -88,10 +99,32 @@ def _figures(inputs: AnalysisInputs, results: Results) -> dict[str, str]:
         figures["proficiency"] = proficiency_figure(study, results.proficiencies)
     if results.consistencies:
         figures["consistency"] = consistency_figure(study, results.consistencies)
-    if results.bins:
-        figures["frequency"] = frequency_figure(study, results.bins)
+    figures |= _frequency_figures(study, results)
     if inputs.trainings:
         figures["losses"] = loss_figure(study, inputs.trials, loss_curves(inputs.trainings))
+    return figures
+
+
+def _frequency_figures(study: StudySpec, results: Results) -> dict[str, str]:
+    figures, own = {}, study_retriever(study.frequency)
+    if results.densities:
+        figures["densities"] = density_figure(study, results.densities)
+    if results.occurrences:
+        figures["occurrences"] = occurrence_figure(study, results.occurrences)
+    if results.bins:
+        across = "occurrences in the {} corpus"
+        figures["frequency"] = binned_figure(study, BINS, results.bins, across)
+    if results.exposures:
+        across = "times that {} evidence was read"
+        figures["exposure"] = binned_figure(study, EXPOSURE_BINS, results.exposure_bins, across)
+        figures["exposure-correlation"] = correlation_figure(study, results.exposures)
+    if results.model_terms:
+        figures["transfer-model"] = model_figure(results.model_fits, results.model_terms)
+    if results.recalls:
+        figures["recall"] = recall_figure(study, results.recalls, own)
+    if results.planted:
+        of_study = [row for row in results.planted if row.retriever == own]
+        figures["planted"] = planted_figure(study, of_study or results.planted)
     return figures
 
 
@@ -134,7 +167,33 @@ def _summary(study: StudySpec, results: Results, found: list[str]) -> dict[str, 
             "left_out": results.tables()["left_out"],
             "densities": results.tables()["densities"],
             "occurrences": [vars(row) for row in pooled],
+            "exposures": [
+                vars(row)
+                for row in last_exposures(results.exposures)
+                if (row.culture, row.measure) == (POOLED, "exposure")
+            ],
+            "transfer_model": [
+                {**vars(fit), "frequency": _frequency_effect(fit, results)}
+                for fit in results.model_fits
+            ],
+            "recalls": [
+                vars(row)
+                for row in results.recalls
+                if row.retriever == study_retriever(study.frequency)
+            ],
+            "planted": [
+                vars(row)
+                for row in results.planted_ranks
+                if row.retriever == study_retriever(study.frequency)
+            ],
+            "agreements": [vars(row) for row in results.agreements],
+            "reviews": [vars(row) for row in results.reviews],
             "missing_trials": results.missing_trials,
         }
     )
     return summary
+
+
+def _frequency_effect(fit: ModelFitRow, results: Results) -> dict[str, Any] | None:
+    row = frequency_term(results.model_terms, fit.predictor, fit.outcome, lengths=fit.lengths)
+    return None if row is None else vars(row)

@@ -9,19 +9,28 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 from ccx_ray.analysis.accuracy import AccuracyRow, accuracy_rows
+from ccx_ray.analysis.answer_lengths import read_lengths
 from ccx_ray.analysis.answers import read_answers
 from ccx_ray.analysis.audit_facts import ContaminationRow, StreamRow, ThresholdRow, audit_rows
 from ccx_ray.analysis.consistency import ConsistencyRow, consistency_rows
 from ccx_ray.analysis.corpora import CorpusRow, corpus_rows
+from ccx_ray.analysis.densities import DensityRow, EstimateRow, density_rows, estimate_rows
+from ccx_ray.analysis.exposure_effect import (
+    ExposurePartRow,
+    ExposureRow,
+    exposure_bins,
+    exposure_parts,
+    exposure_rows,
+    read_exposures,
+)
 from ccx_ray.analysis.frequency_effect import (
     BinRow,
-    DensityRow,
     OccurrenceRow,
-    density_rows,
-    frequency_effect,
-    read_occurrences,
+    occurrence_bins,
+    occurrence_rows,
 )
 from ccx_ray.analysis.inputs import AnalysisInputs
+from ccx_ray.analysis.occurrences import EXACT_MEASURES, read_occurrences
 from ccx_ray.analysis.probe_quirks import LeftOutRow, ProbeRow, left_out_rows, probe_rows
 from ccx_ray.analysis.proficiency import (
     ProficiencyDifferenceRow,
@@ -30,6 +39,7 @@ from ccx_ray.analysis.proficiency import (
     proficiency_rows,
     read_held_out,
 )
+from ccx_ray.analysis.question_transfer import question_transfers
 from ccx_ray.analysis.run_facts import (
     StepRow,
     StudyFacts,
@@ -48,6 +58,18 @@ from ccx_ray.analysis.score_types import (
 )
 from ccx_ray.analysis.ties import PositionRow, TieRow, position_rows, tie_rows
 from ccx_ray.analysis.transfer import TransferRow, transfer_rows
+from ccx_ray.analysis.transfer_model import ModelFitRow, ModelTermRow, transfer_model
+from ccx_ray.analysis.validation_facts import (
+    AgreementRow,
+    PlantedRankRow,
+    PlantedRow,
+    RecallRow,
+    ReviewRow,
+    read_validation,
+)
+
+NO_TABLES = ("facts", "missing_trials", "audit_statements", "validated", "validation")
+"""Fields that are no rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +89,26 @@ class Results:
     probes: Sequence[ProbeRow]
     left_out: Sequence[LeftOutRow]
     densities: Sequence[DensityRow]
+    exact_densities: Sequence[DensityRow]
+    """By the exact counts, one row for each."""
+    estimates: Sequence[EstimateRow]
     occurrences: Sequence[OccurrenceRow]
+    exact_occurrences: Sequence[OccurrenceRow]
     bins: Sequence[BinRow]
+    exposures: Sequence[ExposureRow]
+    exposure_parts: Sequence[ExposurePartRow]
+    exposure_bins: Sequence[BinRow]
+    model_fits: Sequence[ModelFitRow]
+    model_terms: Sequence[ModelTermRow]
+    validated: bool
+    """Whether the estimate of frequency was tested at all."""
+    validation: Mapping[str, Any]
+    """``validation.json``."""
+    recalls: Sequence[RecallRow]
+    agreements: Sequence[AgreementRow]
+    planted: Sequence[PlantedRow]
+    planted_ranks: Sequence[PlantedRankRow]
+    reviews: Sequence[ReviewRow]
     trainings: Sequence[TrainingRow]
     tokens: Sequence[TokenRow]
     corpora: Sequence[CorpusRow]
@@ -85,7 +125,7 @@ class Results:
         return {
             name: [asdict(row) for row in rows]
             for name, rows in vars(self).items()
-            if name not in ("facts", "missing_trials", "audit_statements")
+            if name not in NO_TABLES
         }
 
 
@@ -94,8 +134,12 @@ def compute_results(inputs: AnalysisInputs) -> Results:
     study, trials = inputs.study, inputs.trials
     base, cultures = study.base_language.code, [lang.code for lang in study.trial_languages]
     answers = read_answers(inputs.evaluations, study.evaluation)
-    occurrences = read_occurrences(inputs.frequencies)
-    occurrence_rows, bin_rows = frequency_effect(study, trials, answers, occurrences)
+    counted, exposures = read_occurrences(inputs.frequencies), read_exposures(inputs.exposures)
+    over_steps = question_transfers(study, trials, answers, last_only=False)
+    last = question_transfers(study, trials, answers, last_only=True)
+    lengths = read_lengths(inputs.evaluations) if counted or inputs.exposures else {}
+    fits, terms = transfer_model(study.analysis, last, counted, exposures, lengths)
+    validation = read_validation(study.analysis, inputs.validation)
     accuracies = accuracy_rows(study, trials, answers)
     probes = probe_rows(cultures, base, answers)
     held_out = read_held_out(inputs.evaluations)
@@ -114,9 +158,24 @@ def compute_results(inputs: AnalysisInputs) -> Results:
         consistencies=consistency_rows(study, trials, answers),
         probes=probes,
         left_out=left_out_rows(study.evaluation.exclude, probes, answers),
-        densities=density_rows(cultures, base, occurrences),
-        occurrences=occurrence_rows,
-        bins=bin_rows,
+        densities=density_rows(study.analysis, cultures, base, counted),
+        exact_densities=density_rows(study.analysis, cultures, base, counted, EXACT_MEASURES),
+        estimates=estimate_rows(study.analysis, counted),
+        occurrences=occurrence_rows(study.analysis, last, counted),
+        exact_occurrences=occurrence_rows(study.analysis, last, counted, EXACT_MEASURES),
+        bins=occurrence_bins(study.analysis, last, counted),
+        exposures=exposure_rows(study.analysis, over_steps, exposures),
+        exposure_parts=exposure_parts(over_steps, exposures),
+        exposure_bins=exposure_bins(study.analysis, last, exposures),
+        model_fits=fits,
+        model_terms=terms,
+        validated=validation.made,
+        validation=validation.counts,
+        recalls=validation.recalls,
+        agreements=validation.agreements,
+        planted=validation.planted,
+        planted_ranks=validation.planted_ranks,
+        reviews=validation.reviews,
         trainings=trainings,
         tokens=token_rows(trials, trainings),
         corpora=corpus_rows(study, inputs.markers),

@@ -31,6 +31,20 @@ def seeded_generator(seed: int, *names: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32("/".join(names).encode())])
 
 
+def percentiles(drawn: Floats, confidence: float) -> Interval:
+    """The interval that holds the middle of what was drawn; what is NaN was not drawn."""
+    drawn = np.sort(drawn[~np.isnan(drawn)])
+    if len(drawn) == 0:
+        return Interval(low=float("nan"), high=float("nan"))
+    tail = (1 - confidence) / 2
+    if np.isinf(drawn[-1]):  # between which nothing can be interpolated
+        last = len(drawn) - 1
+        ends = drawn[[math.floor(tail * last), math.ceil((1 - tail) * last)]]
+    else:
+        ends = np.quantile(drawn, [tail, 1 - tail])
+    return Interval(low=float(ends[0]), high=float(ends[1]))
+
+
 def standard_error(values: Floats) -> float:
     """Standard error of the mean over questions; for one run of 0/1 answers the binomial one."""
     if len(values) < 2:
@@ -47,10 +61,26 @@ def bootstrap_interval(
         values: one value a question [Q], with its seeds and conditions reduced in it already. That
             makes this the cluster bootstrap, because every question has the same number of both.
     """
-    if len(values) == 0:
-        return Interval(low=float("nan"), high=float("nan"))
-    draws = _draws(len(values), samples, generator)
-    return _percentiles(np.concatenate([values[drawn].mean(axis=1) for drawn in draws]), confidence)
+    return stratified_bootstrap_interval(
+        [values], samples=samples, confidence=confidence, generator=generator
+    )
+
+
+def stratified_bootstrap_interval(
+    groups: Sequence[Floats], *, samples: int, confidence: float, generator: np.random.Generator
+) -> Interval:
+    """Percentile bootstrap of the mean over all groups, each of which keeps its number of values.
+
+    Args:
+        groups: one value a question [Q] of each group (culture), which are fixed, not a sample.
+    """
+    totals = np.zeros(samples)
+    for values in groups:
+        if len(values):
+            sums = [values[drawn].sum(axis=1) for drawn in _draws(len(values), samples, generator)]
+            totals += np.concatenate(sums)
+    count = sum(map(len, groups))
+    return percentiles(totals / count, confidence) if count else percentiles(np.array([]), 0.5)
 
 
 def bootstrap_ratio_interval(
@@ -61,22 +91,26 @@ def bootstrap_ratio_interval(
     confidence: float,
     generator: np.random.Generator,
 ) -> Interval:
-    """Percentile bootstrap of a ratio of two sums: documents are drawn with both their values.
+    """Percentile bootstrap of a ratio of two sums: documents or questions are drawn with both their
+    values.
 
     Args:
-        tops: one value a document [D], such as its nats.
-        bottoms: the same documents' sizes [D], above 0.
+        tops: one value a document [D], such as its nats; none below 0.
+        bottoms: the same documents' values [D], such as their sizes; none below 0.
 
     Returns:
-        NaN at both ends for fewer than two documents, between which nothing can vary.
+        NaN at both ends for fewer than two documents, between which nothing can vary. A draw whose
+        bottoms are all 0 has an infinite ratio, so an end may be infinite: no bound is known. A
+        draw in which the tops are 0 as well says nothing and is left out.
     """
     if len(tops) < 2:
-        return Interval(low=float("nan"), high=float("nan"))
-    ratios = [
-        tops[drawn].sum(axis=1) / bottoms[drawn].sum(axis=1)
-        for drawn in _draws(len(tops), samples, generator)
-    ]
-    return _percentiles(np.concatenate(ratios), confidence)
+        return percentiles(np.array([]), confidence)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = [
+            tops[drawn].sum(axis=1) / bottoms[drawn].sum(axis=1)
+            for drawn in _draws(len(tops), samples, generator)
+        ]
+    return percentiles(np.concatenate(ratios), confidence)
 
 
 def ratio_standard_error(tops: Floats, bottoms: Floats) -> float:
@@ -177,12 +211,6 @@ def _draws(
     """Indices of ``count`` values drawn with replacement, ``samples`` times, some at once."""
     for size in _blocks(samples, max(1, RESAMPLED_VALUES_AT_ONCE // count)):
         yield generator.integers(count, size=(size, count))
-
-
-def _percentiles(drawn: Floats, confidence: float) -> Interval:
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    return Interval(low=float(low), high=float(high))
 
 
 def _blocks(total: int, block: int) -> list[int]:

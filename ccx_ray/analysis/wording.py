@@ -21,6 +21,20 @@ SCORE_NAMES: Mapping[ScoreType, str] = {
     "option_per_byte": "option alone, per byte",
     "mutual_information": "mutual information",
 }
+MEASURE_NAMES: Mapping[str, str] = {
+    "occurrences": "retrieved and judged",
+    "lexical_documents": "lexical judge, every document",
+    "together_documents": "answer and entity in one document",
+    "answer_documents": "answer in a document",
+    "exposure": "all evidence read",
+    "judged": "evidence retrieved and judged",
+}
+"""Ways to count what a corpus or a training holds of a question."""
+PREDICTOR_NAMES: Mapping[str, str] = {
+    "occurrences": "occurrences, estimated",
+    "lexical_documents": "occurrences, every document",
+    "exposure": "exposure in training",
+}
 
 
 def short_name(language: BaseLanguageSpec) -> str:
@@ -74,6 +88,30 @@ def signed_interval(low: float | None, high: float | None, digits: int = 3) -> s
 def interval(low: float | None, high: float | None) -> str:
     """An interval of shares in points."""
     return DASH if _absent(low) else f"{points(low)} to {points(high)}"
+
+
+def correlation(value: float | None) -> str:
+    """A correlation with its sign: ``+0.31``."""
+    return signed(value, 2)
+
+
+def bounds(low: float | None, high: float | None, digits: int = 2) -> str:
+    """An interval of plain numbers; ``from 1.30 up`` where it has no upper bound."""
+    if _absent(low):
+        return DASH
+    if _absent(high) or math.isinf(high or 0.0):
+        return f"from {decimal(low, digits)} up"
+    return f"{decimal(low, digits)} to {decimal(high, digits)}"
+
+
+def scientific_bounds(low: float | None, high: float | None) -> str:
+    """An interval of densities."""
+    return DASH if _absent(low) else f"{scientific(low)} to {scientific(high)}"
+
+
+def measure_name(measure: str) -> str:
+    """A way to count, as figures and tables name it."""
+    return MEASURE_NAMES[measure]
 
 
 def p_value(value: float | None) -> str:

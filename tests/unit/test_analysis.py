@@ -124,7 +124,7 @@ def test_report_is_one_file_that_needs_nothing_else(analysed: tuple[Any, Path, A
     assert len(identifiers) == len(set(identifiers))
     for used in re.findall(r'href="#([^"]+)"', page):
         assert used in identifiers
-    assert page.count("<svg") == 9
+    assert page.count("<svg") == 11
 
 
 def test_the_printed_recipe_gives_the_printed_number(analysed: tuple[Any, Path, Any]) -> None:
@@ -148,7 +148,7 @@ def test_tables_hold_the_same_rows_as_the_results(analysed: tuple[Any, Path, Any
     for name in (
         "transfers", "accuracies", "score_transfers", "score_accuracies", "ties", "positions",
         "proficiencies", "proficiency_differences", "consistencies", "probes", "densities",
-        "occurrences", "bins",
+        "exact_densities", "estimates", "occurrences", "exact_occurrences", "bins", "model_fits",
     ):  # fmt: skip
         with (folder / "tables" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))

@@ -1,0 +1,215 @@
+"""Findings on frequency, exposure and what transfers, in plain sentences.
+
+Invariant: as for the other findings, a sentence never says more than its test does; a model that
+cannot be estimated has its reason in the place of a number.
+"""
+
+from collections.abc import Sequence
+
+from ccx_ray.analysis.exposure_effect import ExposureRow, last_exposures
+from ccx_ray.analysis.paper import OCCURRENCES
+from ccx_ray.analysis.question_transfer import POOLED
+from ccx_ray.analysis.results import Results
+from ccx_ray.analysis.transfer import significance_level
+from ccx_ray.analysis.transfer_model import PREDICTORS, ModelTermRow, Predictor, frequency_term
+from ccx_ray.analysis.validation_facts import study_retriever
+from ccx_ray.analysis.wording import (
+    PREDICTOR_NAMES,
+    bounds,
+    correlation,
+    decimal,
+    direction_name,
+    listing,
+    p_phrase,
+    percent,
+    plural,
+    short_name,
+    signed_interval,
+)
+from ccx_ray.study.spec import StudySpec
+
+
+def frequency_findings(study: StudySpec, results: Results) -> list[str]:
+    """What is known of frequency, most important first."""
+    if not results.densities and not results.exposures:
+        return ["Frequency: it was not estimated, so it cannot be set against transfer."]
+    return [
+        *_densities(study, results),
+        *_occurrences(study, results),
+        *_exposures(study, results),
+        *_models(study, results),
+        *_trust(study, results),
+    ]
+
+
+def _densities(study: StudySpec, results: Results) -> list[str]:
+    rows = results.densities
+    if not rows:
+        return []
+    names = {row.culture: short_name(study.language(row.culture)) for row in rows}
+
+    def described(some: Sequence[str]) -> str:
+        ratios = {row.culture: row for row in rows}
+        return listing(
+            [
+                f"{names[one]} {decimal(ratios[one].ratio, 1)} "
+                f"({bounds(ratios[one].ratio_low, ratios[one].ratio_high, 1)})"
+                for one in some
+            ]
+        )
+
+    denser = [row.culture for row in rows if row.ratio_low > 1]
+    sparser = [row.culture for row in rows if row.ratio_high < 1]
+    open_cases = [row.culture for row in rows if row.culture not in (*denser, *sparser)]
+    stated = [
+        f"higher in {described(denser)}" if denser else "",
+        f"lower in {described(sparser)}" if sparser else "",
+        f"not told from equal in {listing([names[one] for one in open_cases])}"
+        if open_cases
+        else "",
+    ]
+    return [
+        f"Density: the estimated cultural density of the target corpus over that of the "
+        f"{study.base_language.name} one is {'; '.join(filter(None, stated))} "
+        f"({study.analysis.confidence:.0%} intervals over questions)."
+    ]
+
+
+def _occurrences(study: StudySpec, results: Results) -> list[str]:
+    level = significance_level(study)
+    stated = []
+    for row in (row for row in results.occurrences if row.culture == POOLED):
+        heading = f"Frequency, {direction_name(row.direction, study.base_language.name, 'target')}"
+        if not 0 < row.transferred < row.questions:
+            which = "no item" if not row.transferred else "every item"
+            stated.append(f"{heading}: {which} transferred, so there is nothing to compare.")
+            continue
+        verdict = (
+            ""
+            if row.p_value < level
+            else " Items drawn at random differ as much, so this is no sign of an effect."
+        )
+        stated.append(
+            f"{heading}: transferred items occur {decimal(row.mean_transferred)} times on average "
+            f"({bounds(row.transferred_low, row.transferred_high)}), all items "
+            f"{decimal(row.mean_all)} times ({p_phrase(row.p_value)}; {row.transferred:,} of "
+            f"{row.questions:,} items).{verdict} The paper: {OCCURRENCES[row.direction][0]} and "
+            f"{OCCURRENCES[row.direction][1]}."
+        )
+    return stated
+
+
+def _exposures(study: StudySpec, results: Results) -> list[str]:
+    stated = []
+    for row in last_exposures(results.exposures):
+        if (row.culture, row.measure) == (POOLED, "exposure"):
+            heading = direction_name(row.direction, study.base_language.name, "target")
+            stated.append(f"Exposure, {heading}: {_exposure(row)}")
+    return stated
+
+
+def _exposure(row: ExposureRow) -> str:
+    if not row.exposed:
+        return (
+            f"no evidence of any of {plural(row.questions, 'item')} was read up to step "
+            f"{row.step:,}, so exposure cannot be set against transfer."
+        )
+    if row.correlation != row.correlation:
+        return (
+            f"evidence of {row.exposed:,} of {plural(row.questions, 'item')} was read up to step "
+            f"{row.step:,}, but transfer or exposure is the same for all items of each culture."
+        )
+    found = (
+        f"up to step {row.step:,} the evidence of transferred items was read "
+        f"{decimal(row.mean_transferred)} times on average, that of all items "
+        f"{decimal(row.mean_all)} times ({p_phrase(row.p_value)}); {row.exposed:,} of "
+        f"{row.questions:,} items were read of at all. The rank correlation of exposure with "
+        f"transfer is {correlation(row.correlation)} "
+        f"({signed_interval(row.correlation_low, row.correlation_high, 2)})"
+    )
+    if row.correlation_low <= 0 <= row.correlation_high:
+        return f"{found}, which is not told from none."
+    return f"{found}."
+
+
+def _models(study: StudySpec, results: Results) -> list[str]:
+    fitted = {fit.predictor for fit in results.model_fits}
+    return [
+        f"Model of transfer, {PREDICTOR_NAMES[predictor]}: {_model(study, results, predictor)}"
+        for predictor in PREDICTORS
+        if predictor in fitted
+    ]
+
+
+def _model(study: StudySpec, results: Results, predictor: Predictor) -> str:
+    terms, level = results.model_terms, significance_level(study)
+    plain = frequency_term(terms, predictor, "transferred", lengths=False)
+    fixed = frequency_term(terms, predictor, "transferred", lengths=True)
+    placebo = frequency_term(terms, predictor, "worse", lengths=True)
+    problems = {
+        fit.lengths: fit.problem
+        for fit in results.model_fits
+        if (fit.predictor, fit.outcome) == (predictor, "transferred")
+    }
+    if plain is None:
+        return f"it cannot be estimated: {problems[False]}."
+    effect = f"a doubling multiplies the odds of transfer by {_odds(plain)}"
+    if fixed is None:
+        return (
+            f"{effect}. With the lengths of sentence and answer it cannot be estimated "
+            f"({problems[True]}), so length may stand behind this."
+        )
+    effect += f", and by {_odds(fixed)} with the lengths of sentence and answer held fixed."
+    if fixed.p_value >= level:
+        verdict = (
+            "With the lengths held fixed no effect is told from none, so length may be what is "
+            "behind the first."
+            if plain.p_value < level
+            else "Neither is told from no effect."
+        )
+    elif placebo is None:
+        verdict = "The effect is not explained by length. The placebo cannot be estimated."
+    elif placebo.p_value < level and (placebo.coefficient > 0) == (fixed.coefficient > 0):
+        verdict = (
+            "The odds to be answered worse under bridge change in the same way "
+            f"({_odds(placebo)}), so this may be of answers that vary more, not of transfer."
+        )
+    else:
+        verdict = (
+            "The effect is not explained by length, and the placebo shows none like it "
+            f"({_odds(placebo)})."
+        )
+    return f"{effect} {verdict}"
+
+
+def _odds(row: ModelTermRow) -> str:
+    return (
+        f"{decimal(row.odds_ratio)} ({bounds(row.odds_low, row.odds_high)}; "
+        f"{p_phrase(row.p_value)})"
+    )
+
+
+def _trust(study: StudySpec, results: Results) -> list[str]:
+    own, stated = study_retriever(study.frequency), []
+    recalls = [row for row in results.recalls if row.retriever == own and row.recall is not None]
+    if recalls:
+        reachable = sum(row.reachable for row in recalls)
+        worst = min(recalls, key=lambda row: row.recall or 0.0)
+        stated.append(
+            f"the retriever ({own}) brings {percent(sum(r.found for r in recalls) / reachable, 0)} "
+            f"of {reachable:,} reachable documents that the lexical judge accepts, and least, "
+            f"{percent(worst.recall, 0)} of {worst.reachable:,}, for {worst.culture} questions in "
+            f"the {worst.corpus} corpus"
+        )
+    ranks = [row for row in results.planted_ranks if row.retriever == own]
+    known = [row.correlation for row in ranks if row.correlation == row.correlation]
+    if known:
+        reach = correlation(min(known))
+        if len(known) > 1:
+            reach += f" to {correlation(max(known))}"
+        stated.append(f"planted facts are ranked with a correlation of {reach} with the truth")
+    reviews = [row for row in results.reviews if row.culture == "all" and row.precision is not None]
+    if reviews:
+        shares = listing([f"{row.corpus} {percent(row.precision, 0)}" for row in reviews])
+        stated.append(f"of what the judge accepts, people accept {shares}")
+    return [f"Trust in the frequencies: {'; '.join(stated)}."] if stated else []

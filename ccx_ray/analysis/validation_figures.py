@@ -1,0 +1,164 @@
+"""Figures of how far the estimate can be trusted: the model of transfer, recall, planted facts.
+
+Invariant: a figure shows rows of the results and computes nothing of its own.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ccx_ray.analysis.drawing import (
+    FAINT,
+    INK,
+    LANGUAGE_COLOURS,
+    STYLE,
+    draw_legend,
+    language_colours,
+    to_svg,
+)
+from ccx_ray.analysis.transfer_model import (
+    PREDICTORS,
+    ModelFitRow,
+    ModelTermRow,
+    Outcome,
+    frequency_term,
+)
+from ccx_ray.analysis.validation_facts import PlantedRow, RecallRow
+from ccx_ray.analysis.wording import PREDICTOR_NAMES, short_name
+from ccx_ray.study.spec import StudySpec
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MODELS: tuple[tuple[Outcome, bool, str, str], ...] = (
+    ("transferred", False, "without the lengths", "#56B4E9"),
+    ("transferred", True, "lengths held fixed", "#0072B2"),
+    ("worse", True, "placebo: worse under bridge", "#999999"),
+)
+"""Outcome, lengths, name and colour."""
+
+
+def model_figure(fits: Sequence[ModelFitRow], terms: Sequence[ModelTermRow]) -> str:
+    """Odds ratio of a doubling of every measure of frequency, under each model."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    predictors = [one for one in PREDICTORS if any(fit.predictor == one for fit in fits)]
+    with mpl.rc_context(dict(STYLE)):
+        figure = Figure(figsize=(7.2, 1.0 + 0.62 * len(predictors)), layout="constrained")
+        axes = figure.subplots()
+        axes.axvline(1, color=FAINT, linewidth=0.8)
+        for place, predictor in enumerate(predictors):
+            for shift, (outcome, lengths, _, colour) in zip((-0.22, 0, 0.22), MODELS, strict=True):
+                row = frequency_term(terms, predictor, outcome, lengths=lengths)
+                if row is None:
+                    axes.text(
+                        1, place + shift, "  not estimable", color=colour, va="center", fontsize=7.5
+                    )
+                    continue
+                axes.plot([row.odds_low, row.odds_high], [place + shift] * 2, color=colour, lw=1.4)
+                axes.plot(row.odds_ratio, place + shift, "o", color=colour, ms=5)
+        axes.set_xscale("log", base=2)
+        shown = [end for row in terms if row.term.startswith("log2(1 +")
+                 for end in (row.odds_low, row.odds_high)]  # fmt: skip
+        # Two thirds to three halves at least, so that noise does not look like an effect.
+        axes.set_xlim(min([0.66, *shown]) * 0.96, max([1.5, *shown]) * 1.04)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
+        axes.set_yticks(range(len(predictors)), [PREDICTOR_NAMES[one] for one in predictors])
+        axes.set_ylim(len(predictors) - 0.5, -0.5)
+        axes.set_xlabel("odds ratio of a doubling")
+        draw_legend(figure, [(name, colour, "-") for _, _, name, colour in MODELS])
+        return to_svg(figure)
+
+
+def recall_figure(study: StudySpec, rows: Sequence[RecallRow], own: str) -> str:
+    """Recall of every retriever, corpus by corpus, at the largest number of documents.
+
+    Args:
+        own: the retriever that the study uses; it is drawn filled.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    top = max(row.top for row in rows)
+    corpora = list(dict.fromkeys((row.corpus, row.culture) for row in rows))
+    retrievers = list(dict.fromkeys(row.retriever for row in rows))
+    with mpl.rc_context(dict(STYLE)):
+        figure = Figure(figsize=(7.6, 1.0 + 0.26 * len(corpora)), layout="constrained")
+        axes = figure.subplots()
+        for index, retriever in enumerate(retrievers):
+            here = [
+                (row.recall, corpora.index((row.corpus, row.culture)))
+                for row in rows
+                if row.retriever == retriever and row.top == top and row.recall is not None
+            ]
+            colour = LANGUAGE_COLOURS[index % len(LANGUAGE_COLOURS)]
+            axes.plot(
+                [100 * recall for recall, _ in here],
+                [place for _, place in here],
+                "o",
+                color=colour,
+                mfc=colour if retriever == own else "white",
+                ms=6,
+                label=f"{retriever} (this study)" if retriever == own else retriever,
+            )
+        axes.set_yticks(range(len(corpora)), [_questions(study, *one) for one in corpora])
+        axes.set_ylim(len(corpora) - 0.5, -0.5)
+        axes.set_xlim(-2, 102)
+        axes.grid(axis="y", color="#e6e6e6", linewidth=0.7)
+        axes.set_axisbelow(True)
+        axes.set_xlabel(f"recall among the first {top} documents, %")
+        figure.legend(loc="outside lower center", ncols=3)
+        return to_svg(figure)
+
+
+def planted_figure(study: StudySpec, rows: Sequence[PlantedRow]) -> str:
+    """Estimated against true frequency, a panel a corpus; larger marks are more facts."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    corpora = list(dict.fromkeys(row.corpus for row in rows))
+    largest = max(max(row.planted, row.estimated) for row in rows)
+    with mpl.rc_context(dict(STYLE)):
+        figure = Figure(figsize=(max(4.7, 1.9 * len(corpora)), 2.45), layout="constrained")
+        panels = figure.subplots(1, len(corpora), squeeze=False, sharex=True, sharey=True)[0]
+        for axes, corpus in zip(panels, corpora, strict=True):
+            here = Counter((row.planted, row.estimated) for row in rows if row.corpus == corpus)
+            axes.plot([0, 2 * largest], [0, 2 * largest], color=FAINT, lw=0.8, zorder=0)
+            axes.scatter(
+                [planted for planted, _ in here],
+                [estimated for _, estimated in here],
+                s=[14 + 5 * count for count in here.values()],
+                color=language_colours(study).get(corpus, INK),
+                alpha=0.7,
+                linewidths=0,
+            )
+            _count_axis(axes, largest)
+            axes.set_title(_name(study, corpus), loc="left")
+            axes.set_xlabel("planted")
+        panels[0].set_ylabel("estimated")
+        return to_svg(figure)
+
+
+def _count_axis(axes: "Axes", largest: int) -> None:
+    """Doublings, with 0 beside 1."""
+    ticks = [0, *(2**power for power in range(0, 20, 2) if 2**power <= 2 * largest)]
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.axes.set_aspect("equal")
+    for scale, limits, ticked in (
+        (axes.set_xscale, axes.set_xlim, axes.set_xticks),
+        (axes.set_yscale, axes.set_ylim, axes.set_yticks),
+    ):
+        scale("symlog", base=2, linthresh=1)
+        limits(-0.5, 1.6 * max(1, largest))
+        ticked(ticks, [str(tick) for tick in ticks])
+
+
+def _name(study: StudySpec, code: str) -> str:
+    names = {one.code: short_name(one) for one in (study.base_language, *study.languages)}
+    return names.get(code, code)
+
+
+def _questions(study: StudySpec, corpus: str, culture: str) -> str:
+    return f"{_name(study, culture)} questions in {_name(study, corpus)}"
