@@ -18,7 +18,8 @@ from ccx_ray.frequency.bm25 import Postings, merge_postings
 from ccx_ray.frequency.corpus_rows import CorpusRows
 from ccx_ray.frequency.embedding.opening import open_embedder
 from ccx_ray.frequency.index_files import (
-    NGRAMS,
+    NGRAM_BITS,
+    NGRAM_NORMS,
     PASSAGES,
     VECTORS,
     IndexDescription,
@@ -144,8 +145,9 @@ def _assemble(shard: _Shard, spec: FrequencySpec, dimensions: int, folder: Path)
     for one, own in zip(rows, passages, strict=True):
         own[:, 0] += one.first - shard.rows.first
     np.save(aside / PASSAGES, np.concatenate(passages))
-    if (places[0] / NGRAMS).exists():
-        _join([place / NGRAMS for place in places], aside / NGRAMS)
+    for name in (NGRAM_BITS, NGRAM_NORMS):
+        if (places[0] / name).exists():
+            _join([place / name for place in places], aside / name)
     vectors = [np.load(place / PIECE_VECTORS, mmap_mode="r") for place in places]
     write_vectors(choice, vectors, dimensions, aside / VECTORS)
     firsts = np.cumsum([0, *(one.passages for one in rows)])

@@ -7,7 +7,8 @@
     shard-00000/            passages of consecutive documents
         passages.npy        int32 [passages, 3]: document (after the shard's first), start, length
         vectors.faiss       row i is passage i
-        ngrams.npy          uint32 [passages, 256]: see ``passage_weights``; n-gram embedder only
+        ngram-bits.npy      uint8 [passages, bits / 8], and
+        ngram-norms.npy     float32 [passages, 2]: see ``signatures``; n-gram embedder only
         bm25-*.npy          see ``bm25.Postings``
 
 Invariant: passages stand in the order of the documents, and a document's in one shard.
@@ -23,7 +24,8 @@ from ccx_ray.storage import publish_json
 from ccx_ray.study.frequency_spec import IndexType
 
 DESCRIPTION = "index.json"
-PASSAGES, VECTORS, NGRAMS = "passages.npy", "vectors.faiss", "ngrams.npy"
+PASSAGES, VECTORS = "passages.npy", "vectors.faiss"
+NGRAM_BITS, NGRAM_NORMS = "ngram-bits.npy", "ngram-norms.npy"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from ccx_ray.frequency.bm25 import make_postings
 from ccx_ray.frequency.corpus_rows import CorpusRows
 from ccx_ray.frequency.embedding.interface import Embedder
 from ccx_ray.frequency.embedding.ngram import NgramEmbedder
-from ccx_ray.frequency.embedding.passage_weights import pack_weights
-from ccx_ray.frequency.index_files import NGRAMS, PASSAGES, aside_of
+from ccx_ray.frequency.embedding.signatures import make_signatures, signature_bits
+from ccx_ray.frequency.index_files import NGRAM_BITS, NGRAM_NORMS, PASSAGES, aside_of
 from ccx_ray.frequency.normalization import normalize
 from ccx_ray.frequency.passages import cut_passages
 from ccx_ray.storage import publish_folder
@@ -70,13 +70,15 @@ def write_piece(
     aside = aside_of(folder)
     np.save(aside / PASSAGES, np.array(spans, np.int32).reshape(-1, 3))
     if isinstance(embedder, NgramEmbedder):
-        vectors, packed = [], []
+        vectors, signatures = [], []
+        bits = signature_bits(embedder.average_ngrams)
         for start in range(0, len(normalized), TEXTS_AT_ONCE):
-            weighted = embedder.weigh(normalized[start : start + TEXTS_AT_ONCE])
+            weighted, lengths = embedder.weigh(normalized[start : start + TEXTS_AT_ONCE])
             vectors.append(embedder.project(weighted))
-            packed.append(pack_weights(weighted))
+            signatures.append(make_signatures(weighted, lengths, bits))
         np.save(aside / PIECE_VECTORS, np.concatenate(vectors))
-        np.save(aside / NGRAMS, np.concatenate(packed))
+        np.save(aside / NGRAM_BITS, np.concatenate([some.bits for some in signatures]))
+        np.save(aside / NGRAM_NORMS, np.concatenate([some.norms for some in signatures]))
     else:
         np.save(aside / PIECE_VECTORS, embedder.embed(texts))
     make_postings(normalized, average_terms=average_terms).save(aside)

@@ -14,8 +14,14 @@ from numpy.typing import NDArray
 
 from ccx_ray.frequency.bm25 import Postings, score_passages
 from ccx_ray.frequency.embedding.interface import Vectors
-from ccx_ray.frequency.embedding.passage_weights import score_packed
-from ccx_ray.frequency.index_files import NGRAMS, PASSAGES, VECTORS, ShardDescription
+from ccx_ray.frequency.embedding.signatures import Signatures, score_signatures
+from ccx_ray.frequency.index_files import (
+    NGRAM_BITS,
+    NGRAM_NORMS,
+    PASSAGES,
+    VECTORS,
+    ShardDescription,
+)
 from ccx_ray.frequency.index_types import IndexChoice, VectorIndex
 
 
@@ -61,15 +67,18 @@ class OpenShard:
             for own, some in zip(passages, scores, strict=True)
         ]
 
-    def weigh(self, query: NDArray[np.float32], scored: Scored) -> Scored:
+    def weigh(
+        self, features: NDArray[np.int32], weights: NDArray[np.float32], scored: Scored
+    ) -> Scored:
         """Those of the passages that are of this shard, with the likeness of their n-grams.
 
         Args:
-            query: weights ``[FEATURES]``.
+            features: of the query, with their weights; see ``score_signatures``.
         """
         own = scored.passages - self._first
         own = own[(own >= 0) & (own < len(self))]
-        return self._scored(own, score_packed(query, self._ngrams[own]))
+        signatures = Signatures(self._signatures.bits[own], self._signatures.norms[own])
+        return self._scored(own, score_signatures(features, weights, signatures))
 
     def best_by_terms(self, weights: Mapping[int, float], most: int) -> Scored:
         """The best passage by BM25 of the documents that hold any of the terms, best first.
@@ -113,9 +122,9 @@ class OpenShard:
         return np.flatnonzero(np.diff(documents, prepend=-1))
 
     @cached_property
-    def _ngrams(self) -> NDArray[np.uint32]:
-        packed: NDArray[np.uint32] = np.load(self._folder / NGRAMS, mmap_mode="r")
-        return packed
+    def _signatures(self) -> Signatures:
+        arrays = (np.load(self._folder / n, mmap_mode="r") for n in (NGRAM_BITS, NGRAM_NORMS))
+        return Signatures(*arrays)
 
     @cached_property
     def _vectors(self) -> VectorIndex:

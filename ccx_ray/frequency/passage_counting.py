@@ -132,7 +132,7 @@ def ngram_embedder(spec: NgramEmbedderSpec, counts: CorpusCounts) -> NgramEmbedd
             fit = sorted(fit)[:FIT_PASSAGES]
     embedder = NgramEmbedder(spec, frequencies=frequencies, passages=counts.sampled)
     if spec.projection == "fitted":
-        return embedder.fit(embedder.weigh([text for _, text in fit]))
+        return embedder.fit(embedder.weigh([text for _, text in fit])[0])
     return embedder
 
 

@@ -2,7 +2,7 @@
 
 Noise is the price of few dimensions: two unrelated vectors of 256 have a cosine of 0.06 in size,
 as much as a question and a passage that answers it. So what the vectors bring up is put in order by
-the weights themselves (see ``passage_weights``).
+the n-grams themselves (see ``signatures``).
 
 Invariant: the state that the corpus gives has a fingerprint, so an index is never searched with
 another embedder than its own.
@@ -67,16 +67,36 @@ class NgramEmbedder:
         return digest.hexdigest()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        return self.project(self.weigh([normalize(text) for text in texts]))
+        return self.project(self.weigh([normalize(text) for text in texts])[0])
 
-    def weigh(self, normalized: Sequence[str]) -> "csr_matrix":
-        """Unit rows of sublinear TF times smoothed IDF: ``[texts, FEATURES]``."""
+    def weigh(self, normalized: Sequence[str]) -> tuple["csr_matrix", NDArray[np.float32]]:
+        """Unit rows of sublinear TF times smoothed IDF: ``[texts, FEATURES]``.
+
+        Returns:
+            The rows, and the lengths that they had: ``[texts]``.
+        """
         weights = count_ngrams(normalized)
         weights.data = (1 + np.log(weights.data)) * self._inverse_frequencies[weights.indices]
         rows = np.repeat(np.arange(len(normalized)), np.diff(weights.indptr))
         squares = np.bincount(rows, weights.data.astype(np.float64) ** 2, len(normalized))
-        weights.data /= np.sqrt(squares).astype(np.float32)[rows]
-        return weights
+        lengths = np.sqrt(squares).astype(np.float32)
+        weights.data /= lengths[rows]
+        return weights, lengths
+
+    @property
+    def average_ngrams(self) -> float:
+        """Different n-grams of an average passage of the sample."""
+        return float(self._frequencies.sum()) / max(1, self._passages)
+
+    def sign(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+        """What ``score_signatures`` asks of every query: its features and their weights."""
+        weighted, _ = self.weigh([normalize(text) for text in texts])
+        rows = zip(weighted.indptr, weighted.indptr[1:], strict=False)
+        return [
+            (own, weighted.data[start:end] * self._inverse_frequencies[own])
+            for start, end in rows
+            for own in [weighted.indices[start:end]]
+        ]
 
     def project(self, weighted: "csr_matrix") -> Vectors:
         """Unit vectors ``[texts, dimensions]`` of what ``weigh`` gave."""
