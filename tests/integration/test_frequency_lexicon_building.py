@@ -1,0 +1,63 @@
+"""The lexicon on a real Ray cluster: the same files as in one process, and searched in a task."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from ccx_ray.corpus.pipeline import run_tasks
+from ccx_ray.corpus.work_log import run_here
+from ccx_ray.frequency.exact_counts import ExactCounts, exact_counts
+from ccx_ray.frequency.exhaustive import Holder, exhaustive_holders
+from ccx_ray.frequency.lexicon.building import build_lexicon
+from ccx_ray.frequency.lexicon.reading import Lexicon
+from tests.lexicon_corpus import (
+    bundled_documents,
+    bundled_pairs,
+    bundled_questions,
+    judge_of,
+    write_text,
+)
+
+
+@pytest.fixture(scope="module")
+def text(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bundled Mongolian in several row groups, with two questions answered in it."""
+    documents = bundled_documents(project, "mn", 90)
+    for cloze in bundled_questions(project, "mn", "mn")[:2]:
+        documents.append(cloze.statement)
+    folder = tmp_path_factory.mktemp("mongolian") / "text"
+    return write_text(folder, documents, bundled_pairs(project, "mn", 90))
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file() and ".work" not in path.parts]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_ray_builds_what_one_process_builds(ray_cluster: None, text: Path, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    counts = build_lexicon(text, here, run_tasks=run_here, shard_bytes=4000)
+    tasks = partial(run_tasks, cpus_per_task=0.5)
+    assert build_lexicon(text, there, run_tasks=tasks, shard_bytes=4000) == counts
+    assert counts["documents"]["shards"] > 2
+    assert files_of(there) == files_of(here)
+
+
+def test_a_task_finds_the_holders_and_counts(
+    ray_cluster: None, text: Path, project: Path, tmp_path: Path
+) -> None:
+    build_lexicon(text, tmp_path, run_tasks=run_here, shard_bytes=4000)
+    clozes = bundled_questions(project, "mn", "mn")[:2]
+
+    def ask(folder: Path) -> tuple[list[Holder], list[ExactCounts]]:
+        lexicon = Lexicon(folder)
+        found = exhaustive_holders(lexicon, text, judge_of(lexicon, clozes), clozes)
+        return list(found), exact_counts(lexicon, clozes)
+
+    task: Any = ray.remote(num_cpus=0.5)(ask)
+    holders, counts = ray.get(task.remote(tmp_path))
+    assert {(holder.question, holder.row) for holder in holders} >= {(0, 90), (1, 91)}
+    assert all(count.answer_documents >= count.together_documents > 0 for count in counts)
