@@ -39,6 +39,9 @@ class Question:
     right: Sequence[bool] | None = None
     """Of each option; that of ``gold`` alone where none is given."""
     quality: Sequence[str] = ()
+    tokens: int = 1
+    """Of the sentence, whatever the option."""
+    answer_tokens: int = 1
 
 
 def results_table(run: str, step: int, probe: str, questions: Sequence[Question]) -> pa.Table:
@@ -64,12 +67,15 @@ def results_table(run: str, step: int, probe: str, questions: Sequence[Question]
                 **{
                     kind: (question.others or {}).get(kind, question.scores) for kind in SCORE_TYPES
                 },
-                "tokens": [1] * count,
+                "tokens": [question.tokens] * count,
                 "bytes": [3] * count,
                 "option_bytes": [1] * count,
                 "alone_nats": [0.0] * count,
-                "token_nats": [[score] for score in question.scores],
-                "option_tokens": [[True]] * count,
+                "token_nats": [[score] * question.tokens for score in question.scores],
+                "option_tokens": [
+                    [place < question.answer_tokens for place in range(question.tokens)]
+                ]
+                * count,
             }
         )
     return pa.Table.from_pylist(rows, schema=SCHEMA)
@@ -101,14 +107,18 @@ def write_perplexity(
 
 def plain_questions(correct: Sequence[bool]) -> list[Question]:
     """No ties, but question 0 has no blank, so that its first option always wins; the right option
-    is the first in every other question and the third in the rest."""
-    questions = [Question(scores=[2.0] * 4, gold=0, quality=("no_blank", "identical_sentences"))]
+    is the first in every other question and the third in the rest. Answers have 1 to 3 tokens of a
+    sentence of 10 to 16."""
+    odd = ("no_blank", "identical_sentences")
+    questions = [Question(scores=[2.0] * 4, gold=0, quality=odd, tokens=10, answer_tokens=0)]
     for index, right in enumerate(correct[1:], start=1):
         gold = 0 if index % 2 == 0 else 2
         chosen = gold if right else gold + 1
         scores = [1.1, 1.2, 1.3, 1.4]
         scores[chosen] = 1.0
-        questions.append(Question(scores=scores, gold=gold))
+        questions.append(
+            Question(scores=scores, gold=gold, tokens=10 + index % 7, answer_tokens=1 + index % 3)
+        )
     return questions
 
 

@@ -22,6 +22,7 @@ from ccx_ray.analysis.statistics import (
     bootstrap_interval,
     bootstrap_ratio_interval,
     seeded_generator,
+    unless_constant,
 )
 from ccx_ray.study.spec import AnalysisSpec
 
@@ -30,7 +31,8 @@ from ccx_ray.study.spec import AnalysisSpec
 class DensityRow:
     """Mean cultural density of one culture's questions in the two corpora, by one way to count.
 
-    ``low`` and ``high`` are the ends of a bootstrap interval over questions. Occurrences are the
+    ``low`` and ``high`` are the ends of a bootstrap interval over questions, NaN where all have the
+    same count. Occurrences are the
     densities times the documents of the corpus, and so are their intervals.
     """
 
@@ -120,6 +122,7 @@ def _density_row(
             confidence=spec.confidence,
             generator=seeded_generator(spec.seed, "density", culture, measure),
         )
+        found = unless_constant(found, counts)
         ends = {"": mean(counts), "_low": found.low, "_high": found.high}
         documents = corpus.documents or float("nan")
         fields |= {f"{side}_occurrences{end}": value for end, value in ends.items()}
@@ -131,6 +134,7 @@ def _density_row(
         confidence=spec.confidence,
         generator=seeded_generator(spec.seed, "density", culture, measure),
     )
+    ratio = unless_constant(ratio, in_target.density(measure))
     base_density, target_density = fields["base_density"], fields["target_density"]
     return DensityRow(
         culture=culture,

@@ -4,6 +4,7 @@ Invariant: as for the other findings, a sentence never says more than its test d
 cannot be estimated has its reason in the place of a number.
 """
 
+import math
 from collections.abc import Sequence
 
 from ccx_ray.analysis.exposure_effect import ExposureRow, last_exposures
@@ -15,6 +16,8 @@ from ccx_ray.analysis.transfer_model import PREDICTORS, ModelTermRow, Predictor,
 from ccx_ray.analysis.validation_facts import study_retriever
 from ccx_ray.analysis.wording import (
     PREDICTOR_NAMES,
+    average,
+    average_bounds,
     bounds,
     correlation,
     decimal,
@@ -27,6 +30,9 @@ from ccx_ray.analysis.wording import (
     signed_interval,
 )
 from ccx_ray.study.spec import StudySpec
+
+FEW_FOUND = 10
+"""Questions; a ratio that hangs on fewer is called unknown, whatever its interval."""
 
 
 def frequency_findings(study: StudySpec, results: Results) -> list[str]:
@@ -58,14 +64,21 @@ def _densities(study: StudySpec, results: Results) -> list[str]:
             ]
         )
 
-    denser = [row.culture for row in rows if row.ratio_low > 1]
-    sparser = [row.culture for row in rows if row.ratio_high < 1]
-    open_cases = [row.culture for row in rows if row.culture not in (*denser, *sparser)]
+    few = [row.culture for row in rows if min(row.base_found, row.target_found) < FEW_FOUND]
+    enough = [row for row in rows if row.culture not in few]
+    denser = [row.culture for row in enough if row.ratio_low > 1]
+    sparser = [row.culture for row in enough if row.ratio_high < 1]
+    told = (*denser, *sparser)
+    open_cases = [row.culture for row in enough if row.culture not in told]
     stated = [
         f"higher in {described(denser)}" if denser else "",
         f"lower in {described(sparser)}" if sparser else "",
         f"not told from equal in {listing([names[one] for one in open_cases])}"
         if open_cases
+        else "",
+        f"not known in {listing([names[one] for one in few])}, where fewer than {FEW_FOUND} "
+        "questions are found in one of the two"
+        if few
         else "",
     ]
     return [
@@ -84,15 +97,21 @@ def _occurrences(study: StudySpec, results: Results) -> list[str]:
             which = "no item" if not row.transferred else "every item"
             stated.append(f"{heading}: {which} transferred, so there is nothing to compare.")
             continue
+        if not row.mean_all:
+            stated.append(
+                f"{heading}: nothing was found of any of {plural(row.questions, 'item')}, so there "
+                "is nothing to compare."
+            )
+            continue
         verdict = (
             ""
             if row.p_value < level
             else " Items drawn at random differ as much, so this is no sign of an effect."
         )
         stated.append(
-            f"{heading}: transferred items occur {decimal(row.mean_transferred)} times on average "
-            f"({bounds(row.transferred_low, row.transferred_high)}), all items "
-            f"{decimal(row.mean_all)} times ({p_phrase(row.p_value)}; {row.transferred:,} of "
+            f"{heading}: transferred items occur {average(row.mean_transferred)} times on average "
+            f"({average_bounds(row.transferred_low, row.transferred_high)}), all items "
+            f"{average(row.mean_all)} times ({p_phrase(row.p_value)}; {row.transferred:,} of "
             f"{row.questions:,} items).{verdict} The paper: {OCCURRENCES[row.direction][0]} and "
             f"{OCCURRENCES[row.direction][1]}."
         )
@@ -114,15 +133,16 @@ def _exposure(row: ExposureRow) -> str:
             f"no evidence of any of {plural(row.questions, 'item')} was read up to step "
             f"{row.step:,}, so exposure cannot be set against transfer."
         )
-    if row.correlation != row.correlation:
+    if math.isnan(row.correlation):
         return (
             f"evidence of {row.exposed:,} of {plural(row.questions, 'item')} was read up to step "
-            f"{row.step:,}, but transfer or exposure is the same for all items of each culture."
+            f"{row.step:,}: too few, or too few that transfer otherwise than the rest, for a "
+            "correlation."
         )
     found = (
         f"up to step {row.step:,} the evidence of transferred items was read "
-        f"{decimal(row.mean_transferred)} times on average, that of all items "
-        f"{decimal(row.mean_all)} times ({p_phrase(row.p_value)}); {row.exposed:,} of "
+        f"{average(row.mean_transferred)} times on average, that of all items "
+        f"{average(row.mean_all)} times ({p_phrase(row.p_value)}); {row.exposed:,} of "
         f"{row.questions:,} items were read of at all. The rank correlation of exposure with "
         f"transfer is {correlation(row.correlation)} "
         f"({signed_interval(row.correlation_low, row.correlation_high, 2)})"
@@ -171,13 +191,13 @@ def _model(study: StudySpec, results: Results, predictor: Predictor) -> str:
         verdict = "The effect is not explained by length. The placebo cannot be estimated."
     elif placebo.p_value < level and (placebo.coefficient > 0) == (fixed.coefficient > 0):
         verdict = (
-            "The odds to be answered worse under bridge change in the same way "
-            f"({_odds(placebo)}), so this may be of answers that vary more, not of transfer."
+            f"The odds to be answered worse under bridge change in the same way, by "
+            f"{_odds(placebo)}, so this may be of answers that vary more, not of transfer."
         )
     else:
         verdict = (
-            "The effect is not explained by length, and the placebo shows none like it "
-            f"({_odds(placebo)})."
+            "The effect is not explained by length, and there is none like it on the odds to be "
+            f"answered worse under bridge: {_odds(placebo)}."
         )
     return f"{effect} {verdict}"
 
@@ -191,6 +211,7 @@ def _odds(row: ModelTermRow) -> str:
 
 def _trust(study: StudySpec, results: Results) -> list[str]:
     own, stated = study_retriever(study.frequency), []
+    names = {one.code: short_name(one) for one in (study.base_language, *study.languages)}
     recalls = [row for row in results.recalls if row.retriever == own and row.recall is not None]
     if recalls:
         reachable = sum(row.reachable for row in recalls)
@@ -198,18 +219,16 @@ def _trust(study: StudySpec, results: Results) -> list[str]:
         stated.append(
             f"the retriever ({own}) brings {percent(sum(r.found for r in recalls) / reachable, 0)} "
             f"of {reachable:,} reachable documents that the lexical judge accepts, and least, "
-            f"{percent(worst.recall, 0)} of {worst.reachable:,}, for {worst.culture} questions in "
-            f"the {worst.corpus} corpus"
+            f"{percent(worst.recall, 0)} of {worst.reachable:,}, for {names[worst.culture]} "
+            f"questions in {names[worst.corpus]} text"
         )
     ranks = [row for row in results.planted_ranks if row.retriever == own]
-    known = [row.correlation for row in ranks if row.correlation == row.correlation]
+    known = [row.correlation for row in ranks if not math.isnan(row.correlation)]
     if known:
-        reach = correlation(min(known))
-        if len(known) > 1:
-            reach += f" to {correlation(max(known))}"
+        reach = " to ".join(dict.fromkeys((correlation(min(known)), correlation(max(known)))))
         stated.append(f"planted facts are ranked with a correlation of {reach} with the truth")
     reviews = [row for row in results.reviews if row.culture == "all" and row.precision is not None]
     if reviews:
-        shares = listing([f"{row.corpus} {percent(row.precision, 0)}" for row in reviews])
+        shares = listing([f"{percent(row.precision, 0)} in {names[row.corpus]}" for row in reviews])
         stated.append(f"of what the judge accepts, people accept {shares}")
     return [f"Trust in the frequencies: {'; '.join(stated)}."] if stated else []

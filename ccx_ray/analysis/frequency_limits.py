@@ -97,7 +97,10 @@ def _exposure(study: StudySpec, results: Results) -> list[str]:
         and row.culture in {one.code for one in study.languages}
     ]
     if never:
-        named = listing([f"{row.culture} questions in {row.text} text" for row in never])
+        names = _names(study)
+        named = listing(
+            [f"{names[row.culture]} questions in {names[row.text]} text" for row in never]
+        )
         stated.append(
             f"No exposure: no evidence was read at all of {named}; whatever transferred there, it "
             "was not taken from what the lexical judge recognises."
@@ -126,9 +129,9 @@ def _validation(study: StudySpec, results: Results) -> list[str]:
             "retrieval and judge miss or invent."
         ]
     stated = []
-    own = study_retriever(study.frequency)
+    own, names = study_retriever(study.frequency), _names(study)
     low = [
-        f"{row.culture} questions in {row.corpus} {percent(row.recall, 0)}"
+        f"{names[row.culture]} questions in {names[row.corpus]} text {percent(row.recall, 0)}"
         for row in results.recalls
         if row.retriever == own and row.recall is not None and row.recall < LOW_RECALL
     ]
@@ -143,3 +146,7 @@ def _validation(study: StudySpec, results: Results) -> list[str]:
             f"beside other judges and planted facts. {review}"
         )
     return stated
+
+
+def _names(study: StudySpec) -> dict[str, str]:
+    return {one.code: short_name(one) for one in (study.base_language, *study.languages)}

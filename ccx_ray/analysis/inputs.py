@@ -36,4 +36,6 @@ class AnalysisInputs:
     """Target language -> exposure folder with ``exposure.parquet``."""
     validation: Path | None = None
     """The folder of the tests of the frequency estimate: ``recall.parquet``, ``agreement.parquet``,
-    ``planted.parquet``, ``validation.json``, and ``review.parquet`` where people have reviewed."""
+    ``planted.parquet``, ``validation.json``."""
+    review: Path | None = None
+    """The folder of what people said of retrieved documents: ``review.parquet``."""

@@ -21,6 +21,10 @@ FEWEST_CLUSTERS = 40
 """Below this cluster-robust standard errors are known to be too small (Angrist and Pischke 2009,
 8.2.3)."""
 
+FEWEST_DIFFERING = 20
+"""Clusters with another value of a predictor than its commonest; below this they are too few for
+their robust standard error, however many others there are (MacKinnon and Webb 2017)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Coefficient:
@@ -78,7 +82,7 @@ def cluster_logit(
     names = list(columns)
     design = np.column_stack([np.ones(len(outcome)), *columns.values()])
     groups = np.unique(clusters, return_inverse=True)[1]
-    problem = _too_little(outcome, names, groups) or _undetermined(outcome, design, names)
+    problem = _too_little(outcome, names, groups) or _undetermined(outcome, design, names, groups)
     coefficients: tuple[Coefficient, ...] = ()
     if problem is None:
         coefficients, problem = _fit(outcome, design, names, groups, confidence)
@@ -136,6 +140,13 @@ def _undetermined(outcome: NDArray[np.bool_], design: Floats, names: Sequence[st
     for name, values in zip(names, design.T[1:], strict=True):
         if np.ptp(values) == 0:
             return f"{name} is the same in every observation"
+        found, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+        differing = len(set(groups[places != counts.argmax()].tolist()))
+        if differing < FEWEST_DIFFERING:
+            return (
+                f"{name} differs from {found[counts.argmax()]:g} in too few clusters: {differing}, "
+                f"where {FEWEST_DIFFERING} are needed"
+            )
     scaled = design / np.linalg.norm(design, axis=0)
     if np.linalg.matrix_rank(scaled) < design.shape[1]:
         return (

@@ -41,6 +41,8 @@ FILTERS = (
     wording.plural,
     wording.score_name,
     wording.condition_name,
+    wording.average,
+    wording.average_bounds,
     wording.correlation,
     wording.bounds,
     wording.scientific_bounds,

@@ -21,6 +21,7 @@ from ccx_ray.analysis.statistics import (
     seeded_generator,
     stratified_bootstrap_interval,
     subset_mean_test,
+    unless_constant,
 )
 from ccx_ray.analysis.transfer import (
     DIRECTIONS,
@@ -149,6 +150,7 @@ def transferred_means(spec: AnalysisSpec, parts: Sequence[Joined], *names: str) 
             confidence=spec.confidence,
             generator=seeded_generator(spec.seed, "mean", kind, *names),
         )
+        found = unless_constant(found, np.concatenate(groups))
         return found.low, found.high
 
     chosen, everything = [p.values[p.transferred] for p in parts], [p.values for p in parts]

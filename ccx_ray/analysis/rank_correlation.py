@@ -7,14 +7,15 @@ may have many causes, is never taken for a relation between questions.
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ccx_ray.analysis.statistics import Floats, Interval, percentiles
 
 MOST_DRAWS = 2_000
 """Every draw is ranked anew; of more draws the ends of an interval move by less than a reader
 sees."""
-FEWEST_ITEMS = 3
+FEWEST_VARYING = 10
+"""Where fewer questions differ from the commonest value, a correlation hangs on a handful of them
+and its bootstrap is far too narrow."""
 VALUES_AT_ONCE = 500_000
 
 Pair = tuple[Floats, Floats]
@@ -25,11 +26,11 @@ def spearman(groups: Sequence[Pair]) -> float:
     """Mean of the groups' correlations, weighted by their questions.
 
     Returns:
-        NaN where no group of three or more questions varies in both values.
+        NaN where in no group ten or more questions differ from the commonest value, in both.
     """
-    weights = [float(len(one)) for one, _ in groups]
-    found = np.array([[_correlations(one[None], other[None])[0]] for one, other in groups])
-    return float(_weighted(found, weights)[0])
+    groups = [pair for pair in groups if _varies(*pair)]
+    found = np.array([_correlations(one[None], other[None]) for one, other in groups])
+    return float(_weighted(found, groups)[0])
 
 
 def spearman_interval(
@@ -39,21 +40,29 @@ def spearman_interval(
 
     Draws in which a value does not vary have no correlation and are left out.
     """
-    samples = min(samples, MOST_DRAWS)
+    groups, samples = [pair for pair in groups if _varies(*pair)], min(samples, MOST_DRAWS)
     found = np.full((len(groups), samples), np.nan)
     for index, (one, other) in enumerate(groups):
-        block = max(1, VALUES_AT_ONCE // max(1, len(one)))
-        for start in range(0, samples if len(one) >= FEWEST_ITEMS else 0, block):
+        block = max(1, VALUES_AT_ONCE // len(one))
+        for start in range(0, samples, block):
             size = min(block, samples - start)
             drawn = generator.integers(len(one), size=(size, len(one)))
             found[index, start : start + size] = _correlations(one[drawn], other[drawn])
-    return percentiles(_weighted(found, [float(len(one)) for one, _ in groups]), confidence)
+    return percentiles(_weighted(found, groups), confidence)
+
+
+def differing(values: Floats) -> int:
+    """How many values differ from the commonest one."""
+    counts = np.unique(values, return_counts=True)[1]
+    return len(values) - int(counts.max(initial=0))
+
+
+def _varies(one: Floats, other: Floats) -> bool:
+    return min(differing(one), differing(other)) >= FEWEST_VARYING
 
 
 def _correlations(ones: Floats, others: Floats) -> Floats:
     """Of every row of two arrays [B, Q]; NaN where a row does not vary."""
-    if ones.shape[1] < FEWEST_ITEMS:
-        return np.full(len(ones), np.nan)
     first, second = _scaled_ranks(ones), _scaled_ranks(others)
     products: Floats = (first * second).sum(axis=1)
     return products
@@ -71,13 +80,13 @@ def _scaled_ranks(values: Floats) -> Floats:
     return scaled
 
 
-def _weighted(found: Floats, weights: Sequence[float]) -> NDArray[np.float64]:
-    """Weighted mean over the groups that have a correlation, [groups, B] -> [B]."""
-    if not len(found):
+def _weighted(found: Floats, groups: Sequence[Pair]) -> Floats:
+    """Mean over the groups that have a correlation, weighted by their questions, [G, B] -> [B]."""
+    if not groups:
         return np.array([np.nan])
     exists = ~np.isnan(found)
-    shares = exists * np.asarray(weights)[:, None]
-    total = shares.sum(axis=0)
+    weights = exists * np.array([float(len(one)) for one, _ in groups])[:, None]
+    total = weights.sum(axis=0)
     total[total == 0] = np.nan
-    mean: Floats = (np.where(exists, found, 0.0) * shares).sum(axis=0) / total
+    mean: Floats = (np.where(exists, found, 0.0) * weights).sum(axis=0) / total
     return mean

@@ -4,6 +4,7 @@ Invariant: ``report.html`` is one file that needs nothing else, and every number
 ``results.json`` and in ``tables/``.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,12 @@ from ccx_ray.analysis.tables import write_tables
 from ccx_ray.analysis.transfer import is_significant, last_rows
 from ccx_ray.analysis.transfer_model import ModelFitRow, frequency_term
 from ccx_ray.analysis.validation_facts import study_retriever
-from ccx_ray.analysis.validation_figures import model_figure, planted_figure, recall_figure
+from ccx_ray.analysis.validation_figures import (
+    estimate_figure,
+    model_figure,
+    planted_figure,
+    recall_figure,
+)
 from ccx_ray.storage import publish_json
 from ccx_ray.study.spec import StudySpec
 
@@ -109,6 +115,8 @@ def _frequency_figures(study: StudySpec, results: Results) -> dict[str, str]:
     figures, own = {}, study_retriever(study.frequency)
     if results.densities:
         figures["densities"] = density_figure(study, results.densities)
+    if any(not math.isnan(row.correlation) for row in results.estimates):
+        figures["estimates"] = estimate_figure(study, results.estimates)
     if results.occurrences:
         figures["occurrences"] = occurrence_figure(study, results.occurrences)
     if results.bins:

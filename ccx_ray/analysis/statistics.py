@@ -45,6 +45,14 @@ def percentiles(drawn: Floats, confidence: float) -> Interval:
     return Interval(low=float(ends[0]), high=float(ends[1]))
 
 
+def unless_constant(interval: Interval, values: Floats) -> Interval:
+    """NaN at both ends where all values are the same, as when nothing was found of anything: drawn
+    anew they give an interval without width, which is no knowledge."""
+    if len(values) and np.ptp(values) > 0:
+        return interval
+    return Interval(low=float("nan"), high=float("nan"))
+
+
 def standard_error(values: Floats) -> float:
     """Standard error of the mean over questions; for one run of 0/1 answers the binomial one."""
     if len(values) < 2:

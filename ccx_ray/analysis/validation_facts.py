@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from ccx_ray.analysis.rank_correlation import spearman, spearman_interval
 from ccx_ray.analysis.statistics import seeded_generator
-from ccx_ray.study.frequency_spec import FrequencySpec
 from ccx_ray.study.spec import AnalysisSpec
 
 Row = TypeVar("Row")
@@ -129,10 +128,13 @@ class ValidationFacts:
     """``validation.json``."""
 
 
-def read_validation(spec: AnalysisSpec, folder: Path | None) -> ValidationFacts:
-    """Read the validation step's folder."""
+def read_validation(
+    spec: AnalysisSpec, folder: Path | None, review: Path | None
+) -> ValidationFacts:
+    """Read the folders of the validation and of the review."""
+    reviews = _read(review / "review.parquet", ReviewRow) if review else []
     if folder is None:
-        return ValidationFacts()
+        return ValidationFacts(reviews=reviews)
     planted = _read(folder / "planted.parquet", PlantedRow)
     summary = folder / "validation.json"
     return ValidationFacts(
@@ -141,16 +143,9 @@ def read_validation(spec: AnalysisSpec, folder: Path | None) -> ValidationFacts:
         agreements=_read(folder / "agreement.parquet", AgreementRow),
         planted=planted,
         planted_ranks=_planted_ranks(spec, planted),
-        reviews=_read(folder / "review.parquet", ReviewRow),
+        reviews=reviews,
         counts=json.loads(summary.read_text("utf-8")) if summary.exists() else {},
     )
-
-
-def study_retriever(spec: FrequencySpec) -> str:
-    """The name under which the validation tests the retriever that the study uses."""
-    if spec.retriever == "bm25":
-        return "bm25"
-    return spec.embedder.kind if spec.retriever == "vectors" else f"{spec.embedder.kind}+bm25"
 
 
 def _planted_ranks(spec: AnalysisSpec, planted: list[PlantedRow]) -> list[PlantedRankRow]:

@@ -1,12 +1,14 @@
-"""Figures of how far the estimate can be trusted: the model of transfer, recall, planted facts.
+"""Figures of how far frequency can be trusted: model, exact counts, recall, planted facts.
 
 Invariant: a figure shows rows of the results and computes nothing of its own.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ccx_ray.analysis.densities import EstimateRow
 from ccx_ray.analysis.drawing import (
     FAINT,
     INK,
@@ -16,6 +18,7 @@ from ccx_ray.analysis.drawing import (
     language_colours,
     to_svg,
 )
+from ccx_ray.analysis.occurrences import EXACT_MEASURES
 from ccx_ray.analysis.transfer_model import (
     PREDICTORS,
     ModelFitRow,
@@ -24,7 +27,7 @@ from ccx_ray.analysis.transfer_model import (
     frequency_term,
 )
 from ccx_ray.analysis.validation_facts import PlantedRow, RecallRow
-from ccx_ray.analysis.wording import PREDICTOR_NAMES, short_name
+from ccx_ray.analysis.wording import PREDICTOR_NAMES, measure_name, short_name
 from ccx_ray.study.spec import StudySpec
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ MODELS: tuple[tuple[Outcome, bool, str, str], ...] = (
     ("worse", True, "placebo: worse under bridge", "#999999"),
 )
 """Outcome, lengths, name and colour."""
+ODDS = (0.1, 0.25, 0.5, 0.67, 0.8, 1, 1.25, 1.5, 2, 4, 10)
 
 
 def model_figure(fits: Sequence[ModelFitRow], terms: Sequence[ModelTermRow]) -> str:
@@ -58,17 +62,44 @@ def model_figure(fits: Sequence[ModelFitRow], terms: Sequence[ModelTermRow]) -> 
                     continue
                 axes.plot([row.odds_low, row.odds_high], [place + shift] * 2, color=colour, lw=1.4)
                 axes.plot(row.odds_ratio, place + shift, "o", color=colour, ms=5)
-        axes.set_xscale("log", base=2)
+        axes.set_xscale("log")
         shown = [end for row in terms if row.term.startswith("log2(1 +")
                  for end in (row.odds_low, row.odds_high)]  # fmt: skip
         # Two thirds to three halves at least, so that noise does not look like an effect.
-        axes.set_xlim(min([0.66, *shown]) * 0.96, max([1.5, *shown]) * 1.04)
+        low, high = min([0.66, *shown]) * 0.96, max([1.5, *shown]) * 1.04
+        axes.set_xlim(low, high)
+        axes.set_xticks([tick for tick in ODDS if low <= tick <= high], minor=False)
+        axes.set_xticks([], minor=True)
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("")
         axes.set_yticks(range(len(predictors)), [PREDICTOR_NAMES[one] for one in predictors])
         axes.set_ylim(len(predictors) - 0.5, -0.5)
         axes.set_xlabel("odds ratio of a doubling")
         draw_legend(figure, [(name, colour, "-") for _, _, name, colour in MODELS])
+        return to_svg(figure)
+
+
+def estimate_figure(study: StudySpec, rows: Sequence[EstimateRow]) -> str:
+    """Rank correlation of the estimate with every exact count, corpus by corpus."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    corpora = list(dict.fromkeys((row.corpus, row.culture) for row in rows))
+    with mpl.rc_context(dict(STYLE)):
+        figure = Figure(figsize=(7.6, 1.1 + 0.3 * len(corpora)), layout="constrained")
+        axes = figure.subplots()
+        axes.axvline(0, color=FAINT, linewidth=0.8)
+        for index, measure in enumerate(EXACT_MEASURES):
+            here = [row for row in rows if row.measure == measure]
+            colour = LANGUAGE_COLOURS[index]
+            for row in (row for row in here if not math.isnan(row.correlation)):
+                place = corpora.index((row.corpus, row.culture)) + 0.2 * (index - 1)
+                axes.plot([row.low, row.high], [place, place], color=colour, lw=1.1)
+                axes.plot(row.correlation, place, "o", color=colour, ms=4.5)
+            axes.plot([], [], "o", color=colour, ms=4.5, label=measure_name(measure))
+        _corpus_axis(study, axes, corpora)
+        axes.set_xlim(right=1.03)
+        axes.set_xlabel("rank correlation with the estimate")
+        figure.legend(loc="outside lower center", ncols=3)
         return to_svg(figure)
 
 
@@ -103,13 +134,10 @@ def recall_figure(study: StudySpec, rows: Sequence[RecallRow], own: str) -> str:
                 ms=6,
                 label=f"{retriever} (this study)" if retriever == own else retriever,
             )
-        axes.set_yticks(range(len(corpora)), [_questions(study, *one) for one in corpora])
-        axes.set_ylim(len(corpora) - 0.5, -0.5)
+        _corpus_axis(study, axes, corpora)
         axes.set_xlim(-2, 102)
-        axes.grid(axis="y", color="#e6e6e6", linewidth=0.7)
-        axes.set_axisbelow(True)
         axes.set_xlabel(f"recall among the first {top} documents, %")
-        figure.legend(loc="outside lower center", ncols=3)
+        figure.legend(loc="outside lower center", ncols=min(4, len(retrievers)))
         return to_svg(figure)
 
 
@@ -141,11 +169,18 @@ def planted_figure(study: StudySpec, rows: Sequence[PlantedRow]) -> str:
         return to_svg(figure)
 
 
+def _corpus_axis(study: StudySpec, axes: "Axes", corpora: Sequence[tuple[str, str]]) -> None:
+    """A row for the questions of every culture in every corpus."""
+    axes.set_yticks(range(len(corpora)), [_questions(study, *one) for one in corpora])
+    axes.set_ylim(len(corpora) - 0.5, -0.5)
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.7)
+    axes.set_axisbelow(True)
+
+
 def _count_axis(axes: "Axes", largest: int) -> None:
     """Doublings, with 0 beside 1."""
     ticks = [0, *(2**power for power in range(0, 20, 2) if 2**power <= 2 * largest)]
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.axes.set_aspect("equal")
+    axes.set_aspect("equal")
     for scale, limits, ticked in (
         (axes.set_xscale, axes.set_xlim, axes.set_xticks),
         (axes.set_yscale, axes.set_ylim, axes.set_yticks),

@@ -90,6 +90,21 @@ def interval(low: float | None, high: float | None) -> str:
     return DASH if _absent(low) else f"{points(low)} to {points(high)}"
 
 
+def average(value: float | None) -> str:
+    """A mean of counts: two decimals, or two digits of what is smaller: 0.00271 -> ``0.0027``."""
+    if _absent(value):
+        return DASH
+    assert value is not None
+    if value == 0 or value >= 0.1:
+        return decimal(value) if value else "0"
+    return f"{value:.2g}" if value >= 0.001 else scientific(value)
+
+
+def average_bounds(low: float | None, high: float | None) -> str:
+    """An interval of means of counts."""
+    return DASH if _absent(low) else f"{average(low)} to {average(high)}"
+
+
 def correlation(value: float | None) -> str:
     """A correlation with its sign: ``+0.31``."""
     return signed(value, 2)
