@@ -13,7 +13,6 @@ from ccx_ray.analysis.question_transfer import POOLED
 from ccx_ray.analysis.results import Results
 from ccx_ray.analysis.transfer import significance_level
 from ccx_ray.analysis.transfer_model import PREDICTORS, ModelTermRow, Predictor, frequency_term
-from ccx_ray.analysis.validation_facts import study_retriever
 from ccx_ray.analysis.wording import (
     PREDICTOR_NAMES,
     average,
@@ -210,7 +209,7 @@ def _odds(row: ModelTermRow) -> str:
 
 
 def _trust(study: StudySpec, results: Results) -> list[str]:
-    own, stated = study_retriever(study.frequency), []
+    own, stated = study.frequency.retriever_name, []
     names = {one.code: short_name(one) for one in (study.base_language, *study.languages)}
     recalls = [row for row in results.recalls if row.retriever == own and row.recall is not None]
     if recalls:

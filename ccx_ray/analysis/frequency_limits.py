@@ -6,7 +6,6 @@ Invariant: as for the other limits, each is stated where its cause holds; none i
 from ccx_ray.analysis.exposure_effect import last_exposures
 from ccx_ray.analysis.results import Results
 from ccx_ray.analysis.transfer import last_rows
-from ccx_ray.analysis.validation_facts import study_retriever
 from ccx_ray.analysis.wording import listing, percent, plural, short_name
 from ccx_ray.study.spec import StudySpec
 
@@ -129,7 +128,7 @@ def _validation(study: StudySpec, results: Results) -> list[str]:
             "retrieval and judge miss or invent."
         ]
     stated = []
-    own, names = study_retriever(study.frequency), _names(study)
+    own, names = study.frequency.retriever_name, _names(study)
     low = [
         f"{names[row.culture]} questions in {names[row.corpus]} text {percent(row.recall, 0)}"
         for row in results.recalls

@@ -135,7 +135,9 @@ def _too_little(
     return None
 
 
-def _undetermined(outcome: NDArray[np.bool_], design: Floats, names: Sequence[str]) -> str | None:
+def _undetermined(
+    outcome: NDArray[np.bool_], design: Floats, names: Sequence[str], groups: NDArray[np.int64]
+) -> str | None:
     """Why there is no one estimate, or none at all."""
     for name, values in zip(names, design.T[1:], strict=True):
         if np.ptp(values) == 0:

@@ -24,7 +24,6 @@ from ccx_ray.analysis.transfer import (
     significance_level,
 )
 from ccx_ray.analysis.transfer_model import frequency_term
-from ccx_ray.analysis.validation_facts import study_retriever
 from ccx_ray.evaluation.results import SCORE_TYPES
 
 FILTERS = (
@@ -101,7 +100,7 @@ def render_report(
         last_parts=last_exposures(results.exposure_parts),
         frequency_term=frequency_term,
         predictor_names=wording.PREDICTOR_NAMES,
-        own_retriever=study_retriever(study.frequency),
+        own_retriever=study.frequency.retriever_name,
         probes={row.probe: row for row in results.probes},
         folders={run: path.name for run, path in inputs.evaluations.items()},
         is_significant=lambda row: is_significant(study, row),

@@ -42,7 +42,6 @@ from ccx_ray.analysis.score_figures import (
 from ccx_ray.analysis.tables import write_tables
 from ccx_ray.analysis.transfer import is_significant, last_rows
 from ccx_ray.analysis.transfer_model import ModelFitRow, frequency_term
-from ccx_ray.analysis.validation_facts import study_retriever
 from ccx_ray.analysis.validation_figures import (
     estimate_figure,
     model_figure,
@@ -112,7 +111,7 @@ def _figures(inputs: AnalysisInputs, results: Results) -> dict[str, str]:
 
 
 def _frequency_figures(study: StudySpec, results: Results) -> dict[str, str]:
-    figures, own = {}, study_retriever(study.frequency)
+    figures, own = {}, study.frequency.retriever_name
     if results.densities:
         figures["densities"] = density_figure(study, results.densities)
     if any(not math.isnan(row.correlation) for row in results.estimates):
@@ -187,12 +186,12 @@ def _summary(study: StudySpec, results: Results, found: list[str]) -> dict[str, 
             "recalls": [
                 vars(row)
                 for row in results.recalls
-                if row.retriever == study_retriever(study.frequency)
+                if row.retriever == study.frequency.retriever_name
             ],
             "planted": [
                 vars(row)
                 for row in results.planted_ranks
-                if row.retriever == study_retriever(study.frequency)
+                if row.retriever == study.frequency.retriever_name
             ],
             "agreements": [vars(row) for row in results.agreements],
             "reviews": [vars(row) for row in results.reviews],

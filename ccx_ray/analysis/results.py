@@ -139,7 +139,7 @@ def compute_results(inputs: AnalysisInputs) -> Results:
     last = question_transfers(study, trials, answers, last_only=True)
     lengths = read_lengths(inputs.evaluations) if counted or inputs.exposures else {}
     fits, terms = transfer_model(study.analysis, last, counted, exposures, lengths)
-    validation = read_validation(study.analysis, inputs.validation)
+    validation = read_validation(study.analysis, inputs.validation, inputs.review)
     accuracies = accuracy_rows(study, trials, answers)
     probes = probe_rows(cultures, base, answers)
     held_out = read_held_out(inputs.evaluations)
