@@ -16,6 +16,7 @@ from ccx_ray.corpus.scripts import check_script_names
 from ccx_ray.corpus.sources.reading import check_source
 from ccx_ray.corpus.text_sources import text_sources
 from ccx_ray.evaluation.probes import load_culture
+from ccx_ray.frequency_stage import check_frequency
 from ccx_ray.remote_folders import check_remote_storage
 from ccx_ray.stages import StageActions
 from ccx_ray.storage import publish_json, resolve_storage
@@ -35,7 +36,9 @@ from ccx_ray.training.model import check_architecture
 
 # Concurrent Ray Data executions starve each other on a small cluster (ray#24304).
 DATA_STEPS_AT_ONCE = 2
-KINDS_OF_DATA = ("text", "tokenizer", "tokens", "stream", "audit", "index", "frequency")
+KINDS_OF_DATA = (
+    "text", "tokenizer", "tokens", "stream", "audit", "lexicon", "index", "frequency", "validation",
+)  # fmt: skip
 NO_LIMIT = 1_000
 
 
@@ -65,6 +68,7 @@ def check_study(study: StudySpec, root: Path) -> None:
             check_source(source.spec, sides=source.sides, root=root, field=source_field)
     for language in study.languages:
         load_culture(language, root)
+    check_frequency(study, root)
     # The last ones, because they import Transformers.
     check_architecture(study.model)
     for part, training, runtime in (
@@ -104,7 +108,7 @@ def run_study(
         if rerun is not None:
             _ask_again(folders.root, rerun)
         reruns = read_reruns(folders.root)
-        whole = study_graph(study, InputFiles(root), reruns)
+        whole = study_graph(study, InputFiles(root), reruns, folders.root)
         graph = whole.needed_for(targets(whole, folders))
         with StudyProgress(graph) as progress:
             runner = Runner(graph, folders, progress)
@@ -115,7 +119,11 @@ def run_study(
                         check_evaluators(study.runtime)
                     tracking = Tracking(tracking_uri, study=study.name, storage=storage)
                     with StageActions(
-                        study=study, root=root, tracking=tracking, reruns=reruns
+                        study=study,
+                        root=root,
+                        tracking=tracking,
+                        folders=folders,
+                        reruns=reruns,
                     ) as actions:
                         outcome = runner.run(
                             actions.by_kind(), limit=partial(_limit, runtime=study.runtime)

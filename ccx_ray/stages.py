@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ccx_ray.cluster import evaluator_demands
 from ccx_ray.corpus.work_log import RunTasks, step_progress
+from ccx_ray.frequency_stage import FrequencyActions
 from ccx_ray.remote_folders import remote_storage_uri
+from ccx_ray.study.folders import StepFolders
 from ccx_ray.study.graph import Step
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.provenance import capture_provenance
@@ -34,7 +36,13 @@ class StageActions:
     """The actions of one driver process; holds the evaluators that all checkpoints share."""
 
     def __init__(
-        self, *, study: StudySpec, root: Path, tracking: Tracking, reruns: Mapping[str, int]
+        self,
+        *,
+        study: StudySpec,
+        root: Path,
+        tracking: Tracking,
+        folders: StepFolders,
+        reruns: Mapping[str, int],
     ) -> None:
         self._study = study
         self._root = root
@@ -43,6 +51,14 @@ class StageActions:
         self._trials = {f"trial-{trial.name}": trial for trial in trial_grid(study)}
         self._scratch = tempfile.TemporaryDirectory(prefix="ccx-ray-evaluation-")
         self._scheduler: EvaluationScheduler | None = None
+        self._frequency = FrequencyActions(
+            study=study,
+            root=root,
+            tracking=tracking,
+            folders=folders,
+            run_tasks=self._run_tasks,
+            run_on_gpu=self._tasks(gpus_per_task=study.runtime.judge.gpus),
+        )
 
     def __enter__(self) -> Self:
         from ccx_ray.evaluation.scheduler import EvaluationScheduler
@@ -72,8 +88,7 @@ class StageActions:
             "audit": self.audit,
             "training": self.training,
             "evaluation": self.evaluation,
-            "index": self.index,
-            "frequency": self.frequency,
+            **self._frequency.by_kind(),
             "analysis": self.analysis,
         }
 
@@ -88,9 +103,12 @@ class StageActions:
 
     @property
     def _run_tasks(self) -> RunTasks:
+        return self._tasks()
+
+    def _tasks(self, *, gpus_per_task: float = 0.0) -> RunTasks:
         from ccx_ray.corpus.pipeline import run_tasks
 
-        return partial(run_tasks, cpus_per_task=self._cpus)
+        return partial(run_tasks, cpus_per_task=self._cpus, gpus_per_task=gpus_per_task)
 
     def text(self, work: StepWork) -> Mapping[str, Any]:
         from ccx_ray.corpus.preparation import isolate_text
@@ -277,31 +295,6 @@ class StageActions:
         )
         return evaluate_run(run, work, self._scheduler, self._tracking)
 
-    def index(self, work: StepWork) -> Mapping[str, Any]:
-        from ccx_ray.frequency.pipeline import build_index
-
-        (text,) = map(work.folder_of, work.step.upstream)
-        return build_index(
-            self._study.frequency, text_folder=text, folder=work.folder, cpus_per_task=self._cpus
-        )
-
-    def frequency(self, work: StepWork) -> Mapping[str, Any]:
-        from ccx_ray.frequency.pipeline import estimate_frequency
-
-        code = work.step.name.removeprefix("frequency-")
-        english, target = map(work.folder_of, work.step.upstream)
-        (_, english_probe), (_, target_probe) = self._probe_files(self._study.language(code))
-        return estimate_frequency(
-            self._study.frequency,
-            culture=code,
-            english_probe=english_probe,
-            target_probe=target_probe,
-            english_index=english,
-            target_index=target,
-            folder=work.folder,
-            cpus_per_task=self._cpus,
-        )
-
     def analysis(self, work: StepWork) -> Mapping[str, Any]:
         from ccx_ray.analysis.inputs import AnalysisInputs
         from ccx_ray.analysis.report import analyse
@@ -309,16 +302,24 @@ class StageActions:
         steps = {step.name: step for step in work.step.upstream}
         evaluations = {s.name.removeprefix("evaluate-"): s for s in steps.values() if s.follows}
         trainings = {run: step.follows[0] for run, step in evaluations.items()}
-        cultures = [step for step in steps.values() if step.kind == "frequency"]
+        frequency = {
+            kind: {
+                step.name.removeprefix(f"{kind}-"): work.folder_of(step)
+                for step in steps.values()
+                if step.kind == kind
+            }
+            for kind in ("frequency", "exposure")
+        }
         graph = work.runner.graph
         summary = analyse(
             AnalysisInputs(
                 study=self._study,
                 trials=tuple(self._trials.values()),
                 evaluations={run: work.folder_of(step) for run, step in evaluations.items()},
-                frequencies={
-                    step.name.removeprefix("frequency-"): work.folder_of(step) for step in cultures
-                },
+                frequencies=frequency["frequency"],
+                exposures=frequency["exposure"],
+                validation=work.folder_of(steps["validation"]),
+                review=work.folder_of(steps["review"]),
                 trainings={run: work.folder_of(step) for run, step in trainings.items()},
                 markers={
                     step.name: work.marker_of(step)
@@ -329,7 +330,7 @@ class StageActions:
             ),
             work.folder,
         )
-        self._track_analysis(work, cultures, summary)
+        self._track_analysis(work, summary)
         return summary
 
     def _probe_files(self, language: LanguageSpec) -> tuple[tuple[str, Path], tuple[str, Path]]:
@@ -392,9 +393,7 @@ class StageActions:
         if old is not None:
             self._tracking.tag(old, {"ccx.superseded_by": run})
 
-    def _track_analysis(
-        self, work: StepWork, cultures: list[Step], summary: Mapping[str, Any]
-    ) -> None:
+    def _track_analysis(self, work: StepWork, summary: Mapping[str, Any]) -> None:
         run = self._tracking.open_run(
             name="analysis", kind="analysis", fingerprint=work.step.fingerprint
         )
@@ -406,17 +405,6 @@ class StageActions:
         self._tracking.log_artifacts(run, work.folder)
         self._tracking.log_text(run, self._study.model_dump_json(indent=2), "study.json")
         self._tracking.finish(run)
-        for step in cultures:
-            counts = work.marker_of(step)["counts"]
-            run = self._tracking.open_run(
-                name=step.name, kind="frequency", fingerprint=step.fingerprint
-            )
-            log = self._tracking.metrics(run)
-            numbers = _flat(counts, "frequency/")
-            log.log(0, {k: v for k, v in numbers.items() if isinstance(v, int | float)})
-            log.close()
-            self._tracking.log_artifacts(run, work.folder_of(step))
-            self._tracking.finish(run)
 
 
 def _run_kind(trial: Trial | None) -> str:
@@ -430,14 +418,3 @@ def _training_progress(folder: Path) -> tuple[int, int, str] | None:
         return None
     note = f"loss {state['loss']:.3f}, {state['tokens_per_second']:,.0f} tokens/s"
     return state["step"], state["steps"], note
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested counts as ``a/b`` keys, the form of MLflow's metric names."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}/")
-        else:
-            flat[prefix + key] = value
-    return flat

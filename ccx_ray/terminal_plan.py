@@ -33,7 +33,7 @@ def print_dry_run(study: StudySpec, root: Path) -> None:
     check_architecture(study.model)
     inputs = InputFiles(root, allow_missing=True)
     folders = StepFolders(Path(study.runtime.storage).expanduser().resolve() / study.name)
-    graph = study_graph(study, inputs, read_reruns(folders.root))
+    graph = study_graph(study, inputs, read_reruns(folders.root), folders.root)
     per_token = training_flops_per_token(
         study.model, study.tokenizer.vocabulary_size, study.sequence_length
     )

@@ -142,3 +142,14 @@ class MetricLog:
 
     def close(self) -> None:
         self.flush()
+
+
+def flat_metrics(tree: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers of nested counts as ``a/b`` keys, the form of MLflow's metric names."""
+    flat: dict[str, float] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flat_metrics(value, f"{prefix}{key}/")
+        elif isinstance(value, int | float):
+            flat[prefix + key] = float(value)
+    return flat

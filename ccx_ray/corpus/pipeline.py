@@ -30,6 +30,7 @@ def run_tasks(
     /,
     *,
     cpus_per_task: float,
+    gpus_per_task: float = 0.0,
 ) -> list[dict[str, Any]]:
     """Run the tasks that are not finished; see ``work_log.RunTasks``.
 
@@ -42,7 +43,7 @@ def run_tasks(
         log.publish(left[position], function(left[position]))
         yield pa.table({"task": [left[position]]})
 
-    for _ in _in_order(len(left), run, cpus_per_task, small=True):
+    for _ in _in_order(len(left), run, cpus_per_task, gpus_per_task, small=True):
         pass
     return [log.result(number) for number in range(tasks)]
 
@@ -74,6 +75,7 @@ def _in_order(
     tasks: int,
     function: Callable[[int], Iterator[pa.Table]],
     cpus_per_task: float,
+    gpus_per_task: float = 0.0,
     *,
     small: bool = False,
 ) -> Iterator[pa.Table]:
@@ -95,7 +97,9 @@ def _in_order(
     if not tasks:
         return
     numbers = ray.data.from_items(list(range(tasks)), override_num_blocks=tasks)
-    tables = numbers.map_batches(run, batch_size=None, num_cpus=cpus_per_task)
+    tables = numbers.map_batches(
+        run, batch_size=None, num_cpus=cpus_per_task, num_gpus=gpus_per_task
+    )
     tables.context.execution_options.preserve_order = True
     tables.context.print_on_execution_start = False
     tables.context.op_resource_reservation_enabled = not small

@@ -26,16 +26,17 @@ from ccx_ray.frequency.documents import read_documents
 from ccx_ray.frequency.exact_counts import exact_counts
 from ccx_ray.frequency.exhaustive import exhaustive_holders
 from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
+from ccx_ray.frequency.judges.opening import open_judge
 from ccx_ray.frequency.judges.verdict import Judge, Request
 from ccx_ray.frequency.lexicon.reading import Lexicon
 from ccx_ray.frequency.questions import Cloze
 from ccx_ray.frequency.retrieval import CorpusIndex
 from ccx_ray.storage import publish_parquet
-from ccx_ray.study.frequency_spec import FrequencySpec, LexicalJudgeSpec
+from ccx_ray.study.frequency_spec import FrequencySpec, JudgeRuntime, JudgeSpec, LexicalJudgeSpec
 
 QUESTIONS_AT_ONCE = 512
 """Of one task: its questions share the documents that it has read and normalised."""
-JUDGED_AT_ONCE = 32
+JUDGED_AT_ONCE = 128
 """Questions whose retrieved documents are in memory at a time."""
 
 
@@ -56,6 +57,8 @@ class AskedCorpus:
     corpus: str
     clozes: tuple[Cloze, ...]
     index: Path
+    model_folder: Path | None
+    """Of the index's embedder."""
     scanned: tuple[ScannedPart, ...]
     """The monolingual documents first; they alone count for density."""
 
@@ -68,8 +71,8 @@ class AskedCorpus:
         return Lexicon(self.scanned[0].lexicon)
 
 
-OpenJudge = Callable[[AskedCorpus, Lexicon], Judge]
-"""Opened in the process that judges."""
+OpenJudge = Callable[[Sequence[Cloze], Lexicon], Judge]
+"""For these questions in the corpus of this lexicon; called in the process that judges."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,13 +171,34 @@ def estimate_frequency(
     return counts
 
 
-def open_lexical(spec: LexicalJudgeSpec, asked: AskedCorpus, lexicon: Lexicon) -> LexicalJudge:
-    """The lexical judge of a corpus, with the frequencies of the terms that it is asked about."""
-    terms = {term for cloze in asked.clozes for term in question_terms(cloze)}
-    return LexicalJudge(
-        lexicon.document_frequencies(terms),
+def open_corpus_judge(
+    spec: JudgeSpec,
+    runtime: JudgeRuntime,
+    clozes: Sequence[Cloze],
+    lexicon: Lexicon,
+    *,
+    root: Path,
+    cache_folder: Path,
+    fingerprint: str,
+    run: str,
+) -> Judge:
+    """A judge for questions asked of one corpus; see ``judges.opening.open_judge``."""
+    return open_judge(
+        spec,
+        runtime,
+        root=root,
+        cache_folder=cache_folder,
+        fingerprint=fingerprint,
+        document_frequencies=_frequencies(clozes, lexicon),
         documents=lexicon.documents,
-        salient_share=spec.salient_share,
+        run=run,
+    )
+
+
+def _frequencies(clozes: Sequence[Cloze], lexicon: Lexicon) -> dict[str, int]:
+    """Document frequencies of the terms that the questions are made of."""
+    return lexicon.document_frequencies(
+        {term for cloze in clozes for term in question_terms(cloze)}
     )
 
 
@@ -185,7 +209,7 @@ def _timed(work: Callable[[], None]) -> dict[str, Any]:
 
 
 def _search(spec: FrequencySpec, block: _Block, path: Path) -> None:
-    index = CorpusIndex(block.asked.index)
+    index = CorpusIndex(block.asked.index, model_folder=block.asked.model_folder)
     queries = [cloze.query(spec.query) for cloze in block.clozes]
     hits = index.search(queries, spec.top_documents, spec.retriever)
     rows = [
@@ -209,7 +233,7 @@ _HITS = pa.schema(
 
 
 def _judge(block: _Block, open_judge: OpenJudge, hits: Path, path: Path) -> None:
-    judge = open_judge(block.asked, block.asked.lexicon())
+    judge = open_judge(block.asked.clozes, block.asked.lexicon())
     found = pq.read_table(hits).to_pylist()
     rows: list[dict[str, Any]] = []
     for some in _by_questions(found):
@@ -255,12 +279,16 @@ def _scan(spec: FrequencySpec, block: _Block, counts: Path, holders: Path) -> No
     asked, lexicon = block.asked, block.asked.lexicon()
     # Another judge reads what was retrieved; nobody but the lexical one can read everything.
     lexical = spec.judge if isinstance(spec.judge, LexicalJudgeSpec) else LexicalJudgeSpec()
-    judge = open_lexical(lexical, asked, lexicon)
+    judge = LexicalJudge(
+        _frequencies(asked.clozes, lexicon),
+        documents=lexicon.documents,
+        salient_share=lexical.salient_share,
+    )
     found: list[dict[str, Any]] = []
     accepted = [0] * len(block.clozes)
     for scanned in asked.scanned:
         for holder in exhaustive_holders(
-            Lexicon(scanned.lexicon), scanned.text, judge, block.clozes, scanned.part
+            Lexicon(scanned.lexicon), scanned.text, judge, block.clozes, part=scanned.part
         ):
             found.append(
                 {
@@ -276,10 +304,10 @@ def _scan(spec: FrequencySpec, block: _Block, counts: Path, holders: Path) -> No
     rows = [
         {
             **block.key(question),
-            **vars(exact_counts(lexicon, cloze)),
+            **vars(counted),
             "lexical_documents": accepted[question],
         }
-        for question, cloze in enumerate(block.clozes)
+        for question, counted in enumerate(exact_counts(lexicon, block.clozes))
     ]
     names = ("retrieved", "occurrences", "documents", "density")
     publish_parquet(counts, _table(rows, pa.schema([f for f in QUESTIONS if f.name not in names])))

@@ -3,6 +3,7 @@
 Everything here except ``JudgeRuntime`` is identity: it decides the numbers.
 """
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -35,12 +36,21 @@ class NgramEmbedderSpec(Spec):
     """Fitted: the leading singular vectors of a sample of the corpus."""
     seed: Count = 0
 
+    @property
+    def name(self) -> str:
+        usual = NgramEmbedderSpec(seed=self.seed)
+        return "ngram" if self == usual else f"ngram {self.projection} {self.dimensions}"
+
 
 class SentenceTransformersSpec(Spec):
     """A sentence-transformers folder."""
 
     kind: Literal["sentence_transformers"]
     folder: str
+
+    @property
+    def name(self) -> str:
+        return Path(self.folder).name
 
 
 class HiddenStatesSpec(Spec):
@@ -49,6 +59,10 @@ class HiddenStatesSpec(Spec):
     kind: Literal["hidden_states"]
     model: str = "base"
     """``base``: the study's own base at its last checkpoint; else a Hugging Face folder."""
+
+    @property
+    def name(self) -> str:
+        return f"hidden states of {Path(self.model).name}"
 
 
 EmbedderSpec = Annotated[
@@ -111,6 +125,11 @@ class ValidationSpec(Spec):
     seed: Count = 0
 
 
+def retriever_name(retriever: RetrieverName, embedder: str) -> str:
+    """What a retriever over an embedder of this name is called in tables."""
+    return {"vectors": embedder, "bm25": "bm25", "hybrid": f"{embedder}+bm25"}[retriever]
+
+
 class FrequencySpec(Spec):
     """Retrieval and judgement of the documents that hold a question's knowledge."""
 
@@ -126,6 +145,11 @@ class FrequencySpec(Spec):
     memory."""
     judge: JudgeSpec = LexicalJudgeSpec()
     validation: ValidationSpec = ValidationSpec()
+
+    @property
+    def retriever_name(self) -> str:
+        """What the study's own retriever is called in tables."""
+        return retriever_name(self.retriever, self.embedder.name)
 
     def index_identity(self) -> dict[str, object]:
         """What decides the index of a corpus, beside its embedder."""

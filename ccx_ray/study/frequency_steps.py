@@ -46,14 +46,14 @@ def frequency_steps(
     base: Step,
     base_stream: Step,
     streams: Mapping[tuple[str, int], Step],
-    reviews: Mapping[str, str],
+    study_folder: Path | None,
 ) -> FrequencySteps:
     """The frequency part of a study's graph.
 
     Args:
         texts: language -> its text step, the base language's included.
         streams: (language, seed) -> the streams of both conditions.
-        reviews: corpus -> hash of the review of its documents that a person has filled in.
+        study_folder: where the reviews of its documents are kept that people have filled in.
     """
     spec, base_code = study.frequency, study.base_language.code
     cultures = [language.code for language in study.trial_languages]
@@ -125,7 +125,7 @@ def frequency_steps(
         review=make_step(
             "review",
             "review",
-            {"reviews": dict(reviews), "seed": spec.validation.seed},
+            {"reviews": read_reviews(study_folder, validation), "seed": spec.validation.seed},
             (validation, *frequencies.values()),
         ),
     )
@@ -218,13 +218,18 @@ def judge_fingerprint(spec: JudgeSpec, inputs: InputFiles, field: str) -> str:
     return fingerprint(judge_identity(spec, inputs, field))
 
 
-def reviews_folder(study_folder: Path) -> Path:
-    """Where imported reviews of a study are kept, ``<corpus>.csv`` each."""
-    return study_folder / REVIEWS
+def reviews_folder(study_folder: Path, validation: Step) -> Path:
+    """Where reviews of the documents that a validation drew are kept, ``<corpus>.csv`` each.
+
+    A study that is estimated in another way draws other documents; what people said of the earlier
+    ones stays with those.
+    """
+    return study_folder / REVIEWS / validation.fingerprint
 
 
-def read_reviews(study_folder: Path) -> dict[str, str]:
-    """Corpus -> hash of its imported review."""
-    return {
-        path.stem: hash_file(path) for path in sorted(reviews_folder(study_folder).glob("*.csv"))
-    }
+def read_reviews(study_folder: Path | None, validation: Step) -> dict[str, str]:
+    """Corpus -> hash of its imported review; none without a folder."""
+    if study_folder is None:
+        return {}
+    kept = reviews_folder(study_folder, validation).glob("*.csv")
+    return {path.stem: hash_file(path) for path in sorted(kept)}

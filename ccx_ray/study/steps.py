@@ -27,14 +27,14 @@ def study_graph(
     study: StudySpec,
     inputs: InputFiles,
     reruns: Mapping[str, int] | None = None,
-    reviews: Mapping[str, str] | None = None,
+    study_folder: Path | None = None,
 ) -> Graph:
     """The graph of a study.
 
     Args:
         reruns: trial name -> how often ``run_trial.py --rerun`` has asked for it anew. Like a
             seed, it makes a step of its own, so that the earlier one is kept beside it.
-        reviews: corpus -> hash of its imported review (``frequency_steps.read_reviews``).
+        study_folder: where imported reviews are kept (``frequency_steps.reviews_folder``).
 
     Raises:
         UserError: an input file is missing.
@@ -123,7 +123,7 @@ def study_graph(
         base=base,
         base_stream=base_stream,
         streams=streams,
-        reviews=reviews or {},
+        study_folder=study_folder,
     )
     audit = make_step(
         "audit",

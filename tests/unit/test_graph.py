@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
+from ccx_ray.study.frequency_steps import reviews_folder
 from ccx_ray.study.graph import Graph
 from ccx_ray.study.identity import canonical, fingerprint
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.loading import load_study
 from ccx_ray.study.steps import study_graph
-
 
 CULTURES = ("ko", "zh", "bo", "mn")
 
@@ -100,10 +100,18 @@ def test_an_embedder_of_the_own_base_waits_for_it():
     assert moved(graph_of(), compared) == {"validation", "review", "analysis"}
 
 
-def test_an_imported_review_moves_the_report_and_no_measurement():
-    study, root = load_study("laptop", [])
-    reviewed = study_graph(study, InputFiles(root), reviews={"ko": "0123"})
-    assert moved(graph_of(), reviewed) == {"review", "analysis"}
+def test_a_review_counts_for_the_documents_that_were_reviewed(tmp_path):
+    def graph(*overrides: str) -> Graph:
+        study, root = load_study("laptop", overrides)
+        return study_graph(study, InputFiles(root), study_folder=tmp_path)
+
+    folder = reviews_folder(tmp_path, graph()["validation"])
+    before = graph()
+    folder.mkdir(parents=True)
+    (folder / "ko.csv").write_text("id,holds")
+    assert moved(before, graph()) == {"review", "analysis"}
+    other = "frequency.top_documents=20"
+    assert graph(other)["review"].identity == before["review"].identity
 
 
 def test_a_missing_input_is_named():

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from ccx_ray.frequency.questions import Cloze
 from ccx_ray.frequency.text_parts import DOCUMENTS
-from ccx_ray.study.frequency_spec import RetrieverName
+from ccx_ray.study.frequency_spec import RetrieverName, retriever_name
 
 if TYPE_CHECKING:
     from ccx_ray.frequency.retrieval import CorpusIndex, Hit
@@ -74,8 +74,7 @@ def retrievers_of(
     Args:
         embedder: name of the index's embedder, such as ``ngram``.
     """
-    reported = {"vectors": embedder, "bm25": "bm25", "hybrid": f"{embedder}+bm25"}
-    return {reported[name]: partial(_search, index, name) for name in names}
+    return {retriever_name(name, embedder): partial(_search, index, name) for name in names}
 
 
 def _search(

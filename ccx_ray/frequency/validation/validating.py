@@ -1,0 +1,182 @@
+"""All tests of an estimate that need no person, corpus by corpus, and the sheets for those who do.
+
+Invariant: a result does not depend on who ran which task, or who was killed.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ccx_ray.corpus.work_log import RunTasks, WorkLog, run_here
+from ccx_ray.frequency.judges.verdict import Judge
+from ccx_ray.frequency.lexicon.reading import Lexicon
+from ccx_ray.frequency.pipeline import OpenJudge
+from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.retrieval import CorpusIndex
+from ccx_ray.frequency.validation.agreement import AGREEMENT, compare_judges
+from ccx_ray.frequency.validation.estimated import EstimatedCorpus, Search, retrievers_of
+from ccx_ray.frequency.validation.planted import (
+    PLANTED,
+    RETRIEVERS,
+    estimate_planted,
+    planted_summary,
+)
+from ccx_ray.frequency.validation.planting import plant_facts
+from ccx_ray.frequency.validation.recall import RECALL, measure_recall
+from ccx_ray.frequency.validation.review_sheet import write_review_sheets
+from ccx_ray.storage import publish_json, publish_parquet
+from ccx_ray.study.frequency_spec import EmbedderSpec, FrequencySpec, LexicalJudgeSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestedIndex:
+    """An index of the corpus by one embedder."""
+
+    embedder: EmbedderSpec
+    folder: Path
+    model_folder: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestedCorpus:
+    """One corpus, what was estimated of it, and all that could have been used for that."""
+
+    estimated: EstimatedCorpus
+    lexicon: Path
+    indexes: tuple[TestedIndex, ...]
+    """The study's own first."""
+
+    @property
+    def clozes(self) -> list[Cloze]:
+        return [cloze for of_culture in self.estimated.clozes.values() for cloze in of_culture]
+
+
+def validate(
+    spec: FrequencySpec,
+    corpora: Sequence[TestedCorpus],
+    folder: Path,
+    *,
+    title: str,
+    judges: Mapping[str, OpenJudge],
+    run_tasks: RunTasks,
+    run_judges: RunTasks,
+) -> dict[str, Any]:
+    """Write ``recall``, ``agreement`` and ``planted.parquet``, ``validation.json``, the sheets.
+
+    Args:
+        title: of the study.
+        judges: by name, the study's own first.
+        run_judges: runs what asks a judge.
+
+    Returns:
+        ``validation.json``'s summary.
+    """
+    own, *others = judges
+    plan = spec.validation
+
+    def recall(number: int) -> dict[str, Any]:
+        corpus = corpora[number]
+        retrievers: dict[str, Search] = {}
+        for tested in corpus.indexes:
+            index = CorpusIndex(tested.folder, tested.embedder, model_folder=tested.model_folder)
+            retrievers |= retrievers_of(index, tested.embedder.name, RETRIEVERS)
+        rows = measure_recall(
+            corpus.estimated, retrievers, query=spec.query, top=spec.top_documents, seed=plan.seed
+        )
+        return {"rows": rows}
+
+    def agreement(number: int) -> dict[str, Any]:
+        corpus = corpora[number]
+        lexicon = Lexicon(corpus.lexicon)
+        opened = {name: judges[name](corpus.clozes, lexicon) for name in others}
+        rows = compare_judges(
+            corpus.estimated, own, opened, pairs=plan.judged_pairs, seed=plan.seed
+        )
+        return {"rows": rows}
+
+    def planted(number: int) -> dict[str, Any]:
+        return _planted(spec, corpora[number], judges)
+
+    count = len(corpora)
+    found = {
+        "recall": run_tasks(WorkLog(folder, "recall"), count, recall),
+        "agreement": run_judges(WorkLog(folder, "agreement"), count if others else 0, agreement),
+        "planted": run_judges(
+            WorkLog(folder, "planted"), count if plan.planted_facts else 0, planted
+        ),
+    }
+    rows = {
+        name: [row for one in results for row in one["rows"]] for name, results in found.items()
+    }
+    for name, schema in (("recall", RECALL), ("agreement", AGREEMENT), ("planted", PLANTED)):
+        publish_parquet(folder / f"{name}.parquet", pa.Table.from_pylist(rows[name], schema))
+    sheets = write_review_sheets(
+        folder,
+        [corpus.estimated for corpus in corpora],
+        title=title,
+        size=plan.reviewed_documents,
+        seed=plan.seed,
+    )
+    summary = {
+        "retriever": spec.retriever_name,
+        "judge": own,
+        "top_documents": spec.top_documents,
+        "planted": planted_summary(rows["planted"]),
+        "planted_corpora": {
+            corpus.estimated.corpus: result["corpus"]
+            for corpus, result in zip(corpora, found["planted"], strict=False)
+        },
+        "sheets": sheets,
+    }
+    publish_json(folder / "validation.json", summary)
+    return summary
+
+
+def _planted(
+    spec: FrequencySpec, corpus: TestedCorpus, judges: Mapping[str, OpenJudge]
+) -> dict[str, Any]:
+    plan = spec.validation
+    share = (
+        spec.judge if isinstance(spec.judge, LexicalJudgeSpec) else LexicalJudgeSpec()
+    ).salient_share
+
+    def open_judges(lexicon: Lexicon, clozes: Sequence[Cloze]) -> dict[str, Judge]:
+        return {name: opening(clozes, lexicon) for name, opening in judges.items()}
+
+    with tempfile.TemporaryDirectory(prefix="ccx-ray-planted-") as scratch:
+        planted = plant_facts(
+            corpus.estimated.corpus,
+            corpus.estimated.text,
+            corpus.estimated.clozes,
+            Path(scratch) / "text",
+            facts=plan.planted_facts,
+            characters=plan.planted_characters,
+            salient_share=share,
+            seed=plan.seed,
+        )
+        rows = estimate_planted(
+            planted,
+            spec,
+            {
+                tested.embedder.name: (tested.embedder, tested.model_folder)
+                for tested in corpus.indexes
+            },
+            Path(scratch),
+            open_judges=open_judges,
+            salient_share=share,
+            run_tasks=run_here,
+        )
+    return {
+        "rows": rows,
+        "corpus": {
+            "documents": planted.documents,
+            "characters": planted.characters,
+            "facts": len(planted.facts),
+            "frequencies": planted.frequencies,
+            "passed_over": planted.known,
+        },
+    }
