@@ -37,6 +37,8 @@ RETRIEVED = pa.schema(
         ("document", pa.string()),
         ("row", pa.int64()),
         ("score", pa.float64()),
+        ("passage_start", pa.int32()),
+        ("passage_length", pa.int32()),
         ("verdict", pa.bool_()),
         *EVIDENCE,
         ("reason", pa.string()),

@@ -256,6 +256,8 @@ def _judge(block: _Block, open_judge: OpenJudge, hits: Path, path: Path) -> None
                 "document": texts[hit["document"]].id,
                 "row": hit["document"],
                 "score": hit["score"],
+                "passage_start": hit["passage_start"],
+                "passage_length": hit["passage_length"],
                 "verdict": verdict.holds,
                 "evidence_start": verdict.evidence_start,
                 "evidence_length": verdict.evidence_length,
