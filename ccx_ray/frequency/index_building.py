@@ -94,7 +94,8 @@ def build_index(
             corpus, rows, opened, place, limit=limit, average_terms=counts.average_terms
         )
 
-    run_tasks(WorkLog(folder, "pieces"), len(pieces), embed)
+    embedded = run_tasks(WorkLog(folder, "pieces"), len(pieces), embed)
+    cut = sum(piece["cut_passages"] for piece in embedded)
 
     def assemble(number: int) -> dict[str, Any]:
         return _assemble(shards[number], spec, fitted["dimensions"], folder)
@@ -108,12 +109,14 @@ def build_index(
         passages=counts.passages,
         passage_characters=limit,
         sampled_passages=counts.sampled,
+        cut_passages=cut,
         average_terms=counts.average_terms,
         shards=[ShardDescription(**shard) for shard in described],
     ).publish(folder)
     return {
         "documents": counts.documents,
         "passages": counts.passages,
+        "cut_passages": cut,
         "shards": len(shards),
         "bytes": sum(
             file.stat().st_size for shard in shards for file in (folder / shard.name).iterdir()

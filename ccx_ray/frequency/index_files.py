@@ -56,6 +56,8 @@ class IndexDescription:
     passage_characters: int
     sampled_passages: int
     """Of which the inverse frequencies of n-grams and the average length were taken."""
+    cut_passages: int
+    """Longer than the embedder's context, so embedded in windows."""
     average_terms: float
     """Of a sampled passage; BM25 norms lengths by it."""
     shards: list[ShardDescription]

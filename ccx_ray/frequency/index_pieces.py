@@ -83,4 +83,4 @@ def write_piece(
         np.save(aside / PIECE_VECTORS, embedder.embed(texts))
     make_postings(normalized, average_terms=average_terms).save(aside)
     publish_folder(aside, folder)
-    return {"passages": len(spans)}
+    return {"passages": len(spans), "cut_passages": embedder.cut_texts}

@@ -27,6 +27,11 @@ class Embedder(Protocol):
         """Changes whenever the same text would get another vector."""
         ...
 
+    @property
+    def cut_texts(self) -> int:
+        """Texts so far that were longer than the embedder's context and were cut and pooled."""
+        ...
+
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Vectors ``[texts, dimensions]`` of length one; zero for a text that has none."""
         ...

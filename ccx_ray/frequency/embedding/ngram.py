@@ -37,6 +37,8 @@ class NgramEmbedder:
     """Cosine of TF-IDF over hashed character n-grams; the vectors are its projection."""
 
     name = "ngram"
+    cut_texts = 0
+    """It has no context that a text could exceed."""
 
     def __init__(
         self,
