@@ -13,6 +13,7 @@ from ccx_ray.analysis.question_transfer import POOLED
 from ccx_ray.analysis.results import Results
 from ccx_ray.analysis.transfer import significance_level
 from ccx_ray.analysis.transfer_model import PREDICTORS, ModelTermRow, Predictor, frequency_term
+from ccx_ray.analysis.validation_facts import own_planted
 from ccx_ray.analysis.wording import (
     PREDICTOR_NAMES,
     average,
@@ -221,7 +222,7 @@ def _trust(study: StudySpec, results: Results) -> list[str]:
             f"{percent(worst.recall, 0)} of {worst.reachable:,}, for {names[worst.culture]} "
             f"questions in {names[worst.corpus]} text"
         )
-    ranks = [row for row in results.planted_ranks if row.retriever == own]
+    ranks = own_planted(study.frequency, results.planted_ranks, results.validation)
     known = [row.correlation for row in ranks if not math.isnan(row.correlation)]
     if known:
         reach = " to ".join(dict.fromkeys((correlation(min(known)), correlation(max(known)))))

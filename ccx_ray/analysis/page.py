@@ -24,6 +24,7 @@ from ccx_ray.analysis.transfer import (
     significance_level,
 )
 from ccx_ray.analysis.transfer_model import frequency_term
+from ccx_ray.analysis.validation_facts import EVERY_DOCUMENT, own_planted
 from ccx_ray.evaluation.results import SCORE_TYPES
 
 FILTERS = (
@@ -101,6 +102,8 @@ def render_report(
         frequency_term=frequency_term,
         predictor_names=wording.PREDICTOR_NAMES,
         own_retriever=study.frequency.retriever_name,
+        own_planted=own_planted(study.frequency, results.planted_ranks, results.validation),
+        every_document=EVERY_DOCUMENT,
         probes={row.probe: row for row in results.probes},
         folders={run: path.name for run, path in inputs.evaluations.items()},
         is_significant=lambda row: is_significant(study, row),

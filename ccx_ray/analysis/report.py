@@ -42,6 +42,7 @@ from ccx_ray.analysis.score_figures import (
 from ccx_ray.analysis.tables import write_tables
 from ccx_ray.analysis.transfer import is_significant, last_rows
 from ccx_ray.analysis.transfer_model import ModelFitRow, frequency_term
+from ccx_ray.analysis.validation_facts import own_planted
 from ccx_ray.analysis.validation_figures import (
     estimate_figure,
     model_figure,
@@ -129,9 +130,9 @@ def _frequency_figures(study: StudySpec, results: Results) -> dict[str, str]:
         figures["transfer-model"] = model_figure(results.model_fits, results.model_terms)
     if results.recalls:
         figures["recall"] = recall_figure(study, results.recalls, own)
-    if results.planted:
-        of_study = [row for row in results.planted if row.retriever == own]
-        figures["planted"] = planted_figure(study, of_study or results.planted)
+    planted = own_planted(study.frequency, results.planted, results.validation)
+    if planted:
+        figures["planted"] = planted_figure(study, planted)
     return figures
 
 
@@ -190,8 +191,7 @@ def _summary(study: StudySpec, results: Results, found: list[str]) -> dict[str, 
             ],
             "planted": [
                 vars(row)
-                for row in results.planted_ranks
-                if row.retriever == study.frequency.retriever_name
+                for row in own_planted(study.frequency, results.planted_ranks, results.validation)
             ],
             "agreements": [vars(row) for row in results.agreements],
             "reviews": [vars(row) for row in results.reviews],

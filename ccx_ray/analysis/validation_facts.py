@@ -4,7 +4,7 @@ Invariant: a test that was not made has no row; nothing is filled in for it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,9 +14,12 @@ import pyarrow.parquet as pq
 
 from ccx_ray.analysis.rank_correlation import spearman, spearman_interval
 from ccx_ray.analysis.statistics import seeded_generator
+from ccx_ray.study.frequency_spec import FrequencySpec
 from ccx_ray.study.spec import AnalysisSpec
 
 Row = TypeVar("Row")
+EVERY_DOCUMENT = "every document"
+"""The retriever of planted facts that were counted without one."""
 ALL_CULTURES = "all"
 """The culture of a review's row over all cultures of a corpus."""
 
@@ -90,6 +93,9 @@ class PlantedRankRow:
     high: float
 
 
+Planted = TypeVar("Planted", PlantedRow, PlantedRankRow)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReviewRow:
     """What people said of retrieved documents."""
@@ -112,6 +118,10 @@ class ReviewRow:
     corrected_density: float | None
     corrected_low: float | None
     corrected_high: float | None
+    unclear: int = 0
+    """Documents of which people could not tell; they are in no number."""
+    accepted_reviewed: int = 0
+    refused_reviewed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +136,14 @@ class ValidationFacts:
     reviews: list[ReviewRow] = field(default_factory=list)
     counts: Mapping[str, Any] = field(default_factory=dict)
     """``validation.json``."""
+
+
+def own_planted(
+    spec: FrequencySpec, rows: Sequence[Planted], counts: Mapping[str, Any]
+) -> list[Planted]:
+    """The rows of the retriever and the judge of the study, out of all that were tested."""
+    own = (spec.retriever_name, counts.get("judge"))
+    return [row for row in rows if (row.retriever, own[1] and row.judge) == own]
 
 
 def read_validation(

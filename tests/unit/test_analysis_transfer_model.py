@@ -1,0 +1,190 @@
+"""The model of transfer on simulated data whose truth is known."""
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ccx_ray.analysis.logistic import Coefficient, LogitFit, cluster_logit
+
+Floats = NDArray[np.float64]
+FREQUENCY, LENGTH = "log2(1 + occurrences)", "log2(tokens of the answer)"
+
+
+class Simulation:
+    """Questions of four cultures, asked in two directions."""
+
+    def __init__(self, seed: int, questions: int = 1000) -> None:
+        self.generator = np.random.default_rng(seed)
+        item = np.arange(questions)
+        self.items = np.repeat(item, 2)
+        self.direction = np.tile(["base-to-target", "target-to-base"], questions)
+        self.culture = np.repeat(np.array(["ko", "zh", "bo", "mn"])[item % 4], 2)
+        # Shorter answers are more frequent.
+        self.length = np.repeat(self.generator.uniform(0, 4, questions), 2)
+        rate = np.exp(2.5 - 0.8 * self.length + self.generator.normal(0, 0.5, 2 * questions))
+        self.frequency = np.log2(1 + self.generator.poisson(rate))
+        self.shared = np.repeat(self.generator.normal(0, 1, questions), 2)
+
+    def outcome(self, *, frequency: float, length: float, shared: float) -> NDArray[np.bool_]:
+        """Drawn with these effects on the log-odds, and one that both directions share."""
+        logits = -0.5 + frequency * self.frequency + length * self.length + shared * self.shared
+        logits += 0.4 * (self.culture == "zh") - 0.3 * (self.direction == "target-to-base")
+        return self.generator.random(len(logits)) < 1 / (1 + np.exp(-logits))
+
+    def fit(self, outcome: NDArray[np.bool_], *, lengths: bool) -> LogitFit:
+        predictors = {FREQUENCY: self.frequency} | ({LENGTH: self.length} if lengths else {})
+        categories = {"culture": self.culture, "direction": self.direction}
+        return cluster_logit(outcome, predictors, categories, self.items, confidence=0.95)
+
+
+def terms(fit: LogitFit) -> Mapping[str, Coefficient]:
+    assert fit.problem is None, fit.problem
+    return {one.term: one for one in fit.coefficients}
+
+
+def test_planted_effects_are_recovered() -> None:
+    simulation = Simulation(1, questions=4000)
+    fit = simulation.fit(simulation.outcome(frequency=0.3, length=-0.4, shared=0), lengths=True)
+    found = terms(fit)
+    assert (fit.observations, fit.clusters) == (8000, 4000)
+    for term, truth in (
+        (FREQUENCY, 0.3), (LENGTH, -0.4), ("culture zh", 0.4),
+        ("direction target-to-base", -0.3), ("culture ko", 0), ("culture mn", 0),
+    ):  # fmt: skip
+        assert found[term].coefficient == pytest.approx(truth, abs=4 * found[term].standard_error)
+        assert found[term].low < found[term].coefficient < found[term].high
+    assert found[FREQUENCY].standard_error < 0.05
+    assert found[FREQUENCY].p_value < 1e-6
+    assert "culture bo" not in found, "the reference"
+
+
+def test_an_effect_of_length_alone_is_no_effect_of_frequency_once_length_is_held_fixed() -> None:
+    simulation = Simulation(2)
+    outcome = simulation.outcome(frequency=0, length=-0.8, shared=0)
+    plain = terms(simulation.fit(outcome, lengths=False))[FREQUENCY]
+    fixed = terms(simulation.fit(outcome, lengths=True))
+    assert plain.p_value < 1e-6
+    assert plain.low > 0
+    assert fixed[FREQUENCY].low < 0 < fixed[FREQUENCY].high
+    assert fixed[LENGTH].high < 0
+
+
+def test_robust_intervals_cover_the_truth_where_plain_ones_do_not() -> None:
+    """A predictor that is the same in both directions, and answers that the question decides."""
+    import statsmodels.api as sm
+
+    generator = np.random.default_rng(11)
+    robust, plain, runs, questions = 0, 0, 200, 300
+    for _ in range(runs):
+        value = np.repeat(generator.normal(0, 1, questions), 2)
+        # Most questions are answered alike in both directions.
+        alike = np.repeat(generator.random(questions) < 0.9, 2)
+        own, common = generator.random(2 * questions), np.repeat(generator.random(questions), 2)
+        outcome = np.where(alike, common, own) < 1 / (1 + np.exp(-0.5 * value))
+        clusters = np.repeat(np.arange(questions), 2)
+        fit = cluster_logit(outcome, {"value": value}, {}, clusters, confidence=0.95)
+        robust += fit.coefficients[0].low <= 0.5 <= fit.coefficients[0].high
+        ends = sm.Logit(outcome.astype(float), sm.add_constant(value)).fit(disp=False).conf_int()
+        plain += ends[1][0] <= 0.5 <= ends[1][1]
+    assert 0.91 < robust / runs < 0.99
+    assert plain / runs < 0.9
+
+
+CLUSTERS = np.arange(400)
+
+
+RANDOM = np.random.default_rng(4)
+VALUE, OTHER = RANDOM.normal(size=400), RANDOM.normal(size=400)
+HALF = RANDOM.random(400) < 0.5
+FEW = np.where(np.arange(400) < 12, RANDOM.poisson(3, 400) + 1.0, 0.0)
+BEYOND = np.abs(OTHER) > 1.5
+
+
+@pytest.mark.parametrize(
+    ("problem", "outcome", "predictors"),
+    [
+        ("the outcome never occurs", np.zeros(400, bool), {"value": VALUE}),
+        ("the outcome occurs in every observation", np.ones(400, bool), {"value": VALUE}),
+        ("too few observations with the outcome: 15 for 2 predictors", CLUSTERS < 15,
+         {"value": VALUE, "other": OTHER}),
+        ("too few observations without the outcome: 9 for 1 predictor,", CLUSTERS >= 9,
+         {"value": VALUE}),
+        ("value is the same in every observation", HALF, {"value": np.full(400, 3.0)}),
+        ("value differs from 0 in too few clusters: 12", HALF, {"value": FEW}),
+        ("the predictors determine one another (value, other)", HALF,
+         {"value": VALUE, "other": 2 * VALUE + 1}),
+        ("separate the outcomes, wholly or in part", VALUE > 0.3, {"value": VALUE}),
+        # Of the observations beyond, all have the outcome; of the others some.
+        ("separate the outcomes, wholly or in part", HALF | BEYOND,
+         {"value": VALUE, "beyond": BEYOND.astype(float)}),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_estimated_is_said_in_words(
+    problem: str, outcome: NDArray[np.bool_], predictors: dict[str, Floats]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit = cluster_logit(outcome, predictors, {}, CLUSTERS, confidence=0.95)
+    assert fit.problem is not None
+    assert problem in fit.problem
+    assert fit.coefficients == ()
+
+
+def test_nothing_and_few_clusters_are_said_too() -> None:
+    generator = np.random.default_rng(5)
+    none = np.array([], dtype=bool)
+    fit = cluster_logit(none, {"value": none.astype(float)}, {}, none, confidence=0.95)
+    assert fit.problem == "there is no observation"
+    outcome, value = generator.random(390) < 0.5, generator.normal(size=390)
+    fit = cluster_logit(outcome, {"value": value}, {}, np.arange(390) % 39, confidence=0.95)
+    assert fit.problem == "too few clusters for robust standard errors: 39 of 40"
+
+
+def test_data_that_are_nearly_separated_are_estimated() -> None:
+    """One observation on the other side makes the estimate finite, if large."""
+    generator = np.random.default_rng(6)
+    value = generator.normal(size=400)
+    outcome = value > 0
+    outcome[value.argmin()] = True
+    fit = cluster_logit(outcome, {"value": value}, {}, CLUSTERS, confidence=0.95)
+    assert terms(fit)["value"].coefficient > 0
+
+
+def test_a_culture_without_an_event_is_left_out_and_changes_nothing_else() -> None:
+    simulation = Simulation(7)
+    outcome = simulation.outcome(frequency=0.3, length=0, shared=0) & (simulation.culture != "mn")
+    fit = simulation.fit(outcome, lengths=False)
+    assert fit.left_out == ("culture mn",)
+    assert fit.observations == 1500
+    rest = simulation.culture != "mn"
+    alone = cluster_logit(
+        outcome[rest],
+        {FREQUENCY: simulation.frequency[rest]},
+        {"culture": simulation.culture[rest], "direction": simulation.direction[rest]},
+        simulation.items[rest],
+        confidence=0.95,
+    )
+    assert alone.coefficients == fit.coefficients
+
+
+def test_the_fit_is_that_of_the_formulas() -> None:
+    """Newton's method, and the sandwich over clusters with both of its small-sample factors."""
+    generator = np.random.default_rng(8)
+    value = generator.normal(size=400)
+    outcome = generator.random(400) < 1 / (1 + np.exp(-0.7 * value))
+    clusters = np.arange(400) // 2
+    found = cluster_logit(outcome, {"value": value}, {}, clusters, confidence=0.95).coefficients[0]
+    design = np.column_stack([np.ones(400), value])
+    beta = np.zeros(2)
+    for _ in range(30):
+        mean = 1 / (1 + np.exp(-design @ beta))
+        bread = np.linalg.inv(design.T @ (design * (mean * (1 - mean))[:, None]))
+        beta += bread @ design.T @ (outcome - mean)
+    scores = design * (outcome - mean)[:, None]
+    summed = scores.reshape(200, 2, 2).sum(axis=1)
+    covariance = bread @ (summed.T @ summed) @ bread * 200 / 199 * 399 / 398
+    assert found.coefficient == pytest.approx(beta[1], rel=1e-8)
+    assert found.standard_error == pytest.approx(np.sqrt(covariance[1, 1]), rel=1e-6)
