@@ -74,12 +74,17 @@ def read_answers(content: str, documents: int) -> list[Answer | None]:
     answers: list[Answer | None] = [None] * documents
     if not isinstance(entries, list):
         return answers
-    numbers = [entry.get("document") if isinstance(entry, dict) else None for entry in entries]
+    numbers = [_number(entry) for entry in entries]
     for number, entry in zip(numbers, entries, strict=True):
         # Which of two answers about one document would be meant, nobody can say.
-        if type(number) is int and 1 <= number <= documents and numbers.count(number) == 1:
+        if 1 <= number <= documents and numbers.count(number) == 1:
             answers[number - 1] = _answer(entry)
     return answers
+
+
+def _number(entry: Any) -> int:
+    number = entry.get("document") if isinstance(entry, dict) else None
+    return number if isinstance(number, int) and not isinstance(number, bool) else 0
 
 
 def _json(content: str) -> Any:

@@ -27,6 +27,11 @@ _SCHEMA = (
 class CapReachedError(Exception):
     """The next request might pass a cap; the message names the cap and what is spent."""
 
+    def __init__(self, reason: str, *, final: bool) -> None:
+        super().__init__(reason)
+        self.final = final
+        """False: requests on their way may turn out cheaper than they were entered."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
@@ -87,13 +92,15 @@ class Budget:
         most_requests, most_dollars = self._runtime.max_requests, self._runtime.max_dollars
         if most_requests is not None and requests + 1 > most_requests:
             raise CapReachedError(
-                f"runtime.judge.max_requests: {requests} of {most_requests} requests are sent"
+                f"runtime.judge.max_requests: {requests} of {most_requests} requests are sent",
+                final=True,
             )
         # Sums of fractions: the last digits are noise.
         if most_dollars is not None and round(dollars + cost, 12) > most_dollars:
             raise CapReachedError(
                 f"runtime.judge.max_dollars: {dollars:.6g} of {most_dollars:g} dollars are spent, "
-                f"and the next request may cost {cost:.2g}"
+                f"and the next request may cost {cost:.2g}",
+                final=False,
             )
 
     def _add(

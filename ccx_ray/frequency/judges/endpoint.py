@@ -94,6 +94,9 @@ class _Asking:
         )
         self._stop: _Stop | None = None
         self._stopped = asyncio.Event()
+        self._on_their_way = 0
+        self._back = asyncio.Event()
+        """Set when the next request is back, and then another."""
         self._unreadable: list[str] = []
 
     async def all(self, pairs: Sequence[Pair]) -> None:
@@ -130,6 +133,9 @@ class _Asking:
             except AdaptedError:
                 continue
             except CapReachedError as error:
+                if self._on_their_way and not error.final:
+                    await self._back.wait()
+                    continue
                 self._end(str(error), "raise the cap")
             except RefusedError as error:
                 self._end(f"{self._where()} {error}", error.remedy)
@@ -161,6 +167,7 @@ class _Asking:
         most = COMPLETION_TOKENS * documents
         reserved = self._budget.reserve(prompt=prompt, completion_tokens=most)
         self._counts["requests"] += 1
+        self._on_their_way += 1
         try:
             async with asyncio.timeout(self._runtime.timeout_seconds):
                 reply = await self._chat.ask(prompt, documents)
@@ -171,11 +178,16 @@ class _Asking:
             if not (isinstance(error, PassingError) and error.maybe_paid):
                 self._budget.settle(reserved, Tokens(prompt=0, completion=0))
             raise
-        if reply.tokens is not None:
-            self._budget.settle(reserved, reply.tokens)
-            self._counts["prompt_tokens"] += reply.tokens.prompt
-            self._counts["completion_tokens"] += reply.tokens.completion
-        return reply
+        else:
+            if reply.tokens is not None:
+                self._budget.settle(reserved, reply.tokens)
+                self._counts["prompt_tokens"] += reply.tokens.prompt
+                self._counts["completion_tokens"] += reply.tokens.completion
+            return reply
+        finally:
+            self._on_their_way -= 1
+            self._back.set()
+            self._back = asyncio.Event()
 
     def _take(self, pairs: list[Pair], reply: Reply) -> list[Pair]:
         """Hand on what can be read; the pairs without an answer."""

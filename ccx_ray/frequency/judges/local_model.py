@@ -114,7 +114,13 @@ class LocalModel:
                       add_special_tokens=not chat, verbose=False).input_ids
             for answer in (HOLDS, HOLDS_NOT)
         )  # fmt: skip
-        same = next(place for place, (a, b) in enumerate(zip(yes, no, strict=False)) if a != b)
+        both = enumerate(zip(yes, no, strict=False))
+        same = next((place for place, (one, other) in both if one != other), None)
+        if same is None:
+            raise UserError(
+                f"{self._folder}: its tokenizer does not tell {HOLDS} from {HOLDS_NOT}; "
+                "give a model whose tokenizer knows English"
+            )
         return yes[:same], yes[same], no[same]
 
 

@@ -1,0 +1,265 @@
+"""What an endpoint judge does with every kind of answer; over HTTP, by a rule instead of a model.
+
+The same against a real server with a model in it is in ``tests/integration``.
+"""
+
+import json
+import logging
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ccx_ray.errors import UserError
+from tests.judge_client import NAMES, judge, requests
+from tests.judge_server import Exchange, LoopbackServer, completion_of
+
+KEY = "sk-do-not-tell-4711"
+Bodies = list[dict[str, Any]]
+
+
+@contextmanager
+def endpoint(answer: Callable[[dict[str, Any]], Exchange]) -> Iterator[tuple[str, Bodies]]:
+    """A server that answers by a rule; its URL and the requests that it has got."""
+    asked: Bodies = []
+
+    async def handle(body: bytes) -> Exchange:
+        asked.append(json.loads(body))
+        return answer(asked[-1])
+
+    server = LoopbackServer(handle)
+    try:
+        yield server.url, asked
+    finally:
+        server.close()
+
+
+def refusal(status: int, message: str, **more: str) -> Exchange:
+    return Exchange(
+        status=status, body=json.dumps({"error": {"message": message, **more}}).encode()
+    )
+
+
+def entry(text: str) -> dict[str, Any]:
+    found = next((name for name in NAMES if name in text), "")
+    return {"holds": bool(found), "evidence": found, "reason": "by rule"}
+
+
+def ruled(body: dict[str, Any]) -> Exchange:
+    """Judges one document, or each of several, by the names in it."""
+    prompt = body["messages"][0]["content"]
+    several = re.split(r"\[Document \d+\]\n", prompt)[1:]
+    entries = [{"document": n, **entry(text)} for n, text in enumerate(several, 1)]
+    content = json.dumps({"verdicts": entries} if several else entry(prompt))
+    return completion_of(content, prompt_tokens=len(prompt) // 4, completion_tokens=10)
+
+
+def right() -> list[bool]:
+    return [bool(number % 2) for number in range(len(requests()))]
+
+
+def test_the_evidence_stands_in_the_document(tmp_path: Path) -> None:
+    with endpoint(ruled) as (url, asked):
+        verdicts, counts = judge(url, "m", tmp_path)
+    assert [verdict.holds for verdict in verdicts] == right()
+    for request, verdict in zip(requests(), verdicts, strict=True):
+        end = verdict.evidence_start + verdict.evidence_length
+        if verdict.holds:
+            assert request.document.text[verdict.evidence_start : end] in NAMES
+        else:
+            assert (verdict.evidence_start, verdict.evidence_length) == (-1, 0)
+    assert counts["requests"] == len(asked) == 24
+    assert asked[0]["temperature"] == 0
+    assert asked[0]["response_format"]["json_schema"]["schema"]["required"] == [
+        "holds", "evidence", "reason",
+    ]  # fmt: skip
+
+
+def test_several_documents_of_one_question_share_a_request(tmp_path: Path) -> None:
+    with endpoint(ruled) as (url, asked):
+        verdicts, counts = judge(url, "m", tmp_path, pairs_per_request=5)
+        again, more = judge(url, "m", tmp_path, pairs_per_request=1)
+    assert [verdict.holds for verdict in verdicts] == right()
+    assert verdicts == again
+    assert len(asked) == counts["requests"] == 6  # three questions of eight documents
+    assert more["cached"] == 24 and "requests" not in more
+    rows = stored(tmp_path, "SUM(prompt_tokens), SUM(completion_tokens)")
+    assert rows == [(counts["prompt_tokens"], counts["completion_tokens"])]
+
+
+def test_of_an_incomplete_answer_only_the_rest_is_asked_again(tmp_path: Path) -> None:
+    def forgetful(body: dict[str, Any]) -> Exchange:
+        whole = ruled(body)
+        content = json.loads(json.loads(whole.body)["choices"][0]["message"]["content"])
+        if "verdicts" in content:
+            content["verdicts"].pop()
+        return completion_of(json.dumps(content))
+
+    with endpoint(forgetful) as (url, asked):
+        verdicts, counts = judge(url, "m", tmp_path, pairs_per_request=4)
+    assert [verdict.holds for verdict in verdicts] == right()
+    assert len(asked) == 12 and counts["retries"] == 6
+
+
+def test_equal_requests_are_asked_once(tmp_path: Path) -> None:
+    with endpoint(ruled) as (url, asked):
+        verdicts, counts = judge(url, "m", tmp_path, asked=requests(4) * 3)
+    assert len(asked) == counts["pairs"] == 4
+    assert verdicts[:4] == verdicts[4:8] == verdicts[8:]
+
+
+def test_what_an_endpoint_does_not_know_is_left_out_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def old(body: dict[str, Any]) -> Exchange:
+        if "response_format" in body:
+            return refusal(400, "response_format is not supported by this server")
+        if "max_tokens" in body:
+            return refusal(400, "'max_tokens' is not supported; use 'max_completion_tokens'")
+        if "temperature" in body:
+            return refusal(400, "temperature does not support 0 with this model")
+        return ruled(body)
+
+    with endpoint(old) as (url, asked):
+        verdicts, counts = judge(url, "m", tmp_path)
+    assert [verdict.holds for verdict in verdicts] == right()
+    assert len(asked) == 24 + 3 == counts["requests"]
+    assert "retries" not in counts
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "the judge's endpoint refuses response_format",
+        "the judge's endpoint refuses temperature",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (refusal(401, f"Incorrect API key provided: {KEY}"),
+         "answers 401, that the key is not accepted; 0 of 24 pairs of question and document have "
+         "a verdict, 24 have none; set JUDGE_KEY to a key that is valid there"),
+        (refusal(404, "no such model"),
+         "answers 404 for the model 'm': no such model; 0 of 24"),
+        (refusal(400, f"the prompt has 9000 tokens, said {KEY}"),
+         "answers 400: the prompt has 9000 tokens, said ***; 0 of 24"),
+        (refusal(429, "You exceeded your quota", code="insufficient_quota"),
+         "answers 429: You exceeded your quota; 0 of 24"),
+        (Exchange(status=503, body=b"", headers=(("Retry-After", "3600"),)),
+         "asks to wait 3600 s: 503"),
+    ],
+)  # fmt: skip
+def test_a_refusal_ends_it_after_one_request(
+    answer: Exchange,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    with (
+        caplog.at_level(logging.DEBUG),
+        endpoint(lambda body: answer) as (url, asked),
+        pytest.raises(UserError) as raised,
+    ):
+        judge(url, "m", tmp_path, key_variable="JUDGE_KEY")
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert len(asked) == 1
+    everywhere = [str(raised.value), caplog.text]
+    everywhere += [str(path.read_bytes()) for path in tmp_path.iterdir()]
+    assert not any(KEY in text for text in everywhere)
+
+
+def test_nobody_is_there(tmp_path: Path) -> None:
+    with endpoint(ruled) as (url, _):
+        pass
+    with pytest.raises(UserError, match=r"failed 2 times, last: .*; 0 of 24 pairs"):
+        judge(url, "m", tmp_path, max_retries=1)
+
+
+def test_what_cannot_be_read_is_no_verdict(tmp_path: Path) -> None:
+    """All others are judged and kept; the next run asks for the unreadable ones alone."""
+
+    def stubborn(body: dict[str, Any]) -> Exchange:
+        prompt = body["messages"][0]["content"]
+        return completion_of("Well, it depends.") if "Lhasa" in prompt else ruled(body)
+
+    about_lhasa = sum("Lhasa" in request.document.text for request in requests())
+    assert about_lhasa
+    with endpoint(stubborn) as (url, asked):
+        with pytest.raises(UserError) as raised:
+            judge(url, "m", tmp_path, max_retries=1)
+        first = len(asked)
+        with pytest.raises(UserError):
+            judge(url, "m", tmp_path, max_retries=0)
+    assert first == 24 + about_lhasa
+    assert len(asked) - first == about_lhasa
+    assert f"no readable answer in 2 tries about {about_lhasa} pairs" in str(raised.value)
+    assert "'Well, it depends.'" in str(raised.value)
+    assert f"{24 - about_lhasa} of 24 pairs" in str(raised.value)
+    assert stored(tmp_path, "COUNT(*)") == [(24 - about_lhasa,)]
+
+
+def test_evidence_that_is_not_in_the_document_is_counted(tmp_path: Path) -> None:
+    def inventive(body: dict[str, Any]) -> Exchange:
+        return completion_of('{"holds": true, "evidence": "as is well known", "reason": ""}')
+
+    with endpoint(inventive) as (url, _):
+        verdicts, counts = judge(url, "m", tmp_path)
+    assert counts["evidence_not_found"] == 24
+    assert all(verdict.holds and verdict.evidence_start == -1 for verdict in verdicts)
+
+
+def test_requests_are_capped_for_all_judges_of_a_run(tmp_path: Path) -> None:
+    with endpoint(ruled) as (url, asked):
+        with pytest.raises(UserError, match=r"max_requests: 9 of 9 requests are sent; 9 of 24"):
+            judge(url, "m", tmp_path, max_requests=9, run="first")
+        with pytest.raises(UserError, match=r"max_requests: 9 of 9 requests are sent; 9 of 24"):
+            judge(url, "m", tmp_path, max_requests=9, run="first")
+        assert len(asked) == 9
+        verdicts, _ = judge(url, "m", tmp_path, max_requests=15, run="second")
+    assert len(asked) == 24
+    assert [verdict.holds for verdict in verdicts] == right()
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_dollars_are_capped_by_what_is_on_its_way(reported: bool, tmp_path: Path) -> None:
+    """Where no tokens are reported, a request costs the most that it can."""
+
+    def priced(body: dict[str, Any]) -> Exchange:
+        usage = {"prompt_tokens": 100, "completion_tokens": 1000} if reported else {}
+        content = json.loads(ruled(body).body)["choices"][0]["message"]["content"]
+        return completion_of(content, **usage)
+
+    with (
+        endpoint(priced) as (url, asked),
+        pytest.raises(UserError, match=r"max_dollars: 0.*; raise the cap and give the same"),
+    ):
+        judge(
+            url, "m", tmp_path, run="a", max_dollars=0.01, concurrency=8,
+            dollars_per_million_output_tokens=1.0,
+        )  # fmt: skip
+    # A thousand tokens at most, at a dollar for a million: ten requests for a cent.
+    assert len(asked) == 10
+    assert stored(tmp_path, "COUNT(*)") == [(10,)]
+    spent = spending(tmp_path)
+    assert spent == [("a", 10, 0.01)]
+
+
+def spending(folder: Path) -> list[Any]:
+    with sqlite3.connect(folder / "spending.sqlite") as connection:
+        rows = connection.execute(
+            "SELECT run, requests, ROUND(dollars, 9) FROM spending"
+        ).fetchall()
+    connection.close()
+    return rows
+
+
+def stored(folder: Path, what: str) -> list[Any]:
+    with sqlite3.connect(folder / "abc.sqlite") as connection:
+        rows = connection.execute(f"SELECT {what} FROM verdicts").fetchall()
+    connection.close()
+    return rows

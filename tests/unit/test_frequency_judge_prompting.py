@@ -1,0 +1,251 @@
+"""What a model is shown, how its answers are read, and where its evidence is found."""
+
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from ccx_ray.errors import UserError
+from ccx_ray.frequency.documents import Document
+from ccx_ray.frequency.judges.answers import Answer, answer_schema, find_evidence, read_answers
+from ccx_ray.frequency.judges.opening import check_judge, judge_name
+from ccx_ray.frequency.judges.prompting import Pair, Prompt, read_prompt, shown_part
+from ccx_ray.frequency.judges.verdict import Request
+from ccx_ray.frequency.questions import Cloze
+from ccx_ray.study.frequency_spec import (
+    EndpointJudgeSpec,
+    JudgeRuntime,
+    JudgeSpec,
+    LexicalJudgeSpec,
+    LocalJudgeSpec,
+)
+from tests.probe_models import write_random_model
+
+CLOZE = Cloze(question="The capital of Korea is ___.", answer="Seoul")
+YES = '{"holds": true, "evidence": "It is Seoul.", "reason": "said"}'
+
+
+def test_a_document_that_spells_a_placeholder_is_shown_as_it_is() -> None:
+    prompt = Prompt("{question}|{answer}|{document}|{other} {")
+    text = "the {answer} to {question} is {document}"
+    asked = prompt.ask(Pair(cloze=CLOZE, text=text))
+    assert asked.startswith(
+        f"The capital of Korea is ___.|Seoul|{text}|{{other}} {{\n\nAnswer with"
+    )
+
+
+def test_the_shipped_prompt_shows_everything_once() -> None:
+    asked = read_prompt(None, Path("/"), "x").ask(Pair(cloze=CLOZE, text="A document."))
+    for part in (CLOZE.question, CLOZE.answer, "A document."):
+        assert asked.count(part) == 1
+    several = read_prompt(None, Path("/"), "x").ask_several(
+        [Pair(cloze=CLOZE, text=text) for text in ("First one.", "Second one.")]
+    )
+    assert several.index("[Document 1]\nFirst one.") < several.index("[Document 2]\nSecond one.")
+    assert "There are 2 documents" in several
+
+
+def test_equal_content_has_an_equal_key_and_nothing_else_has() -> None:
+    one = Pair(cloze=CLOZE, text="ab")
+    assert one.key == Pair(cloze=Cloze(question=CLOZE.question, answer="Seoul"), text="ab").key
+    others = [
+        Pair(cloze=CLOZE, text="abc"),
+        Pair(cloze=Cloze(question=CLOZE.question, answer="Seoula"), text="b"),
+        Pair(cloze=Cloze(question=CLOZE.question + "S", answer="eoul"), text="ab"),
+    ]
+    assert len({one.key, *(other.key for other in others)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("passage", "start"), [((0, 10), 0), ((500, 100), 500), ((990, 10), 900), ((0, 1000), 450)]
+)
+def test_the_window_stands_around_the_passage(passage: tuple[int, int], start: int) -> None:
+    text = "".join(chr(0x4E00 + number) for number in range(1000))
+    request = Request(
+        cloze=CLOZE,
+        document=Document(id="d", text=text),
+        passage_start=passage[0],
+        passage_length=passage[1],
+    )
+    shown = shown_part(request, 100)
+    assert (shown.start, shown.text) == (start, text[start : start + 100])
+    assert shown_part(request, 1000).text == text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        YES,
+        f"```json\n{YES}\n```",
+        f"  ```\n{YES}```\n",
+        f"<think>\nCould be {{...}}?\n</think>\n\n{YES}",
+    ],
+)
+def test_an_answer_is_read(content: str) -> None:
+    assert read_answers(content, 1) == [Answer(holds=True, evidence="It is Seoul.", reason="said")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "true",
+        "Yes.",
+        YES[:-1],
+        f"Sure: {YES}",
+        f"[{YES}]",
+        '{"holds": "true"}',
+        '{"holds": 1}',
+        '{"evidence": "It is Seoul."}',
+        '{"holds": true, "evidence": ["It"]}',
+        '{"holds": true, "holds": false}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_answer_is_no_verdict(content: str) -> None:
+    assert read_answers(content, 1) == [None]
+
+
+def test_what_is_absent_of_an_answer_is_empty() -> None:
+    nothing = Answer(holds=False, evidence="", reason="")
+    assert read_answers('{"holds": false, "evidence": null}', 1) == [nothing]
+
+
+def test_answers_about_several_documents_are_read_by_their_numbers() -> None:
+    def entry(number: object, holds: object) -> dict[str, object]:
+        return {"document": number, "holds": holds, "evidence": "", "reason": ""}
+
+    entries = [entry(4, False), entry(1, True), entry(2, True), entry(2, False)]
+    entries += [entry(3, "no"), entry(9, True), entry(True, True), entry("5", True)]
+    answers = read_answers(json.dumps({"verdicts": entries}), 5)
+    assert [answer and answer.holds for answer in answers] == [True, None, None, False, None]
+    assert read_answers(YES, 2) == [None, None]
+
+
+def test_the_schema_is_strict() -> None:
+    for schema in (answer_schema(1), answer_schema(3)["properties"]["verdicts"]["items"]):
+        assert schema["additionalProperties"] is False
+        assert schema["required"] == list(schema["properties"])
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted", "found"),
+    [
+        ("Seoul is the capital.", "the capital", "the capital"),
+        ("Seoul is the capital.", "  The CAPITAL! ", "the capital"),
+        ("Seoul — “the capital” — is.", "Seoul, the capital, is", "Seoul — “the capital” — is"),
+        ("Seoul is large. It is the capital of Korea.", "Seoul ... the capital of Korea",
+         "the capital of Korea"),
+        ("수도는 서울이다.", "수도는 서울이다", "수도는 서울이다"),
+        ("བོད་ཀྱི་རྒྱལ་ས་ནི་ལྷ་ས་ཡིན།", "རྒྱལ་ས་ནི་ལྷ་ས་ཡིན།།", "རྒྱལ་ས་ནི་ལྷ་ས་ཡིན"),
+        ("ᠮᠣᠩᠭᠣᠯ\u202fᠤᠨ ᠨᠡᠷ\u180eᠡ", "ᠮᠣᠩᠭᠣᠯ ᠤᠨ", "ᠮᠣᠩᠭᠣᠯ\u202fᠤᠨ"),
+        ("首都は「東京」です", "首都は東京です", ""),
+        ("Seoul is the capital.", "Busan is the capital.", ""),
+        ("Seoul is the capital.", "...", ""),
+        ("Seoul is the capital.", "", ""),
+    ],
+)  # fmt: skip
+def test_evidence_is_found_as_the_document_spells_it(text: str, quoted: str, found: str) -> None:
+    assert unicodedata.is_normalized("NFC", text)
+    start, length = find_evidence(text, quoted)
+    assert (text[start : start + length] if start >= 0 else "") == found
+    assert start >= 0 or (start, length) == (-1, 0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prompt without an answer, one in another encoding, a causal model and another one."""
+    folder = tmp_path_factory.mktemp("judges")
+    (folder / "prompt.txt").write_text("{question} {document}")
+    (folder / "latin.txt").write_bytes(b"{question} \xe9")
+    write_random_model(folder / "causal", vocabulary_size=512)
+    write_random_model(folder / "bert", vocabulary_size=512)
+    config = folder / "bert" / "config.json"
+    config.write_text(
+        json.dumps({**json.loads(config.read_text()), "architectures": ["BertModel"]})
+    )
+    return folder
+
+
+def endpoint(prompt: str | None = None) -> EndpointJudgeSpec:
+    return EndpointJudgeSpec(kind="endpoint", model="meta/llama-3.1-70b", prompt=prompt)
+
+
+def local(folder: str) -> LocalJudgeSpec:
+    return LocalJudgeSpec(kind="local", folder=folder)
+
+
+HERE, THERE = {"url": "http://127.0.0.1:8000/v1"}, {"url": "https://api.example.org/v1"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "runtime", "message"),
+    [
+        (endpoint("none.txt"), HERE,
+         "frequency.judge.prompt: '{folder}/none.txt' cannot be read (No such file or directory); "
+         "give a text file"),
+        (endpoint("prompt.txt"), HERE,
+         "frequency.judge.prompt: '{folder}/prompt.txt' has no {{answer}}; "
+         "a prompt needs {{question}}, {{answer}} and {{document}}"),
+        (endpoint("latin.txt"), HERE,
+         "frequency.judge.prompt: '{folder}/latin.txt': byte 11 is not UTF-8"),
+        (endpoint(), {},
+         "runtime.judge.url: absent, but frequency.judge is an endpoint; give its URL, such as "
+         "http://127.0.0.1:8000/v1"),
+        (endpoint(), {"url": "ftp://api.example.org"},
+         "runtime.judge.url: 'ftp://api.example.org' is no URL of an endpoint; give one such as "
+         "https://api.openai.com/v1"),
+        (endpoint(), THERE,
+         "runtime.judge.key_variable: the environment has no JUDGE_KEY, which api.example.org is "
+         "asked with; set it, or name the variable that holds the key"),
+        (endpoint(), {**HERE, "max_dollars": 3},
+         "runtime.judge.max_dollars: 3 without prices caps nothing; give "
+         "dollars_per_million_input_tokens and dollars_per_million_output_tokens"),
+        (local("none"), {},
+         "frequency.judge.folder: {folder}/none: not an existing folder; "
+         "give a Hugging Face model folder"),
+        (local("bert"), {},
+         "frequency.judge.folder: {folder}/bert holds a BertModel, which is no causal model; "
+         "give one that AutoModelForCausalLM opens"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_found_before_anything_is_asked(
+    spec: JudgeSpec,
+    runtime: dict[str, object],
+    message: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("JUDGE_KEY", raising=False)
+    with pytest.raises(UserError) as raised:
+        check_judge(
+            spec, JudgeRuntime(key_variable="JUDGE_KEY", **runtime), folder, "frequency.judge"
+        )
+    assert str(raised.value) == message.format(folder=folder)
+
+
+def test_a_password_in_the_url_is_not_repeated(folder: Path) -> None:
+    runtime = JudgeRuntime(url="https://me:sesame@api.example.org/v1")
+    with pytest.raises(UserError, match=r"runtime\.judge\.url: .*credential") as raised:
+        check_judge(endpoint(), runtime, folder, "frequency.judge")
+    assert "sesame" not in str(raised.value)
+
+
+def test_what_is_right_passes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "k")
+    for spec, runtime in (
+        (LexicalJudgeSpec(), {}),
+        (endpoint(), THERE),
+        (endpoint(), {"url": "http://localhost:1/v1", "key_variable": "NO_SUCH_KEY"}),
+        (endpoint(), {"url": "http://[::1]:1/v1", "key_variable": "NO_SUCH_KEY"}),
+        (local("causal"), {}),
+    ):
+        given = JudgeRuntime(**{"key_variable": "JUDGE_KEY", **runtime})
+        check_judge(spec, given, folder, "frequency.judge")
+
+
+def test_names_are_short() -> None:
+    assert [judge_name(spec) for spec in (LexicalJudgeSpec(), endpoint(), local("/a/qwen3"))] == [
+        "lexical 0.5", "endpoint llama-3.1-70b", "local qwen3",
+    ]  # fmt: skip
