@@ -60,7 +60,8 @@ def recall(
 
     Returns:
         ``recall`` is None where nothing was reachable; its 95 % interval is a bootstrap over
-        questions, None for a single one, between which nothing can vary.
+        questions, None for a single one, between which nothing can vary, and without width where
+        all of them have the same recall.
     """
     found = np.array([len(a & b) for a, b in zip(holders, retrieved, strict=True)], float)
     reachable = np.array([min(top, len(rows)) for rows in holders], float)
