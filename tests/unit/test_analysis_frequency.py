@@ -1,0 +1,208 @@
+"""Densities, exact counts and occurrences beside transfer, against numbers worked out by hand."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import spearmanr
+
+from ccx_ray.analysis.inputs import AnalysisInputs
+from ccx_ray.analysis.rank_correlation import spearman, spearman_interval
+from ccx_ray.analysis.report import analyse
+from ccx_ray.analysis.statistics import (
+    bootstrap_ratio_interval,
+    seeded_generator,
+    stratified_bootstrap_interval,
+)
+from tests.finished_study import QUESTIONS, small_study, write_study
+
+KOREAN = ("trials.languages=[ko]", "trials.seeds=[0]")
+
+
+def known_effect(run: str, step: int, probe: str) -> list[bool]:
+    """Korean questions with q mod 4 = 3 are learnt from bridges alone."""
+    learnt = run.startswith("ko-bridge") and probe == "ko-ko"
+    return [q % 5 == 0 or (learnt and q % 4 == 3) for q in range(QUESTIONS["ko"])]
+
+
+def analysed(root: Path, inputs: AnalysisInputs) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Results, summary and page."""
+    folder = root / "analysis"
+    folder.mkdir()
+    summary = analyse(inputs, folder)
+    results = json.loads((folder / "results.json").read_text("utf-8"))
+    return results, summary, (folder / "report.html").read_text("utf-8")
+
+
+def korean_study(
+    root: Path, english: Sequence[int] | None = None, korean: Sequence[int] | None = None
+) -> AnalysisInputs:
+    """Korean trials of one seed; occurrences of both corpora where given."""
+    inputs = write_study(root, small_study(*KOREAN), known_effect)
+    path = inputs.frequencies["ko"] / "questions.parquet"
+    rows = pq.read_table(path).to_pylist()
+    for row in rows:
+        given = english if row["corpus"] == "en" else korean
+        if given is not None:
+            row["occurrences"] = given[row["question"]]
+            row["density"] = row["occurrences"] / row["documents"]
+    pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(path)), path)
+    return inputs
+
+
+def sentence(results: dict[str, Any], start: str) -> str:
+    (found,) = (
+        text for text in (*results["findings"], *results["limits"]) if text.startswith(start)
+    )
+    return str(found)
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any], str]:
+    root = tmp_path_factory.mktemp("study")
+    return analysed(root, korean_study(root))
+
+
+def test_the_ratio_is_paired_by_question(known: tuple[dict[str, Any], dict[str, Any], str]) -> None:
+    """Every question has twice the occurrences in a tenth of the documents, so that the ratio is 20
+    whichever questions are drawn, though both densities vary."""
+    (row,) = known[0]["densities"]
+    assert (row["culture"], row["measure"], row["questions"]) == ("ko", "occurrences", 60)
+    assert row["ratio"] == pytest.approx(20)
+    assert (row["ratio_low"], row["ratio_high"]) == (pytest.approx(20), pytest.approx(20))
+    assert row["base_density_low"] < row["base_density"] < row["base_density_high"]
+    # Mean 1.5 with the standard deviation of 0, 1, 2, 3 in equal parts, of 60 questions.
+    width = row["base_occurrences_high"] - row["base_occurrences_low"]
+    assert width == pytest.approx(2 * 1.96 * np.sqrt(1.25 / 60), rel=0.2)
+    assert row["base_density_high"] == pytest.approx(row["base_occurrences_high"] / 1000)
+    assert row["target_occurrences_low"] == pytest.approx(2 * row["base_occurrences_low"])
+    assert known[1]["densities"] == known[0]["densities"]
+    assert "higher in Korean 20.0 (20.0 to 20.0)" in sentence(known[0], "Density")
+
+
+def test_exact_counts_stand_beside_the_estimate(
+    known: tuple[dict[str, Any], dict[str, Any], str],
+) -> None:
+    results, _, page = known
+    exact = {row["measure"]: row for row in results["exact_densities"]}
+    assert exact["answer_documents"]["base_occurrences"] == pytest.approx(4.5)
+    assert exact["together_documents"]["base_density"] == pytest.approx(3 / 1000)
+    assert exact["lexical_documents"]["base_occurrences"] == pytest.approx(1.5 + 0.75)
+    rows = {(row["corpus"], row["measure"]): row for row in results["estimates"]}
+    assert len(rows) == 6
+    lexical = rows["en", "lexical_documents"]
+    assert (lexical["estimated"], lexical["exact"]) == (1.5, 2.25)
+    assert (lexical["fewer"], lexical["more"]) == (45, 0)
+    assert lexical["correlation"] == pytest.approx(1)
+    occurrences = {
+        (row["culture"], row["direction"], row["measure"]): row
+        for row in results["exact_occurrences"]
+    }
+    korean = occurrences["ko", "base-to-target", "answer_documents"]
+    assert (korean["mean_transferred"], korean["mean_all"]) == (9, 4.5)
+    assert korean["transferred_low"] is None, "all transferred questions have the same count"
+    assert korean["all_low"] < 4.5 < korean["all_high"]
+    assert "lexical judge, every document" in page
+
+
+def test_ratio_without_a_bound_where_the_base_corpus_holds_next_to_nothing(tmp_path: Path) -> None:
+    # One of 60 is not drawn in 36 % of the draws: the ratio is infinite there.
+    one = [1] + [0] * 59
+    results, _, page = analysed(tmp_path, korean_study(tmp_path, english=one))
+    (row,) = results["densities"]
+    assert row["base_found"] == 1
+    assert row["ratio"] == pytest.approx(3 / 100 / (1 / 60 / 1000))
+    assert row["ratio_low"] > 0
+    assert row["ratio_high"] is None
+    assert f"from {row['ratio_low']:,.1f} up" in page
+    assert "not known in Korean, where fewer than 10 questions" in sentence(results, "Density")
+    assert "Korean 1 of 60 in the English corpus" in sentence(results, "Found")
+
+
+def test_nothing_found_is_no_interval_and_no_finding(tmp_path: Path) -> None:
+    nothing = [0] * 60
+    results, _, page = analysed(tmp_path, korean_study(tmp_path, korean=nothing, english=nothing))
+    (row,) = results["densities"]
+    assert (row["target_density"], row["target_density_low"], row["ratio"]) == (0, None, None)
+    assert row["ratio_low"] is None
+    assert "not known in Korean" in sentence(results, "Density")
+    assert "nothing was found of any of 60 items" in sentence(
+        results, "Frequency, English → target"
+    )
+    model = sentence(results, "Model of transfer, occurrences, estimated")
+    assert "it cannot be estimated" in model
+    assert results["model_terms"] == []
+    assert "Not estimated: " in page
+
+
+def test_zero_is_where_a_corpus_holds_none_of_what_the_other_holds(tmp_path: Path) -> None:
+    results, _, _ = analysed(tmp_path, korean_study(tmp_path, korean=[0] * 60))
+    (row,) = results["densities"]
+    assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == (0, None, None)
+    assert "lower in" not in sentence(results, "Density")
+
+
+def test_frequencies_of_before_the_exact_counts_are_still_reported(tmp_path: Path) -> None:
+    inputs = korean_study(tmp_path)
+    path = inputs.frequencies["ko"] / "questions.parquet"
+    old = ["culture", "question", "corpus", "retrieved", "occurrences", "documents", "density"]
+    pq.write_table(pq.read_table(path).select(old), path)
+    results, _, page = analysed(tmp_path, inputs)
+    assert results["densities"][0]["ratio"] == pytest.approx(20)
+    assert results["exact_densities"] == results["estimates"] == []
+    assert "Beside exact counts" not in page
+
+
+def test_intervals_of_several_groups_keep_the_size_of_each() -> None:
+    """Two groups without variation in themselves: there is nothing to draw."""
+    groups = [np.zeros(50), np.full(150, 4.0)]
+    interval = stratified_bootstrap_interval(
+        groups, samples=200, confidence=0.95, generator=seeded_generator(0)
+    )
+    assert (interval.low, interval.high) == (3, 3)
+
+
+def test_a_ratio_of_draws_that_are_all_zero_is_left_out_and_one_over_zero_is_infinite() -> None:
+    tops, bottoms = np.array([1.0] + [0.0] * 19), np.array([1.0] + [0.0] * 19)
+    interval = bootstrap_ratio_interval(
+        tops, bottoms, samples=500, confidence=0.95, generator=seeded_generator(0)
+    )
+    assert (interval.low, interval.high) == (1, 1), "of the draws that have it"
+    interval = bootstrap_ratio_interval(
+        np.ones(20), bottoms, samples=500, confidence=0.95, generator=seeded_generator(0)
+    )
+    assert np.isinf(interval.high)
+    assert np.isfinite(interval.low)
+
+
+def test_rank_correlation_is_scipys_within_a_group_and_ignores_what_is_between_groups() -> None:
+    generator = np.random.default_rng(1)
+    one = generator.poisson(2, 300).astype(float)
+    other = one + generator.poisson(4, 300)
+    assert spearman([(one, other)]) == pytest.approx(spearmanr(one, other).statistic)
+    unrelated = [(generator.normal(at, 1, 400), generator.normal(at, 1, 400)) for at in (0, 50)]
+    assert abs(spearman(unrelated)) < 0.1
+    assert spearmanr(*np.concatenate(unrelated, axis=1)).statistic > 0.7
+    few = np.array([1.0] * 9 + [0.0] * 291)
+    assert np.isnan(spearman([(few, other)]))
+    assert spearman([(few, other), (one, other)]) == spearman([(one, other)])
+    assert np.isnan(spearman([]))
+
+
+def test_interval_of_a_rank_correlation_covers_the_truth() -> None:
+    generator, covered = np.random.default_rng(2), 0
+    # Of a bivariate normal distribution: 6 / pi arcsin(r / 2).
+    truth = 6 / np.pi * np.arcsin(0.5 / 2)
+    for trial in range(150):
+        one = generator.normal(size=120)
+        other = 0.5 * one + np.sqrt(0.75) * generator.normal(size=120)
+        interval = spearman_interval(
+            [(one, other)], samples=300, confidence=0.9, generator=seeded_generator(0, str(trial))
+        )
+        covered += interval.low <= truth <= interval.high
+    assert 0.82 < covered / 150 < 0.96
