@@ -2,12 +2,21 @@
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ccx_ray.analysis.answer_lengths import Lengths, read_lengths
+from ccx_ray.analysis.exposure_effect import Exposures
 from ccx_ray.analysis.logistic import Coefficient, LogitFit, cluster_logit
+from ccx_ray.analysis.occurrences import Occurrences
+from ccx_ray.analysis.question_transfer import QuestionTransfer
+from ccx_ray.analysis.transfer import DIRECTIONS
+from ccx_ray.analysis.transfer_model import frequency_term, transfer_model
+from tests.finished_study import Question, small_study, write_evaluation
 
 Floats = NDArray[np.float64]
 FREQUENCY, LENGTH = "log2(1 + occurrences)", "log2(tokens of the answer)"
@@ -188,3 +197,76 @@ def test_the_fit_is_that_of_the_formulas() -> None:
     covariance = bread @ (summed.T @ summed) @ bread * 200 / 199 * 399 / 398
     assert found.coefficient == pytest.approx(beta[1], rel=1e-8)
     assert found.standard_error == pytest.approx(np.sqrt(covariance[1, 1]), rel=1e-6)
+
+
+def study_of(simulation: Simulation, differences: Floats) -> dict[str, Any]:
+    """What ``transfer_model`` takes, of a simulation's observations."""
+    transfers, counted, lengths = [], {}, {}
+    for culture in ("ko", "zh", "bo", "mn"):
+        for direction in DIRECTIONS:
+            here = (simulation.culture == culture) & (simulation.direction == direction)
+            source = "en" if direction == "base-to-target" else culture
+            probe = f"{culture}-{culture if source == 'en' else 'en'}"
+            question = np.arange(here.sum(), dtype=np.int32)
+            transfers.append(
+                QuestionTransfer(
+                    culture=culture, direction=direction, source=source, probe=probe, step=60,
+                    seeds=(0,), question=question, differences=differences[here],
+                )
+            )  # fmt: skip
+            counts = np.rint(2 ** simulation.frequency[here] - 1).astype(np.int64)
+            counted[culture, source] = Occurrences(
+                question=question,
+                counts={"occurrences": counts, "lexical_documents": 0 * counts},
+                documents=1000,
+            )
+            answer = 2 ** simulation.length[here]
+            answer[:2] = np.nan  # without a blank
+            lengths[probe] = Lengths(question=question, sentence=answer + 10, answer=answer)
+    return {"transfers": transfers, "counted": counted, "lengths": lengths}
+
+
+def test_models_of_a_study_tell_frequency_from_length_and_transfer_from_noise() -> None:
+    simulation = Simulation(9, questions=1600)
+    better = simulation.outcome(frequency=0.5, length=-0.4, shared=0)
+    worse = simulation.outcome(frequency=0, length=-0.4, shared=0) & ~better
+    differences = better.astype(float) - worse
+    fits, terms = transfer_model(
+        small_study().analysis, exposures=Exposures({}), **study_of(simulation, differences)
+    )
+    assert [(fit.predictor, fit.outcome, fit.lengths) for fit in fits[:3]] == [
+        ("occurrences", "transferred", False), ("occurrences", "transferred", True),
+        ("occurrences", "worse", True),
+    ]  # fmt: skip
+    assert (fits[0].observations, fits[0].clusters, fits[0].without_length) == (3184, 1592, 16)
+    assert fits[0].events == fits[1].events
+    row = frequency_term(terms, "occurrences", "transferred", lengths=True)
+    assert row is not None
+    assert row.low < 0.5 < row.high
+    assert row.odds_ratio == pytest.approx(np.exp(row.coefficient))
+    assert row.odds_low == pytest.approx(np.exp(row.low))
+    # Only what was not better could be worse, so frequent questions are worse less often.
+    placebo = frequency_term(terms, "occurrences", "worse", lengths=True)
+    assert placebo is not None
+    assert placebo.coefficient < 0
+    by_scan = [fit for fit in fits if fit.predictor == "lexical_documents"]
+    assert [fit.problem for fit in by_scan] == [
+        "log2(1 + lexical documents) is the same in every observation"
+    ] * 3
+    assert frequency_term(terms, "lexical_documents", "transferred", lengths=False) is None
+    assert not any(fit.predictor == "exposure" for fit in fits)
+
+
+def test_lengths_are_of_the_sentence_with_the_right_answer(tmp_path: Path) -> None:
+    scores = [1.0, 2.0, 3.0, 4.0]
+    questions = [
+        Question(scores=scores, gold=2, tokens=12, answer_tokens=3),
+        Question(scores=scores, gold=0, tokens=9, answer_tokens=0, quality=("no_blank",)),
+        Question(scores=scores, gold=-1, tokens=7, answer_tokens=2, quality=("answer_absent",)),
+    ]
+    for run in ("base", "ko-bridge-s0"):
+        write_evaluation(tmp_path / run, run, 20, {"ko-ko": questions, "ko-en": questions[:1]})
+    found = read_lengths({run: tmp_path / run for run in ("base", "ko-bridge-s0")})
+    assert set(found) == {"ko-ko", "ko-en"}
+    np.testing.assert_equal(found["ko-ko"].sentence, [12, 9, np.nan])
+    np.testing.assert_equal(found["ko-ko"].answer, [3, np.nan, np.nan])
