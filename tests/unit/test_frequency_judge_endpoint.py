@@ -3,11 +3,14 @@
 The same against a real server with a model in it is in ``tests/integration``.
 """
 
+import asyncio
 import json
 import logging
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -247,6 +250,31 @@ def test_dollars_are_capped_by_what_is_on_its_way(reported: bool, tmp_path: Path
     assert stored(tmp_path, "COUNT(*)") == [(10,)]
     spent = spending(tmp_path)
     assert spent == [("a", 10, 0.01)]
+
+
+def test_threads_share_the_places_of_an_endpoint(tmp_path: Path) -> None:
+    at_once: list[int] = []
+    inside = Counter[str]()
+
+    async def handle(body: bytes) -> Exchange:
+        inside["now"] += 1
+        at_once.append(inside["now"])
+        await asyncio.sleep(0.01)
+        inside["now"] -= 1
+        return ruled(json.loads(body))
+
+    server = LoopbackServer(handle)
+    with ThreadPoolExecutor(3) as threads:
+        judging = [
+            threads.submit(
+                judge, server.url, "m", tmp_path, asked=requests()[part::3], concurrency=2
+            )
+            for part in range(3)
+        ]
+        holds = [[verdict.holds for verdict in one.result()[0]] for one in judging]
+    server.close()
+    assert holds == [right()[part::3] for part in range(3)]
+    assert len(at_once) == 24 and max(at_once) == 2
 
 
 def spending(folder: Path) -> list[Any]:

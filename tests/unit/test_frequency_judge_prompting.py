@@ -20,7 +20,6 @@ from ccx_ray.study.frequency_spec import (
     LexicalJudgeSpec,
     LocalJudgeSpec,
 )
-from tests.probe_models import write_random_model
 
 CLOZE = Cloze(question="The capital of Korea is ___.", answer="Seoul")
 YES = '{"holds": true, "evidence": "It is Seoul.", "reason": "said"}'
@@ -155,16 +154,15 @@ def test_evidence_is_found_as_the_document_spells_it(text: str, quoted: str, fou
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prompt without an answer, one in another encoding, a causal model and another one."""
+    """Prompts that are wrong, and folders that look like a causal model and like another one."""
     folder = tmp_path_factory.mktemp("judges")
     (folder / "prompt.txt").write_text("{question} {document}")
     (folder / "latin.txt").write_bytes(b"{question} \xe9")
-    write_random_model(folder / "causal", vocabulary_size=512)
-    write_random_model(folder / "bert", vocabulary_size=512)
-    config = folder / "bert" / "config.json"
-    config.write_text(
-        json.dumps({**json.loads(config.read_text()), "architectures": ["BertModel"]})
-    )
+    for name, architecture in (("causal", "Qwen2ForCausalLM"), ("bert", "BertModel")):
+        (folder / name).mkdir()
+        for file in ("model.safetensors", "tokenizer.json"):
+            (folder / name / file).write_bytes(b"")
+        (folder / name / "config.json").write_text(json.dumps({"architectures": [architecture]}))
     return folder
 
 
@@ -246,6 +244,8 @@ def test_what_is_right_passes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_names_are_short() -> None:
-    assert [judge_name(spec) for spec in (LexicalJudgeSpec(), endpoint(), local("/a/qwen3"))] == [
-        "lexical 0.5", "endpoint llama-3.1-70b", "local qwen3",
-    ]  # fmt: skip
+    assert judge_name(LexicalJudgeSpec()) == "lexical 0.5"
+    assert judge_name(endpoint()) == "endpoint llama-3.1-70b"
+    assert judge_name(endpoint("prompts/strict.txt")) == "endpoint llama-3.1-70b strict"
+    narrow = LocalJudgeSpec(kind="local", folder="/a/qwen3/", window_characters=500)
+    assert judge_name(narrow) == "local qwen3 500"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Semaphore
 
 from ccx_ray.frequency.judges.answers import UNREADABLE_AGAIN, read_answers
 from ccx_ray.frequency.judges.budget import Budget, CapReachedError, Tokens, open_spending
@@ -37,6 +38,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 requests that failed together do not come back together."""
 LONGEST_WAIT = 600.0
 """Seconds; an endpoint that asks to wait longer is left alone."""
+PLACE_SECONDS = 0.02
+"""Between two looks whether another thread has given its place back; an answer takes longer."""
+_places: dict[tuple[str | None, int], Semaphore] = {}
+"""By endpoint, for all threads of this process: cultures are judged side by side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +99,8 @@ class _Asking:
         )
         self._stop: _Stop | None = None
         self._stopped = asyncio.Event()
+        limit = endpoint.runtime.url, endpoint.runtime.concurrency
+        self._places = _places.setdefault(limit, Semaphore(endpoint.runtime.concurrency))
         self._on_their_way = 0
         self._back = asyncio.Event()
         """Set when the next request is back, and then another."""
@@ -165,7 +172,12 @@ class _Asking:
     async def _send(self, prompt: str, documents: int) -> Reply:
         """One request, entered into the account before it goes and settled afterwards."""
         most = COMPLETION_TOKENS * documents
-        reserved = self._budget.reserve(prompt=prompt, completion_tokens=most)
+        await self._take_place()
+        try:
+            reserved = self._budget.reserve(prompt=prompt, completion_tokens=most)
+        except BaseException:
+            self._places.release()
+            raise
         self._counts["requests"] += 1
         self._on_their_way += 1
         try:
@@ -185,9 +197,15 @@ class _Asking:
                 self._counts["completion_tokens"] += reply.tokens.completion
             return reply
         finally:
+            self._places.release()
             self._on_their_way -= 1
             self._back.set()
             self._back = asyncio.Event()
+
+    async def _take_place(self) -> None:
+        """Wait until one more request may be on its way; other steps of the driver count, too."""
+        while not self._places.acquire(blocking=False):
+            await asyncio.sleep(PLACE_SECONDS)
 
     def _take(self, pairs: list[Pair], reply: Reply) -> list[Pair]:
         """Hand on what can be read; the pairs without an answer."""

@@ -87,12 +87,16 @@ def judge_counts(judge: Judge) -> dict[str, int]:
 
 
 def judge_name(spec: JudgeSpec) -> str:
-    """Short, for tables."""
+    """Short, for tables; what a spec leaves as it is goes without saying."""
     if isinstance(spec, LexicalJudgeSpec):
         return f"lexical {spec.salient_share:g}"
-    if isinstance(spec, LocalJudgeSpec):
-        return f"local {Path(spec.folder).name}"
-    return f"endpoint {spec.model.rstrip('/').rsplit('/', 1)[-1]}"
+    model = spec.folder if isinstance(spec, LocalJudgeSpec) else spec.model
+    said = [spec.kind, model.rstrip("/").rsplit("/", 1)[-1]]
+    if spec.prompt is not None:
+        said.append(Path(spec.prompt).stem)
+    if spec.window_characters != type(spec).model_fields["window_characters"].default:
+        said.append(str(spec.window_characters))
+    return " ".join(said)
 
 
 def check_judge(spec: JudgeSpec, runtime: JudgeRuntime, root: Path, field: str) -> None:
