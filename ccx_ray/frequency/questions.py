@@ -1,11 +1,13 @@
-"""The knowledge that is looked for: a cloze question with its right answer, and how it is asked for."""
+"""The knowledge that is looked for: a cloze question with its right answer, and how to ask it."""
 
 import re
 from dataclasses import dataclass
 
+from ccx_ray.frequency.normalization import TSHEG
 from ccx_ray.study.frequency_spec import QueryForm
 
 BLANK = re.compile("_+")
+_LATIN = re.compile("[A-Za-z0-9]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,10 +19,20 @@ class Cloze:
 
     @property
     def statement(self) -> str:
-        """The knowledge as a sentence: every blank filled; the answer follows if there is none."""
+        """The knowledge as a sentence: every blank filled; the answer follows if there is none.
+
+        Written as a text would have it: 198 of 268 Tibetan questions leave out the tsheg beside
+        the blank, 15 English ones a space.
+        """
         if BLANK.search(self.question):
-            return BLANK.sub(lambda _: self.answer, self.question)
+            return BLANK.sub(self._filler, self.question)
         return f"{self.question} {self.answer}"
+
+    def _filler(self, blank: re.Match[str]) -> str:
+        if TSHEG in self.question:
+            return f"{TSHEG}{self.answer.strip(TSHEG)}{TSHEG}"
+        glued = _LATIN.match(self.question[: blank.start()][-1:])
+        return f" {self.answer}" if glued else self.answer
 
     def query(self, form: QueryForm) -> str:
         """What a retriever is asked: the filled question, or the question and then the answer."""

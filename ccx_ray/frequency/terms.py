@@ -20,6 +20,8 @@ _RUN = re.compile(
     rf"|\d+|[^ {TSHEG}\d{HAN}{TIBETAN}{HANGUL}]+"
 )
 
+_LONE_UNIT = re.compile(f"[{HAN}]|[{TIBETAN}]+")
+
 # Case and topic particles, longest first; verb endings are left alone. They are stripped as long
 # as two syllables stay, so that 한반도 and 한반도의, whose 도 is no particle, give the same term.
 PARTICLES = (
@@ -28,6 +30,11 @@ PARTICLES = (
     "으로", "로서", "로써", "라는", "라고", "이나", "이며", "하고", "은", "는", "이", "가", "을",
     "를", "의", "에", "도", "로", "와", "과", "만", "나",
 )  # fmt: skip
+COPULAS = (
+    "입니다", "이었다", "이라는", "이라고", "이지만", "이에요", "이다", "이며", "이고", "이라",
+    "이란", "이니", "였다",
+)  # fmt: skip
+"""What follows a noun as its verb; 인 is none of them, because 시인 and 노인 are words."""
 _PARTICLE = re.compile(rf"(?<=[{HANGUL}]{{2}})(?:{'|'.join(PARTICLES)})+$")
 
 _HANGUL_GRAMMAR = frozenset((*PARTICLES, "이다", "있다", "것은", "것이다"))
@@ -70,6 +77,16 @@ def _bigrams(units: Sequence[str], between: str) -> Iterator[str]:
         yield units[0]
     else:
         yield from map(between.join, pairwise(units))
+
+
+def is_cut(term: str) -> bool:
+    """Whether the term was cut out without knowing where words begin, and may be no word at all."""
+    return is_bigram(term) or is_lone_unit(term)
+
+
+def is_lone_unit(term: str) -> bool:
+    """Whether it is a single Han character or Tibetan syllable; most texts have it in bigrams."""
+    return _LONE_UNIT.fullmatch(term) is not None
 
 
 def is_bigram(term: str) -> bool:

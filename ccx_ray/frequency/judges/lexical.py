@@ -5,6 +5,7 @@ It sees words, not meaning: a paraphrase is absent, and the right words in the w
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
@@ -12,7 +13,16 @@ from ccx_ray.frequency.documents import Document
 from ccx_ray.frequency.judges.verdict import Request, Verdict
 from ccx_ray.frequency.normalization import NARROW_NO_BREAK_SPACE, TSHEG, normalize
 from ccx_ray.frequency.questions import BLANK, Cloze
-from ccx_ray.frequency.terms import HAN, HANGUL, PARTICLES, TIBETAN, is_bigram, terms_of
+from ccx_ray.frequency.terms import (
+    COPULAS,
+    HAN,
+    HANGUL,
+    PARTICLES,
+    TIBETAN,
+    is_cut,
+    is_lone_unit,
+    terms_of,
+)
 
 COMMON_SHARE = 0.1
 """A term in more than this share of the documents says nothing about a question."""
@@ -30,9 +40,9 @@ class LexicalJudge:
     """Somewhere in the document the answer must stand close to the question's salient terms.
 
     Salient are the question's terms that at most ``COMMON_SHARE`` of the corpus holds, or all of
-    them if none is that rare. A word that the corpus lacks counts as missing; a bigram that it
-    lacks is dropped, because bigrams are taken without knowing where words begin and most that
-    are unknown are no words.
+    them if none is that rare. A word that the corpus lacks counts as missing; a bigram, or a lone
+    character or syllable, that it lacks is dropped: they are cut out without knowing where words
+    begin, and most that are unknown are no words.
     """
 
     def __init__(
@@ -78,7 +88,7 @@ class LexicalJudge:
         frequencies = {
             term: self._document_frequencies.get(term, 0) for term in question_terms(cloze)
         }
-        known = {term for term, count in frequencies.items() if count or not is_bigram(term)}
+        known = {term for term, count in frequencies.items() if count or not is_cut(term)}
         most = COMMON_SHARE * self._documents
         return frozenset(term for term in known if frequencies[term] <= most) or frozenset(known)
 
@@ -112,8 +122,12 @@ class LexicalJudge:
 
 def question_terms(cloze: Cloze) -> frozenset[str]:
     """The terms of a question without its answer's: what a judge needs the frequencies of."""
-    question = " ".join(normalize(part) for part in BLANK.split(cloze.question))
-    return frozenset(terms_of(question)) - frozenset(terms_of(normalize(cloze.answer)))
+    parts = [list(terms_of(normalize(part))) for part in BLANK.split(cloze.question)]
+    counts = Counter(term for part in parts for term in part)
+    # What touches a blank is written together with the answer: no document has it by itself.
+    beside = [*(part[-1] for part in parts[:-1] if part), *(part[0] for part in parts[1:] if part)]
+    counts.subtract(term for term in beside if is_lone_unit(term))
+    return frozenset(+counts) - frozenset(terms_of(normalize(cloze.answer)))
 
 
 @lru_cache(maxsize=4096)
@@ -127,10 +141,10 @@ def answer_pattern(answer: str) -> re.Pattern[str]:
     """Where a normalised answer stands as words of its own.
 
     Chinese is written without borders and has none to ask for; a Korean word may go on with
-    particles, one of a single syllable with particles alone; a Tibetan word may take a joined
-    particle, ར and ས only if it has several syllables (ལྷ་སར is "in Lhasa", ལར is another word);
-    a number is no part of another (79 is not in 79.7, whose point is a blank here); elsewhere the
-    answer must begin and end where a word does.
+    particles, one of a single syllable with particles or its verb alone; a Tibetan word may take a
+    joined particle, ར and ས only if it has several syllables (ལྷ་སར is "in Lhasa", ལར is another
+    word); a number is no part of another (79 is not in 79.7, whose point is a blank here);
+    elsewhere the answer must begin and end where a word does.
     """
     return re.compile(_left_border(answer[0]) + re.escape(answer) + _right_border(answer))
 
@@ -155,7 +169,7 @@ def _right_border(answer: str) -> str:
     if re.match(f"[{HANGUL}]", answer[-1]):
         if len(answer) > 1:
             return ""
-        return f"(?=(?:{'|'.join(PARTICLES)})?{border})"
+        return f"(?=(?:{'|'.join((*COPULAS, *PARTICLES))})?{border})"
     return border
 
 

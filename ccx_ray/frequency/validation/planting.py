@@ -21,7 +21,6 @@ from ccx_ray.corpus.parts import write_part
 from ccx_ray.corpus.text_folder import DOCUMENTS as SCHEMA
 from ccx_ray.frequency.documents import DOCUMENTS, Document, document_files, read_documents
 from ccx_ray.frequency.judges.lexical import LexicalJudge
-from ccx_ray.frequency.normalization import TSHEG
 from ccx_ray.frequency.questions import BLANK, Cloze
 
 FREQUENCIES = (0, 1, 2, 4, 8, 16, 32, 64)
@@ -123,15 +122,8 @@ def plant_facts(
 
 
 def sentence(cloze: Cloze) -> str:
-    """The statement as it is written: with the border of words that a question leaves out.
-
-    Most Tibetan questions have no tsheg beside their blank (198 of 268 answers would stand inside
-    another word), and "are____." has no space before it.
-    """
-    between = TSHEG if TSHEG in cloze.question else ""
-    answer = f"{between}{cloze.answer.strip(TSHEG)}{between}" if between else cloze.answer
-    filled = BLANK.sub(lambda _: answer, _GLUED_BLANK.sub(r"\1 ", cloze.question))
-    return unicodedata.normalize("NFC", filled)
+    """The statement as a corpus has it, in NFC."""
+    return unicodedata.normalize("NFC", cloze.statement)
 
 
 class _Absent:
