@@ -7,7 +7,7 @@ from ccx_ray.frequency.normalization import TSHEG
 from ccx_ray.study.frequency_spec import QueryForm
 
 BLANK = re.compile("_+")
-_LATIN = re.compile("[A-Za-z0-9]")
+_SPACED_SCRIPT = re.compile("[A-Za-z0-9\u1820-\u18aa]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Cloze:
         """The knowledge as a sentence: every blank filled; the answer follows if there is none.
 
         Written as a text would have it: 198 of 268 Tibetan questions leave out the tsheg beside
-        the blank, 15 English ones a space.
+        the blank, 15 English ones and 4 Mongolian ones a space.
         """
         if BLANK.search(self.question):
             return BLANK.sub(self._filler, self.question)
@@ -31,7 +31,7 @@ class Cloze:
     def _filler(self, blank: re.Match[str]) -> str:
         if TSHEG in self.question:
             return f"{TSHEG}{self.answer.strip(TSHEG)}{TSHEG}"
-        glued = _LATIN.match(self.question[: blank.start()][-1:])
+        glued = _SPACED_SCRIPT.match(self.question[: blank.start()][-1:])
         return f" {self.answer}" if glued else self.answer
 
     def query(self, form: QueryForm) -> str:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,143 +10,205 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.errors import UserError
-from ccx_ray.frequency.pipeline import build_index, estimate_frequency
-from ccx_ray.frequency.retrieval import CorpusIndex
-from ccx_ray.study.spec import FrequencySpec
+from ccx_ray.corpus.pipeline import run_tasks
+from ccx_ray.corpus.work_log import RunTasks, run_here
+from ccx_ray.evaluation.probes import load_probe
+from ccx_ray.frequency.documents import read_documents
+from ccx_ray.frequency.index_building import build_index
+from ccx_ray.frequency.lexicon.building import build_lexicon
+from ccx_ray.frequency.pipeline import (
+    AskedCorpus,
+    ScannedPart,
+    estimate_frequency,
+    open_corpus_judge,
+)
+from ccx_ray.frequency.questions import Cloze
+from ccx_ray.study.frequency_spec import (
+    FrequencySpec,
+    JudgeRuntime,
+    LexicalJudgeSpec,
+    NgramEmbedderSpec,
+)
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 SPEC = FrequencySpec(top_documents=20)
 PLANTED = {0: 5, 1: 0, 2: 2}
 """Mongolian question -> number of documents that its sentence is put into."""
+ON_RAY: RunTasks = partial(run_tasks, cpus_per_task=0.5)
+TABLES = ("questions", "retrieved", "exhaustive")
 
 
-def text_folder(folder: Path, texts: list[str], *, files: int = 1) -> Path:
-    (folder / "documents").mkdir(parents=True)
+def text_folder(folder: Path, texts: list[str]) -> Path:
+    """Documents over three files, and pairs whose Mongolian half holds question 2 once."""
+    for kind in ("documents", "pairs"):
+        (folder / kind).mkdir(parents=True)
     rows = [{"id": f"d{i}", "text": text, "source": "test"} for i, text in enumerate(texts)]
     schema = pa.schema({"id": pa.string(), "text": pa.string(), "source": pa.string()})
-    for file in range(files):
-        table = pa.Table.from_pylist(rows[file::files], schema)
-        pq.write_table(table, folder / "documents" / f"{file}.parquet")
+    step = len(rows) // 3 + 1
+    for file in range(3):
+        table = pa.Table.from_pylist(rows[file * step : (file + 1) * step], schema)
+        pq.write_table(table, folder / "documents" / f"part-{file:05d}.parquet")
+    pairs = {"id": ["p0", "p1"], "english": ["one", "two"], "target": ["ᠨᠢᠭᠡ", texts[2]]}
+    pq.write_table(pa.table(pairs), folder / "pairs" / "part-00000.parquet")
     return folder
 
 
-def index(folder: Path, text: Path) -> dict[str, Any]:
-    folder.mkdir()
-    return build_index(SPEC, text_folder=text, folder=folder, cpus_per_task=0.5)
+def estimate(
+    corpora: list[AskedCorpus], folder: Path, run: RunTasks
+) -> tuple[dict[str, Any], dict[str, pa.Table]]:
+    judge = partial(
+        open_corpus_judge,
+        LexicalJudgeSpec(),
+        JudgeRuntime(),
+        root=folder,
+        cache_folder=folder / "verdicts",
+        fingerprint="lexical",
+        run="test",
+    )
+    counts = estimate_frequency(
+        SPEC, corpora, folder, open_judge=judge, run_tasks=run, run_judge=run
+    )
+    return counts, {name: pq.read_table(folder / f"{name}.parquet") for name in TABLES}
 
 
 @pytest.fixture(scope="module")
-def estimate(
+def corpora(
     tmp_path_factory: pytest.TempPathFactory, project: Path, ray_cluster: None
-) -> tuple[Path, dict[str, Any]]:
+) -> list[AskedCorpus]:
     """Mongolian text with planted sentences; an English corpus without a document."""
     root = tmp_path_factory.mktemp("frequency")
     with gzip.open(project / "data/mono/mn.jsonl.gz", "rt", encoding="utf-8") as lines:
         texts = [json.loads(line)["text"] for line in lines]
-    probe = project / "data/probes/mn-culture-cloze_mn.json"
-    items = json.loads(probe.read_text("utf-8"))
+    questions = {
+        code: load_probe(project / f"data/probes/mn-culture-cloze_{code}.json", f"mn-{code}").items
+        for code in ("en", "mn")
+    }
     for question, count in PLANTED.items():
-        item = items[question]
-        statement = item["question"].replace("______", item["answer"])
+        item = questions["mn"][question]
         for row in range(count):
-            texts[10 * row + question] += f"\n{statement}"
-    index(root / "index-mn", text_folder(root / "text-mn", texts, files=3))
-    index(root / "index-en", text_folder(root / "text-en", []))
-    folder = root / "frequency"
-    folder.mkdir()
-    counts = estimate_frequency(
-        SPEC,
-        culture="mn",
-        english_probe=project / "data/probes/mn-culture-cloze_en.json",
-        target_probe=probe,
-        english_index=root / "index-en",
-        target_index=root / "index-mn",
-        folder=folder,
-        cpus_per_task=0.5,
-    )
-    return root, counts
+            texts[10 * row + question] += f"\n{item.fill(item.answer)}"
+    texts_of = {"en": text_folder(root / "text-en", ["", "", ""]), "mn": root / "text-mn"}
+    for path in (texts_of["en"] / "documents").glob("*"):
+        pq.write_table(pq.read_table(path).slice(0, 0), path)
+    text_folder(texts_of["mn"], texts)
+    asked = []
+    for code, half in (("en", "english"), ("mn", "target")):
+        build_lexicon(texts_of[code], root / f"lexicon-{code}", run_tasks=ON_RAY)
+        build_index(
+            SPEC,
+            NgramEmbedderSpec(),
+            text_folder=texts_of[code],
+            folder=root / f"index-{code}",
+            model_folder=None,
+            run_tasks=ON_RAY,
+        )
+        asked.append(
+            AskedCorpus(
+                culture="mn",
+                corpus=code,
+                clozes=tuple(Cloze(question=i.question, answer=i.answer) for i in questions[code]),
+                index=root / f"index-{code}",
+                model_folder=None,
+                scanned=tuple(
+                    ScannedPart(
+                        part=part, text=texts_of[origin], lexicon=root / f"lexicon-{origin}"
+                    )
+                    for part, origin in (("documents", code), (half, "mn"))
+                ),
+            )
+        )
+    return asked
 
 
-def test_planted_sentences_are_counted(estimate: tuple[Path, dict[str, Any]]) -> None:
-    root, counts = estimate
-    rows = pq.read_table(root / "frequency/questions.parquet").to_pylist()
-    target = {row["question"]: row for row in rows if row["corpus"] == "mn"}
-    assert len(target) == counts["mn"]["questions"] == 276
+@pytest.fixture(scope="module")
+def estimated(
+    corpora: list[AskedCorpus], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], dict[str, pa.Table]]:
+    return estimate(corpora, tmp_path_factory.mktemp("estimate"), ON_RAY)
+
+
+def test_planted_sentences_are_counted_in_every_way(
+    estimated: tuple[dict[str, Any], dict[str, pa.Table]],
+) -> None:
+    counts, tables = estimated
+    rows = [row for row in tables["questions"].to_pylist() if row["corpus"] == "mn"]
+    assert [row["question"] for row in rows] == list(range(276))
     for question, planted in PLANTED.items():
-        assert target[question]["occurrences"] == planted
-        assert target[question]["density"] == planted / counts["mn"]["documents"]
-    assert counts["mn"]["questions_found"] == sum(r["occurrences"] > 0 for r in target.values())
+        row = rows[question]
+        assert row["occurrences"] == row["lexical_documents"] == planted
+        assert row["density"] == planted / counts["mn"]["documents"]
+        assert row["answer_documents"] >= planted
+        assert row["answer_strings"] >= row["answer_documents"] >= row["together_documents"]
+    assert rows[0]["together_documents"] == PLANTED[0], "no other text holds both"
+    assert counts["mn"]["questions_found"] == sum(row["occurrences"] > 0 for row in rows)
 
 
 def test_every_retrieved_document_is_kept_with_its_evidence(
-    estimate: tuple[Path, dict[str, Any]],
+    estimated: tuple[dict[str, Any], dict[str, pa.Table]], corpora: list[AskedCorpus]
 ) -> None:
-    root, counts = estimate
-    rows = pq.read_table(root / "frequency/retrieved.parquet").to_pylist()
+    counts, tables = estimated
+    rows = tables["retrieved"].to_pylist()
     assert len(rows) == counts["mn"]["retrieved"] == 276 * SPEC.top_documents
     assert all(row["reason"] for row in rows)
-    documents = CorpusIndex(root / "index-mn").read_documents(range(counts["mn"]["documents"]))
-    texts = {document.id: document.text for document in documents.values()}
+    documents = read_documents(corpora[1].text, range(counts["mn"]["documents"]))
+    assert all(documents[row["row"]].id == row["document"] for row in rows)
     held = [row for row in rows if row["verdict"] and row["question"] == 2]
     assert len(held) == PLANTED[2]
     for row in held:
         end = row["evidence_start"] + row["evidence_length"]
-        evidence = texts[row["document"]][row["evidence_start"] : end]
-        assert evidence == "ᠥᠨᠳᠥᠷᠯᠢᠭ"
+        assert documents[row["row"]].text[row["evidence_start"] : end] == "ᠥᠨᠳᠥᠷᠯᠢᠭ"
 
 
-def test_a_corpus_without_documents_has_no_density(estimate: tuple[Path, dict[str, Any]]) -> None:
-    root, counts = estimate
+def test_a_holder_is_found_in_the_halves_of_pairs_too(
+    estimated: tuple[dict[str, Any], dict[str, pa.Table]],
+) -> None:
+    counts, tables = estimated
+    rows = [row for row in tables["exhaustive"].to_pylist() if row["question"] == 2]
+    assert [(row["corpus"], row["document"]) for row in rows if row["part"] == "target"] == [
+        ("mn", "p1")
+    ]
+    assert counts["mn"]["holders"]["documents"] >= sum(PLANTED.values())
+
+
+def test_a_corpus_without_documents_has_no_density(
+    estimated: tuple[dict[str, Any], dict[str, pa.Table]],
+) -> None:
+    counts, tables = estimated
     assert counts["en"]["documents"] == counts["en"]["retrieved"] == 0
     assert counts["en"]["mean_density"] is None
-    rows = pq.read_table(root / "frequency/questions.parquet").to_pylist()
-    english = [row for row in rows if row["corpus"] == "en"]
+    assert counts["en"]["answers_never_seen"] == 276
+    english = [row for row in tables["questions"].to_pylist() if row["corpus"] == "en"]
     assert {(row["occurrences"], row["density"]) for row in english} == {(0, None)}
     json.dumps(counts, allow_nan=False)
 
 
-def test_passages_stand_in_the_documents_order_and_cover_them(
-    estimate: tuple[Path, dict[str, Any]],
+def test_where_it_runs_and_what_was_finished_before_change_nothing(
+    estimated: tuple[dict[str, Any], dict[str, pa.Table]],
+    corpora: list[AskedCorpus],
+    tmp_path: Path,
 ) -> None:
-    index_folder = estimate[0] / "index-mn"
-    corpus = CorpusIndex(index_folder)
-    documents = corpus.read_documents(range(corpus.documents))
-    pieces: dict[int, str] = {}
-    for row in pq.read_table(index_folder / "passages.parquet").to_pylist():
-        assert row["start"] == len(pieces.get(row["document"], ""))
-        piece = documents[row["document"]].text[row["start"] : row["start"] + row["length"]]
-        pieces[row["document"]] = pieces.get(row["document"], "") + piece
-    assert list(pieces) == sorted(pieces)
-    assert pieces == {row: document.text for row, document in documents.items()}
+    # The judge dies after the first of its two blocks; the same command goes on with the second.
+    def dies(log: Any, tasks: int, function: Any) -> list[dict[str, Any]]:
+        log.begin(tasks)
+        log.publish(0, function(0))
+        raise KeyboardInterrupt
 
-
-def test_an_empty_document_counts_as_a_document(tmp_path: Path) -> None:
-    counts = index(tmp_path / "index", text_folder(tmp_path / "text", ["", "one"], files=2))
-    assert (counts["documents"], counts["passages"]) == (2, 1)
-    (hits,) = CorpusIndex(tmp_path / "index").search(["one"], 5)
-    assert [hit.document for hit in hits] == [1]
-
-
-def test_repeated_document_ids_are_refused(tmp_path: Path) -> None:
-    text = text_folder(tmp_path / "text", ["one"])
-    pq.write_table(pq.read_table(text / "documents/0.parquet"), text / "documents/1.parquet")
-    with pytest.raises(ValueError, match="'d0' occurs more than once"):
-        index(tmp_path / "index", text)
-
-
-def test_a_bad_probe_file_is_named(tmp_path: Path) -> None:
-    bad = tmp_path / "bad.json"
-    bad.write_text("{}")
-    with pytest.raises(UserError, match=r"bad\.json"):
+    with pytest.raises(KeyboardInterrupt):
         estimate_frequency(
             SPEC,
-            culture="mn",
-            english_probe=bad,
-            target_probe=bad,
-            english_index=tmp_path,
-            target_index=tmp_path,
-            folder=tmp_path,
-            cpus_per_task=0.5,
-        )
+            corpora,
+            tmp_path,
+            open_judge=partial(
+                open_corpus_judge, LexicalJudgeSpec(), JudgeRuntime(), root=tmp_path,
+                cache_folder=tmp_path, fingerprint="lexical", run="test",
+            ),
+            run_tasks=run_here,
+            run_judge=dies,
+        )  # fmt: skip
+    before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / ".work").glob("*.parquet")}
+    _, again = estimate(corpora, tmp_path, run_here)
+    after = {p.name: p.stat().st_mtime_ns for p in (tmp_path / ".work").glob("*.parquet")}
+    assert before.items() <= after.items(), "nothing that was finished is done again"
+    for name in TABLES:
+        assert again[name].equals(estimated[1][name])

@@ -57,17 +57,17 @@ def judges(lexicon: Lexicon, clozes: Sequence[Cloze]) -> Mapping[str, Judge]:
 
 
 @pytest.mark.parametrize(
-    ("cultures", "language", "seed"),
+    ("cultures", "language"),
     [
-        (("ko", "bo"), "en", 0),
-        (("ko",), "ko", 1),  # 0 draws one of 5 in 598 questions whose sentence the judge refuses
-        (("zh",), "zh", 0),
-        (("bo",), "bo", 0),
-        (("mn",), "mn", 0),
+        (("ko", "bo"), "en"),
+        (("ko",), "ko"),
+        (("zh",), "zh"),
+        (("bo",), "bo"),
+        (("mn",), "mn"),
     ],
 )
 def test_planted_frequencies_are_recovered(
-    project: Path, tmp_path: Path, cultures: tuple[str, ...], language: str, seed: int
+    project: Path, tmp_path: Path, cultures: tuple[str, ...], language: str
 ) -> None:
     planted = plant_facts(
         language,
@@ -77,7 +77,7 @@ def test_planted_frequencies_are_recovered(
         facts=24,
         characters=300_000,
         salient_share=SALIENT_SHARE,
-        seed=seed,
+        seed=0,
     )
     assert len(planted.facts) == 24
     rows = estimate_planted(
@@ -103,16 +103,14 @@ def test_planted_frequencies_are_recovered(
 
 @pytest.mark.parametrize("culture", ["ko", "zh", "bo", "mn"])
 def test_a_planted_sentence_is_held_by_its_own_document(project: Path, culture: str) -> None:
-    """But for Korean answers of one syllable before 이다, which the judge takes for other words."""
     for language in ("en", culture):
         clozes = [c for c in real_clozes(project, culture, language) if "_" in c.question]
-        refused = 0
         for cloze in clozes:
             document = Document(id="", text=sentence(cloze))
             frequencies = dict.fromkeys(document.terms, 1)
             judge = LexicalJudge(frequencies, documents=1000, salient_share=SALIENT_SHARE)
-            refused += not judge.verdict(cloze, document).holds
-        assert refused <= (0.01 if (culture, language) == ("ko", "ko") else 0) * len(clozes)
+            verdict = judge.verdict(cloze, document)
+            assert verdict.holds, (cloze, verdict.reason)
 
 
 def test_borders_that_a_question_leaves_out_are_written() -> None:
