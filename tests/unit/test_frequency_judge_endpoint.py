@@ -161,7 +161,7 @@ def test_a_refusal_ends_it_after_one_request(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setenv("JUDGE_KEY", KEY)
+    monkeypatch.setenv("JUDGE_KEY", f"{KEY}\n")
     with (
         caplog.at_level(logging.DEBUG),
         endpoint(lambda body: answer) as (url, asked),

@@ -117,7 +117,7 @@ class Chat:
         self._model = model
         self._runtime = runtime
         self._parameters = parameters
-        self._key = os.environ.get(runtime.key_variable, "")
+        self._key = judge_key(runtime)
         self._client = _client(runtime, self._key)
 
     async def ask(self, prompt: str, documents: int) -> Reply:
@@ -173,6 +173,12 @@ class Chat:
     def _shown(self, what: object) -> str:
         text = " ".join(str(what).split()) or type(what).__name__
         return (text.replace(self._key, "***") if self._key else text)[:300]
+
+
+def judge_key(runtime: JudgeRuntime) -> str:
+    """The key in the environment, empty if there is none; without the newline of a file that was
+    read into it, of which an HTTP client complains by quoting the key."""
+    return os.environ.get(runtime.key_variable, "").strip()
 
 
 def _client(runtime: JudgeRuntime, key: str) -> "AsyncOpenAI":

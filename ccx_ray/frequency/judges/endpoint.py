@@ -118,10 +118,10 @@ class _Asking:
         if self._stop is not None:
             raise UnansweredError(self._stop.reason, self._stop.remedy)
         if self._unreadable:
+            tries, pairs_left = self._runtime.max_retries + 1, len(self._unreadable)
             raise UnansweredError(
-                f"the model {self._endpoint.spec.model!r} gave no readable answer in "
-                f"{self._runtime.max_retries + 1} tries about {len(self._unreadable)} pairs, but "
-                f"for one {self._unreadable[0]!r}",
+                f"the model {self._endpoint.spec.model!r} gave no readable answer in {tries} tries "
+                f"about {pairs_left} pairs (of one it said {self._unreadable[0]!r})",
                 "name another model or prompt, or raise runtime.judge.max_retries,",
             )
 

@@ -5,7 +5,6 @@ before anything is sent.
 """
 
 import json
-import os
 import re
 import uuid
 from collections.abc import Mapping
@@ -138,7 +137,7 @@ def _check_folder(folder: Path, field: str) -> None:
 
 
 def _check_endpoint(runtime: JudgeRuntime, field: str) -> None:
-    from ccx_ray.frequency.judges.chat import is_loopback
+    from ccx_ray.frequency.judges.chat import is_loopback, judge_key
 
     url = runtime.url
     if url is None:
@@ -153,7 +152,7 @@ def _check_endpoint(runtime: JudgeRuntime, field: str) -> None:
             f"runtime.judge.url: {url!r} is no URL of an endpoint; give one such as "
             "https://api.openai.com/v1"
         )
-    if not os.environ.get(runtime.key_variable) and not is_loopback(url):
+    if not judge_key(runtime) and not is_loopback(url):
         raise UserError(
             f"runtime.judge.key_variable: the environment has no {runtime.key_variable}, which "
             f"{parts.hostname} is asked with; set it, or name the variable that holds the key"
