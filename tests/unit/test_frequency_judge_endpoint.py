@@ -267,7 +267,12 @@ def test_threads_share_the_places_of_an_endpoint(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as threads:
         judging = [
             threads.submit(
-                judge, server.url, "m", tmp_path, asked=requests()[part::3], concurrency=2
+                judge,
+                server.url,
+                "m",
+                tmp_path / str(part),
+                asked=requests()[part::3],
+                concurrency=2,
             )
             for part in range(3)
         ]
