@@ -20,6 +20,7 @@ from ccx_ray.analysis.wording import (
     average_bounds,
     bounds,
     correlation,
+    correlation_bounds,
     decimal,
     direction_name,
     listing,
@@ -27,7 +28,6 @@ from ccx_ray.analysis.wording import (
     percent,
     plural,
     short_name,
-    signed_interval,
 )
 from ccx_ray.study.spec import StudySpec
 
@@ -81,10 +81,10 @@ def _densities(study: StudySpec, results: Results) -> list[str]:
         if few
         else "",
     ]
+    intervals = f" ({study.analysis.confidence:.0%} intervals over questions)" if told else ""
     return [
         f"Density: the estimated cultural density of the target corpus over that of the "
-        f"{study.base_language.name} one is {'; '.join(filter(None, stated))} "
-        f"({study.analysis.confidence:.0%} intervals over questions)."
+        f"{study.base_language.name} one is {'; '.join(filter(None, stated))}{intervals}."
     ]
 
 
@@ -145,7 +145,7 @@ def _exposure(row: ExposureRow) -> str:
         f"{average(row.mean_all)} times ({p_phrase(row.p_value)}); {row.exposed:,} of "
         f"{row.questions:,} items were read of at all. The rank correlation of exposure with "
         f"transfer is {correlation(row.correlation)} "
-        f"({signed_interval(row.correlation_low, row.correlation_high, 2)})"
+        f"({correlation_bounds(row.correlation_low, row.correlation_high)})"
     )
     if row.correlation_low <= 0 <= row.correlation_high:
         return f"{found}, which is not told from none."

@@ -47,20 +47,18 @@ def _counting(study: StudySpec) -> str:
 
 
 def _few_found(study: StudySpec, results: Results) -> list[str]:
-    few = []
-    for row in results.densities:
-        for name, found in (
-            (study.base_language.name, row.base_found),
-            ("target", row.target_found),
-        ):
-            if found < row.questions / 10:
-                language = short_name(study.language(row.culture))
-                few.append(f"{language} {found} of {row.questions} in the {name} corpus")
+    few = [
+        f"{short_name(study.language(row.culture))} {row.base_found} and {row.target_found} of "
+        f"{row.questions}"
+        for row in results.densities
+        if min(row.base_found, row.target_found) < row.questions / 10
+    ]
     if not few:
         return []
     return [
-        "Found: of fewer than a tenth of the questions anything was found at all "
-        f"({listing(few)}). Means and ratios there hang on a handful of questions."
+        "Found: in one of the two corpora anything at all was found of fewer than a tenth of the "
+        f"questions ({study.base_language.name} and target: {'; '.join(few)}). Means and "
+        "ratios hang on a handful of questions."
     ]
 
 
@@ -111,10 +109,9 @@ def _model(results: Results) -> list[str]:
     failed = [fit for fit in results.model_fits if fit.problem is not None]
     if not failed:
         return []
-    reasons = list(dict.fromkeys(fit.problem for fit in failed if fit.problem))
     return [
         f"Model of transfer: {len(failed)} of {plural(len(results.model_fits), 'model')} cannot be "
-        f"estimated ({'; '.join(reasons)})."
+        "estimated from so little; the table of the models says why."
     ]
 
 

@@ -25,6 +25,9 @@ FEWEST_DIFFERING = 20
 """Clusters with another value of a predictor than its commonest; below this they are too few for
 their robust standard error, however many others there are (MacKinnon and Webb 2017)."""
 
+FEWEST_DIFFERING_EVENTS = 5
+"""Of these observations with either outcome: of fewer a Wald interval means nothing."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Coefficient:
@@ -82,7 +85,11 @@ def cluster_logit(
     names = list(columns)
     design = np.column_stack([np.ones(len(outcome)), *columns.values()])
     groups = np.unique(clusters, return_inverse=True)[1]
-    problem = _too_little(outcome, names, groups) or _undetermined(outcome, design, names, groups)
+    problem = (
+        _too_little(outcome, names, groups)
+        or _too_alike(outcome, columns, list(predictors), groups)
+        or _undetermined(outcome, design, names)
+    )
     coefficients: tuple[Coefficient, ...] = ()
     if problem is None:
         coefficients, problem = _fit(outcome, design, names, groups, confidence)
@@ -135,20 +142,37 @@ def _too_little(
     return None
 
 
-def _undetermined(
-    outcome: NDArray[np.bool_], design: Floats, names: Sequence[str], groups: NDArray[np.int64]
+def _too_alike(
+    outcome: NDArray[np.bool_],
+    columns: Mapping[str, Floats],
+    predictors: Sequence[str],
+    groups: NDArray[np.int64],
 ) -> str | None:
-    """Why there is no one estimate, or none at all."""
-    for name, values in zip(names, design.T[1:], strict=True):
-        if np.ptp(values) == 0:
+    """Why a predictor, though not a level of a category, has too little to be told by."""
+    for name in predictors:
+        found, places, counts = np.unique(columns[name], return_inverse=True, return_counts=True)
+        differs, usual = places != counts.argmax(), f"{found[counts.argmax()]:g}"
+        if not differs.any():
             return f"{name} is the same in every observation"
-        found, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-        differing = len(set(groups[places != counts.argmax()].tolist()))
-        if differing < FEWEST_DIFFERING:
+        clusters = len(set(groups[differs].tolist()))
+        if clusters < FEWEST_DIFFERING:
             return (
-                f"{name} differs from {found[counts.argmax()]:g} in too few clusters: {differing}, "
-                f"where {FEWEST_DIFFERING} are needed"
+                f"{name} differs from {usual} in too few clusters: {clusters}, where "
+                f"{FEWEST_DIFFERING} are needed"
             )
+        events = int(outcome[differs].sum())
+        rarer = min(events, int(differs.sum()) - events)
+        if rarer < FEWEST_DIFFERING_EVENTS:
+            rare = "with" if rarer == events else "without"
+            return (
+                f"{name} differs from {usual} in too few observations {rare} the outcome: {rarer}, "
+                f"where {FEWEST_DIFFERING_EVENTS} are needed"
+            )
+    return None
+
+
+def _undetermined(outcome: NDArray[np.bool_], design: Floats, names: Sequence[str]) -> str | None:
+    """Why there is no one estimate, or none at all."""
     scaled = design / np.linalg.norm(design, axis=0)
     if np.linalg.matrix_rank(scaled) < design.shape[1]:
         return (

@@ -44,6 +44,7 @@ FILTERS = (
     wording.average,
     wording.average_bounds,
     wording.correlation,
+    wording.correlation_bounds,
     wording.bounds,
     wording.scientific_bounds,
     wording.measure_name,

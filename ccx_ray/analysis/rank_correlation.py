@@ -65,7 +65,8 @@ def _correlations(ones: Floats, others: Floats) -> Floats:
     """Of every row of two arrays [B, Q]; NaN where a row does not vary."""
     first, second = _scaled_ranks(ones), _scaled_ranks(others)
     # Rounding may carry a perfect correlation beyond 1.
-    return np.clip((first * second).sum(axis=1), -1.0, 1.0)
+    products: Floats = np.clip((first * second).sum(axis=1), -1.0, 1.0)
+    return products
 
 
 def _scaled_ranks(values: Floats) -> Floats:

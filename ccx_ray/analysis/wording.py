@@ -90,6 +90,11 @@ def interval(low: float | None, high: float | None) -> str:
     return DASH if _absent(low) else f"{points(low)} to {points(high)}"
 
 
+def correlation_bounds(low: float | None, high: float | None) -> str:
+    """An interval of correlations."""
+    return DASH if _absent(low) else f"{correlation(low)} to {correlation(high)}"
+
+
 def average(value: float | None) -> str:
     """A mean of counts: two decimals, or two digits of what is smaller: 0.00271 -> ``0.0027``."""
     if _absent(value):
@@ -107,7 +112,8 @@ def average_bounds(low: float | None, high: float | None) -> str:
 
 def correlation(value: float | None) -> str:
     """A correlation with its sign: ``+0.31``."""
-    return signed(value, 2)
+    shown = signed(value, 2)
+    return "0.00" if shown.endswith("0.00") else shown
 
 
 def bounds(low: float | None, high: float | None, digits: int = 2) -> str:

@@ -121,7 +121,7 @@ def test_ratio_without_a_bound_where_the_base_corpus_holds_next_to_nothing(tmp_p
     assert row["ratio_high"] is None
     assert f"from {row['ratio_low']:,.1f} up" in page
     assert "not known in Korean, where fewer than 10 questions" in sentence(results, "Density")
-    assert "Korean 1 of 60 in the English corpus" in sentence(results, "Found")
+    assert "(English and target: Korean 1 and 45 of 60)" in sentence(results, "Found")
 
 
 def test_nothing_found_is_no_interval_and_no_finding(tmp_path: Path) -> None:

@@ -108,7 +108,9 @@ CLUSTERS = np.arange(400)
 RANDOM = np.random.default_rng(4)
 VALUE, OTHER = RANDOM.normal(size=400), RANDOM.normal(size=400)
 HALF = RANDOM.random(400) < 0.5
-FEW = np.where(np.arange(400) < 12, RANDOM.poisson(3, 400) + 1.0, 0.0)
+FEW = np.where(CLUSTERS < 12, RANDOM.poisson(3, 400) + 1.0, 0.0)
+SOME = np.where((CLUSTERS >= 12) & (CLUSTERS < 60), 1.0, 0.0)
+RARE = np.where(CLUSTERS < 60, CLUSTERS < 4, HALF)
 BEYOND = np.abs(OTHER) > 1.5
 
 
@@ -123,12 +125,16 @@ BEYOND = np.abs(OTHER) > 1.5
          {"value": VALUE}),
         ("value is the same in every observation", HALF, {"value": np.full(400, 3.0)}),
         ("value differs from 0 in too few clusters: 12", HALF, {"value": FEW}),
+        ("value differs from 0 in too few observations with the outcome: 4", RARE,
+         {"value": FEW + SOME}),
         ("the predictors determine one another (value, other)", HALF,
          {"value": VALUE, "other": 2 * VALUE + 1}),
         ("separate the outcomes, wholly or in part", VALUE > 0.3, {"value": VALUE}),
-        # Of the observations beyond, all have the outcome; of the others some.
+        # Where the two differ all have the outcome; where they do not some.
         ("separate the outcomes, wholly or in part", HALF | BEYOND,
-         {"value": VALUE, "beyond": BEYOND.astype(float)}),
+         {"value": CLUSTERS % 4.0, "other": CLUSTERS % 4.0 + BEYOND}),
+        ("beyond differs from 0 in too few observations without the outcome: 0", HALF | BEYOND,
+         {"beyond": BEYOND.astype(float)}),
     ],
 )  # fmt: skip
 def test_what_cannot_be_estimated_is_said_in_words(
