@@ -169,7 +169,7 @@ def _right_border(answer: str) -> str:
     if re.match(f"[{HANGUL}]", answer[-1]):
         if len(answer) > 1:
             return ""
-        return f"(?=(?:{'|'.join((*COPULAS, *PARTICLES))})?{border})"
+        return f"(?=(?:{'|'.join((*COPULAS, *PARTICLES))})*{border})"
     return border
 
 
