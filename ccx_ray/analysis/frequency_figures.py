@@ -176,12 +176,15 @@ def correlation_figure(study: StudySpec, rows: Sequence[ExposureRow]) -> str:
     languages = languages_of(study, {row.culture for row in rows})
     with mpl.rc_context(dict(STYLE)):
         figure = Figure(figsize=(8.4, 2.7), layout="constrained")
-        panels = figure.subplots(1, 2, sharey=True)
+        panels = figure.subplots(1, 2, sharey=True, sharex=True)
         for axes, direction in zip(panels, DIRECTIONS, strict=True):
             axes.axhline(0, color=FAINT, linewidth=0.8)
             here = [row for row in rows if (row.direction, row.measure) == (direction, "exposure")]
             for code, name in (*((x.code, short_name(x)) for x in languages), (POOLED, "all")):
-                curve = [row for row in here if row.culture == code]
+                known = [row for row in here if not math.isnan(row.correlation)]
+                curve = [row for row in known if row.culture == code]
+                if not curve:
+                    continue
                 steps = [row.step for row in curve]
                 colour = language_colours(study).get(code, INK)
                 if code == POOLED:
@@ -196,12 +199,21 @@ def correlation_figure(study: StudySpec, rows: Sequence[ExposureRow]) -> str:
                     lw=2 if code == POOLED else 1.1,
                     label=name,
                 )
+            if not axes.lines[1:]:
+                axes.text(
+                    0.5, 0.6, "too few items differ", transform=axes.transAxes, ha="center",
+                    color=FAINT,
+                )  # fmt: skip
             axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
             _direction_title(study, axes, direction)
             axes.set_xlabel("optimizer step")
         panels[0].set_ylabel("rank correlation")
-        handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+        lines = {
+            str(line.get_label()): line for axes in panels for line in axes.lines[1:]
+        }  # the first is 0
+        figure.legend(
+            lines.values(), lines.keys(), loc="outside lower center", ncols=max(1, len(lines))
+        )
         return to_svg(figure)
 
 

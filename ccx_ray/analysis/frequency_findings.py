@@ -27,6 +27,8 @@ from ccx_ray.analysis.wording import (
     p_phrase,
     percent,
     plural,
+    ratio,
+    ratio_bounds,
     short_name,
 )
 from ccx_ray.study.spec import StudySpec
@@ -58,8 +60,8 @@ def _densities(study: StudySpec, results: Results) -> list[str]:
         ratios = {row.culture: row for row in rows}
         return listing(
             [
-                f"{names[one]} {decimal(ratios[one].ratio, 1)} "
-                f"({bounds(ratios[one].ratio_low, ratios[one].ratio_high, 1)})"
+                f"{names[one]} {ratio(ratios[one].ratio)} "
+                f"({ratio_bounds(ratios[one].ratio_low, ratios[one].ratio_high)})"
                 for one in some
             ]
         )

@@ -46,6 +46,8 @@ FILTERS = (
     wording.correlation,
     wording.correlation_bounds,
     wording.bounds,
+    wording.ratio,
+    wording.ratio_bounds,
     wording.scientific_bounds,
     wording.measure_name,
     short_commit,

@@ -125,6 +125,9 @@ def _frequency_figures(study: StudySpec, results: Results) -> dict[str, str]:
     if results.exposures:
         across = "times that {} evidence was read"
         figures["exposure"] = binned_figure(study, EXPOSURE_BINS, results.exposure_bins, across)
+    if any(
+        row.measure == "exposure" and not math.isnan(row.correlation) for row in results.exposures
+    ):
         figures["exposure-correlation"] = correlation_figure(study, results.exposures)
     if results.model_terms:
         figures["transfer-model"] = model_figure(results.model_fits, results.model_terms)

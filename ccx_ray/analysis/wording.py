@@ -116,13 +116,23 @@ def correlation(value: float | None) -> str:
     return "0.00" if shown.endswith("0.00") else shown
 
 
-def bounds(low: float | None, high: float | None, digits: int = 2) -> str:
-    """An interval of plain numbers; ``from 1.30 up`` where it has no upper bound."""
+def ratio(value: float | None) -> str:
+    """A ratio that may be large or small: ``62.1``, ``1.84`` or ``0.010``."""
+    return decimal(value, 1) if value is not None and value >= 10 else average(value)
+
+
+def ratio_bounds(low: float | None, high: float | None) -> str:
+    """An interval of ratios; ``from 1.30 up`` where it has no upper bound."""
     if _absent(low):
         return DASH
     if _absent(high) or math.isinf(high or 0.0):
-        return f"from {decimal(low, digits)} up"
-    return f"{decimal(low, digits)} to {decimal(high, digits)}"
+        return f"from {ratio(low)} up"
+    return f"{ratio(low)} to {ratio(high)}"
+
+
+def bounds(low: float | None, high: float | None, digits: int = 2) -> str:
+    """An interval of plain numbers."""
+    return DASH if _absent(low) else f"{decimal(low, digits)} to {decimal(high, digits)}"
 
 
 def scientific_bounds(low: float | None, high: float | None) -> str:

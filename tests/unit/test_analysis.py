@@ -124,7 +124,7 @@ def test_report_is_one_file_that_needs_nothing_else(analysed: tuple[Any, Path, A
     assert len(identifiers) == len(set(identifiers))
     for used in re.findall(r'href="#([^"]+)"', page):
         assert used in identifiers
-    assert page.count("<svg") == 11
+    assert page.count("<svg") == len(list((analysed[1] / "figures").iterdir())) == 12
 
 
 def test_the_printed_recipe_gives_the_printed_number(analysed: tuple[Any, Path, Any]) -> None:
