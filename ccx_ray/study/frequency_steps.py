@@ -62,9 +62,14 @@ def frequency_steps(
         code: make_step(f"lexicon-{code}", "lexicon", {}, (texts[code],), resumable=True)
         for code in codes
     }
-    indexes = {code: _index(spec, spec.embedder, inputs, texts[code], base) for code in codes}
+    own = embedder_identity(spec.embedder, inputs, "frequency.embedder")
+    others = [
+        embedder_identity(embedder, inputs, f"frequency.validation.embedders.{number}")
+        for number, embedder in enumerate(spec.validation.embedders)
+    ]
+    indexes = {code: _index(spec, spec.embedder, own, texts[code], base) for code in codes}
     compared = [
-        _index(spec, embedder, inputs, texts[code], base, name=other_index(number))
+        _index(spec, embedder, others[number], texts[code], base, name=other_index(number))
         for number, embedder in enumerate(spec.validation.embedders)
         for code in codes
     ]
@@ -109,6 +114,7 @@ def frequency_steps(
     )
     validation = _validation(
         study,
+        [own, *others],
         inputs,
         (
             *frequencies.values(),
@@ -139,7 +145,7 @@ def other_index(number: int) -> str:
 def _index(
     spec: FrequencySpec,
     embedder: EmbedderSpec,
-    inputs: InputFiles,
+    identity: Mapping[str, object],
     text: Step,
     base: Step,
     *,
@@ -149,16 +155,18 @@ def _index(
     return make_step(
         f"{name}-{text.name.removeprefix('text-')}",
         "index",
-        {
-            **spec.index_identity(),
-            "embedder": embedder_identity(embedder, inputs, "frequency.embedder"),
-        },
+        {**spec.index_identity(), "embedder": identity},
         (text, base) if own_base else (text,),
         resumable=True,
     )
 
 
-def _validation(study: StudySpec, inputs: InputFiles, upstream: Sequence[Step]) -> Step:
+def _validation(
+    study: StudySpec,
+    embedders: Sequence[Mapping[str, object]],
+    inputs: InputFiles,
+    upstream: Sequence[Step],
+) -> Step:
     spec = study.frequency.validation
     return make_step(
         "validation",
@@ -166,10 +174,7 @@ def _validation(study: StudySpec, inputs: InputFiles, upstream: Sequence[Step]) 
         {
             **spec.model_dump(exclude={"embedders", "judges"}),
             **study.frequency.index_identity(),
-            "embedders": [
-                embedder_identity(embedder, inputs, f"frequency.validation.embedders.{place}")
-                for place, embedder in enumerate((study.frequency.embedder, *spec.embedders))
-            ],
+            "embedders": embedders,
             "judges": [
                 judge_identity(judge, inputs, f"frequency.validation.judges.{place}")
                 for place, judge in enumerate(spec.judges)

@@ -1,5 +1,6 @@
 """Files that a study names, and what of them decides its results: content, not place."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ccx_ray.errors import UserError
@@ -27,8 +28,8 @@ class InputFiles:
         Raises:
             UserError: the file does not exist or is not a file.
         """
-        path = (self.root / Path(name).expanduser()).resolve()
-        if not path.is_file():
+        path, found = self._find(name, field, Path.is_file)
+        if not found:
             if not self._allow_missing:
                 raise UserError(f"{field}: {str(path)!r} is not an existing file")
             self.missing.append(f"{field}: {name}")
@@ -45,8 +46,8 @@ class InputFiles:
         Raises:
             UserError: it is no folder.
         """
-        path = (self.root / Path(name).expanduser()).resolve()
-        if not path.is_dir():
+        path, found = self._find(name, field, Path.is_dir)
+        if not found:
             if not self._allow_missing:
                 raise UserError(f"{field}: {str(path)!r} is not an existing folder")
             self.missing.append(f"{field}: {name}")
@@ -60,6 +61,15 @@ class InputFiles:
         """
         path = self.resolve_folder(name, field)
         return fingerprint(describe_files(path)) if path.is_dir() else f"missing:{name}"
+
+    def _find(self, name: str, field: str, is_there: Callable[[Path], bool]) -> tuple[Path, bool]:
+        try:
+            path = (self.root / Path(name).expanduser()).resolve()
+            return path, is_there(path)
+        except (OSError, RuntimeError) as error:  # a text given for a file, ~ of nobody
+            reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+            shown = name if len(name) < 80 else name[:77] + "..."
+            raise UserError(f"{field}: {shown!r} is no path here ({reason}); give one") from None
 
     def source(self, source: SourceSpec, field: str) -> dict[str, object]:
         """What decides the text of a source: how it is read, and the files' names and hashes; of a
