@@ -16,8 +16,11 @@ SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 ACCESS = "access in the environment, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL"
 
 
-def refuse_credentials(uri: str, field: str) -> None:
+def refuse_credentials(uri: str, field: str, *, variable: str = "AWS_SECRET_ACCESS_KEY") -> None:
     """Refuse a URI with a password, an access key or the like.
+
+    Args:
+        variable: of the environment, where it should be instead.
 
     Raises:
         UserError: it has one; the message shows the URI without it.
@@ -31,7 +34,7 @@ def refuse_credentials(uri: str, field: str) -> None:
         shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         raise UserError(
             f"{field}: the URI of {shown!r} holds a credential, which would be written into the "
-            "study's records; give it in the environment, such as AWS_SECRET_ACCESS_KEY"
+            f"study's records; give it in the environment, such as {variable}"
         )
 
 

@@ -166,7 +166,7 @@ class JudgeRuntime(Spec):
 
     url: str | None = None
     """Of the endpoint, up to and with ``/v1``."""
-    key_variable: str = "OPENAI_API_KEY"
+    key_variable: Annotated[str, Field(min_length=1)] = "OPENAI_API_KEY"
     """The environment variable that holds the key; the key itself is never written anywhere."""
     concurrency: PositiveInt = 8
     """Requests on their way at once."""

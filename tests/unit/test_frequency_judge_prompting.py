@@ -187,7 +187,7 @@ HERE, THERE = {"url": "http://127.0.0.1:8000/v1"}, {"url": "https://api.example.
          "frequency.judge.prompt: '{folder}/prompt.txt' has no {{answer}}; "
          "a prompt needs {{question}}, {{answer}} and {{document}}"),
         (endpoint("latin.txt"), HERE,
-         "frequency.judge.prompt: '{folder}/latin.txt': byte 11 is not UTF-8"),
+         "frequency.judge.prompt: '{folder}/latin.txt': byte 11 is not UTF-8; give a text file"),
         (endpoint(), {},
          "runtime.judge.url: absent, but frequency.judge is an endpoint; give its URL, such as "
          "http://127.0.0.1:8000/v1"),

@@ -172,7 +172,10 @@ class Chat:
 
     def _shown(self, what: object) -> str:
         text = " ".join(str(what).split()) or type(what).__name__
-        return (text.replace(self._key, "***") if self._key else text)[:300]
+        # As it is, and as Python quotes one with a line break in it.
+        for key in filter(None, (self._key, ascii(self._key)[1:-1])):
+            text = text.replace(key, "***")
+        return text[:300]
 
 
 def judge_key(runtime: JudgeRuntime) -> str:

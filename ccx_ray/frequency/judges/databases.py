@@ -14,6 +14,8 @@ from ccx_ray.errors import UserError
 BUSY_SECONDS = 60.0
 """How long one process waits for another that writes; a write takes milliseconds."""
 
+_USABLE = "see that it is a file of this program, in a folder that you may write to"
+
 
 @contextmanager
 def open_database(path: Path, schema: str, *, loss: str) -> Iterator[sqlite3.Connection]:
@@ -30,12 +32,12 @@ def open_database(path: Path, schema: str, *, loss: str) -> Iterator[sqlite3.Con
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
-        raise UserError(f"{path}: cannot be opened ({error})") from None
+        raise UserError(f"{path}: cannot be opened ({error}); {_USABLE}") from None
     try:
         connection.execute(schema)
         yield connection
     except sqlite3.OperationalError as error:
-        raise UserError(f"{path}: cannot be used ({error})") from None
+        raise UserError(f"{path}: cannot be used ({error}); {_USABLE}") from None
     except sqlite3.DatabaseError as error:
         raise UserError(
             f"{path}: broken ({error}); restore it, or delete it, which costs {loss}"

@@ -127,7 +127,9 @@ def _check_folder(folder: Path, field: str) -> None:
     except OSError:
         return  # a pointer to files elsewhere, which are read when the model is opened
     except ValueError as error:
-        raise UserError(f"{field}: {config} is not JSON ({error})") from None
+        raise UserError(
+            f"{field}: {config} is not JSON ({error}); give the file that save_pretrained wrote"
+        ) from None
     named = content.get("architectures") if isinstance(content, dict) else None
     if named and not any(re.search(_CAUSAL, str(one)) for one in named):
         raise UserError(
@@ -145,17 +147,17 @@ def _check_endpoint(runtime: JudgeRuntime, field: str) -> None:
             f"runtime.judge.url: absent, but {field} is an endpoint; give its URL, such as "
             "http://127.0.0.1:8000/v1"
         )
-    refuse_credentials(url, "runtime.judge.url")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    host = _host(url, variable=runtime.key_variable)
+    key = judge_key(runtime)
+    if not re.fullmatch("[!-~]*", key):
         raise UserError(
-            f"runtime.judge.url: {url!r} is no URL of an endpoint; give one such as "
-            "https://api.openai.com/v1"
+            f"runtime.judge.key_variable: what {runtime.key_variable} holds is no key, for it has "
+            "a blank or a letter beyond ASCII; set it to the key alone"
         )
-    if not judge_key(runtime) and not is_loopback(url):
+    if not key and not is_loopback(url):
         raise UserError(
             f"runtime.judge.key_variable: the environment has no {runtime.key_variable}, which "
-            f"{parts.hostname} is asked with; set it, or name the variable that holds the key"
+            f"{host} is asked with; set it, or name the variable that holds the key"
         )
     prices = runtime.dollars_per_million_input_tokens, runtime.dollars_per_million_output_tokens
     if runtime.max_dollars is not None and not any(prices):
@@ -163,6 +165,22 @@ def _check_endpoint(runtime: JudgeRuntime, field: str) -> None:
             f"runtime.judge.max_dollars: {runtime.max_dollars:g} without prices caps nothing; give "
             "dollars_per_million_input_tokens and dollars_per_million_output_tokens"
         )
+
+
+def _host(url: str, *, variable: str) -> str:
+    try:
+        refuse_credentials(url, "runtime.judge.url", variable=variable)
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.port != 0
+        if usable and parts.hostname and not re.search(r"\s", url):
+            return parts.hostname
+    except ValueError:  # brackets, or a port that is no number up to 65535
+        pass
+    shown = url.rpartition("@")[2].partition("?")[0]
+    raise UserError(
+        f"runtime.judge.url: {shown!r} is no URL of an endpoint; give one such as "
+        "https://api.openai.com/v1"
+    )
 
 
 def _folder(spec: LocalJudgeSpec, root: Path) -> Path:

@@ -79,7 +79,9 @@ def read_prompt(name: str | None, root: Path, field: str) -> Prompt:
     try:
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{field}: {str(path)!r}: byte {error.start} is not UTF-8") from None
+        raise UserError(
+            f"{field}: {str(path)!r}: byte {error.start} is not UTF-8; give a text file"
+        ) from None
     except OSError as error:
         raise UserError(
             f"{field}: {str(path)!r} cannot be read ({error.strerror}); give a text file"
