@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from ccx_ray.corpus.work_log import RunTasks, run_here, step_progress
+from ccx_ray.errors import UserError
 from ccx_ray.evaluation.probes import load_culture
 from ccx_ray.frequency.text_parts import DOCUMENTS, ENGLISH, TARGET
 from ccx_ray.frequency_metrics import review_metrics, validation_metrics
@@ -340,7 +341,8 @@ def check_frequency(study: StudySpec, root: Path) -> None:
         UserError: the first mistake.
     """
     from ccx_ray.frequency.embedding.opening import check_embedder
-    from ccx_ray.frequency.judges.opening import check_judge
+    from ccx_ray.frequency.index_types import choose_index
+    from ccx_ray.frequency.judges.opening import check_judge, judge_name
 
     spec, inputs = study.frequency, InputFiles(root)
     compared = spec.validation
@@ -349,6 +351,8 @@ def check_frequency(study: StudySpec, root: Path) -> None:
     }
     for field, embedder in embedders.items():
         model_folder = None
+        if isinstance(embedder, NgramEmbedderSpec):
+            choose_index(spec.index, passages=0, dimensions=embedder.dimensions)
         if isinstance(embedder, SentenceTransformersSpec):
             model_folder = inputs.resolve_folder(embedder.folder, f"{field}.folder")
         elif isinstance(embedder, HiddenStatesSpec) and embedder.model != OWN_BASE:
@@ -356,8 +360,21 @@ def check_frequency(study: StudySpec, root: Path) -> None:
         elif isinstance(embedder, HiddenStatesSpec):
             continue  # its folder comes to be in this study
         check_embedder(embedder, field, model_folder=model_folder)
+    _check_names({field: one.name for field, one in embedders.items()})
     judges = {"frequency.judge": spec.judge} | {
         f"frequency.validation.judges.{n}": other for n, other in enumerate(compared.judges)
     }
     for field, judge in judges.items():
         check_judge(judge, study.runtime.judge, root, field)
+    _check_names({field: judge_name(judge) for field, judge in judges.items()})
+
+
+def _check_names(names: Mapping[str, str]) -> None:
+    """Tables tell embedders and judges apart by name; of two alike one would be lost."""
+    first: dict[str, str] = {}
+    for field, name in names.items():
+        if first.setdefault(name, field) != field:
+            raise UserError(
+                f"{field}: is called {name!r} in tables, as {first[name]} is; compare with "
+                "another, or give its folder or prompt another name"
+            )
