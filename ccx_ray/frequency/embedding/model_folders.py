@@ -55,6 +55,15 @@ def check_causal_folder(folder: Path, field: str) -> None:
         check_model_folder(folder)
     except UserError as error:
         raise UserError(f"{field}: {error}") from None
+    try:
+        json.loads((folder / "config.json").read_text("utf-8"))
+    except OSError:
+        pass  # a pointer to files elsewhere, which are read when the model is opened
+    except ValueError as error:
+        raise UserError(
+            f"{field}: {str(folder / 'config.json')!r} is not JSON ({error}); "
+            "give the file that save_pretrained wrote"
+        ) from None
     if not _is_causal(folder):
         raise UserError(
             f"{field}: {str(folder)!r} holds a {_architectures(folder)[0]}, not a causal model; "
