@@ -54,7 +54,7 @@ def read_review(path: Path, sample: pa.Table) -> Review:
         where = f"{path.name}, row {row}"
         if identity not in corpora:
             raise UserError(
-                f"{where}, {ID}: {identity!r} is on no sheet of this study; "
+                f"{where}, {ID}: {_shortened(identity)} is on no sheet of this study; "
                 "take the ids as the sheet has them"
             )
         if identity in places:
@@ -86,7 +86,7 @@ def read_review(path: Path, sample: pa.Table) -> Review:
 def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
     """Number, id and answer of every row below the header that is not empty."""
     text = _text(path)
-    header, delimiter = _header(text)
+    header, delimiter = _header(path, text)
     names = [name.strip().lower() for name in header]
     for name in (ID, HOLDS):
         if names.count(name) != 1:
@@ -133,10 +133,15 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _header(text: str) -> tuple[Sequence[str], str]:
+def _header(path: Path, text: str) -> tuple[Sequence[str], str]:
     """The cells of the first row, and what separates cells: that which gives the most of them."""
     first = next(iter(text.splitlines()), "")
-    headers = {mark: next(csv.reader([first], delimiter=mark), []) for mark in _DELIMITERS}
+    try:
+        headers = {mark: next(csv.reader([first], delimiter=mark), []) for mark in _DELIMITERS}
+    except csv.Error as error:
+        raise UserError(
+            f"{path.name}, line 1: not CSV ({error}); save it as CSV in UTF-8"
+        ) from None
     best = max(_DELIMITERS, key=lambda mark: len(headers[mark]))
     return headers[best], best
 
