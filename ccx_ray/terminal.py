@@ -33,6 +33,7 @@ def print_outcome(run: "StudyRun") -> None:
         highlight=False,
     )
     _print_failures(console, run)
+    _print_densities(console, run)
     if "analysis" in outcome.markers:
         _print_transfer(console, run)
         report = run.folders.final(run.graph["analysis"]) / "report.html"
@@ -61,6 +62,38 @@ def _print_failures(console: Console, run: "StudyRun") -> None:
             soft_wrap=True,
             highlight=False,
         )
+
+
+def _print_densities(console: Console, run: "StudyRun") -> None:
+    found = {
+        name.removeprefix("frequency-"): marker["counts"]
+        for name, marker in run.outcome.markers.items()
+        if name.startswith("frequency-")
+    }
+    if not found:
+        return
+    table = Table(title="cultural density: retrieved and judged, beside a scan of all", box=None)
+    for column in ("culture", "corpus"):
+        table.add_column(column)
+    for column in ("documents", "questions", "found", "by scan", "occurrences", "density"):
+        table.add_column(column, justify="right")
+    for culture, corpora in found.items():
+        for corpus, counts in corpora.items():
+            density = counts["mean_density"]
+            table.add_row(
+                culture,
+                corpus,
+                *(
+                    f"{counts[name]:,}"
+                    for name in (
+                        "documents", "questions", "questions_found", "questions_found_by_scan",
+                    )
+                ),
+                f"{counts['mean_occurrences']:.3f}",
+                "–" if density is None else f"{density:.2e}",
+            )  # fmt: skip
+    console.print()
+    console.print(table)
 
 
 def _print_transfer(console: Console, run: "StudyRun") -> None:
