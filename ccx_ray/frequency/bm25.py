@@ -18,12 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ccx_ray.frequency.index_files import mapped
 from ccx_ray.frequency.terms import terms_of
 
 SATURATION = 1.5
 """k1: how soon repetitions of a term stop counting."""
 LENGTH_SHARE = 0.75
 """b: how much a passage's length counts."""
+COMMON_SHARE = 0.1
+"""Of the passages. A term that more of them hold is not looked up beside a rarer one: it tells the
+least and takes the longest."""
 _FIELDS = {"terms": np.uint64, "starts": np.int64, "passages": np.int32, "weights": np.float32}
 
 
@@ -44,9 +48,7 @@ class Postings:
 
     @classmethod
     def open(cls, folder: Path) -> "Postings":
-        return cls(
-            **{field: np.load(folder / f"bm25-{field}.npy", mmap_mode="r") for field in _FIELDS}
-        )
+        return cls(**{field: mapped(folder / f"bm25-{field}.npy") for field in _FIELDS})
 
     def span(self, term: int) -> tuple[int, int]:
         """Where the postings of a term begin and end."""
@@ -142,14 +144,14 @@ def weigh_terms(
     terms: Mapping[int, int], shards: Sequence[Postings], passages: int
 ) -> dict[int, float]:
     """What a posting of each term counts: its rarity in the corpus times its place in the query."""
-    weights = {}
-    for term, occurrences in terms.items():
-        spans = [shard.span(term) for shard in shards]
-        held = sum(end - start for start, end in spans)
-        if held:
-            rarity = np.log(1 + (passages - held + 0.5) / (held + 0.5))
-            weights[term] = float(occurrences * rarity)
-    return weights
+    spans = {term: [shard.span(term) for shard in shards] for term in terms}
+    held = {term: sum(end - start for start, end in spans[term]) for term in terms}
+    known = {term: count for term, count in held.items() if count}
+    rare = {term: count for term, count in known.items() if count <= COMMON_SHARE * passages}
+    return {
+        term: float(terms[term] * np.log(1 + (passages - count + 0.5) / (count + 0.5)))
+        for term, count in (rare or known).items()
+    }
 
 
 def score_passages(

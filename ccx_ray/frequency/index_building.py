@@ -75,7 +75,10 @@ def build_index(
     limit = spec.passage_characters
     log = WorkLog(folder, "passages")
     ngrams = isinstance(embedder, NgramEmbedderSpec)
-    counts = count_passages(corpus, log, limit=limit, ngrams=ngrams, run_tasks=run_tasks)
+    fitted = isinstance(embedder, NgramEmbedderSpec) and embedder.projection == "fitted"
+    counts = count_passages(
+        corpus, log, limit=limit, ngrams=ngrams, fit=fitted, run_tasks=run_tasks
+    )
 
     def fit(_: int) -> dict[str, Any]:
         if isinstance(embedder, NgramEmbedderSpec):
@@ -83,7 +86,7 @@ def build_index(
         opened = open_embedder(embedder, state_folder=folder, model_folder=model_folder)
         return {"fingerprint": opened.fingerprint, "dimensions": opened.dimensions}
 
-    (fitted,) = run_tasks(WorkLog(folder, "embedder"), 1, fit)
+    (state,) = run_tasks(WorkLog(folder, "embedder"), 1, fit)
     shards = _plan(counts, spec.shard_passages, log.scratch)
     pieces = [piece for shard in shards for piece in shard.pieces]
 
@@ -98,13 +101,13 @@ def build_index(
     cut = sum(piece["cut_passages"] for piece in embedded)
 
     def assemble(number: int) -> dict[str, Any]:
-        return _assemble(shards[number], spec, fitted["dimensions"], folder)
+        return _assemble(shards[number], spec, state["dimensions"], folder)
 
     described = run_tasks(WorkLog(folder, "shards"), len(shards), assemble)
     IndexDescription(
         embedder=embedder.model_dump(),
-        fingerprint=fitted["fingerprint"],
-        dimensions=fitted["dimensions"],
+        fingerprint=state["fingerprint"],
+        dimensions=state["dimensions"],
         documents=counts.documents,
         passages=counts.passages,
         passage_characters=limit,

@@ -21,6 +21,7 @@ from ccx_ray.frequency.index_files import (
     PASSAGES,
     VECTORS,
     ShardDescription,
+    mapped,
 )
 from ccx_ray.frequency.index_types import IndexChoice, VectorIndex
 
@@ -54,7 +55,12 @@ class OpenShard:
         self._folder = folder
         self._description = description
         self._first = first_passage
-        self._spans = np.load(folder / PASSAGES, mmap_mode="r")
+        self._spans = mapped(folder / PASSAGES)
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether its vectors are kept in few bits."""
+        return self._description.index == "ivfpq"
 
     def __len__(self) -> int:
         return self._description.passages
@@ -68,16 +74,19 @@ class OpenShard:
         ]
 
     def weigh(
-        self, features: NDArray[np.int32], weights: NDArray[np.float32], scored: Scored
+        self,
+        features: NDArray[np.int32],
+        weights: NDArray[np.float32],
+        passages: NDArray[np.int64],
     ) -> Scored:
         """Those of the passages that are of this shard, with the likeness of their n-grams.
 
         Args:
             features: of the query, with their weights; see ``score_signatures``.
         """
-        own = scored.passages - self._first
-        own = own[(own >= 0) & (own < len(self))]
-        signatures = Signatures(self._signatures.bits[own], self._signatures.norms[own])
+        own = passages[self.holds(passages)] - self._first
+        bits, norms = self._signatures
+        signatures = Signatures(np.take(bits, own, axis=0), np.take(norms, own, axis=0))
         return self._scored(own, score_signatures(features, weights, signatures))
 
     def best_by_terms(self, weights: Mapping[int, float], most: int) -> Scored:
@@ -87,25 +96,23 @@ class OpenShard:
             weights: see ``bm25.weigh_terms``.
         """
         scores = score_passages(weights, self.postings, len(self))
-        best = np.maximum.reduceat(scores, self._starts)
-        if len(best) > most:
-            least = np.partition(best, len(best) - most)[-most]
-            documents = np.flatnonzero((best >= least) & (best > 0))
-        else:
-            documents = np.flatnonzero(best > 0)
-        ends = np.append(self._starts, len(self))
-        passages = np.array(
-            [ends[d] + scores[ends[d] : ends[d + 1]].argmax() for d in documents], np.int64
-        )
-        return self._scored(passages, best[documents]).best_first(most)
+        passages = np.flatnonzero(scores)
+        found = scores[passages]
+        # Every document has at most so many passages, so these hold the best of enough documents.
+        enough = most * self._most_passages
+        if len(found) > enough:
+            least = np.partition(found, len(found) - enough)[-enough]
+            passages, found = passages[found >= least], found[found >= least]
+        return self._scored(passages, found).best_of_documents(most)
 
-    def span(self, passage: int) -> tuple[int, int]:
-        """Start and length of a passage in its document."""
-        _, start, length = self._spans[passage - self._first].tolist()
-        return start, length
+    def spans(self, passages: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Start and length in their documents of passages of this shard: ``[passages, 2]``."""
+        spans: NDArray[np.int32] = self._spans[passages - self._first, 1:]
+        return spans
 
-    def holds(self, passage: int) -> bool:
-        return 0 <= passage - self._first < len(self)
+    def holds(self, passages: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which passages are of this shard."""
+        return (passages >= self._first) & (passages < self._first + len(self))
 
     @cached_property
     def postings(self) -> Postings:
@@ -116,15 +123,13 @@ class OpenShard:
         return Scored(passages + self._first, documents, scores)
 
     @cached_property
-    def _starts(self) -> NDArray[np.int64]:
-        """The first passage of every document that has any."""
-        documents = self._spans[:, 0]
-        return np.flatnonzero(np.diff(documents, prepend=-1))
+    def _most_passages(self) -> int:
+        """Of a document."""
+        return int(np.bincount(self._spans[:, 0]).max())
 
     @cached_property
     def _signatures(self) -> Signatures:
-        arrays = (np.load(self._folder / n, mmap_mode="r") for n in (NGRAM_BITS, NGRAM_NORMS))
-        return Signatures(*arrays)
+        return Signatures(*(mapped(self._folder / name) for name in (NGRAM_BITS, NGRAM_NORMS)))
 
     @cached_property
     def _vectors(self) -> VectorIndex:

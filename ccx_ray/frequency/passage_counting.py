@@ -7,6 +7,7 @@ its place there, never on how the work was split.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ from ccx_ray.frequency.passages import cut_passages
 from ccx_ray.storage import publish_folder, publish_json
 from ccx_ray.study.frequency_spec import NgramEmbedderSpec
 
-SAMPLE_BYTES = 128 * 2**20
+SAMPLE_BYTES = 32 * 2**20
 """Of text whose n-grams and terms are counted."""
 FIT_PASSAGES = 20_000
 """To which a projection is fitted."""
+PASSAGES_AT_ONCE = 1024
+_STEP, _MASK = 0x9E3779B97F4A7C15, 2**64 - 1
 PASSAGES_OF_A_DOCUMENT, FREQUENCIES, FIT_TEXTS = "passages.npy", "frequencies.npy", "fit.json"
 
 
@@ -52,13 +55,14 @@ class CorpusCounts:
 
 
 def count_passages(
-    rows: CorpusRows, log: WorkLog, *, limit: int, ngrams: bool, run_tasks: RunTasks
+    rows: CorpusRows, log: WorkLog, *, limit: int, ngrams: bool, fit: bool, run_tasks: RunTasks
 ) -> CorpusCounts:
     """Run the first pass; a task is one file of the corpus.
 
     Args:
         limit: characters of a passage.
         ngrams: count them too.
+        fit: keep texts to fit a projection to.
     """
     files = sorted({group.file for group in rows.groups})
     bounds = [
@@ -71,7 +75,7 @@ def count_passages(
     def count(number: int) -> dict[str, Any]:
         return _count_range(
             rows, *bounds[number], folder=folders[number],
-            limit=limit, share=share, ngrams=ngrams,
+            limit=limit, share=share, ngrams=ngrams, fit=fit,
         )  # fmt: skip
 
     counts = run_tasks(log, len(bounds), count)
@@ -94,28 +98,39 @@ def _count_range(
     limit: int,
     share: float,
     ngrams: bool,
+    fit: bool,
 ) -> dict[str, Any]:
     passages = np.zeros(end - first, np.int64)
     frequencies = np.zeros(FEATURES, np.int64)
     sampled, terms = 0, 0
-    fit: list[tuple[float, str]] = []
-    for row, text in rows.texts(first, end):
-        spans = cut_passages(text, limit)
-        passages[row - first] = len(spans)
-        lots = draw_lots(row, len(spans))
-        chosen = np.flatnonzero(lots < share)
-        texts = [normalize(text[s : s + n]) for s, n in (spans[i] for i in chosen)]
+    kept: list[tuple[float, str]] = []
+
+    def add(drawn: Sequence[tuple[float, str]]) -> None:
+        nonlocal frequencies, sampled, terms, kept
+        texts = [normalize(text) for _, text in drawn]
         sampled += len(texts)
         terms += count_terms(texts)
         if ngrams:
             frequencies += np.bincount(count_ngrams(texts).indices, minlength=FEATURES)
-            fit.extend(zip(lots[chosen].tolist(), texts, strict=True))
-            if len(fit) > 2 * FIT_PASSAGES:
-                fit = sorted(fit)[:FIT_PASSAGES]
+        if fit:
+            kept.extend((lot, text) for (lot, _), text in zip(drawn, texts, strict=True))
+            kept = sorted(kept)[:FIT_PASSAGES]
+
+    waiting: list[tuple[float, str]] = []
+    for row, text in rows.texts(first, end):
+        spans = cut_passages(text, limit)
+        passages[row - first] = len(spans)
+        for (start, length), lot in zip(spans, draw_lots(row, len(spans)), strict=True):
+            if lot < share:
+                waiting.append((lot, text[start : start + length]))
+        if len(waiting) >= PASSAGES_AT_ONCE:
+            add(waiting)
+            waiting = []
+    add(waiting)
     aside = aside_of(folder)
     np.save(aside / PASSAGES_OF_A_DOCUMENT, passages)
     np.save(aside / FREQUENCIES, frequencies)
-    publish_json(aside / FIT_TEXTS, sorted(fit)[:FIT_PASSAGES])
+    publish_json(aside / FIT_TEXTS, kept)
     publish_folder(aside, folder)
     total = int(passages.sum())
     return {"documents": end - first, "passages": total, "sampled": sampled, "terms": terms}
@@ -136,11 +151,13 @@ def ngram_embedder(spec: NgramEmbedderSpec, counts: CorpusCounts) -> NgramEmbedd
     return embedder
 
 
-def draw_lots(row: int, passages: int) -> NDArray[np.float64]:
+def draw_lots(row: int, passages: int) -> list[float]:
     """A number in [0, 1) for every passage of a document (the finaliser of SplitMix64)."""
-    with np.errstate(over="ignore"):
-        mixed = np.arange(passages, dtype=np.uint64) + np.uint64(row << 24 & 2**64 - 1)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            mixed = (mixed ^ mixed >> np.uint64(shift)) * np.uint64(factor)
-        mixed ^= mixed >> np.uint64(31)
-    return (mixed >> np.uint64(11)).astype(np.float64) / 2**53
+    return [_mixed((row << 24) + passage) / 2**64 for passage in range(passages)]
+
+
+def _mixed(number: int) -> int:
+    number = (number + _STEP) * _STEP & _MASK
+    number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 & _MASK
+    number = (number ^ number >> 27) * 0x94D049BB133111EB & _MASK
+    return number ^ number >> 31

@@ -171,7 +171,7 @@ def test_signatures_put_passages_in_the_order_of_their_cosines(project: Path) ->
     for row, (features, weights) in enumerate(embedder.sign(queries)):
         scores = score_signatures(features, weights, signatures)
         assert scores.argmax() == exact[row].argmax()
-        assert np.corrcoef(scores, exact[row])[0, 1] > 0.9
+        assert np.corrcoef(scores, exact[row])[0, 1] > 0.85
 
 
 def test_fingerprints_tell_embedders_apart(mini_lm: Path, tiny_model: Path, tmp_path: Path) -> None:

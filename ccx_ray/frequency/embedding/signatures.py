@@ -65,9 +65,10 @@ def score_signatures(
         weights: what a passage of length one that has the feature once gets for it.
     """
     places = features & (8 * passages.bits.shape[1] - 1)
-    held = passages.bits[:, places >> 3] >> (places & 7).astype(np.uint8) & np.uint8(1)
+    masks = np.uint8(1) << (places & 7).astype(np.uint8)
+    held = np.take(passages.bits, places >> 3, axis=1) & masks
     lengths, shares = passages.norms.T
     by_chance = shares * weights.sum()
     possible = np.maximum(1 - shares, np.float32(1e-3)) * np.maximum(lengths, np.float32(1e-9))
-    scores: NDArray[np.float32] = (held.astype(np.float32) @ weights - by_chance) / possible
+    scores: NDArray[np.float32] = ((held != 0).astype(np.float32) @ weights - by_chance) / possible
     return scores
