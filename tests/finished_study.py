@@ -1,5 +1,6 @@
 """A finished study whose every answer is known, written in the stages' real schemas."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ccx_ray.analysis.inputs import AnalysisInputs
+from ccx_ray.analysis.report import analyse
 from ccx_ray.evaluation import perplexity
 from ccx_ray.evaluation.results import SCHEMA, SCORE_TYPES, publish_results
 from ccx_ray.study.loading import load_study
@@ -173,6 +175,15 @@ def write_study(
         trainings=trainings,
         markers=markers,
     )
+
+
+def analysed(root: Path, inputs: AnalysisInputs) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Results, summary and page of a study's report."""
+    folder = root / "analysis"
+    folder.mkdir()
+    summary = analyse(inputs, folder)
+    results = json.loads((folder / "results.json").read_text("utf-8"))
+    return results, summary, (folder / "report.html").read_text("utf-8")
 
 
 def marker(kind: str, counts: Mapping[str, Any]) -> dict[str, Any]:

@@ -229,7 +229,9 @@ def _trust(study: StudySpec, results: Results) -> list[str]:
     if known:
         reach = " to ".join(dict.fromkeys((correlation(min(known)), correlation(max(known)))))
         stated.append(f"planted facts are ranked with a correlation of {reach} with the truth")
-    reviews = [row for row in results.reviews if row.culture == "all" and row.precision is not None]
+    reviews = [
+        row for row in results.reviews if row.culture == POOLED and row.precision is not None
+    ]
     if reviews:
         shares = listing([f"{percent(row.precision, 0)} in {names[row.corpus]}" for row in reviews])
         stated.append(f"of what the judge accepts, people accept {shares}")

@@ -20,8 +20,6 @@ from ccx_ray.study.spec import AnalysisSpec
 Row = TypeVar("Row")
 EVERY_DOCUMENT = "every document"
 """The retriever of planted facts that were counted without one."""
-ALL_CULTURES = "all"
-"""The culture of a review's row over all cultures of a corpus."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,5 @@
 """Exposure beside transfer, against numbers worked out by hand."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +8,14 @@ from typing import Any
 import pytest
 from scipy.stats import spearmanr
 
-from ccx_ray.analysis.report import analyse
-from tests.finished_study import QUESTIONS, Times, small_study, write_exposure, write_study
+from tests.finished_study import (
+    QUESTIONS,
+    Times,
+    analysed,
+    small_study,
+    write_exposure,
+    write_study,
+)
 
 
 def known_effect(run: str, step: int, probe: str) -> list[bool]:
@@ -29,7 +34,7 @@ def read_so_far(trial: str, step: int, text: str, question: int) -> Mapping[str,
     return {"monolingual": half * (question % 2) * step / 60, "parallel": 1.0}
 
 
-def analysed(
+def exposed_study(
     root: Path, times: Times, *languages: str
 ) -> tuple[dict[str, Any], dict[str, Any], str]:
     """Results, summary and page of a study whose exposure is known of some languages."""
@@ -38,16 +43,12 @@ def analysed(
     exposures = {code: root / f"exposure-{code}" for code in languages}
     for code, folder in exposures.items():
         write_exposure(folder, study, code, times)
-    folder = root / "analysis"
-    folder.mkdir()
-    summary = analyse(replace(inputs, exposures=exposures), folder)
-    results = json.loads((folder / "results.json").read_text("utf-8"))
-    return results, summary, (folder / "report.html").read_text("utf-8")
+    return analysed(root, replace(inputs, exposures=exposures))
 
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any], str]:
-    return analysed(tmp_path_factory.mktemp("study"), read_so_far, "ko", "mn")
+    return exposed_study(tmp_path_factory.mktemp("study"), read_so_far, "ko", "mn")
 
 
 def rows_of(results: dict[str, Any]) -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -134,7 +135,7 @@ def test_findings_say_what_the_rows_say(known: tuple[dict[str, Any], dict[str, A
 
 
 def test_what_was_not_computed_is_said(tmp_path: Path) -> None:
-    results, summary, page = analysed(tmp_path, lambda *_: {}, "mn")
+    results, summary, page = exposed_study(tmp_path, lambda *_: {}, "mn")
     assert {row["culture"] for row in results["exposures"]} == {"mn", "all"}
     assert "was not computed for Korean." in next(
         text for text in results["limits"] if text.startswith("Exposure:")
@@ -148,6 +149,6 @@ def test_what_was_not_computed_is_said(tmp_path: Path) -> None:
 
 
 def test_a_study_without_exposure_has_a_report(tmp_path: Path) -> None:
-    results, summary, page = analysed(tmp_path, lambda *_: {})
+    results, summary, page = exposed_study(tmp_path, lambda *_: {})
     assert results["exposures"] == results["exposure_bins"] == summary["exposures"] == []
     assert "evidence was not computed in this run" in page

@@ -1,6 +1,6 @@
 """Densities, exact counts and occurrences beside transfer, against numbers worked out by hand."""
 
-import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import spearmanr
 
+from ccx_ray.analysis import wording
 from ccx_ray.analysis.inputs import AnalysisInputs
 from ccx_ray.analysis.rank_correlation import spearman, spearman_interval
-from ccx_ray.analysis.report import analyse
 from ccx_ray.analysis.statistics import (
     bootstrap_ratio_interval,
     seeded_generator,
     stratified_bootstrap_interval,
 )
-from tests.finished_study import QUESTIONS, small_study, write_study
+from tests.finished_study import QUESTIONS, analysed, small_study, write_study
 
 KOREAN = ("trials.languages=[ko]", "trials.seeds=[0]")
 
@@ -28,15 +28,6 @@ def known_effect(run: str, step: int, probe: str) -> list[bool]:
     """Korean questions with q mod 4 = 3 are learnt from bridges alone."""
     learnt = run.startswith("ko-bridge") and probe == "ko-ko"
     return [q % 5 == 0 or (learnt and q % 4 == 3) for q in range(QUESTIONS["ko"])]
-
-
-def analysed(root: Path, inputs: AnalysisInputs) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Results, summary and page."""
-    folder = root / "analysis"
-    folder.mkdir()
-    summary = analyse(inputs, folder)
-    results = json.loads((folder / "results.json").read_text("utf-8"))
-    return results, summary, (folder / "report.html").read_text("utf-8")
 
 
 def korean_study(
@@ -206,3 +197,20 @@ def test_interval_of_a_rank_correlation_covers_the_truth() -> None:
         )
         covered += interval.low <= truth <= interval.high
     assert 0.82 < covered / 150 < 0.96
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (wording.average(2.345), "2.35"), (wording.average(0.0123), "0.012"),
+        (wording.average(0.00004), "4.00e−5"), (wording.average(0.0), "0"),
+        (wording.average(None), "–"), (wording.average_bounds(0.0, 0.5), "0 to 0.50"),
+        (wording.ratio(61.74), "61.7"), (wording.ratio(1.0), "1.00"), (wording.ratio(0.01), "0.01"),
+        (wording.ratio_bounds(1.3, math.inf), "from 1.30 up"),
+        (wording.ratio_bounds(math.nan, math.nan), "–"),
+        (wording.correlation(0.314), "+0.31"), (wording.correlation(-0.001), "0.00"),
+        (wording.correlation_bounds(-0.2, 0.1), "−0.20 to +0.10"),
+    ],
+)  # fmt: skip
+def test_small_numbers_are_not_shown_as_nothing(shown: str, expected: str) -> None:
+    assert shown == expected

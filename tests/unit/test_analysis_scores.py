@@ -1,12 +1,10 @@
 """Score types, ties, positions and left-out questions, each number against a hand computation."""
 
 import html
-import json
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from ccx_ray.errors import UserError
 from tests.finished_study import (
     QUESTIONS,
     Question,
+    analysed,
     plain_questions,
     small_study,
     write_evaluation,
@@ -29,15 +28,6 @@ KOREAN = ("trials.languages=[ko]", "trials.seeds=[0]")
 
 def nothing_differs(run: str, step: int, probe: str) -> list[bool]:
     return [question % 5 == 0 for question in range(QUESTIONS[probe.split("-", maxsplit=1)[0]])]
-
-
-def analysed(root: Path, inputs: AnalysisInputs) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Results, summary and page."""
-    folder = root / "analysis"
-    folder.mkdir()
-    summary = analyse(inputs, folder)
-    results = json.loads((folder / "results.json").read_text("utf-8"))
-    return results, summary, (folder / "report.html").read_text("utf-8")
 
 
 def korean_study(

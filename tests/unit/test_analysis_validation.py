@@ -1,7 +1,6 @@
 """What the report says of the tests of the frequency estimate."""
 
 import html
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,8 +10,7 @@ from typing import Any
 import pytest
 from scipy.stats import spearmanr
 
-from ccx_ray.analysis.report import analyse
-from tests.finished_study import QUESTIONS, small_study, write_study, write_validation
+from tests.finished_study import QUESTIONS, analysed, small_study, write_study, write_validation
 
 OWN = "ngram+bm25"
 PRECISION = {"precision": 0.8, "precision_low": 0.7, "precision_high": 0.9}
@@ -66,7 +64,7 @@ REVIEW = [
 ]  # fmt: skip
 
 
-def analysed(
+def validated_study(
     root: Path, *, tables: Mapping[str, Any] | None, review: Sequence[Mapping[str, Any]] = ()
 ) -> tuple[dict[str, Any], dict[str, Any], str]:
     """Results, summary and page of a Korean study with these tests of its frequencies."""
@@ -80,16 +78,12 @@ def analysed(
     if review:
         write_validation(root / "review", {"review": review})
         inputs = replace(inputs, review=root / "review")
-    folder = root / "analysis"
-    folder.mkdir()
-    summary = analyse(inputs, folder)
-    results = json.loads((folder / "results.json").read_text("utf-8"))
-    return results, summary, (folder / "report.html").read_text("utf-8")
+    return analysed(root, inputs)
 
 
 @pytest.fixture(scope="module")
 def tested(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any], str]:
-    return analysed(tmp_path_factory.mktemp("study"), tables=TABLES, review=REVIEW)
+    return validated_study(tmp_path_factory.mktemp("study"), tables=TABLES, review=REVIEW)
 
 
 def test_every_row_of_the_tests_is_in_the_results(
@@ -140,7 +134,7 @@ def test_findings_and_limits_name_what_is_missed(
 
 
 def test_without_a_review_the_report_says_how_to_make_one(tmp_path: Path) -> None:
-    results, _, page = analysed(tmp_path, tables=TABLES)
+    results, _, page = validated_study(tmp_path, tables=TABLES)
     command = "python jobs/validate_frequency.py --study laptop --export DIR"
     assert command in html.unescape(page)
     (stated,) = (text for text in results["limits"] if text.startswith("Review"))
@@ -151,7 +145,7 @@ def test_without_a_review_the_report_says_how_to_make_one(tmp_path: Path) -> Non
 def test_tests_without_rows_have_no_part_in_the_report(tmp_path: Path) -> None:
     """No planted facts and no other judge: the files are there, and empty."""
     empty = {name: TABLES[name] if name == "recall" else [] for name in TABLES}
-    results, _, page = analysed(tmp_path, tables=empty)
+    results, _, page = validated_study(tmp_path, tables=empty)
     assert results["planted"] == results["agreements"] == []
     assert "Facts of known frequency" not in page
     assert "<h3>Judges</h3>" not in page
@@ -159,7 +153,7 @@ def test_tests_without_rows_have_no_part_in_the_report(tmp_path: Path) -> None:
 
 
 def test_an_untested_estimate_is_called_that(tmp_path: Path) -> None:
-    results, summary, page = analysed(tmp_path, tables=None)
+    results, summary, page = validated_study(tmp_path, tables=None)
     assert "nothing is known of its errors" in page
     assert any(text.startswith("Validation: the estimate") for text in results["limits"])
     assert not any(text.startswith("Trust") for text in results["findings"])
