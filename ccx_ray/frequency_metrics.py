@@ -1,4 +1,4 @@
-"""What MLflow is told of the tests of the frequency estimate."""
+"""What MLflow is told of frequencies and of their tests; what is not known is not told."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -41,6 +41,21 @@ def review_metrics(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
         },
         "review/",
     )
+
+
+def analysis_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Of the report's headline: densities and their ratios, and the odds of the transfer model."""
+    metrics: dict[str, Any] = {}
+    for row in summary["densities"]:
+        for name in ("base_density", "target_density", "ratio", "ratio_low", "ratio_high"):
+            metrics[f"density/{row['culture']}/{name}"] = row[name]
+    for row in summary["transfer_model"]:
+        lengths = "lengths held fixed" if row["lengths"] else "frequency alone"
+        term = row["frequency"] or {}
+        for name in ("odds_ratio", "odds_low", "odds_high", "p_value"):
+            key = f"transfer_model/{row['predictor']}/{row['outcome']}/{lengths}/{name}"
+            metrics[key] = term.get(name)
+    return {name: value for name, value in metrics.items() if value is not None}
 
 
 def _name(kind: str, row: Mapping[str, Any], *keys: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ccx_ray.cluster import evaluator_demands
 from ccx_ray.corpus.work_log import RunTasks, step_progress
+from ccx_ray.frequency_metrics import analysis_metrics
 from ccx_ray.frequency_stage import FrequencyActions
 from ccx_ray.remote_folders import remote_storage_uri
 from ccx_ray.study.folders import StepFolders
@@ -401,6 +402,7 @@ class StageActions:
         for cell in summary["transfer"]:
             direction = cell["direction"].replace(" → ", "-to-")
             log.log(cell["step"], {f"transfer/{cell['language']}/{direction}": cell["transfer"]})
+        log.log(0, analysis_metrics(summary))
         log.close()
         self._tracking.log_artifacts(run, work.folder)
         self._tracking.log_text(run, self._study.model_dump_json(indent=2), "study.json")
