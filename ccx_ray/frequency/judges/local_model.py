@@ -65,7 +65,8 @@ class LocalModel:
             if not shown.text:
                 raise UserError(
                     f"{self._folder}: its context of {context} tokens is too short for the prompt, "
-                    f"which has {tokens} without a document"
+                    f"which has {tokens} without a document; give a shorter prompt, "
+                    "or a model of a longer context"
                 )
             # A little more than in proportion, since the prompt's own words do not get fewer.
             width = int(min(width, len(shown.text)) * min(0.9, context / tokens))
