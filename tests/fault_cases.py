@@ -16,6 +16,7 @@ from ccx_ray.corpus.parts import part_files
 from ccx_ray.errors import UserError
 from ccx_ray.run import check_source
 from ccx_ray.study.text_spec import CleaningSpec, SourceSpec
+from tests.frequency_fault_cases import frequency_fault_section
 from tests.probe_fault_cases import probe_fault_section
 from tests.small_corpus import target_language, text_folder
 from tests.source_files import json_lines, tmx, wiki_dump, wiki_page, write_parquet
@@ -199,6 +200,8 @@ def fault_table() -> str:
         )
     with tempfile.TemporaryDirectory() as folder:
         probe_section = probe_fault_section(Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        frequency_section = frequency_fault_section(Path(folder))
     return "\n".join(
         [
             "# Bad input",
@@ -214,6 +217,7 @@ def fault_table() -> str:
             *rows,
             "",
             probe_section,
+            frequency_section,
         ]
     )
 
