@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ccx_ray.frequency.documents import document_files
+from ccx_ray.frequency.text_parts import DOCUMENTS, text_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class CorpusRows:
     """The documents of a text folder by their rows."""
 
     def __init__(self, text_folder: Path) -> None:
-        self._files = document_files(text_folder)
+        self._files = text_files(text_folder, DOCUMENTS)
 
     @cached_property
     def groups(self) -> list[RowGroup]:

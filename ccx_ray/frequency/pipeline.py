@@ -22,7 +22,6 @@ from ccx_ray.frequency.density import (
     question_rows,
     summary,
 )
-from ccx_ray.frequency.documents import read_documents
 from ccx_ray.frequency.exact_counts import exact_counts
 from ccx_ray.frequency.exhaustive import exhaustive_holders
 from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
@@ -31,6 +30,7 @@ from ccx_ray.frequency.judges.verdict import Judge, Request
 from ccx_ray.frequency.lexicon.reading import Lexicon
 from ccx_ray.frequency.questions import Cloze
 from ccx_ray.frequency.retrieval import CorpusIndex
+from ccx_ray.frequency.text_parts import read_documents
 from ccx_ray.storage import publish_parquet
 from ccx_ray.study.frequency_spec import FrequencySpec, JudgeRuntime, JudgeSpec, LexicalJudgeSpec
 
@@ -237,7 +237,7 @@ def _judge(block: _Block, open_judge: OpenJudge, hits: Path, path: Path) -> None
     found = pq.read_table(hits).to_pylist()
     rows: list[dict[str, Any]] = []
     for some in _by_questions(found):
-        texts = read_documents(block.asked.text, sorted({hit["document"] for hit in some}))
+        texts = read_documents(block.asked.text, {hit["document"] for hit in some})
         verdicts = judge.judge(
             [
                 Request(

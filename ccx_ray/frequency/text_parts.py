@@ -1,9 +1,10 @@
 """The parts of a text folder in which knowledge is looked for, and their texts by row.
 
-Invariant: a row counts over the Parquet files of its folder in the order of their names.
+Invariant: a row counts over the Parquet files of its folder in the order of their names, here as in
+everything that is made of a text folder.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,11 @@ COLUMNS = {
 def text_files(text_folder: Path, part: str) -> list[Path]:
     """The files that hold a part; none where a language has no such part."""
     return sorted((text_folder / COLUMNS[part][0]).glob("*.parquet"))
+
+
+def read_documents(text_folder: Path, rows: Iterable[int]) -> dict[int, Document]:
+    """The documents in some rows, each with its row."""
+    return dict(read_texts(text_folder, DOCUMENTS, sorted(rows)))
 
 
 def read_texts(text_folder: Path, part: str, rows: Sequence[int]) -> Iterator[tuple[int, Document]]:

@@ -13,7 +13,6 @@ import pytest
 from ccx_ray.corpus.pipeline import run_tasks
 from ccx_ray.corpus.work_log import RunTasks, run_here
 from ccx_ray.evaluation.probes import load_probe
-from ccx_ray.frequency.documents import read_documents
 from ccx_ray.frequency.index_building import build_index
 from ccx_ray.frequency.lexicon.building import build_lexicon
 from ccx_ray.frequency.pipeline import (
@@ -23,6 +22,7 @@ from ccx_ray.frequency.pipeline import (
     open_corpus_judge,
 )
 from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text_parts import read_documents
 from ccx_ray.study.frequency_spec import (
     FrequencySpec,
     JudgeRuntime,

@@ -9,11 +9,12 @@ import pyarrow as pa
 import pytest
 
 from ccx_ray.corpus.work_log import run_here
-from ccx_ray.frequency.documents import Document, read_documents
+from ccx_ray.frequency.documents import Document
 from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
 from ccx_ray.frequency.judges.verdict import Judge, Request, Verdict
 from ccx_ray.frequency.lexicon.reading import Lexicon
 from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text_parts import read_documents
 from ccx_ray.frequency.validation.planted import (
     EVERY_DOCUMENT,
     PLANTED,

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ccx_ray.frequency.documents import read_documents
 from ccx_ray.frequency.judges.verdict import Judge, Request
+from ccx_ray.frequency.text_parts import read_documents
 from ccx_ray.frequency.validation.estimated import EVERY_CULTURE, EstimatedCorpus
 from ccx_ray.frequency.validation.sampling import half_accepted
 
@@ -103,7 +103,7 @@ def _verdicts(
 ) -> Iterator[bool]:
     for start in range(0, len(pairs), DOCUMENTS_AT_ONCE):
         some = pairs[start : start + DOCUMENTS_AT_ONCE]
-        documents = read_documents(estimated.text, sorted({pair["row"] for pair in some}))
+        documents = read_documents(estimated.text, {pair["row"] for pair in some})
         requests = [
             Request(
                 cloze=estimated.cloze(pair),

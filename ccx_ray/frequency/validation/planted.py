@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 
 from ccx_ray.corpus.work_log import RunTasks
-from ccx_ray.frequency.documents import read_documents
 from ccx_ray.frequency.exact_counts import exact_counts
 from ccx_ray.frequency.exhaustive import exhaustive_holders
 from ccx_ray.frequency.index_building import build_index
@@ -23,6 +22,7 @@ from ccx_ray.frequency.lexicon.building import build_lexicon
 from ccx_ray.frequency.lexicon.reading import Lexicon
 from ccx_ray.frequency.questions import Cloze
 from ccx_ray.frequency.retrieval import CorpusIndex, Hit
+from ccx_ray.frequency.text_parts import read_documents
 from ccx_ray.frequency.validation.estimated import Search, retrievers_of
 from ccx_ray.frequency.validation.planting import PlantedCorpus
 from ccx_ray.study.frequency_spec import EmbedderSpec, FrequencySpec, RetrieverName
@@ -152,7 +152,7 @@ def _judged(
         for fact, found in enumerate(of_retriever):
             for hit in found:
                 pairs.setdefault((fact, hit.document), hit)
-    documents = read_documents(planted.text, sorted({row for _, row in pairs}))
+    documents = read_documents(planted.text, {row for _, row in pairs})
     verdicts = judge.judge(
         [
             Request(

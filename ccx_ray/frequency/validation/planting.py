@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 from ccx_ray.corpus.audit.sampling import sample_key
 from ccx_ray.corpus.parts import write_part
 from ccx_ray.corpus.text_folder import DOCUMENTS as SCHEMA
-from ccx_ray.frequency.documents import DOCUMENTS, Document, document_files, read_documents
+from ccx_ray.frequency.documents import Document
 from ccx_ray.frequency.judges.lexical import LexicalJudge
 from ccx_ray.frequency.questions import BLANK, Cloze
+from ccx_ray.frequency.text_parts import DOCUMENTS, read_documents, text_files
 
 FREQUENCIES = (0, 1, 2, 4, 8, 16, 32, 64)
 _READ_AT_ONCE = 256
@@ -155,7 +156,7 @@ def _sampled(text_folder: Path, characters: int, seed: int) -> list[Document]:
     keys = np.array(
         [
             int.from_bytes(sample_key(seed, identity))
-            for path in document_files(text_folder)
+            for path in text_files(text_folder, DOCUMENTS)
             for identity in pq.read_table(path, columns=["id"])["id"].to_pylist()
         ],
         np.uint64,
@@ -165,7 +166,7 @@ def _sampled(text_folder: Path, characters: int, seed: int) -> list[Document]:
     size = 0
     for start in range(0, len(order), _READ_AT_ONCE):
         rows = order[start : start + _READ_AT_ONCE]
-        documents = read_documents(text_folder, sorted(rows))
+        documents = read_documents(text_folder, rows)
         for row in rows:
             if size >= characters:
                 return sample

@@ -10,8 +10,9 @@ from hashlib import blake2b
 
 import pyarrow as pa
 
-from ccx_ray.frequency.documents import Document, read_documents
+from ccx_ray.frequency.documents import Document
 from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text_parts import read_documents
 from ccx_ray.frequency.validation.estimated import EstimatedCorpus
 from ccx_ray.frequency.validation.sampling import half_accepted
 
@@ -59,7 +60,7 @@ class ReviewPair:
 def draw_review(estimated: EstimatedCorpus, *, size: int, seed: int) -> list[ReviewPair]:
     """The pairs of one corpus in the order of its sheet; none if nothing was retrieved."""
     pairs = half_accepted(estimated, size=size, seed=seed)
-    documents = read_documents(estimated.text, sorted({pair["row"] for pair in pairs}))
+    documents = read_documents(estimated.text, {pair["row"] for pair in pairs})
     return [
         ReviewPair(
             corpus=estimated.corpus,
