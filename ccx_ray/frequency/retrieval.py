@@ -147,7 +147,8 @@ class CorpusIndex:
         found = []
         for query in queries:
             weights = weigh_terms(query_terms(normalize(query)), postings, self.passages)
-            found.append(_together([s.best_by_terms(weights, most) for s in self._shards]))
+            of_shards = [shard.best_by_terms(weights, most) for shard in self._shards]
+            found.append(_together(of_shards).best_first(most))
         return found
 
     def _hits(self, scored: Scored) -> list[Hit]:
