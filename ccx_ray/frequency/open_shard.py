@@ -35,8 +35,11 @@ class Scored(NamedTuple):
 
     def best_first(self, most: int) -> "Scored":
         """The best, ties in the order of the passages."""
-        order = np.lexsort((self.passages, -self.scores))[:most]
-        return self._rows(order)
+        some = self
+        if most < len(self.scores):  # sorting thousands takes longer than leaving most out
+            least = np.partition(self.scores, len(self.scores) - most)[-most]
+            some = self._rows(np.flatnonzero(self.scores >= least))
+        return some._rows(np.lexsort((some.passages, -some.scores))[:most])
 
     def best_of_documents(self, most: int) -> "Scored":
         """The best passage of every document, best first, ties by row."""
@@ -96,7 +99,7 @@ class OpenShard:
             weights: see ``bm25.weigh_terms``.
         """
         scores = score_passages(weights, self.postings, len(self))
-        passages = np.flatnonzero(scores)
+        passages = np.flatnonzero(scores > 0)  # of truth values, ten times as fast
         found = scores[passages]
         # Every document has at most so many passages, so these hold the best of enough documents.
         enough = most * self._most_passages
