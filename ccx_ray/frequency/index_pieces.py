@@ -72,7 +72,7 @@ def write_piece(
     if isinstance(embedder, NgramEmbedder):
         vectors, signatures = [], []
         bits = signature_bits(embedder.average_ngrams)
-        for start in range(0, len(normalized), TEXTS_AT_ONCE):
+        for start in range(0, max(1, len(normalized)), TEXTS_AT_ONCE):  # also of no texts
             weighted, lengths = embedder.weigh(normalized[start : start + TEXTS_AT_ONCE])
             vectors.append(embedder.project(weighted))
             signatures.append(make_signatures(weighted, lengths, bits))

@@ -101,6 +101,20 @@ def test_shards_files_and_row_groups_change_nothing(
         assert found == wanted
 
 
+def test_empty_documents_behind_one_larger_than_a_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_building, "PIECE_PASSAGES", 2)
+    texts = ["many words " * 60, "", "", "few words", ""]
+    text = write_texts(texts, tmp_path / "text", files=1, rows_of_a_group=2)
+    for shard_passages in (3, 1000):
+        folder = tmp_path / f"index-{shard_passages}"
+        build(text, folder, passage_characters=100, shard_passages=shard_passages)
+        for retriever in RETRIEVERS:
+            (hits,) = CorpusIndex(folder).search(["few words"], 5, retriever)
+            assert [hit.document for hit in hits] == [3, 0]
+
+
 @pytest.mark.parametrize("index", ["flat", "hnsw", "ivfpq"])
 def test_a_second_build_has_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: str

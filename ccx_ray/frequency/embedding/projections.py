@@ -1,5 +1,10 @@
 """From the n-gram features to few dimensions: at random, or onto singular vectors of a sample.
 
+Fitted vectors alone are better in a corpus of 4,000 passages (108 of 129 documents that the judge
+accepts, at random 90) and worse in a large one: of statements planted in 100,000 documents they
+found 47 %, random ones 83 %. Leading singular vectors keep what is common; a question asks for what
+is rare.
+
 Invariant: a projection is a function of its seed and of the sample alone.
 """
 
