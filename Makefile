@@ -34,13 +34,14 @@ study: install  ## run a study: corpora, base, trials, evaluation, frequency, re
 	$(BIN)/python jobs/full_study.py --study $(STUDY) --storage "$(STORAGE)" $(ARGS)
 
 test: lint  ## style, types, and all tests but the storms
-	$(BIN)/python -m pytest --durations=10
+	$(BIN)/python -m pytest tests/unit -n 2 --dist loadscope --durations=10
+	$(BIN)/python -m pytest tests/integration tests/golden --durations=10
 
 storms: install  ## the long tests: kills of trainings and evaluations, nodes that come and go (15 minutes)
 	$(BIN)/python -m pytest -m storm --durations=0
 
 unit: install  ## the tests that need no Ray: minutes
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit -n 2 --dist loadscope
 
 lint: install  ## style and types
 	$(BIN)/ruff check
