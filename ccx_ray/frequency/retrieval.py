@@ -8,11 +8,12 @@ Invariant: a document comes once, best first, ties in the order of rows, whateve
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -39,6 +40,8 @@ to 44 % among 1,000 by BM25, and to 51 % among 1,000 of each."""
 FUSED = 2
 """Documents of each ranking that are fused, for every document asked for."""
 QUERIES_AT_ONCE = 64
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,21 +128,20 @@ class CorpusIndex:
         rounded = any(shard.is_rounded for shard in self._shards)
         wanted = int(SHORTLIST * top * (OVERSAMPLED if rounded else 1))
         vectors = self._embedder.embed(queries)
-        # FAISS lets other threads run; what is found does not depend on them.
-        with ThreadPoolExecutor(min(len(self._shards), os.cpu_count() or 1)) as threads:
-            of_shards = threads.map(lambda shard: shard.closest(vectors, wanted), self._shards)
-            found = list(zip(*of_shards, strict=True))
-        shortlists = [_together(of_query).best_first(wanted) for of_query in found]
+        of_shards = self._of_shards(lambda shard: shard.closest(vectors, wanted))
+        of_queries = zip(*of_shards, strict=True)
+        shortlists = [_together(of_query).best_first(wanted) for of_query in of_queries]
         if not isinstance(self._embedder, NgramEmbedder):
             return shortlists
         passages = [shortlist.passages for shortlist in shortlists]
         if joining:
             both = zip(passages, joining, strict=True)
             passages = [np.union1d(own, other.passages) for own, other in both]
-        return [
-            _together([shard.weigh(*query, own) for shard in self._shards])
-            for query, own in zip(self._embedder.sign(queries), passages, strict=True)
-        ]
+        found = []
+        for (features, weights), own in zip(self._embedder.sign(queries), passages, strict=True):
+            weigh = partial(OpenShard.weigh, features=features, weights=weights, passages=own)
+            found.append(_together(self._of_shards(weigh)))
+        return found
 
     def _by_terms(self, queries: Sequence[str], most: int) -> list[Scored]:
         """For every query the best passages of so many documents."""
@@ -147,9 +149,22 @@ class CorpusIndex:
         found = []
         for query in queries:
             weights = weigh_terms(query_terms(normalize(query)), postings, self.passages)
-            of_shards = [shard.best_by_terms(weights, most) for shard in self._shards]
+            of_shards = self._of_shards(
+                partial(OpenShard.best_by_terms, weights=weights, most=most)
+            )
             found.append(_together(of_shards).best_first(most))
         return found
+
+    def _of_shards(self, search: Callable[[OpenShard], Found]) -> list[Found]:
+        """What is found in every shard, in their order.
+
+        FAISS and NumPy let other threads run meanwhile; what is found does not depend on them.
+        """
+        return list(self._threads.map(search, self._shards))
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(min(len(self._shards), os.cpu_count() or 1))
 
     def _hits(self, scored: Scored) -> list[Hit]:
         spans = np.zeros((len(scored.passages), 2), np.int64)
