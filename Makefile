@@ -35,7 +35,7 @@ study: install  ## run a study: corpora, base, trials, evaluation, frequency, re
 
 test: lint  ## style, types, and all tests but the storms
 	$(BIN)/python -m pytest tests/unit -n 2 --dist loadscope --durations=10
-	$(BIN)/python -m pytest tests/integration tests/golden --durations=10
+	$(BIN)/python -m pytest tests/golden tests/integration --durations=10
 
 storms: install  ## the long tests: kills of trainings and evaluations, nodes that come and go (15 minutes)
 	$(BIN)/python -m pytest -m storm --durations=0

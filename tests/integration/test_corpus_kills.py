@@ -1,6 +1,7 @@
 """Whoever is killed whenever: what was finished is kept, and the output is the same to the byte."""
 
 import gzip
+import contextlib
 import itertools
 import json
 import os
@@ -92,6 +93,17 @@ def wait_for(out: Path, tasks: int, driver: subprocess.Popen[bytes]) -> None:
         time.sleep(0.002)
 
 
+def busy_worker(driver: subprocess.Popen[bytes]) -> psutil.Process:
+    """One that runs a task now; between two tasks there may be none for a moment."""
+    while True:
+        assert driver.poll() is None, "ended before a worker could be killed"
+        for process in psutil.Process(driver.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.name().startswith("ray::MapBatches"):
+                    return process
+        time.sleep(0.002)
+
+
 def kill_moments(seed: int, tasks: int) -> Iterator[int]:
     """After how many finished tasks to kill, three of them, rising."""
     return iter(sorted(random.Random(seed).sample(range(1, tasks - 1), 3)))
@@ -127,12 +139,6 @@ def test_a_killed_worker_changes_nothing(
     driver = start(raw, tokenizer, tmp_path)
     for moment in itertools.islice(kill_moments(8, len(finished_tasks(undisturbed))), 2):
         wait_for(tmp_path, moment, driver)
-        workers = [
-            process
-            for process in psutil.Process(driver.pid).children(recursive=True)
-            if process.name().startswith("ray::MapBatches")
-        ]
-        assert workers
-        workers[0].kill()
+        busy_worker(driver).kill()
     finish(driver)
     assert contents(tmp_path) == contents(undisturbed)
