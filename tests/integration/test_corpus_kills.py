@@ -1,7 +1,7 @@
 """Whoever is killed whenever: what was finished is kept, and the output is the same to the byte."""
 
-import gzip
 import contextlib
+import gzip
 import itertools
 import json
 import os
