@@ -16,7 +16,7 @@ from typing import Any
 
 from corpus_text import BUNDLED, LANGUAGES, TextFile
 
-from ccx_ray.corpus.work_log import RunTasks, WorkLog, run_here
+from ccx_ray.orchestration.tasks import RunTasks, WorkLog, run_here
 from ccx_ray.study.text_spec import (
     ENGLISH_ISOLATION,
     BaseLanguageSpec,
@@ -95,7 +95,7 @@ def by_language(files: Sequence[TextFile]) -> dict[str, list[str]]:
 def train_benchmark_tokenizer(folder: Path, root: Path, vocabulary_size: int) -> Path:
     """A tokenizer of the bundled text, made as a study makes its own."""
     from ccx_ray.corpus.preparation import isolate_text
-    from ccx_ray.corpus.tokenizer import train_tokenizer
+    from ccx_ray.corpus.tokenizing.tokenizer import train_tokenizer
     from ccx_ray.study.text_spec import TokenizerSpec
 
     tokenizer = folder / "tokenizer"
@@ -183,11 +183,11 @@ def prepare_language(
 def run_ours(task: OursTask) -> OursResult:
     """One run in this process."""
     if task.processors:
-        from ccx_ray.cluster import local_cluster
+        from ccx_ray.orchestration.cluster import local_cluster
 
         start = time.perf_counter()
         with local_cluster(task.processors):
-            from ccx_ray.corpus.pipeline import run_tasks
+            from ccx_ray.orchestration.ray_tasks import run_tasks
 
             on_ray: RunTasks = partial(run_tasks, cpus_per_task=1)
             warm = Path(task.folder) / "warm"

@@ -15,7 +15,7 @@ from pathlib import Path
 from corpus_ours import OursTask, by_language, prepare_language
 from corpus_text import TextFile
 
-from ccx_ray.corpus.work_log import run_here
+from ccx_ray.orchestration.tasks import run_here
 
 FUNCTIONS = (
     ("isolate: all of it", "isolation.py", "isolate_shard"),

@@ -53,7 +53,7 @@ class ReadingResult:
 def link_tokens(folders: Sequence[Path], folder: Path) -> Path:
     """One tokens folder of the documents of several, so that its stream is long."""
     from ccx_ray.corpus.parts import part_files, part_path
-    from ccx_ray.corpus.tokens import write_language
+    from ccx_ray.corpus.tokenizing.tokens import write_language
 
     documents = folder / "documents"
     documents.mkdir(parents=True)
@@ -67,7 +67,7 @@ def link_tokens(folders: Sequence[Path], folder: Path) -> Path:
 def make_long_stream(tokens: Sequence[Path], tokenizer: Path, folder: Path) -> int:
     """One stream of all these tokens; its rows."""
     from ccx_ray.corpus.preparation import prepare_base_stream
-    from ccx_ray.corpus.work_log import run_here
+    from ccx_ray.orchestration.tasks import run_here
 
     together, stream = link_tokens(tokens, folder / "tokens"), folder / "stream"
     stream.mkdir()
@@ -95,12 +95,12 @@ def run_reading(task: ReadingTask) -> ReadingResult:
     """One start in this process."""
     forget_files(Path(task.stream))
     begin = time.perf_counter()
-    import ccx_ray.corpus.stream  # noqa: F401
+    import ccx_ray.corpus.packing.stream  # noqa: F401
 
     imported = time.perf_counter()
     if task.reader == "direct":
         return _read(task, imported - begin, 0.0)
-    from ccx_ray.cluster import local_cluster
+    from ccx_ray.orchestration.cluster import local_cluster
 
     with local_cluster(task.processors):
         started = time.perf_counter()
@@ -108,7 +108,7 @@ def run_reading(task: ReadingTask) -> ReadingResult:
 
 
 def _read(task: ReadingTask, import_seconds: float, cluster_seconds: float) -> ReadingResult:
-    from ccx_ray.corpus.stream import Stream, read_batches
+    from ccx_ray.corpus.packing.stream import Stream, read_batches
 
     begin = time.perf_counter()
     stream = Stream.open(Path(task.stream))

@@ -29,7 +29,7 @@ from evaluation_models import DATA, SMALL, write_model
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from ccx_ray.evaluation.lm_eval_tasks import export_tasks
+from ccx_ray.evaluation.external.lm_eval_tasks import export_tasks
 from ccx_ray.evaluation.models import CausalModel, load_causal_model
 from ccx_ray.evaluation.probes import Probe, load_probe
 from ccx_ray.evaluation.ranking import ScoredItem

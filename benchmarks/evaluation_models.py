@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from ccx_ray.corpus.tokenizer import train_tokenizer
+from ccx_ray.corpus.tokenizing.tokenizer import train_tokenizer
 from ccx_ray.study.text_spec import TokenizerSpec
 
 DATA = Path(__file__).resolve().parents[1] / "data"

@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from ccx_ray.corpus.exposure import ExposureLedger, Exposures, Ints
-from ccx_ray.corpus.stream import DESCRIPTION, DOCUMENTS, Stream, segments_of
+from ccx_ray.corpus.packing.exposure import ExposureLedger, Exposures, Ints
+from ccx_ray.corpus.packing.stream import DESCRIPTION, DOCUMENTS, Stream, segments_of
 
 CULTURES, QUESTIONS, RETRIEVED, CHECKPOINTS = 4, 100, 50, 50
 ROW_BYTES = 8192

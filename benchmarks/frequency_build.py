@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ccx_ray.corpus.work_log import WorkLog
-from ccx_ray.frequency.index_building import build_index
+from ccx_ray.frequency.retrieval.index_building import build_index
+from ccx_ray.orchestration.tasks import WorkLog
 from ccx_ray.study.frequency_spec import FrequencySpec
 
 _task: tuple[WorkLog, Callable[[int], dict[str, Any]]] | None = None

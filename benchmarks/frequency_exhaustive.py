@@ -13,11 +13,11 @@ import numpy as np
 from frequency_queries import RETRIEVERS, TOP
 from frequency_text import questions
 
-from ccx_ray.frequency.corpus_rows import CorpusRows
-from ccx_ray.frequency.embedding.ngram import NgramEmbedder
-from ccx_ray.frequency.normalization import normalize
-from ccx_ray.frequency.passages import cut_passages
-from ccx_ray.frequency.retrieval import CorpusIndex
+from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex
+from ccx_ray.frequency.retrieval.embedding.ngram import NgramEmbedder
+from ccx_ray.frequency.text.corpus_rows import CorpusRows
+from ccx_ray.frequency.text.normalization import normalize
+from ccx_ray.frequency.text.passages import cut_passages
 from ccx_ray.study.frequency_spec import NgramEmbedderSpec
 
 PASSAGES_AT_ONCE = 2048

@@ -15,7 +15,7 @@ from frequency_queries import RETRIEVERS, TOP
 from frequency_text import questions
 
 from ccx_ray.corpus.parts import write_part
-from ccx_ray.frequency.retrieval import CorpusIndex
+from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex
 
 STATEMENTS = 100
 FREQUENCIES = (1, 2, 4, 8, 16, 32)

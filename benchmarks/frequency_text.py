@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from ccx_ray.corpus.parts import write_part
-from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text.questions import Cloze
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 LANGUAGES = ("en", "zh", "ko", "bo", "mn")

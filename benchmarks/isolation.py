@@ -27,9 +27,9 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
-from ccx_ray.corpus.language_identification import isolate_language
-from ccx_ray.corpus.scripts import SCRIPTS, isolate
-from ccx_ray.corpus.unicode_scripts import script_ranges
+from ccx_ray.corpus.cleaning.language_identification import isolate_language
+from ccx_ray.corpus.cleaning.scripts import SCRIPTS, isolate
+from ccx_ray.corpus.cleaning.unicode_scripts import script_ranges
 from ccx_ray.study.text_spec import ENGLISH_ISOLATION, IsolationSpec
 
 DATA = Path(__file__).parents[1] / "data"

@@ -24,8 +24,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ccx_ray.corpus.minhash import PERMUTATIONS, UNITS_PER_SHINGLE, signatures
-from ccx_ray.corpus.near_duplicates import near_duplicates
+from ccx_ray.corpus.cleaning.minhash import PERMUTATIONS, UNITS_PER_SHINGLE, signatures
+from ccx_ray.corpus.cleaning.near_duplicates import near_duplicates
 
 LANGUAGES = ("en", "ko", "zh", "bo", "mn")
 DATA = Path(__file__).parents[1] / "data/mono"
@@ -50,7 +50,7 @@ def corpus(language: str, megabytes: float) -> list[str]:
 
 
 def unit_pattern() -> Callable[[str], list[str]]:
-    """The units of ``ccx_ray.corpus.minhash`` as a regular expression."""
+    """The units of ``ccx_ray.corpus.cleaning.minhash`` as a regular expression."""
     import regex
 
     pattern = regex.compile(r"\p{Han}|[\p{L}\p{M}\p{N}\p{Cf}--\p{Han}]+", regex.VERSION1)

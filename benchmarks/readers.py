@@ -29,8 +29,8 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from ccx_ray.corpus.sources.reading import read_shard, source_shards
-from ccx_ray.corpus.sources.record import Record
+from ccx_ray.corpus.reading.record import Record
+from ccx_ray.corpus.reading.sources import read_shard, source_shards
 from ccx_ray.study.text_spec import SourceSpec
 
 DATA = Path(__file__).parents[1] / "data"

@@ -18,7 +18,7 @@ from benchmark_tables import BenchmarkTable, bar, spread
 from torch import Tensor, nn
 from training_runs import PAD_ID, benchmark_run, train_alone, write_stream
 
-from ccx_ray.corpus.stream import Stream, read_batches
+from ccx_ray.corpus.packing.stream import Stream, read_batches
 from ccx_ray.study.training_spec import ModelSpec
 from ccx_ray.training.loss import NextTokenLoss, next_token_labels
 from ccx_ray.training.model import build_model

@@ -15,7 +15,7 @@ import psutil
 from benchmark_tables import BenchmarkTable, spread
 from training_runs import benchmark_run, write_stream
 
-from ccx_ray.cluster import connected_cluster
+from ccx_ray.orchestration.cluster import connected_cluster
 from ccx_ray.study.training_spec import ModelSpec
 from ccx_ray.training.trainer import train
 

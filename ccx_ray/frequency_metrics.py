@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from ccx_ray.tracking import flat_metrics
+from ccx_ray.tracking.runs import flat_metrics
 
 REVIEWED = (
     "reviewed", "precision", "precision_low", "precision_high", "omission", "kappa", "density",

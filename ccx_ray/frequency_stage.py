@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.work_log import RunTasks, run_here, step_progress
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.probes import load_culture
-from ccx_ray.frequency.text_parts import DOCUMENTS, ENGLISH, TARGET
+from ccx_ray.frequency.text.text_parts import DOCUMENTS, ENGLISH, TARGET
 from ccx_ray.frequency_metrics import review_metrics, validation_metrics
-from ccx_ray.storage import publish_parquet
-from ccx_ray.study.folders import StepFolders
+from ccx_ray.orchestration.runner import Action, StepWork
+from ccx_ray.orchestration.step_folders import StepFolders
+from ccx_ray.orchestration.tasks import RunTasks, run_here, step_progress
+from ccx_ray.storage.publishing import publish_parquet
 from ccx_ray.study.frequency_spec import (
     EmbedderSpec,
     EndpointJudgeSpec,
@@ -29,15 +30,14 @@ from ccx_ray.study.frequency_spec import (
 )
 from ccx_ray.study.frequency_steps import OWN_BASE, judge_fingerprint, other_index, reviews_folder
 from ccx_ray.study.input_identity import InputFiles
-from ccx_ray.study.runner import Action, StepWork
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.text_spec import LanguageSpec
 from ccx_ray.study.trials import trial_grid
-from ccx_ray.tracking import Tracking, flat_metrics
+from ccx_ray.tracking.runs import Tracking, flat_metrics
 
 if TYPE_CHECKING:
-    from ccx_ray.frequency.pipeline import AskedCorpus, OpenJudge
-    from ccx_ray.frequency.questions import Cloze
+    from ccx_ray.frequency.estimation import AskedCorpus, OpenJudge
+    from ccx_ray.frequency.text.questions import Cloze
     from ccx_ray.frequency.validation.estimated import EstimatedCorpus
     from ccx_ray.frequency.validation.validating import TestedCorpus
 
@@ -82,14 +82,14 @@ class FrequencyActions:
         }
 
     def lexicon(self, work: StepWork) -> Mapping[str, Any]:
-        from ccx_ray.frequency.lexicon.building import build_lexicon
+        from ccx_ray.frequency.counting.lexicon.building import build_lexicon
 
         (text,) = map(work.folder_of, work.step.upstream)
         work.watch(lambda: step_progress(work.folder))
         return build_lexicon(text, work.folder, run_tasks=self._run_tasks)
 
     def index(self, work: StepWork) -> Mapping[str, Any]:
-        from ccx_ray.frequency.index_building import build_index
+        from ccx_ray.frequency.retrieval.index_building import build_index
 
         spec = self._study.frequency
         name = work.step.name.partition("-")[0]
@@ -106,7 +106,7 @@ class FrequencyActions:
         )
 
     def frequency(self, work: StepWork) -> Mapping[str, Any]:
-        from ccx_ray.frequency.pipeline import estimate_frequency
+        from ccx_ray.frequency.estimation import estimate_frequency
 
         spec, code = self._study.frequency, work.step.name.removeprefix("frequency-")
         work.watch(lambda: step_progress(work.folder))
@@ -123,7 +123,7 @@ class FrequencyActions:
 
     def _asked_corpora(self, work: StepWork, culture: str) -> "list[AskedCorpus]":
         """The culture's questions in English and in its own language."""
-        from ccx_ray.frequency.pipeline import AskedCorpus, ScannedPart
+        from ccx_ray.frequency.estimation import AskedCorpus, ScannedPart
 
         folders = _folders(work)
         base = self._study.base_language.code
@@ -146,7 +146,7 @@ class FrequencyActions:
         ]
 
     def exposure(self, work: StepWork) -> Mapping[str, Any]:
-        from ccx_ray.frequency.exposure import Training, exposure_table
+        from ccx_ray.frequency.counting.exposure import Training, exposure_table
 
         study, folders = self._study, _folders(work)
         code, base = work.step.name.removeprefix("exposure-"), study.base_language.code
@@ -274,7 +274,7 @@ class FrequencyActions:
 
     def _clozes(self, language: LanguageSpec) -> "dict[str, tuple[Cloze, ...]]":
         """Language of the text -> the culture's questions in it."""
-        from ccx_ray.frequency.questions import Cloze
+        from ccx_ray.frequency.text.questions import Cloze
 
         codes = (self._study.base_language.code, language.code)
         return {
@@ -306,7 +306,7 @@ class FrequencyActions:
         return self._run_on_gpu if models else self._run_tasks
 
     def _judge_opener(self, spec: JudgeSpec, field: str) -> "OpenJudge":
-        from ccx_ray.frequency.pipeline import open_corpus_judge
+        from ccx_ray.frequency.estimation import open_corpus_judge
 
         return partial(
             open_corpus_judge,
@@ -340,9 +340,9 @@ def check_frequency(study: StudySpec, root: Path) -> None:
     Raises:
         UserError: the first mistake.
     """
-    from ccx_ray.frequency.embedding.opening import check_embedder
-    from ccx_ray.frequency.index_types import choose_index
     from ccx_ray.frequency.judges.opening import check_judge, judge_name
+    from ccx_ray.frequency.retrieval.embedding.opening import check_embedder
+    from ccx_ray.frequency.retrieval.index_types import choose_index
 
     spec, inputs = study.frequency, InputFiles(root)
     compared = spec.validation

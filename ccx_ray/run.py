@@ -10,26 +10,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ccx_ray.cluster import check_evaluators, connected_cluster, training_slots
-from ccx_ray.corpus.language_identification import check_language_codes
-from ccx_ray.corpus.scripts import check_script_names
-from ccx_ray.corpus.sources.reading import check_source
-from ccx_ray.corpus.text_sources import text_sources
+from ccx_ray.corpus.cleaning.language_identification import check_language_codes
+from ccx_ray.corpus.cleaning.scripts import check_script_names
+from ccx_ray.corpus.reading.sources import check_source
+from ccx_ray.corpus.reading.text_sources import text_sources
 from ccx_ray.evaluation.probes import load_culture
 from ccx_ray.frequency_stage import check_frequency
-from ccx_ray.remote_folders import check_remote_storage
+from ccx_ray.orchestration.cluster import check_evaluators, connected_cluster, training_slots
+from ccx_ray.orchestration.graph import Graph, Step
+from ccx_ray.orchestration.lock import driver_lock
+from ccx_ray.orchestration.progress import StudyProgress
+from ccx_ray.orchestration.runner import Outcome, Runner
+from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.stages import StageActions
-from ccx_ray.storage import publish_json, resolve_storage
-from ccx_ray.study.folders import StepFolders
-from ccx_ray.study.graph import Graph, Step
+from ccx_ray.storage.publishing import publish_json, resolve_storage
+from ccx_ray.storage.remote_folders import check_remote_storage
 from ccx_ray.study.input_identity import InputFiles
-from ccx_ray.study.lock import driver_lock
-from ccx_ray.study.progress import StudyProgress
-from ccx_ray.study.runner import Outcome, Runner
 from ccx_ray.study.spec import RuntimeSpec, StudySpec
 from ccx_ray.study.steps import read_reruns, reruns_file, study_graph
 from ccx_ray.study.trials import Trial
-from ccx_ray.tracking import Tracking, default_tracking_uri
+from ccx_ray.tracking.runs import Tracking, default_tracking_uri
 from ccx_ray.training.capabilities import check_capabilities
 from ccx_ray.training.memory import check_memory
 from ccx_ray.training.model import check_architecture

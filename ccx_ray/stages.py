@@ -12,21 +12,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ccx_ray.cluster import evaluator_demands
-from ccx_ray.corpus.work_log import RunTasks, step_progress
 from ccx_ray.frequency_metrics import analysis_metrics
 from ccx_ray.frequency_stage import FrequencyActions
-from ccx_ray.remote_folders import remote_storage_uri
-from ccx_ray.study.folders import StepFolders
-from ccx_ray.study.graph import Step
+from ccx_ray.orchestration.cluster import evaluator_demands
+from ccx_ray.orchestration.graph import Step
+from ccx_ray.orchestration.provenance import capture_provenance
+from ccx_ray.orchestration.runner import Action, StepWork
+from ccx_ray.orchestration.step_folders import StepFolders
+from ccx_ray.orchestration.tasks import RunTasks, step_progress
+from ccx_ray.storage.remote_folders import remote_storage_uri
 from ccx_ray.study.input_identity import InputFiles
-from ccx_ray.study.provenance import capture_provenance
-from ccx_ray.study.runner import Action, StepWork
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.steps import study_graph
 from ccx_ray.study.text_spec import LanguageSpec
 from ccx_ray.study.trials import Trial, trial_grid
-from ccx_ray.tracking import Tracking
+from ccx_ray.tracking.runs import Tracking
 
 if TYPE_CHECKING:
     from ccx_ray.corpus.audit.inputs import ProbeSide
@@ -107,7 +107,7 @@ class StageActions:
         return self._tasks()
 
     def _tasks(self, *, gpus_per_task: float = 0.0) -> RunTasks:
-        from ccx_ray.corpus.pipeline import run_tasks
+        from ccx_ray.orchestration.ray_tasks import run_tasks
 
         return partial(run_tasks, cpus_per_task=self._cpus, gpus_per_task=gpus_per_task)
 
@@ -127,13 +127,13 @@ class StageActions:
         )
 
     def heldout(self, work: StepWork) -> Mapping[str, Any]:
-        from ccx_ray.corpus.heldout import hold_out
+        from ccx_ray.corpus.packing.heldout import hold_out
 
         text, *others = map(work.folder_of, work.step.upstream)
         return hold_out(text, others or [text], self._study.held_out, work.folder)
 
     def tokenizer(self, work: StepWork) -> Mapping[str, Any]:
-        from ccx_ray.corpus.tokenizer import adopt_tokenizer, train_tokenizer
+        from ccx_ray.corpus.tokenizing.tokenizer import adopt_tokenizer, train_tokenizer
 
         if self._study.tokenizer.pretrained is not None:
             return adopt_tokenizer(self._study.tokenizer, self._root, work.folder)
@@ -149,7 +149,7 @@ class StageActions:
         return tokenize_text(text, tokenizer, work.folder, run_tasks=self._run_tasks)
 
     def stream(self, work: StepWork) -> Mapping[str, Any]:
-        from ccx_ray.corpus.heldout import HELD_OUT
+        from ccx_ray.corpus.packing.heldout import HELD_OUT
         from ccx_ray.corpus.preparation import prepare_base_stream, prepare_trial_streams
 
         by_kind: dict[str, list[Path]] = {"heldout": []}
@@ -274,8 +274,8 @@ class StageActions:
         return counts
 
     def evaluation(self, work: StepWork) -> Mapping[str, Any]:
-        from ccx_ray.corpus.heldout import HELD_OUT
-        from ccx_ray.evaluation_stage import FollowedRun, evaluate_run
+        from ccx_ray.corpus.packing.heldout import HELD_OUT
+        from ccx_ray.evaluation.following import FollowedRun, evaluate_run
 
         assert self._scheduler is not None
         (training,) = work.step.follows
@@ -297,8 +297,8 @@ class StageActions:
         return evaluate_run(run, work, self._scheduler, self._tracking)
 
     def analysis(self, work: StepWork) -> Mapping[str, Any]:
-        from ccx_ray.analysis.inputs import AnalysisInputs
-        from ccx_ray.analysis.report import analyse
+        from ccx_ray.analysis.measures.inputs import AnalysisInputs
+        from ccx_ray.analysis.report.writing import analyse
 
         steps = {step.name: step for step in work.step.upstream}
         evaluations = {s.name.removeprefix("evaluate-"): s for s in steps.values() if s.follows}

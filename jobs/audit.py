@@ -1,6 +1,12 @@
 """The audit of a study's text and streams; exit code 3 when a limit is crossed."""
 
-from ccx_ray.command import EXIT_AUDIT_FAILED, EXIT_FAILED, parse_study, run_command, study_parser
+from ccx_ray.cli.command import (
+    EXIT_AUDIT_FAILED,
+    EXIT_FAILED,
+    parse_study,
+    run_command,
+    study_parser,
+)
 
 DESCRIPTION = """\
 Audit every document, every pair and every row that a study will train on: scripts, probing
@@ -16,11 +22,11 @@ def main() -> int:
     """Parse, prepare, audit, judge."""
     study, root = parse_study(study_parser(DESCRIPTION, example=EXAMPLE).parse_args())
 
-    from ccx_ray.corpus.audit.printing import print_audit
+    from ccx_ray.cli.audit import print_audit
+    from ccx_ray.cli.outcome import print_outcome
     from ccx_ray.corpus.audit.verdicts import verdicts
     from ccx_ray.corpus.audit.writing import PAGE, read_figures
     from ccx_ray.run import run_study
-    from ccx_ray.terminal import print_outcome
 
     run = run_study(study, root, targets=lambda graph, _: [graph["audit"]])
     if not run.outcome.complete:

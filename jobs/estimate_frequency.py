@@ -1,6 +1,6 @@
 """How often each piece of knowledge occurs in each corpus."""
 
-from ccx_ray.command import parse_study, run_command, run_steps, study_parser
+from ccx_ray.cli.command import parse_study, run_command, run_steps, study_parser
 
 DESCRIPTION = """\
 Estimate how often the knowledge behind every probe question occurs in the English corpus and in

@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-from ccx_ray.command import run_command
+from ccx_ray.cli.command import run_command
 from ccx_ray.errors import UserError
+from ccx_ray.evaluation.external.probe_files import LAYOUTS, load_probe_file
 from ccx_ray.evaluation.models import PRECISIONS, check_model_folder, choose_device
-from ccx_ray.evaluation.probe_files.reading import LAYOUTS, load_probe_file
-from ccx_ray.storage import publish_json
+from ccx_ray.storage.publishing import publish_json
 from ccx_ray.study.spec import ScoreType
 
 DESCRIPTION = f"""\
@@ -63,9 +63,9 @@ def main() -> None:
     probes = [(path, load_probe_file(path, lenient=arguments.lenient)) for path in arguments.probes]
     device = choose_device(arguments.device)
 
-    from ccx_ray.evaluation.outside_consistency import parallel_pairs
-    from ccx_ray.evaluation.outside_models import score_files
-    from ccx_ray.evaluation.outside_tables import print_tables
+    from ccx_ray.cli.scores import print_tables
+    from ccx_ray.evaluation.external.consistency import parallel_pairs
+    from ccx_ray.evaluation.external.models import score_files
 
     content = score_files(
         arguments.model,

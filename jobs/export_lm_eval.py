@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from ccx_ray.command import run_command
+from ccx_ray.cli.command import run_command
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.lm_eval_tasks import GROUP, export_tasks
-from ccx_ray.evaluation.probe_files.reading import load_probe_file
+from ccx_ray.evaluation.external.lm_eval_tasks import GROUP, export_tasks
+from ccx_ray.evaluation.external.probe_files import load_probe_file
 
 DESCRIPTION = f"""\
 Write probe files as multiple-choice tasks of lm-evaluation-harness: the filled sentences are the

@@ -1,6 +1,6 @@
 """Which documents a trial had consumed by an optimizer step, and how often."""
 
-from ccx_ray.command import EXIT_FAILED, parse_study, run_command, study_parser
+from ccx_ray.cli.command import EXIT_FAILED, parse_study, run_command, study_parser
 from ccx_ray.errors import UserError
 from ccx_ray.study.trials import find_trial
 
@@ -31,10 +31,10 @@ def main() -> int:
 
     import pyarrow.parquet as pq
 
-    from ccx_ray.corpus.exposure import ExposureLedger
-    from ccx_ray.corpus.stream import Stream
+    from ccx_ray.cli.outcome import print_consumed, print_exposures, print_outcome
+    from ccx_ray.corpus.packing.exposure import ExposureLedger
+    from ccx_ray.corpus.packing.stream import Stream
     from ccx_ray.run import run_study
-    from ccx_ray.terminal import print_consumed, print_exposures, print_outcome
 
     name = f"stream-{trial.language}-s{trial.seed}"
     run = run_study(study, root, targets=lambda graph, _: [graph[name]])

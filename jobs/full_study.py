@@ -1,6 +1,6 @@
 """The whole study: corpora, base model, all trials, evaluations, frequencies, report."""
 
-from ccx_ray.command import parse_study, run_command, run_steps, study_parser
+from ccx_ray.cli.command import parse_study, run_command, run_steps, study_parser
 
 DESCRIPTION = """\
 Run a whole study: isolate the text by script, train the tokenizer, prepare the streams, pretrain
@@ -27,7 +27,7 @@ def main() -> int:
     arguments = parser.parse_args()
     study, root = parse_study(arguments)
     if arguments.dry_run:
-        from ccx_ray.terminal_plan import print_dry_run
+        from ccx_ray.cli.plan import print_dry_run
 
         print_dry_run(study, root)
         return 0

@@ -1,6 +1,6 @@
 """Text in, training streams out: everything before the first optimizer step."""
 
-from ccx_ray.command import parse_study, run_command, run_steps, study_parser
+from ccx_ray.cli.command import parse_study, run_command, run_steps, study_parser
 
 DESCRIPTION = """\
 Prepare the corpora of a study: read the text in whatever format it comes, isolate it by script or

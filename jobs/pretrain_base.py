@@ -1,6 +1,6 @@
 """The base model: pretrained on the base language alone, and evaluated."""
 
-from ccx_ray.command import parse_study, run_command, run_steps, study_parser
+from ccx_ray.cli.command import parse_study, run_command, run_steps, study_parser
 
 DESCRIPTION = """\
 Pretrain the base model of a study on script-isolated English, and score its checkpoints on every

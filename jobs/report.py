@@ -1,6 +1,6 @@
 """The tables, figures and the report, with whatever they still need."""
 
-from ccx_ray.command import parse_study, run_command, run_steps, study_parser
+from ccx_ray.cli.command import parse_study, run_command, run_steps, study_parser
 
 DESCRIPTION = """\
 Write the report of a study. What it needs and is not done yet, trials included, is run first; a

@@ -1,6 +1,6 @@
 """One trial of the grid, with its evaluations; ``--rerun`` trains it anew."""
 
-from ccx_ray.command import parse_study, run_command, run_steps, study_parser
+from ccx_ray.cli.command import parse_study, run_command, run_steps, study_parser
 from ccx_ray.study.trials import find_trial
 
 DESCRIPTION = """\

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from ccx_ray.command import EXIT_FAILED, parse_study, run_command, study_parser
+from ccx_ray.cli.command import EXIT_FAILED, parse_study, run_command, study_parser
 from ccx_ray.errors import UserError
 
 DESCRIPTION = """\
@@ -32,11 +32,11 @@ def main() -> int:
         if not path.is_file():
             raise UserError(f"--import: {str(path)!r} is not an existing file; give a filled table")
 
-    from ccx_ray.frequency.validation.printing import print_review, print_validation
+    from ccx_ray.cli.outcome import print_outcome
+    from ccx_ray.cli.validation import print_review, print_validation
     from ccx_ray.frequency.validation.reviewing import keep_reviews
     from ccx_ray.run import run_study, with_analysis_when_possible
     from ccx_ray.study.frequency_steps import reviews_folder
-    from ccx_ray.terminal import print_outcome
 
     run = run_study(study, root, targets=lambda graph, _: [graph["validation"]])
     if not run.outcome.complete:

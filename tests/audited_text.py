@@ -14,8 +14,8 @@ from ccx_ray.corpus.audit.figures import AuditFigures
 from ccx_ray.corpus.audit.inputs import AuditedLanguage, AuditInputs, ProbeSide, probe_side
 from ccx_ray.corpus.audit.part_audit import PartTask, audit_part, audit_tasks, merge_parts
 from ccx_ray.corpus.audit.writing import write_audit
+from ccx_ray.corpus.cleaning.scripts import isolate
 from ccx_ray.corpus.parts import write_part
-from ccx_ray.corpus.scripts import isolate
 from ccx_ray.study.text_spec import ENGLISH_ISOLATION, AuditSpec, IsolationSpec
 
 NO_LATIN = IsolationSpec(remove=("Latin",))

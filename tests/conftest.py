@@ -22,7 +22,7 @@ def ray_cluster() -> Iterator[None]:
     """A real local Ray cluster with the settings of the jobs."""
     import ray
 
-    from ccx_ray.cluster import local_cluster
+    from ccx_ray.orchestration.cluster import local_cluster
 
     with local_cluster(processors=2):
         yield

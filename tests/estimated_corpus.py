@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ccx_ray.corpus.parts import write_part
-from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.frequency.validation.estimated import EstimatedCorpus
 
 Pair = tuple[int, int, bool]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import ray
 
-from ccx_ray.cluster import connected_cluster
 from ccx_ray.evaluation.evaluator import Evaluation
 from ccx_ray.evaluation.scheduler import EvaluationScheduler
+from ccx_ray.orchestration.cluster import connected_cluster
 from ccx_ray.study.spec import EvaluationRuntime
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ccx_ray.analysis.inputs import AnalysisInputs
-from ccx_ray.analysis.report import analyse
+from ccx_ray.analysis.measures.inputs import AnalysisInputs
+from ccx_ray.analysis.report.writing import analyse
 from ccx_ray.evaluation import perplexity
 from ccx_ray.evaluation.results import SCHEMA, SCORE_TYPES, publish_results
 from ccx_ray.study.loading import load_study

@@ -18,7 +18,7 @@ from unittest.mock import patch
 import pyarrow.parquet as pq
 
 from ccx_ray.errors import UserError
-from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.frequency.validation.review_sheet import SAMPLE, write_review_sheets
 from ccx_ray.frequency.validation.reviewing import keep_reviews
 from tests.estimated_corpus import write_estimated

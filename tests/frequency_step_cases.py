@@ -18,22 +18,22 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.work_log import run_here
 from ccx_ray.errors import UserError
-from ccx_ray.frequency.documents import Document
-from ccx_ray.frequency.index_building import build_index
-from ccx_ray.frequency.index_files import DESCRIPTION
-from ccx_ray.frequency.judges.opening import judge_counts, open_judge
-from ccx_ray.frequency.judges.verdict import Request
-from ccx_ray.frequency.lexicon.building import build_lexicon
-from ccx_ray.frequency.pipeline import (
+from ccx_ray.frequency.counting.lexicon.building import build_lexicon
+from ccx_ray.frequency.estimation import (
     AskedCorpus,
     ScannedPart,
     estimate_frequency,
     open_corpus_judge,
 )
-from ccx_ray.frequency.questions import Cloze
-from ccx_ray.frequency.retrieval import CorpusIndex
+from ccx_ray.frequency.judges.opening import judge_counts, open_judge
+from ccx_ray.frequency.judges.verdict import Request
+from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex
+from ccx_ray.frequency.retrieval.index_building import build_index
+from ccx_ray.frequency.retrieval.index_files import DESCRIPTION
+from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.questions import Cloze
+from ccx_ray.orchestration.tasks import run_here
 from ccx_ray.study.frequency_spec import (
     FrequencySpec,
     HiddenStatesSpec,

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ccx_ray.frequency.documents import Document
 from ccx_ray.frequency.judges.opening import judge_counts, open_judge
 from ccx_ray.frequency.judges.verdict import Request, Verdict
-from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.study.frequency_spec import EndpointJudgeSpec, JudgeRuntime
 
 NAMES = ("Andong", "Lhasa", "Hohhot", "Jeju", "Gyantse", "Harbin")

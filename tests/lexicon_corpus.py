@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.work_log import run_here
+from ccx_ray.frequency.counting.lexicon.building import build_lexicon
+from ccx_ray.frequency.counting.lexicon.reading import Lexicon
 from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
-from ccx_ray.frequency.lexicon.building import build_lexicon
-from ccx_ray.frequency.lexicon.reading import Lexicon
-from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text.questions import Cloze
+from ccx_ray.orchestration.tasks import run_here
 
 Pair = tuple[str, str]
 GROUP = 16

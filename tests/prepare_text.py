@@ -7,9 +7,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from ccx_ray.cluster import local_cluster
-from ccx_ray.corpus.pipeline import run_tasks
 from ccx_ray.corpus.preparation import isolate_text, prepare_base_stream, tokenize_text
+from ccx_ray.orchestration.cluster import local_cluster
+from ccx_ray.orchestration.ray_tasks import run_tasks
 from ccx_ray.study.text_spec import CleaningSpec
 from tests.small_corpus import base_language
 

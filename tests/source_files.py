@@ -12,8 +12,8 @@ from xml.sax.saxutils import escape, quoteattr
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.sources.reading import read_shard, source_shards
-from ccx_ray.corpus.sources.record import Fault, Record
+from ccx_ray.corpus.reading.record import Fault, Record
+from ccx_ray.corpus.reading.sources import read_shard, source_shards
 from ccx_ray.study.text_spec import SourceSpec
 
 DOCUMENT = ("text",)

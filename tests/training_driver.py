@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ccx_ray.cluster import connected_cluster
+from ccx_ray.orchestration.cluster import connected_cluster
 from ccx_ray.training.run import TrainingRun
 from ccx_ray.training.trainer import train
 

@@ -11,27 +11,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ccx_ray.corpus.blocks import read_repeated, write_repeated
-from ccx_ray.corpus.conditions import check_conditions
-from ccx_ray.corpus.encoding import open_encoder
-from ccx_ray.corpus.heldout import check_held_out, held_out_numbers
-from ccx_ray.corpus.isolation import isolate_shard
-from ccx_ray.corpus.mixing import StreamPlan, plan_base, plan_trial
+from ccx_ray.corpus.cleaning.blocks import read_repeated, write_repeated
+from ccx_ray.corpus.cleaning.isolation import isolate_shard
+from ccx_ray.corpus.cleaning.text_folder import Part, repetitions, settle_part, text_counts
+from ccx_ray.corpus.packing.conditions import check_conditions
+from ccx_ray.corpus.packing.heldout import check_held_out, held_out_numbers
+from ccx_ray.corpus.packing.mixing import StreamPlan, plan_base, plan_trial
+from ccx_ray.corpus.packing.stream_folder import file_numbers, finish_stream, write_rows
 from ccx_ray.corpus.parts import part_files
-from ccx_ray.corpus.sources.reading import source_shards
-from ccx_ray.corpus.stream_folder import file_numbers, finish_stream, write_rows
-from ccx_ray.corpus.text_folder import Part, repetitions, settle_part, text_counts
-from ccx_ray.corpus.text_sources import Kind, text_sources
-from ccx_ray.corpus.tokens import (
+from ccx_ray.corpus.reading.sources import source_shards
+from ccx_ray.corpus.reading.text_sources import Kind, text_sources
+from ccx_ray.corpus.tokenizing.encoding import open_encoder
+from ccx_ray.corpus.tokenizing.tokens import (
     COLUMNS,
     TokenCorpus,
     read_language,
     tokenize_part,
     write_language,
 )
-from ccx_ray.corpus.vocabulary import Vocabulary
-from ccx_ray.corpus.work_log import RunTasks, WorkLog
+from ccx_ray.corpus.tokenizing.vocabulary import Vocabulary
 from ccx_ray.errors import UserError
+from ccx_ray.orchestration.tasks import RunTasks, WorkLog
 from ccx_ray.study.spec import MixtureSpec
 from ccx_ray.study.text_spec import (
     BaseLanguageSpec,

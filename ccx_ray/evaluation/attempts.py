@@ -13,8 +13,8 @@ import socket
 import uuid
 from pathlib import Path
 
-from ccx_ray.storage import publish_json
-from ccx_ray.study.provenance import now
+from ccx_ray.orchestration.provenance import now
+from ccx_ray.storage.publishing import publish_json
 
 ATTEMPTS = ".attempts"
 """Beside the results; a name with a dot is no part of a step's outputs."""

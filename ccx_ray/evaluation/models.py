@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ccx_ray.errors import UserError
-from ccx_ray.remote_folders import fetch_checkpoint, file_names
+from ccx_ray.storage.remote_folders import fetch_checkpoint, file_names
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

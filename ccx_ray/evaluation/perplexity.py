@@ -22,7 +22,7 @@ from ccx_ray.errors import UserError
 from ccx_ray.evaluation.forward import Passes, batches, find_passes, plant_trees, token_nats
 from ccx_ray.evaluation.models import CausalModel
 from ccx_ray.evaluation.sentences import Sentence
-from ccx_ray.storage import publish_first
+from ccx_ray.storage.publishing import publish_first
 
 SCHEMA = pa.schema(
     [

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ccx_ray.evaluation.probes import quality
 from ccx_ray.evaluation.ranking import ScoredItem
-from ccx_ray.storage import publish_first
+from ccx_ray.storage.publishing import publish_first
 from ccx_ray.study.spec import ScoreType
 
 SCORE_TYPES: tuple[ScoreType, ...] = get_args(ScoreType)

@@ -22,9 +22,9 @@ from ccx_ray.evaluation.models import (
     load_causal_model,
 )
 from ccx_ray.evaluation.probes import load_probe
-from ccx_ray.remote_folders import fetch_checkpoint
-from ccx_ray.study.identity import hash_file
-from ccx_ray.verified_folders import MANIFEST
+from ccx_ray.orchestration.fingerprints import hash_file
+from ccx_ray.storage.remote_folders import fetch_checkpoint
+from ccx_ray.storage.verified_folders import MANIFEST
 
 if TYPE_CHECKING:
     import torch

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from ccx_ray.orchestration.fingerprints import fingerprint, hash_file
+from ccx_ray.orchestration.graph import Step
 from ccx_ray.study.frequency_spec import (
     EmbedderSpec,
     FrequencySpec,
@@ -17,8 +19,6 @@ from ccx_ray.study.frequency_spec import (
     LocalJudgeSpec,
     SentenceTransformersSpec,
 )
-from ccx_ray.study.graph import Step
-from ccx_ray.study.identity import fingerprint, hash_file
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.step_making import make_step, probe_hashes

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ccx_ray.errors import UserError
-from ccx_ray.input_files import find_files
-from ccx_ray.study.folders import describe_files
-from ccx_ray.study.identity import fingerprint, hash_file
+from ccx_ray.orchestration.fingerprints import fingerprint, hash_file
+from ccx_ray.orchestration.step_folders import describe_files
+from ccx_ray.storage.input_files import find_files
 from ccx_ray.study.text_spec import SourceSpec
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ccx_ray.study.folders import StepFolders
-from ccx_ray.study.graph import Graph, Step
+from ccx_ray.orchestration.graph import Graph, Step
+from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.study.spec import StudySpec
 
 

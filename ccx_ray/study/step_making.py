@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ccx_ray.study.graph import Step
+from ccx_ray.orchestration.graph import Step
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.text_spec import LanguageSpec
 

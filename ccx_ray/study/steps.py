@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ccx_ray.orchestration.fingerprints import hash_file
+from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.study.frequency_steps import frequency_steps
-from ccx_ray.study.graph import Graph, Step
-from ccx_ray.study.identity import hash_file
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.step_making import make_step, probe_hashes

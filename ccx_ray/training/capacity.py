@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ccx_ray.storage import publish_json
+from ccx_ray.storage.publishing import publish_json
 
 Resources = Mapping[str, float]
 SHARE = "share.json"

@@ -13,9 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ccx_ray.object_stores import one_line
-from ccx_ray.remote_folders import read_pointer
-from ccx_ray.retries import RETRY_SECONDS
+from ccx_ray.storage.object_stores import one_line
+from ccx_ray.storage.remote_folders import read_pointer
+from ccx_ray.storage.retries import RETRY_SECONDS
+from ccx_ray.storage.verified_folders import DamagedFolderError, verify_folder
 from ccx_ray.training.checkpoints import (
     ResumePoint,
     checkpoint_folder,
@@ -29,7 +30,6 @@ from ccx_ray.training.checkpoints import (
 )
 from ccx_ray.training.history import StepRecord
 from ccx_ray.training.run import TrainingRun
-from ccx_ray.verified_folders import DamagedFolderError, verify_folder
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ccx_ray.errors import UserError
-from ccx_ray.object_stores import ACCESS, one_line
-from ccx_ray.published_folders import publish_verified, remove_leftovers, remove_published
-from ccx_ray.remote_folders import fetch_folder, read_pointer, read_remote_file
-from ccx_ray.retries import RETRY_SECONDS
-from ccx_ray.storage import publish_json
+from ccx_ray.storage.object_stores import ACCESS, one_line
+from ccx_ray.storage.published_folders import publish_verified, remove_leftovers, remove_published
+from ccx_ray.storage.publishing import publish_json
+from ccx_ray.storage.remote_folders import fetch_folder, read_pointer, read_remote_file
+from ccx_ray.storage.retries import RETRY_SECONDS
+from ccx_ray.storage.verified_folders import DamagedFolderError
 from ccx_ray.training.history import StepRecord, read_history, write_history
-from ccx_ray.verified_folders import DamagedFolderError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ import logging
 import threading
 from pathlib import Path
 
-from ccx_ray.tracking import MetricLog
+from ccx_ray.tracking.runs import MetricLog
 from ccx_ray.training.history import STEP_LINES
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from ccx_ray.storage import publish_json
+from ccx_ray.storage.publishing import publish_json
 
 STEP_LINES = ".steps.jsonl"
 """One line a step, as it is done; names with a dot are no part of a step's outputs."""

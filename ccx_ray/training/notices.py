@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from ccx_ray.storage import publish_bytes, publish_json
+from ccx_ray.storage.publishing import publish_bytes, publish_json
 from ccx_ray.training.incidents import run_time_folder
 from ccx_ray.training.run import Notice
 

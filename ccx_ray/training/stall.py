@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ccx_ray.storage import publish_json
+from ccx_ray.storage.publishing import publish_json
 
 RANKS = ".ranks"
 """Folder of what each rank is at; names with a dot are no part of a step's outputs."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ccx_ray.storage import publish_json
+from ccx_ray.storage.publishing import publish_json
 from ccx_ray.training.checkpoints import LOSSES, SUMMARY, published_steps
 from ccx_ray.training.history import write_history
 from ccx_ray.training.watch import updates

@@ -26,7 +26,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.torch.config import _TorchBackend
 from ray.util.metrics import Gauge
 
-from ccx_ray.corpus.stream import Stream
+from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.errors import UserError
 from ccx_ray.training.capacity import sharing_the_cluster
 from ccx_ray.training.checkpoints import SUMMARY, check_same_training, prune_resume_states

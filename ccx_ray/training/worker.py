@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
-from ccx_ray.corpus.stream import Stream, read_batches
+from ccx_ray.corpus.packing.stream import Stream, read_batches
 from ccx_ray.errors import UserError
-from ccx_ray.remote_folders import fetch_checkpoint
+from ccx_ray.storage.remote_folders import fetch_checkpoint
 from ccx_ray.training.checkpoint_writer import CheckpointError, CheckpointWriter
 from ccx_ray.training.checkpoints import (
     ResumePoint,

@@ -12,17 +12,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from ccx_ray.corpus.packing.stream import Stream, read_batches
 from ccx_ray.corpus.parts import part_files
-from ccx_ray.corpus.pipeline import run_tasks
 from ccx_ray.corpus.preparation import (
     isolate_text,
     prepare_base_stream,
     prepare_trial_streams,
     tokenize_text,
 )
-from ccx_ray.corpus.stream import Stream, read_batches
-from ccx_ray.corpus.tokenizer import train_tokenizer
+from ccx_ray.corpus.tokenizing.tokenizer import train_tokenizer
 from ccx_ray.errors import UserError
+from ccx_ray.orchestration.ray_tasks import run_tasks
 from ccx_ray.study.loading import load_study
 from ccx_ray.study.spec import MixtureSpec
 from ccx_ray.study.text_spec import TokenizerSpec
@@ -106,7 +106,7 @@ def test_the_direct_reader_needs_no_ray(prepared: dict[str, Path]) -> None:
 import sys
 from functools import partial
 from pathlib import Path
-from ccx_ray.corpus.stream import Stream, read_batches
+from ccx_ray.corpus.packing.stream import Stream, read_batches
 stream = Stream.open(Path({str(prepared["stream"] / "bridge")!r}))
 where = dict(first_row=399, rows_per_step=8, rank=0, world_size=1)
 batch = next(read_batches(stream, **where, reader="direct"))

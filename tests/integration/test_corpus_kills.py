@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ccx_ray.corpus.tokenizer import train_tokenizer
+from ccx_ray.corpus.tokenizing.tokenizer import train_tokenizer
 from ccx_ray.study.text_spec import TokenizerSpec
 from tests.prepare_text import STAGES
 from tests.small_corpus import base_language, text_folder

@@ -15,17 +15,17 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from ccx_ray.cluster import check_evaluators
 from ccx_ray.errors import UserError
+from ccx_ray.evaluation.following import FollowedRun, evaluate_run
 from ccx_ray.evaluation.results import read_results
 from ccx_ray.evaluation.scheduler import EvaluationScheduler
-from ccx_ray.evaluation_stage import FollowedRun, evaluate_run
-from ccx_ray.study.folders import StepFolders
-from ccx_ray.study.graph import Graph, Step
-from ccx_ray.study.progress import StudyProgress
-from ccx_ray.study.runner import Outcome, Runner, StepWork
+from ccx_ray.orchestration.cluster import check_evaluators
+from ccx_ray.orchestration.graph import Graph, Step
+from ccx_ray.orchestration.progress import StudyProgress
+from ccx_ray.orchestration.runner import Outcome, Runner, StepWork
+from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.study.spec import EvaluationRuntime, RuntimeSpec
-from ccx_ray.tracking import Tracking
+from ccx_ray.tracking.runs import Tracking
 from ccx_ray.training.checkpoints import checkpoint_folder
 from tests.probe_models import PROBES, write_random_model
 

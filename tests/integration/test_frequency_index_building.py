@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.corpus.pipeline import run_tasks
-from ccx_ray.corpus.work_log import run_here
 from ccx_ray.errors import UserError
-from ccx_ray.frequency.index_building import build_index
-from ccx_ray.frequency.retrieval import CorpusIndex
+from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex
+from ccx_ray.frequency.retrieval.index_building import build_index
+from ccx_ray.orchestration.ray_tasks import run_tasks
+from ccx_ray.orchestration.tasks import run_here
 from ccx_ray.study.frequency_spec import FrequencySpec, SentenceTransformersSpec
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import ray
 
-from ccx_ray.corpus.pipeline import run_tasks
-from ccx_ray.corpus.work_log import run_here
-from ccx_ray.frequency.exact_counts import ExactCounts, exact_counts
-from ccx_ray.frequency.exhaustive import Holder, exhaustive_holders
-from ccx_ray.frequency.lexicon.building import build_lexicon
-from ccx_ray.frequency.lexicon.reading import Lexicon
+from ccx_ray.frequency.counting.exact_counts import ExactCounts, exact_counts
+from ccx_ray.frequency.counting.exhaustive import Holder, exhaustive_holders
+from ccx_ray.frequency.counting.lexicon.building import build_lexicon
+from ccx_ray.frequency.counting.lexicon.reading import Lexicon
+from ccx_ray.orchestration.ray_tasks import run_tasks
+from ccx_ray.orchestration.tasks import run_here
 from tests.lexicon_corpus import (
     bundled_documents,
     bundled_pairs,

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.frequency.documents import Document
 from ccx_ray.frequency.judges.opening import judge_counts, open_judge
 from ccx_ray.frequency.judges.verdict import Judge, Request
-from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.study.frequency_spec import JudgeRuntime, LocalJudgeSpec
 from tests.judge_client import NAMES, PROMPT, requests
 from tests.judge_model import CONTEXT, judge_model

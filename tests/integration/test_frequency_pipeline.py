@@ -10,19 +10,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.corpus.pipeline import run_tasks
-from ccx_ray.corpus.work_log import RunTasks, run_here
 from ccx_ray.evaluation.probes import load_probe
-from ccx_ray.frequency.index_building import build_index
-from ccx_ray.frequency.lexicon.building import build_lexicon
-from ccx_ray.frequency.pipeline import (
+from ccx_ray.frequency.counting.lexicon.building import build_lexicon
+from ccx_ray.frequency.estimation import (
     AskedCorpus,
     ScannedPart,
     estimate_frequency,
     open_corpus_judge,
 )
-from ccx_ray.frequency.questions import Cloze
-from ccx_ray.frequency.text_parts import read_documents
+from ccx_ray.frequency.retrieval.index_building import build_index
+from ccx_ray.frequency.text.questions import Cloze
+from ccx_ray.frequency.text.text_parts import read_documents
+from ccx_ray.orchestration.ray_tasks import run_tasks
+from ccx_ray.orchestration.tasks import RunTasks, run_here
 from ccx_ray.study.frequency_spec import (
     FrequencySpec,
     JudgeRuntime,

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from ccx_ray.study.folders import StepFolders
-from ccx_ray.study.graph import Graph, Step
-from ccx_ray.study.progress import StudyProgress
-from ccx_ray.study.runner import Outcome, Runner, StepWork
+from ccx_ray.orchestration.graph import Graph, Step
+from ccx_ray.orchestration.progress import StudyProgress
+from ccx_ray.orchestration.runner import Outcome, Runner, StepWork
+from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.training.checkpoints import resume_steps
 from ccx_ray.training.history import PROGRESS, read_history
 from ccx_ray.training.incidents import read_group_starts

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.corpus.sources.reading import check_source
+from ccx_ray.corpus.reading.sources import check_source
 from ccx_ray.errors import UserError
-from ccx_ray.input_files import find_files
+from ccx_ray.storage.input_files import find_files
 from ccx_ray.study.text_spec import SourceSpec
 from tests.source_files import (
     DOCUMENT,
@@ -141,7 +141,7 @@ def test_mistakes_are_one_line(bucket: str, path: str, message: str):
 
 def test_no_access_is_one_line(bucket: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    from ccx_ray import object_stores
+    from ccx_ray.storage import object_stores
 
     object_stores._store.cache_clear()
     with pytest.raises(UserError, match="cannot be read") as caught:

@@ -15,8 +15,8 @@ import torch
 
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.models import check_model_folder, load_causal_model
-from ccx_ray.object_stores import local_path
-from ccx_ray.remote_folders import check_remote_storage, fetch_checkpoint
+from ccx_ray.storage.object_stores import local_path
+from ccx_ray.storage.remote_folders import check_remote_storage, fetch_checkpoint
 from ccx_ray.training.checkpoint_writer import CheckpointError, CheckpointWriter
 from ccx_ray.training.checkpoints import (
     checkpoint_folder,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from ccx_ray.tracking import MetricLog, Tracking, default_tracking_uri
+from ccx_ray.tracking.runs import MetricLog, Tracking, default_tracking_uri
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from ccx_ray.corpus.stream import Stream, read_batches
+from ccx_ray.corpus.packing.stream import Stream, read_batches
 from ccx_ray.errors import UserError
 from ccx_ray.study.training_spec import OptimizerSpec, WatchSpec
 from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
@@ -136,7 +136,7 @@ def test_a_trial_starts_from_the_base_checkpoint(
 
 
 def test_mlflow_has_every_step_once_after_a_crash(tmp_path: Path, inputs: Path) -> None:
-    from ccx_ray.tracking import Tracking, default_tracking_uri
+    from ccx_ray.tracking.runs import Tracking, default_tracking_uri
 
     tracking = Tracking(default_tracking_uri(tmp_path), study="tiny", storage=tmp_path)
     mlflow_run = tracking.open_run(name="ko-bridge-s0", kind="trial", fingerprint="f")

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.analysis.inputs import AnalysisInputs
-from ccx_ray.analysis.report import analyse
+from ccx_ray.analysis.measures.inputs import AnalysisInputs
+from ccx_ray.analysis.report.writing import analyse
 from ccx_ray.study.trials import Trial
 from tests.finished_study import QUESTIONS, small_study, write_study
 

@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import spearmanr
 
-from ccx_ray.analysis import wording
-from ccx_ray.analysis.inputs import AnalysisInputs
-from ccx_ray.analysis.rank_correlation import spearman, spearman_interval
-from ccx_ray.analysis.statistics import (
+from ccx_ray.analysis.measures.inputs import AnalysisInputs
+from ccx_ray.analysis.report import wording
+from ccx_ray.analysis.statistics.intervals import (
     bootstrap_ratio_interval,
     seeded_generator,
     stratified_bootstrap_interval,
 )
+from ccx_ray.analysis.statistics.rank_correlation import spearman, spearman_interval
 from tests.finished_study import QUESTIONS, analysed, small_study, write_study
 
 KOREAN = ("trials.languages=[ko]", "trials.seeds=[0]")

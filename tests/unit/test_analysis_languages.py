@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ccx_ray.analysis.consistency import random_consistency
-from ccx_ray.analysis.inputs import AnalysisInputs
-from ccx_ray.analysis.report import analyse
-from ccx_ray.analysis.statistics import bootstrap_ratio_interval, ratio_standard_error
+from ccx_ray.analysis.measures.consistency import random_consistency
+from ccx_ray.analysis.measures.inputs import AnalysisInputs
+from ccx_ray.analysis.report.writing import analyse
+from ccx_ray.analysis.statistics.intervals import bootstrap_ratio_interval, ratio_standard_error
 from ccx_ray.evaluation.rank_consistency import rank_consistency
 from tests.finished_study import QUESTIONS, Question, small_study, write_evaluation, write_study
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ccx_ray.analysis.inputs import AnalysisInputs
-from ccx_ray.analysis.report import analyse
-from ccx_ray.analysis.transfer import PairedAnswers
+from ccx_ray.analysis.measures.inputs import AnalysisInputs
+from ccx_ray.analysis.measures.transfer import PairedAnswers
+from ccx_ray.analysis.report.writing import analyse
 from ccx_ray.errors import UserError
 from tests.finished_study import (
     QUESTIONS,

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ccx_ray.analysis.answer_lengths import Lengths, read_lengths
-from ccx_ray.analysis.exposure_effect import Exposures
-from ccx_ray.analysis.logistic import Coefficient, LogitFit, cluster_logit
-from ccx_ray.analysis.occurrences import Occurrences
-from ccx_ray.analysis.question_transfer import QuestionTransfer
-from ccx_ray.analysis.transfer import DIRECTIONS
-from ccx_ray.analysis.transfer_model import frequency_term, transfer_model
+from ccx_ray.analysis.measures.answer_lengths import Lengths, read_lengths
+from ccx_ray.analysis.measures.exposure_effect import Exposures
+from ccx_ray.analysis.measures.occurrences import Occurrences
+from ccx_ray.analysis.measures.question_transfer import QuestionTransfer
+from ccx_ray.analysis.measures.transfer import DIRECTIONS
+from ccx_ray.analysis.measures.transfer_model import frequency_term, transfer_model
+from ccx_ray.analysis.statistics.logistic import Coefficient, LogitFit, cluster_logit
 from tests.finished_study import Question, small_study, write_evaluation
 
 Floats = NDArray[np.float64]

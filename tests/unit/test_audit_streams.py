@@ -13,7 +13,7 @@ from ccx_ray.corpus.audit.figures import ConditionFigures, StreamFigures
 from ccx_ray.corpus.audit.inputs import AuditedLanguage, AuditedStream, AuditInputs
 from ccx_ray.corpus.audit.part_audit import RowsTask, audit_part, audit_tasks, merge_parts
 from ccx_ray.corpus.audit.verdicts import verdicts
-from ccx_ray.corpus.stream import DOCUMENTS, Stream
+from ccx_ray.corpus.packing.stream import DOCUMENTS, Stream
 from ccx_ray.study.spec import MixtureSpec
 from ccx_ray.study.text_spec import AuditSpec
 from tests.audited_text import NO_LATIN, run_audit

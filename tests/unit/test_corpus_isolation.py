@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccx_ray.corpus.dedup import digests, first_seen
+from ccx_ray.corpus.cleaning.dedup import digests, first_seen
 from ccx_ray.corpus.parts import part_files, write_part
 from ccx_ray.errors import UserError
 from ccx_ray.study.text_spec import CleaningSpec, IsolationSpec

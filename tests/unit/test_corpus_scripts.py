@@ -18,7 +18,7 @@ import regex
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ccx_ray.corpus.scripts import (
+from ccx_ray.corpus.cleaning.scripts import (
     SCRIPTS,
     Isolated,
     check_script_names,
@@ -219,7 +219,7 @@ def test_a_near_miss_is_named() -> None:
 def test_a_wrong_name_is_found_without_heavy_imports() -> None:
     program = """
 import sys
-from ccx_ray.corpus.scripts import check_script_names
+from ccx_ray.corpus.cleaning.scripts import check_script_names
 from ccx_ray.study.text_spec import IsolationSpec
 check_script_names(IsolationSpec(keep=("Latin",)), "isolation")
 print(sorted({"numpy", "pyarrow", "ray", "torch"} & set(sys.modules)))

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.corpus.encoding import Encoder
-from ccx_ray.corpus.tokenizer import adopt_tokenizer, train_tokenizer
-from ccx_ray.corpus.vocabulary import Vocabulary
+from ccx_ray.corpus.tokenizing.encoding import Encoder
+from ccx_ray.corpus.tokenizing.tokenizer import adopt_tokenizer, train_tokenizer
+from ccx_ray.corpus.tokenizing.vocabulary import Vocabulary
 from ccx_ray.errors import UserError
 from ccx_ray.study.text_spec import TokenizerSpec
 from tests.small_corpus import bundled_language, text_folder
@@ -210,7 +210,7 @@ def test_a_tokenizer_that_does_not_exist_is_named(tmp_path: Path) -> None:
     """In a process of its own: the hub's library reads at its import whether it may be asked."""
     program = (
         "import sys; from pathlib import Path;"
-        "from ccx_ray.corpus.tokenizer import adopt_tokenizer;"
+        "from ccx_ray.corpus.tokenizing.tokenizer import adopt_tokenizer;"
         "from ccx_ray.study.text_spec import TokenizerSpec;"
         "spec = TokenizerSpec(vocabulary_size=900, pretrained='nobody/nothing');"
         "adopt_tokenizer(spec, Path(sys.argv[1]), Path(sys.argv[1]))"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.evaluation.attempts import Attempt, count_attempts
-from ccx_ray.storage import publish_first
+from ccx_ray.storage.publishing import publish_first
 
 
 def test_the_first_to_publish_wins(tmp_path: Path):

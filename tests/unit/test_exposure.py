@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.corpus.exposure import ExposureLedger
-from ccx_ray.corpus.stream import Stream, segments_of
+from ccx_ray.corpus.packing.exposure import ExposureLedger
+from ccx_ray.corpus.packing.stream import Stream, segments_of
 from tests.small_corpus import small_corpus
 
 Segment = tuple[int, int, int]

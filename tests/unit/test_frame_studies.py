@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ccx_ray.study.folders import StepFolders
+from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.loading import load_study, shipped_studies
 from ccx_ray.study.plan import plan_study

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ccx_ray.frequency.judges.verdict import Request, Verdict
-from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.frequency.validation.agreement import AGREEMENT, agreement, compare_judges, is_constant
 from ccx_ray.frequency.validation.estimated import EstimatedCorpus
 from tests.estimated_corpus import write_estimated

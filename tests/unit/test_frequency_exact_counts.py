@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from ccx_ray.frequency.documents import Document
-from ccx_ray.frequency.exact_counts import ExactCounts, exact_counts
+from ccx_ray.frequency.counting.exact_counts import ExactCounts, exact_counts
 from ccx_ray.frequency.judges.lexical import answer_pattern, normalized_answer
-from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.questions import Cloze
 from tests.lexicon_corpus import bundled_documents, bundled_questions, lexicon_of, write_text
 
 

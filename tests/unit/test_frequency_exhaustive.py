@@ -6,12 +6,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.frequency.documents import Document
-from ccx_ray.frequency.exhaustive import exhaustive_holders, holders_by_question
+from ccx_ray.frequency.counting.exhaustive import exhaustive_holders, holders_by_question
+from ccx_ray.frequency.counting.lexicon.building import SHARD_BYTES
 from ccx_ray.frequency.judges.lexical import LexicalJudge
-from ccx_ray.frequency.lexicon.building import SHARD_BYTES
-from ccx_ray.frequency.questions import Cloze
-from ccx_ray.frequency.text_parts import COLUMNS
+from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.questions import Cloze
+from ccx_ray.frequency.text.text_parts import COLUMNS
 from tests.lexicon_corpus import (
     bundled_documents,
     bundled_pairs,

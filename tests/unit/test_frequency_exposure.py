@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.corpus.preparation import prepare_base_stream, tokenize_text
-from ccx_ray.corpus.stream import Stream
-from ccx_ray.corpus.work_log import run_here
-from ccx_ray.frequency.evidence import Evidence
-from ccx_ray.frequency.exposure import SCHEMA, Training, consumed, exposure_table
-from ccx_ray.frequency.text_parts import COLUMNS
+from ccx_ray.frequency.counting.evidence import Evidence
+from ccx_ray.frequency.counting.exposure import SCHEMA, Training, consumed, exposure_table
+from ccx_ray.frequency.text.text_parts import COLUMNS
+from ccx_ray.orchestration.tasks import run_here
 from ccx_ray.study.spec import MixtureSpec
 from tests.small_corpus import bundled_language, small_corpus, text_folder
 

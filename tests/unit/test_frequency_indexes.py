@@ -12,22 +12,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.corpus.work_log import WorkLog, run_here
 from ccx_ray.errors import UserError
-from ccx_ray.frequency import bm25, index_building, index_pieces, passage_counting
-from ccx_ray.frequency.bm25 import (
+from ccx_ray.frequency.retrieval import bm25, index_building, index_pieces, passage_counting
+from ccx_ray.frequency.retrieval.bm25 import (
     count_terms,
     make_postings,
     query_terms,
     score_passages,
     weigh_terms,
 )
-from ccx_ray.frequency.index_building import build_index
-from ccx_ray.frequency.index_files import IndexDescription
-from ccx_ray.frequency.index_types import VectorIndex, choose_index, write_vectors
-from ccx_ray.frequency.passage_counting import draw_lots
-from ccx_ray.frequency.retrieval import CorpusIndex
-from ccx_ray.frequency.terms import terms_of
+from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex
+from ccx_ray.frequency.retrieval.index_building import build_index
+from ccx_ray.frequency.retrieval.index_files import IndexDescription
+from ccx_ray.frequency.retrieval.index_types import VectorIndex, choose_index, write_vectors
+from ccx_ray.frequency.retrieval.passage_counting import draw_lots
+from ccx_ray.frequency.text.terms import terms_of
+from ccx_ray.orchestration.tasks import WorkLog, run_here
 from ccx_ray.study.frequency_spec import FrequencySpec, RetrieverName
 
 RETRIEVERS: tuple[RetrieverName, ...] = ("vectors", "bm25", "hybrid")
@@ -119,7 +119,7 @@ def test_empty_documents_behind_one_larger_than_a_piece(
 def test_a_second_build_has_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: str
 ) -> None:
-    monkeypatch.setattr("ccx_ray.frequency.index_types.TRAINABLE", 256)
+    monkeypatch.setattr("ccx_ray.frequency.retrieval.index_types.TRAINABLE", 256)
     text = write_texts(made_texts(400), tmp_path / "text", files=2, rows_of_a_group=50)
     for name in ("first", "second"):
         build(

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from ccx_ray.frequency.documents import Document
 from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
 from ccx_ray.frequency.judges.verdict import Request, Verdict
-from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.questions import Cloze
 
 FILLER = [f"In the {i} of a there are is one" for i in range(30)]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.frequency.documents import Document
 from ccx_ray.frequency.judges.answers import Answer, answer_schema, find_evidence, read_answers
 from ccx_ray.frequency.judges.opening import check_judge, judge_name
 from ccx_ray.frequency.judges.prompting import Pair, Prompt, read_prompt, shown_part
 from ccx_ray.frequency.judges.verdict import Request
-from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.study.frequency_spec import (
     EndpointJudgeSpec,
     JudgeRuntime,

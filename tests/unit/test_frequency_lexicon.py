@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from ccx_ray.corpus.work_log import WorkLog, run_here
-from ccx_ray.frequency.lexicon.building import SHARD_BYTES, build_lexicon
-from ccx_ray.frequency.lexicon.reading import Lexicon
-from ccx_ray.frequency.normalization import normalize
-from ccx_ray.frequency.terms import terms_of
+from ccx_ray.frequency.counting.lexicon.building import SHARD_BYTES, build_lexicon
+from ccx_ray.frequency.counting.lexicon.reading import Lexicon
+from ccx_ray.frequency.text.normalization import normalize
+from ccx_ray.frequency.text.terms import terms_of
+from ccx_ray.orchestration.tasks import WorkLog, run_here
 from tests.lexicon_corpus import bundled_documents, bundled_pairs, lexicon_of, write_text
 
 PARTS = ("documents", "english", "target")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ccx_ray.frequency.normalization import normalize, origins
-from ccx_ray.frequency.passages import cut_passages
-from ccx_ray.frequency.terms import terms_of
+from ccx_ray.frequency.text.normalization import normalize, origins
+from ccx_ray.frequency.text.passages import cut_passages
+from ccx_ray.frequency.text.terms import terms_of
 
 
 @pytest.mark.parametrize(

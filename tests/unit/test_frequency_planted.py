@@ -8,13 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ccx_ray.corpus.work_log import run_here
-from ccx_ray.frequency.documents import Document
+from ccx_ray.frequency.counting.lexicon.reading import Lexicon
 from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
 from ccx_ray.frequency.judges.verdict import Judge, Request, Verdict
-from ccx_ray.frequency.lexicon.reading import Lexicon
-from ccx_ray.frequency.questions import Cloze
-from ccx_ray.frequency.text_parts import read_documents
+from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.questions import Cloze
+from ccx_ray.frequency.text.text_parts import read_documents
 from ccx_ray.frequency.validation.planted import (
     EVERY_DOCUMENT,
     PLANTED,
@@ -28,6 +27,7 @@ from ccx_ray.frequency.validation.planting import (
     plant_facts,
     sentence,
 )
+from ccx_ray.orchestration.tasks import run_here
 from ccx_ray.study.frequency_spec import FrequencySpec, NgramEmbedderSpec
 from tests.estimated_corpus import write_text
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ccx_ray.frequency.questions import Cloze
-from ccx_ray.frequency.retrieval import Hit
+from ccx_ray.frequency.retrieval.corpus_index import Hit
+from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.frequency.validation.recall import RECALL, measure_recall, recall
 from tests.estimated_corpus import write_estimated
 

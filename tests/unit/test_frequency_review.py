@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.frequency.documents import Document
-from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.frequency.validation.corrected_density import Stratum, carried_over, correct
 from ccx_ray.frequency.validation.estimated import EstimatedCorpus
 from ccx_ray.frequency.validation.excerpts import answer_spans, excerpts

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
+from ccx_ray.orchestration.fingerprints import canonical, fingerprint
+from ccx_ray.orchestration.graph import Graph
 from ccx_ray.study.frequency_steps import reviews_folder
-from ccx_ray.study.graph import Graph
-from ccx_ray.study.identity import canonical, fingerprint
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.loading import load_study
 from ccx_ray.study.steps import study_graph

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.input_files import InputFile, find_files
+from ccx_ray.storage.input_files import InputFile, find_files
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_no_import_of_pyarrow_for_local_files(tree: Path):
     import sys
 
     code = (
-        "import sys; from pathlib import Path; from ccx_ray.input_files import find_files\n"
+        "import sys; from pathlib import Path; from ccx_ray.storage.input_files import find_files\n"
         f"find_files('corpora', root=Path({str(tree)!r}), field='f')[0].sha256()\n"
         "assert 'pyarrow' not in sys.modules"
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ccx_ray.corpus.language_identification import check_language_codes, isolate_language
-from ccx_ray.corpus.scripts import Isolated
+from ccx_ray.corpus.cleaning.language_identification import check_language_codes, isolate_language
+from ccx_ray.corpus.cleaning.scripts import Isolated
 from ccx_ray.errors import UserError
 from ccx_ray.study.text_spec import IsolationSpec
 from tests.latin_script_sentences import SENTENCES
@@ -170,7 +170,7 @@ def test_a_language_that_is_not_known_is_the_users_mistake() -> None:
 def test_codes_are_checked_without_heavy_imports() -> None:
     program = """
 import sys
-from ccx_ray.corpus.language_identification import check_language_codes
+from ccx_ray.corpus.cleaning.language_identification import check_language_codes
 from ccx_ray.study.text_spec import IsolationSpec
 check_language_codes(IsolationSpec(strategy="language"), "id", "isolation")
 print(sorted({"numpy", "pyarrow", "ray", "torch"} & set(sys.modules)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.local_cache import cache_entry, cache_root, partial, scratch_folder
+from ccx_ray.storage.local_cache import cache_entry, cache_root, partial, scratch_folder
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ccx_ray.corpus.heldout import HELD_OUT, hold_out
+from ccx_ray.corpus.packing.heldout import HELD_OUT, hold_out
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.models import CausalModel, load_causal_model
 from ccx_ray.evaluation.perplexity import (

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.probe_files.reading import load_probe_file
+from ccx_ray.evaluation.external.probe_files import load_probe_file
 from ccx_ray.evaluation.probes import LeftOut, quality
 
 ENGLISH = """\

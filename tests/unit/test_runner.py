@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from ccx_ray.errors import UserError
-from ccx_ray.study.folders import MARKER, StepFolders
-from ccx_ray.study.graph import Graph, Step
-from ccx_ray.study.lock import driver_lock
-from ccx_ray.study.progress import StudyProgress
-from ccx_ray.study.runner import Outcome, Runner, StepWork
+from ccx_ray.orchestration.graph import Graph, Step
+from ccx_ray.orchestration.lock import driver_lock
+from ccx_ray.orchestration.progress import StudyProgress
+from ccx_ray.orchestration.runner import Outcome, Runner, StepWork
+from ccx_ray.orchestration.step_folders import MARKER, StepFolders
 
 
 def step(name: str, *upstream: Step, follows: tuple[Step, ...] = (), **identity: Any) -> Step:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ccx_ray.corpus.sources import faults
-from ccx_ray.corpus.sources.reading import check_source, source_shards
+from ccx_ray.corpus.reading import faults
+from ccx_ray.corpus.reading.sources import check_source, source_shards
 from ccx_ray.errors import UserError
 from ccx_ray.study.text_spec import SourceSpec
 from tests.source_files import (
@@ -131,7 +131,7 @@ def test_rows_of_a_data_set_without_ids_are_called_by_their_place(tmp_path: Path
 
 OFFLINE = """
 from pathlib import Path
-from ccx_ray.corpus.sources.reading import check_source
+from ccx_ray.corpus.reading.sources import check_source
 from ccx_ray.errors import UserError
 from ccx_ray.study.text_spec import SourceSpec
 source = SourceSpec(dataset="wikimedia/wikipedia", config="20231101.ko", revision="b04c8d1ceb2f")

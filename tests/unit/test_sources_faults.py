@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from ccx_ray.corpus.sources import faults as reason
-from ccx_ray.corpus.sources.decompression import open_text_stream
-from ccx_ray.corpus.sources.record import SHOWN_CHARACTERS, Fault
-from ccx_ray.input_files import find_files
+from ccx_ray.corpus.reading import faults as reason
+from ccx_ray.corpus.reading.decompression import open_text_stream
+from ccx_ray.corpus.reading.record import SHOWN_CHARACTERS, Fault
+from ccx_ray.storage.input_files import find_files
 from ccx_ray.study.text_spec import SourceSpec
 from tests.source_files import (
     COMPRESSIONS,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ccx_ray.corpus.sources import faults as reason
-from ccx_ray.corpus.sources.reading import read_shard, source_shards
+from ccx_ray.corpus.reading import faults as reason
+from ccx_ray.corpus.reading.sources import read_shard, source_shards
 from ccx_ray.study.text_spec import SourceSpec
 from tests.source_files import (
     PAIR,

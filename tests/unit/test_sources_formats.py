@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ccx_ray.corpus.sources import faults
-from ccx_ray.corpus.sources.reading import source_shards
-from ccx_ray.corpus.sources.record import Record
+from ccx_ray.corpus.reading import faults
+from ccx_ray.corpus.reading.record import Record
+from ccx_ray.corpus.reading.sources import source_shards
 from ccx_ray.study.text_spec import SourceSpec
 from tests.source_files import (
     COMPRESSIONS,

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccx_ray.corpus.sources import decompression, faults
-from ccx_ray.corpus.sources.reading import read_shard, source_shards
-from ccx_ray.corpus.sources.record import Fault, Record, Shard
-from ccx_ray.input_files import InputFile
+from ccx_ray.corpus.reading import decompression, faults
+from ccx_ray.corpus.reading.record import Fault, Record, Shard
+from ccx_ray.corpus.reading.sources import read_shard, source_shards
+from ccx_ray.storage.input_files import InputFile
 from ccx_ray.study.text_spec import SourceSpec
 from tests.source_files import (
     DOCUMENT,

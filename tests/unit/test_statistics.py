@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from ccx_ray.analysis.statistics import (
+from ccx_ray.analysis.statistics.intervals import (
     bootstrap_interval,
     holm,
     seeded_generator,

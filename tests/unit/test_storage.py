@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.storage import publish_bytes, publish_folder, resolve_storage
+from ccx_ray.storage.publishing import publish_bytes, publish_folder, resolve_storage
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):

@@ -9,16 +9,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.corpus.conditions import ConditionsDifferError, check_conditions
-from ccx_ray.corpus.encoding import Encoder
-from ccx_ray.corpus.mixing import plan_base
+from ccx_ray.corpus.packing.conditions import ConditionsDifferError, check_conditions
+from ccx_ray.corpus.packing.mixing import plan_base
+from ccx_ray.corpus.packing.stream import DOCUMENTS, Stream, segments_of
+from ccx_ray.corpus.packing.stream_folder import finish_stream, write_rows
 from ccx_ray.corpus.preparation import tokenize_text
-from ccx_ray.corpus.stream import DOCUMENTS, Stream, segments_of
-from ccx_ray.corpus.stream_folder import finish_stream, write_rows
-from ccx_ray.corpus.tokens import TokenCorpus
-from ccx_ray.corpus.vocabulary import Vocabulary
-from ccx_ray.corpus.work_log import run_here
+from ccx_ray.corpus.tokenizing.encoding import Encoder
+from ccx_ray.corpus.tokenizing.tokens import TokenCorpus
+from ccx_ray.corpus.tokenizing.vocabulary import Vocabulary
 from ccx_ray.errors import UserError
+from ccx_ray.orchestration.tasks import run_here
 from ccx_ray.study.spec import MixtureSpec
 from tests.small_corpus import SmallCorpus, bundled_language, small_corpus, text_folder
 

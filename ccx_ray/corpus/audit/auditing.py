@@ -10,7 +10,7 @@ from ccx_ray.corpus.audit.figures import AuditFigures
 from ccx_ray.corpus.audit.inputs import AuditInputs
 from ccx_ray.corpus.audit.part_audit import PartAudit, audit_part, audit_tasks, merge_parts
 from ccx_ray.corpus.audit.writing import write_audit
-from ccx_ray.corpus.work_log import RunTasks, WorkLog
+from ccx_ray.orchestration.tasks import RunTasks, WorkLog
 from ccx_ray.study.text_spec import AuditSpec
 
 

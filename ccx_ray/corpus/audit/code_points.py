@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.unicode_scripts import (
+from ccx_ray.corpus.cleaning.unicode_scripts import (
     CODE_POINTS,
     SCRIPTS,
     UNKNOWN_SCRIPT,

@@ -20,7 +20,7 @@ from ccx_ray.corpus.audit.code_points import (
     scripts_among,
 )
 from ccx_ray.corpus.audit.inputs import Column
-from ccx_ray.corpus.unicode_scripts import CODE_POINTS
+from ccx_ray.corpus.cleaning.unicode_scripts import CODE_POINTS
 
 WORST_TEXTS = 20
 EXCERPT_CHARACTERS = 120

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ccx_ray.corpus.sources.faults import NOT_AN_ARTICLE, REDIRECT
+from ccx_ray.corpus.reading.faults import NOT_AN_ARTICLE, REDIRECT
 
 BESIDE_THE_TEXT = (REDIRECT, NOT_AN_ARTICLE)
 """Reasons that say nothing of the text: such records were never meant to be any."""

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from ccx_ray.corpus.audit.code_points import Hashes, Ints
 from ccx_ray.corpus.audit.shared_texts import text_digests
-from ccx_ray.corpus.bridges import pair_groups
-from ccx_ray.corpus.stream import DOCUMENTS
+from ccx_ray.corpus.packing.bridges import pair_groups
+from ccx_ray.corpus.packing.stream import DOCUMENTS
 
 KINDS = ("monolingual", "english", "target", "replay")
 ENGLISH, TARGET = 1, 2

@@ -22,9 +22,9 @@ from ccx_ray.corpus.audit.rejected import Rejections, count_rejected
 from ccx_ray.corpus.audit.rows import count_rows
 from ccx_ray.corpus.audit.sampling import Sampled, draw, merge_drawn
 from ccx_ray.corpus.audit.shared_texts import text_digests
+from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.corpus.parts import part_files
-from ccx_ray.corpus.stream import Stream
-from ccx_ray.corpus.tokens import TokenCorpus
+from ccx_ray.corpus.tokenizing.tokens import TokenCorpus
 from ccx_ray.study.text_spec import AuditSpec
 
 TOKENS_PER_TASK = 2**25

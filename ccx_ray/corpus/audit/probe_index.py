@@ -17,7 +17,7 @@ import pyarrow as pa
 from ccx_ray.corpus.audit.code_points import Hashes, Ints, batch_of, points_of_scripts
 from ccx_ray.corpus.audit.inputs import ProbeSide
 from ccx_ray.corpus.audit.normal_form import GramHashes, Units, normal_text, units_of
-from ccx_ray.corpus.scripts import isolate
+from ccx_ray.corpus.cleaning.scripts import isolate
 from ccx_ray.study.text_spec import IsolationSpec
 
 GRAM = 8

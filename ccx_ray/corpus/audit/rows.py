@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ccx_ray.corpus.audit.code_points import Ints
 from ccx_ray.corpus.audit.halves import ENGLISH, KINDS, TARGET, Halves
-from ccx_ray.corpus.stream import Stream
+from ccx_ray.corpus.packing.stream import Stream
 
 CONDITIONS = ("bridge", "nobridge")
 TOKENS_AT_ONCE = 2**21

@@ -11,7 +11,7 @@ from ccx_ray.corpus.audit.page import audit_page, sample_page
 from ccx_ray.corpus.audit.part_audit import HALVES, PartAudit
 from ccx_ray.corpus.audit.summary import contamination_of, summarize
 from ccx_ray.corpus.audit.verdicts import verdicts
-from ccx_ray.storage import publish_bytes, publish_json
+from ccx_ray.storage.publishing import publish_bytes, publish_json
 from ccx_ray.study.text_spec import AuditSpec
 
 FIGURES = "audit.json"

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ccx_ray.frequency.documents import Document
-from ccx_ray.frequency.normalization import TSHEG, normalize
+from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.normalization import TSHEG, normalize
 
 _OBJECT = (
     '"holds": true or false, "evidence": "the words of the document that say it, copied exactly, '

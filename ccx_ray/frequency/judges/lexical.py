@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from ccx_ray.frequency.documents import Document
 from ccx_ray.frequency.judges.verdict import Request, Verdict
-from ccx_ray.frequency.normalization import NARROW_NO_BREAK_SPACE, TSHEG, normalize
-from ccx_ray.frequency.questions import BLANK, Cloze
-from ccx_ray.frequency.terms import (
+from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.normalization import NARROW_NO_BREAK_SPACE, TSHEG, normalize
+from ccx_ray.frequency.text.questions import BLANK, Cloze
+from ccx_ray.frequency.text.terms import (
     COPULAS,
     HAN,
     HANGUL,

@@ -23,9 +23,9 @@ from ccx_ray.frequency.judges.budget import Tokens
 from ccx_ray.frequency.judges.model_judge import Answered, Keep
 from ccx_ray.frequency.judges.prompting import Pair, Prompt, Shown, shown_part
 from ccx_ray.frequency.judges.verdict import Request
-from ccx_ray.frequency.normalization import normalize
-from ccx_ray.frequency.questions import Cloze
-from ccx_ray.frequency.terms import terms_of
+from ccx_ray.frequency.text.normalization import normalize
+from ccx_ray.frequency.text.questions import Cloze
+from ccx_ray.frequency.text.terms import terms_of
 from ccx_ray.study.frequency_spec import JudgeRuntime, LocalJudgeSpec
 
 if TYPE_CHECKING:

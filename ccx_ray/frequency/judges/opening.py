@@ -17,7 +17,7 @@ from ccx_ray.frequency.judges.lexical import LexicalJudge
 from ccx_ray.frequency.judges.model_judge import AnsweringModel, ModelJudge, OnProgress
 from ccx_ray.frequency.judges.prompting import read_prompt
 from ccx_ray.frequency.judges.verdict import Judge
-from ccx_ray.object_stores import refuse_credentials
+from ccx_ray.storage.object_stores import refuse_credentials
 from ccx_ray.study.frequency_spec import JudgeRuntime, JudgeSpec, LexicalJudgeSpec, LocalJudgeSpec
 
 _CAUSAL = "CausalLM|LMHead|ConditionalGeneration"

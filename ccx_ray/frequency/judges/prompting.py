@@ -14,7 +14,7 @@ from pathlib import Path
 from ccx_ray.errors import UserError
 from ccx_ray.frequency.judges.answers import ANSWER_FORM, ANSWERS_FORM
 from ccx_ray.frequency.judges.verdict import Request
-from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text.questions import Cloze
 
 SHIPPED_PROMPT = Path(__file__).with_name("judge_prompt.txt")
 PLACEHOLDERS = ("question", "answer", "document")

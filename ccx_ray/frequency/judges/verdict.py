@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ccx_ray.frequency.documents import Document
-from ccx_ray.frequency.questions import Cloze
+from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.questions import Cloze
 
 
 @dataclass(frozen=True, kw_only=True)

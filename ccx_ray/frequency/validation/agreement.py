@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ccx_ray.frequency.judges.verdict import Judge, Request
-from ccx_ray.frequency.text_parts import read_documents
+from ccx_ray.frequency.text.text_parts import read_documents
 from ccx_ray.frequency.validation.estimated import EVERY_CULTURE, EstimatedCorpus
 from ccx_ray.frequency.validation.sampling import half_accepted
 

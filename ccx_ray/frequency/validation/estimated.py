@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ccx_ray.frequency.questions import Cloze
-from ccx_ray.frequency.text_parts import DOCUMENTS
+from ccx_ray.frequency.text.questions import Cloze
+from ccx_ray.frequency.text.text_parts import DOCUMENTS
 from ccx_ray.study.frequency_spec import RetrieverName, retriever_name
 
 if TYPE_CHECKING:
-    from ccx_ray.frequency.retrieval import CorpusIndex, Hit
+    from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex, Hit
 
 EVERY_CULTURE = "all"
 

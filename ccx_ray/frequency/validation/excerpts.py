@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ccx_ray.frequency.documents import Document
 from ccx_ray.frequency.judges.lexical import answer_pattern, normalized_answer
-from ccx_ray.frequency.questions import BLANK, Cloze
+from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.questions import BLANK, Cloze
 from ccx_ray.frequency.validation.review_sample import ReviewPair, Span
 
 if TYPE_CHECKING:

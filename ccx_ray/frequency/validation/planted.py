@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ccx_ray.corpus.work_log import RunTasks
-from ccx_ray.frequency.exact_counts import exact_counts
-from ccx_ray.frequency.exhaustive import exhaustive_holders
-from ccx_ray.frequency.index_building import build_index
+from ccx_ray.frequency.counting.exact_counts import exact_counts
+from ccx_ray.frequency.counting.exhaustive import exhaustive_holders
+from ccx_ray.frequency.counting.lexicon.building import build_lexicon
+from ccx_ray.frequency.counting.lexicon.reading import Lexicon
 from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
 from ccx_ray.frequency.judges.verdict import Judge, Request
-from ccx_ray.frequency.lexicon.building import build_lexicon
-from ccx_ray.frequency.lexicon.reading import Lexicon
-from ccx_ray.frequency.questions import Cloze
-from ccx_ray.frequency.retrieval import CorpusIndex, Hit
-from ccx_ray.frequency.text_parts import read_documents
+from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex, Hit
+from ccx_ray.frequency.retrieval.index_building import build_index
+from ccx_ray.frequency.text.questions import Cloze
+from ccx_ray.frequency.text.text_parts import read_documents
 from ccx_ray.frequency.validation.estimated import Search, retrievers_of
 from ccx_ray.frequency.validation.planting import PlantedCorpus
+from ccx_ray.orchestration.tasks import RunTasks
 from ccx_ray.study.frequency_spec import EmbedderSpec, FrequencySpec, RetrieverName
 
 PLANTED = pa.schema(

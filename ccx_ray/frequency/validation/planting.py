@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ccx_ray.corpus.audit.sampling import sample_key
+from ccx_ray.corpus.cleaning.text_folder import DOCUMENTS as SCHEMA
 from ccx_ray.corpus.parts import write_part
-from ccx_ray.corpus.text_folder import DOCUMENTS as SCHEMA
-from ccx_ray.frequency.documents import Document
 from ccx_ray.frequency.judges.lexical import LexicalJudge
-from ccx_ray.frequency.questions import BLANK, Cloze
-from ccx_ray.frequency.text_parts import DOCUMENTS, read_documents, text_files
+from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.questions import BLANK, Cloze
+from ccx_ray.frequency.text.text_parts import DOCUMENTS, read_documents, text_files
 
 FREQUENCIES = (0, 1, 2, 4, 8, 16, 32, 64)
 _READ_AT_ONCE = 256

@@ -10,9 +10,9 @@ from hashlib import blake2b
 
 import pyarrow as pa
 
-from ccx_ray.frequency.documents import Document
-from ccx_ray.frequency.questions import Cloze
-from ccx_ray.frequency.text_parts import read_documents
+from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.questions import Cloze
+from ccx_ray.frequency.text.text_parts import read_documents
 from ccx_ray.frequency.validation.estimated import EstimatedCorpus
 from ccx_ray.frequency.validation.sampling import half_accepted
 

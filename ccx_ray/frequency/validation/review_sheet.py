@@ -24,7 +24,7 @@ from ccx_ray.frequency.validation.review_sample import (
     draw_review,
     sample_table,
 )
-from ccx_ray.storage import publish_bytes, publish_parquet
+from ccx_ray.storage.publishing import publish_bytes, publish_parquet
 
 if TYPE_CHECKING:
     from jinja2 import Template

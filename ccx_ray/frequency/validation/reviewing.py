@@ -11,7 +11,7 @@ from ccx_ray.errors import UserError
 from ccx_ray.frequency.validation.review_import import read_review
 from ccx_ray.frequency.validation.review_sheet import SAMPLE
 from ccx_ray.frequency.validation.review_statistics import REVIEW, review_rows
-from ccx_ray.storage import publish_bytes, publish_parquet
+from ccx_ray.storage.publishing import publish_bytes, publish_parquet
 
 
 def keep_reviews(filled: Sequence[Path], validation: Path, reviews: Path) -> list[Path]:

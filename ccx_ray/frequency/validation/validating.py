@@ -11,12 +11,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from ccx_ray.corpus.work_log import RunTasks, WorkLog, run_here
+from ccx_ray.frequency.counting.lexicon.reading import Lexicon
+from ccx_ray.frequency.estimation import OpenJudge
 from ccx_ray.frequency.judges.verdict import Judge
-from ccx_ray.frequency.lexicon.reading import Lexicon
-from ccx_ray.frequency.pipeline import OpenJudge
-from ccx_ray.frequency.questions import Cloze
-from ccx_ray.frequency.retrieval import CorpusIndex
+from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex
+from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.frequency.validation.agreement import AGREEMENT, compare_judges
 from ccx_ray.frequency.validation.estimated import EstimatedCorpus, Search, retrievers_of
 from ccx_ray.frequency.validation.planted import (
@@ -28,7 +27,8 @@ from ccx_ray.frequency.validation.planted import (
 from ccx_ray.frequency.validation.planting import plant_facts
 from ccx_ray.frequency.validation.recall import RECALL, measure_recall
 from ccx_ray.frequency.validation.review_sheet import write_review_sheets
-from ccx_ray.storage import publish_json, publish_parquet
+from ccx_ray.orchestration.tasks import RunTasks, WorkLog, run_here
+from ccx_ray.storage.publishing import publish_json, publish_parquet
 from ccx_ray.study.frequency_spec import EmbedderSpec, FrequencySpec, LexicalJudgeSpec
 
 

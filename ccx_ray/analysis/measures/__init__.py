@@ -1,0 +1,1 @@
+"""What is measured: accuracy, transfer, proficiency, frequency and exposure effects."""

@@ -1,0 +1,188 @@
+"""What the audit says of the text and of the streams, as far as it bears on the results.
+
+Invariant: figures are the audit's own; nothing is counted here again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ccx_ray.analysis.report.wording import listing, plural
+from ccx_ray.corpus.audit.figures import AuditFigures, ContaminationFigures
+from ccx_ray.corpus.audit.verdicts import Verdict, verdicts
+from ccx_ray.corpus.audit.writing import read_figures
+from ccx_ray.study.spec import StudySpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContaminationRow:
+    """One culture's questions in one language, in all text of that language together."""
+
+    culture: str
+    side: str
+    """Language of the questions."""
+    corpus: str
+    questions: int
+    exact: int
+    """Whose filled sentence or wording stands in the corpus."""
+    half_overlapping: int
+    """At least half of whose 8-grams stand in one text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamRow:
+    """The rows of the two conditions of one language and seed."""
+
+    stream: str
+    rows: int
+    bridge_tokens: int
+    """But padding."""
+    nobridge_tokens: int
+    difference_share: float
+    monolingual_rows: int
+    identical_rows: int
+    """At their positions, of the monolingual ones."""
+    bridge_pairs: int
+    """Shown, once a pass."""
+    bridge_together: int
+    """Of them with both halves in one row, at least in part."""
+    nobridge_together: int
+    """Rows that hold both halves of a pair, or of pairs that share a text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdRow:
+    """One threshold of the audit."""
+
+    name: str
+    where: str
+    figure: float
+    limit: float
+    passed: bool
+    is_share: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRows:
+    """Everything that the report takes from the audit."""
+
+    contamination: Sequence[ContaminationRow] = ()
+    streams: Sequence[StreamRow] = ()
+    thresholds: Sequence[ThresholdRow] = ()
+    statements: Sequence[str] = ()
+
+
+def audit_rows(study: StudySpec, folder: Path | None) -> AuditRows:
+    """The rows of a finished audit; none where there was none."""
+    if folder is None:
+        return AuditRows()
+    figures = read_figures(folder)
+    judged = verdicts(figures, study.audit)
+    return AuditRows(
+        contamination=[
+            ContaminationRow(
+                culture=part.culture,
+                side=part.side,
+                corpus=part.corpus,
+                questions=part.questions,
+                exact=part.exact,
+                half_overlapping=part.half_overlapping,
+            )
+            for part in figures.contamination
+        ],
+        streams=[
+            StreamRow(
+                stream=stream.stream,
+                rows=stream.bridge.rows,
+                bridge_tokens=stream.bridge.used,
+                nobridge_tokens=stream.nobridge.used,
+                difference_share=stream.token_difference_share,
+                monolingual_rows=stream.bridge.monolingual_rows,
+                identical_rows=stream.identical_rows,
+                bridge_pairs=stream.bridge.pairs,
+                bridge_together=stream.bridge.together,
+                nobridge_together=stream.nobridge.rows_with_both_sides_of_a_group,
+            )
+            for stream in figures.streams
+        ],
+        thresholds=[
+            ThresholdRow(
+                name=verdict.name,
+                where=verdict.where,
+                figure=float(verdict.figure),
+                limit=float(verdict.limit),
+                passed=verdict.passed,
+                is_share=verdict.is_share,
+            )
+            for verdict in judged
+        ],
+        statements=[
+            *_conditions(figures),
+            *_memorised(figures),
+            *_shared(figures),
+            *_crossed(judged),
+        ],
+    )
+
+
+def _conditions(figures: AuditFigures) -> list[str]:
+    if not figures.streams:
+        return []
+    largest = max(stream.token_difference_share for stream in figures.streams)
+    apart = sum(s.nobridge.rows_with_both_sides_of_a_group for s in figures.streams)
+    together = sum(stream.bridge.together for stream in figures.streams)
+    pairs = sum(stream.bridge.pairs for stream in figures.streams)
+    differing = sum(stream.differing_rows for stream in figures.streams)
+    return [
+        f"Conditions: over {plural(len(figures.streams), 'pair')} of streams, every row read, the "
+        f"tokens of bridge and no-bridge differ by at most {largest:.4%}; {differing:,} "
+        f"monolingual rows differ; both halves of a pair meet in {apart:,} rows of no-bridge, and "
+        f"in bridge {together:,} of {pairs:,} pairs have their halves in one row."
+    ]
+
+
+def _memorised(figures: AuditFigures) -> list[str]:
+    asked = {(part.culture, part.side): part.questions for part in figures.contamination}
+    if not asked:
+        return []
+    met = [part for part in figures.contamination if part.exact]
+    total = sum(asked.values())
+    if not met:
+        return [
+            f"Memorised questions: none of the {total:,} questions stands in any text, neither its "
+            "wording nor its filled sentence."
+        ]
+    return [
+        f"Memorised questions: {listing([_found(part) for part in met])} stand in the text word "
+        f"for word, of {total:,} questions in all; contamination.parquet of the audit names them."
+    ]
+
+
+def _found(part: ContaminationFigures) -> str:
+    return (
+        f"{part.exact} of the {part.questions} {part.culture} questions in {part.side} "
+        f"({part.corpus})"
+    )
+
+
+def _shared(figures: AuditFigures) -> list[str]:
+    met = sorted((part for part in figures.overlaps if part.shared), key=lambda part: -part.share)
+    if not met:
+        return ["Shared text: no document stands in another corpus as well."]
+    most = met[0]
+    return [
+        f"Shared text: {len(met)} of {len(figures.overlaps)} corpora hold texts that stand in "
+        f"another corpus as well; most in {most.corpus}, {most.shared:,} of {most.texts:,} "
+        f"({most.share:.2%})."
+    ]
+
+
+def _crossed(judged: Sequence[Verdict]) -> list[str]:
+    crossed = [
+        f"{verdict.name} ({listing(list(verdict.crossed))})"
+        for verdict in judged
+        if not verdict.passed
+    ]
+    if not crossed:
+        return [f"Thresholds: all {len(judged)} of the audit are kept."]
+    return [f"Thresholds crossed: {'; '.join(crossed)}."]

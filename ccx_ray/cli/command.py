@@ -1,0 +1,102 @@
+"""What every job shares: its arguments, and how it ends.
+
+A user's mistake ends with one line on standard error and exit code 2, a failed step with 1 and
+the causes, a defect of ours with its traceback.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ccx_ray.errors import UserError
+from ccx_ray.orchestration.graph import Graph, Step
+from ccx_ray.orchestration.step_folders import StepFolders
+from ccx_ray.study.loading import load_study, shipped_studies
+from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.trials import Trial
+
+EXIT_FAILED = 1
+EXIT_USER_ERROR = 2
+EXIT_AUDIT_FAILED = 3
+EXIT_INTERRUPTED = 130
+
+
+def run_command(main: Callable[[], int | None]) -> None:
+    """Run a job and leave the process with its exit code."""
+    try:
+        sys.exit(main() or 0)
+    except UserError as error:
+        sys.stdout.flush()
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues where this one stopped", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def study_parser(description: str, *, example: str) -> argparse.ArgumentParser:
+    """A parser with ``--study``, ``--set``, ``--storage`` and ``--tracking-uri``."""
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--study",
+        required=True,
+        metavar="NAME|FILE",
+        help=f"a shipped study ({', '.join(shipped_studies())}) or a YAML file of your own",
+    )
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change fields of the study, such as trials.steps=300 or languages.ko.name=Korean; "
+        "only the steps that depend on them run anew",
+    )
+    parser.add_argument(
+        "--storage",
+        metavar="URI",
+        help="folder for all results (default: the study's runtime.storage); the same storage "
+        "continues an interrupted study, and on a cluster every node must mount it",
+    )
+    parser.add_argument(
+        "--tracking-uri",
+        metavar="URI",
+        help="MLflow tracking server (default: SQLite in the storage folder)",
+    )
+    return parser
+
+
+def parse_study(arguments: argparse.Namespace) -> tuple[StudySpec, Path]:
+    """The study that the arguments name, and the folder its relative data paths start from."""
+    study, root = load_study(arguments.study, arguments.overrides)
+    changes = {
+        field: value
+        for field, value in (
+            ("storage", arguments.storage),
+            ("tracking_uri", arguments.tracking_uri),
+        )
+        if value is not None
+    }
+    return study.model_copy(update={"runtime": study.runtime.model_copy(update=changes)}), root
+
+
+def run_steps(
+    study: StudySpec,
+    root: Path,
+    targets: Callable[[Graph, StepFolders], Iterable[Step]],
+    *,
+    rerun: Trial | None = None,
+) -> int:
+    """Run what the targets need, print what became of it, and return the exit code."""
+    from ccx_ray.cli.outcome import print_outcome
+    from ccx_ray.run import run_study
+
+    run = run_study(study, root, targets=targets, rerun=rerun)
+    print_outcome(run)
+    return 0 if run.outcome.complete else EXIT_FAILED

@@ -1,0 +1,167 @@
+"""What a job prints at its end: the outcome, and where to look next."""
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from ccx_ray.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ccx_ray.corpus.packing.exposure import ExposureLedger
+    from ccx_ray.run import StudyRun
+
+
+def print_outcome(run: "StudyRun") -> None:
+    """The summary table, what failed and why, and the commands that open the results."""
+    console = Console()
+    outcome = run.outcome
+    states = list(outcome.states.values())
+    counts = ", ".join(
+        f"{states.count(state)} {state}"
+        for state in ("done", "reused", "failed", "skipped")
+        if states.count(state)
+    )
+    console.print(
+        f"\nstudy {run.study.name}: {counts} of {len(states)} steps in "
+        f"{int(run.seconds) // 60}:{int(run.seconds) % 60:02d}",
+        style="bold",
+        highlight=False,
+    )
+    _print_failures(console, run)
+    _print_densities(console, run)
+    if "analysis" in outcome.markers:
+        _print_transfer(console, run)
+        report = run.folders.final(run.graph["analysis"]) / "report.html"
+        console.print(
+            f"\nreport:  open {shlex.quote(str(report))}", soft_wrap=True, highlight=False
+        )
+    console.print(
+        f"MLflow:  mlflow ui --host 127.0.0.1 --backend-store-uri {shlex.quote(run.tracking_uri)}"
+        if run.tracking_uri.startswith("sqlite:")
+        else f"MLflow:  the tracking server, experiment {run.study.name}",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _print_failures(console: Console, run: "StudyRun") -> None:
+    for name, cause in run.outcome.errors.items():
+        console.print(f"failed   {name}: {cause}", style="red", markup=False, highlight=False)
+    skipped = [name for name, state in run.outcome.states.items() if state == "skipped"]
+    if skipped:
+        console.print(f"skipped  {', '.join(skipped)}: they need what failed", markup=False)
+    if run.outcome.errors:
+        console.print(
+            f"whole tracebacks: {run.folders.root / 'errors'}; "
+            "the same command runs what is missing",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def _print_densities(console: Console, run: "StudyRun") -> None:
+    found = {
+        name.removeprefix("frequency-"): marker["counts"]
+        for name, marker in run.outcome.markers.items()
+        if name.startswith("frequency-")
+    }
+    if not found:
+        return
+    table = Table(title="cultural density: retrieved and judged, beside a scan of all", box=None)
+    for column in ("culture", "corpus"):
+        table.add_column(column)
+    for column in ("documents", "questions", "found", "by scan", "occurrences", "density"):
+        table.add_column(column, justify="right")
+    for culture, corpora in found.items():
+        for corpus, counts in corpora.items():
+            density = counts["mean_density"]
+            table.add_row(
+                culture,
+                corpus,
+                *(
+                    f"{counts[name]:,}"
+                    for name in (
+                        "documents", "questions", "questions_found", "questions_found_by_scan",
+                    )
+                ),
+                f"{counts['mean_occurrences']:.3f}",
+                "–" if density is None else f"{density:.2e}",
+            )  # fmt: skip
+    console.print()
+    console.print(table)
+
+
+def _print_transfer(console: Console, run: "StudyRun") -> None:
+    cells = run.outcome.markers["analysis"]["counts"].get("transfer", [])
+    table = Table(title="transfer at the last checkpoint, in points of accuracy", box=None)
+    table.add_column("language")
+    table.add_column("direction")
+    for column in ("bridge", "no-bridge", "transfer", "interval", "p"):
+        table.add_column(column, justify="right")
+    for cell in cells:
+        table.add_row(
+            cell["language"],
+            cell["direction"],
+            f"{cell['bridge']:.1%}",
+            f"{cell['nobridge']:.1%}",
+            f"{100 * cell['transfer']:+.1f}",
+            f"{100 * cell['low']:+.1f} to {100 * cell['high']:+.1f}",
+            f"{cell['p_value']:.3f}",
+        )
+    console.print()
+    console.print(table)
+
+
+def print_consumed(consumed: "pa.Table", *, title: str) -> None:
+    """Documents by part of the stream, and the mean times that each was consumed."""
+    import pyarrow.compute as pc
+
+    table = Table(title=title, box=None, pad_edge=False)
+    table.add_column("part")
+    for column in ("documents", "times, mean", "most"):
+        table.add_column(column, justify="right")
+    for part in sorted(set(consumed["part"].to_pylist())):
+        times = consumed.filter(pc.equal(consumed["part"], part))["times"]
+        table.add_row(
+            part, f"{len(times):,}", f"{pc.mean(times).as_py():.2f}", f"{pc.max(times).as_py():.2f}"
+        )
+    Console().print(table)
+
+
+def print_exposures(
+    ledger: "ExposureLedger", ids: Sequence[str], checkpoints: Sequence[int]
+) -> None:
+    """How often some documents were consumed by every checkpoint.
+
+    Raises:
+        UserError: the stream holds no document of such an id.
+    """
+    import numpy as np
+
+    from ccx_ray.corpus.packing.exposure import PARTS
+
+    table = Table(title="times consumed by each checkpoint", box=None, pad_edge=False)
+    table.add_column("document")
+    table.add_column("part")
+    for step in checkpoints:
+        table.add_column(f"{step:,}", justify="right")
+    table.add_column("first step", justify="right")
+    known: set[str] = set()
+    for part in PARTS:
+        numbers = ledger.numbers(ids, part=part)
+        found = ledger.consumed(numbers, np.array(checkpoints))
+        for row, id_ in enumerate(ids):
+            if numbers[row] >= 0:
+                known.add(id_)
+                first = int(found.first_step[row])
+                shown = [f"{times:.2f}" for times in found.times[row]]
+                table.add_row(id_, part, *shown, f"{first:,}" if first > 0 else "never")
+    for id_ in ids:
+        if id_ not in known:
+            raise UserError(f"--documents: {id_!r} is not in this trial's corpus; give ids of it")
+    Console().print(table)

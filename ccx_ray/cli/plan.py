@@ -1,0 +1,123 @@
+"""What ``--dry-run`` prints: steps, FLOPs, hours and cost, and the memory each GPU would need."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ccx_ray.orchestration.step_folders import StepFolders
+from ccx_ray.study.input_identity import InputFiles
+from ccx_ray.study.plan import PlannedStep, plan_study
+from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.steps import read_reruns, study_graph
+from ccx_ray.training.memory import (
+    GIB,
+    STAGES,
+    USABLE_SHARE,
+    NoEstimateError,
+    check_memory,
+    estimate_memory,
+    workload,
+)
+from ccx_ray.training.model import check_architecture
+from ccx_ray.training.size import parameter_count, training_flops_per_token
+
+
+def print_dry_run(study: StudySpec, root: Path) -> None:
+    """Plan a study, with files that are still to be supplied, and print the plan.
+
+    Raises:
+        UserError: the model cannot be built, or cannot fit the GPUs; the plan is printed before.
+    """
+    check_architecture(study.model)
+    inputs = InputFiles(root, allow_missing=True)
+    folders = StepFolders(Path(study.runtime.storage).expanduser().resolve() / study.name)
+    graph = study_graph(study, inputs, read_reruns(folders.root), folders.root)
+    per_token = training_flops_per_token(
+        study.model, study.tokenizer.vocabulary_size, study.sequence_length
+    )
+    plan = plan_study(study, graph, folders, flops_per_token=per_token)
+    console = Console()
+    _print_steps(console, study, plan)
+    _print_memory(console, study)
+    _print_missing(console, sorted(set(inputs.missing)))
+    check_memory(study)
+
+
+def _print_steps(console: Console, study: StudySpec, plan: Sequence[PlannedStep]) -> None:
+    cost = study.runtime.cost
+    table = Table(title=f"study {study.name}: {len(plan)} steps", box=None, pad_edge=False)
+    for column in ("step", "fingerprint", "state"):
+        table.add_column(column)
+    for column in ("tokens", "FLOPs", f"{cost.device} hours", "cost, $"):
+        table.add_column(column, justify="right")
+    for item in plan:
+        numbers = (
+            (
+                f"{item.tokens:,}",
+                f"{item.flops:.2e}",
+                f"{item.device_hours:,.2f}",
+                f"{item.dollars:,.2f}",
+            )
+            if item.tokens
+            else ("", "", "", "")
+        )
+        state = "done" if item.done else "to do"
+        table.add_row(item.step.name, item.step.fingerprint, state, *numbers)
+    left = [item for item in plan if not item.done]
+    table.add_section()
+    table.add_row(
+        "still to do",
+        "",
+        f"{len(left)} of {len(plan)}",
+        f"{sum(item.tokens for item in left):,}",
+        f"{sum(item.flops for item in left):.2e}",
+        f"{sum(item.device_hours for item in left):,.2f}",
+        f"{sum(item.dollars for item in left):,.2f}",
+        style="bold",
+    )
+    console.print(table)
+    parameters = parameter_count(study.model, study.tokenizer.vocabulary_size)
+    console.print(
+        f"\n{parameters:,} parameters; device hours at {cost.model_flops_utilization:.0%} of "
+        f"{cost.peak_tflops:g} TFLOP/s, ${cost.dollars_per_device_hour:g} an hour; the evaluations "
+        "are not counted.",
+        highlight=False,
+    )
+
+
+def _print_memory(console: Console, study: StudySpec) -> None:
+    """Estimates of base and trials at every ZeRO stage; the chosen one is marked."""
+    room = study.runtime.cost.memory_gib * USABLE_SHARE
+    table = Table(title="memory of one worker, GiB, estimated", box=None, pad_edge=False)
+    table.add_column("training")
+    table.add_column("workers", justify="right")
+    for stage in STAGES:
+        table.add_column(f"ZeRO {stage}", justify="right")
+    table.add_column("largest part at the chosen stage")
+    for part in ("base", "trials"):
+        work = workload(study, part)
+        try:
+            estimates = [estimate_memory(work, zero_stage=stage) for stage in STAGES]
+        except NoEstimateError as reason:
+            table.add_row(part, str(work.workers), *("?" for _ in STAGES), str(reason))
+            continue
+        chosen = estimates[work.runtime.zero_stage]
+        cells = [f"{item.total / GIB:,.1f}" + "*" * (item is chosen) for item in estimates]
+        largest = f"{chosen.largest}, {chosen.terms[chosen.largest] / GIB:,.1f}"
+        table.add_row(part, str(work.workers), *cells, largest)
+    console.print()
+    console.print(table)
+    console.print(
+        f"* as the study says; {room:g} GiB of the {study.runtime.cost.memory_gib:g} of "
+        f"{study.runtime.cost.device} can be used. On CPUs nothing is refused.",
+        highlight=False,
+    )
+
+
+def _print_missing(console: Console, missing: Sequence[str]) -> None:
+    if missing:
+        console.print(f"\nTo be supplied before it can run ({len(missing)} files):", style="bold")
+        for line in missing:
+            console.print(f"  {line}", highlight=False)

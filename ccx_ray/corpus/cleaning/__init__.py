@@ -1,0 +1,1 @@
+"""Script isolation, language identification, and the removal of duplicates."""

@@ -1,0 +1,203 @@
+"""The training stream: rows of one length, in an order that ``(seed, epoch)`` alone decides.
+
+Global row ``g`` is row ``g mod rows`` of epoch ``g div rows``; optimizer step ``s`` consumes the
+global rows ``[s * B, (s + 1) * B)`` and rank ``r`` the r-th contiguous slice of them, whatever the
+number of workers and whatever was killed. Epoch 0 is the physical order, which was shuffled when
+the stream was prepared; later epochs permute the row groups and the rows within each, so that
+random access stays by row group.
+
+Invariant: both readers give the same batches.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ccx_ray.errors import UserError
+
+Ints = npt.NDArray[np.int64]
+Batch = npt.NDArray[np.int32]
+
+DESCRIPTION = "stream.json"
+DOCUMENTS = "documents.parquet"
+ROW_FILES = "rows-*.parquet"
+ROWS_PER_RAY_TASK = 2048
+"""Of one rank: a task must be worth its scheduling, and prefetching holds a few of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """A prepared stream; opening reads its description, using it the footers of its files."""
+
+    folder: Path
+    rows: int
+    sequence_length: int
+    seed: int
+    eos_id: int
+    pad_id: int
+    vocabulary_size: int
+    fingerprint: str
+    """Hash of the rows and of what decides their order."""
+    counts: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Stream":
+        """Open a stream folder.
+
+        Raises:
+            UserError: it is none.
+        """
+        path = folder / DESCRIPTION
+        if not path.is_file():
+            raise UserError(f"stream: {str(folder)!r} has no {DESCRIPTION}; give a stream folder")
+        description = json.loads(path.read_text("utf-8"))
+        names = {part.name for part in fields(cls)} - {"folder"}
+        return cls(folder=folder, **{name: description[name] for name in names})
+
+    def row_order(self, epoch: int) -> Ints:
+        """[rows] physical rows in the order in which ``epoch`` consumes them."""
+        if epoch == 0:
+            return np.arange(self.rows, dtype=np.int64)
+        random = np.random.default_rng((self.seed, epoch))
+        starts = self._group_starts
+        groups = random.permutation(len(starts) - 1)
+        return np.concatenate(
+            [starts[g] + random.permutation(starts[g + 1] - starts[g]) for g in groups]
+        )
+
+    def physical_rows(self, first_row: int, last_row: int) -> Ints:
+        """Physical rows of the global rows ``[first_row, last_row)``."""
+        parts = [np.zeros(0, np.int64)]
+        while first_row < last_row:
+            epoch, begin = divmod(first_row, self.rows)
+            end = min(self.rows, begin + last_row - first_row)
+            parts.append(self._cached_order(epoch)[begin:end])
+            first_row += end - begin
+        return np.concatenate(parts)
+
+    def read(self, physical_rows: Ints) -> Batch:
+        """[n, L] the ids of some rows, in the order asked for."""
+        ids = np.empty((len(physical_rows), self.sequence_length), np.int32)
+        for group, at, inside in self._by_group(physical_rows):
+            ids[at] = self._group_ids(group)[inside]
+        return ids
+
+    def segments(self, physical_rows: Ints) -> pa.Table:
+        """The segments of some rows: row (position in the request), document, start, length."""
+        names = ("document", "start", "length")
+        tables = [pa.schema([(name, pa.int64()) for name in ("row", *names)]).empty_table()]
+        for group, at, inside in self._by_group(physical_rows):
+            lists = self._read_group(group, "segments").take(pa.array(inside))
+            flat = pc.list_flatten(lists)
+            row = at[pc.list_parent_indices(lists).to_numpy()]
+            columns = {name: pc.struct_field(flat, name) for name in names}
+            tables.append(pa.table({"row": row, **columns}))
+        # Arrow's sort is stable: the segments of a row stay in the order of its tokens.
+        return pa.concat_tables(tables).sort_by("row")
+
+    def documents(self) -> pa.Table:
+        """What the segments' document numbers mean: index, id, language, source, part."""
+        return pq.read_table(self.folder / DOCUMENTS)
+
+    @cached_property
+    def _groups(self) -> list[tuple[pq.ParquetFile, int]]:
+        """Every row group of the stream as a file and the group's number in it."""
+        files = [pq.ParquetFile(path) for path in sorted(self.folder.glob(ROW_FILES))]
+        return [(file, number) for file in files for number in range(file.num_row_groups)]
+
+    @cached_property
+    def _group_starts(self) -> Ints:
+        """[row groups + 1] first physical row of each, and the number of rows."""
+        sizes = [file.metadata.row_group(number).num_rows for file, number in self._groups]
+        starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        assert starts[-1] == self.rows, "the description is written after all rows"
+        return starts
+
+    @cached_property
+    def _orders(self) -> dict[int, Ints]:
+        return {}
+
+    def _cached_order(self, epoch: int) -> Ints:
+        """The order of the epoch in use; the one before is forgotten."""
+        if epoch not in self._orders:
+            self._orders.clear()
+            self._orders[epoch] = self.row_order(epoch)
+        return self._orders[epoch]
+
+    def _by_group(self, physical_rows: Ints) -> Iterator[tuple[int, Ints, Ints]]:
+        """(row group, positions in the request, rows inside the group)."""
+        groups = np.searchsorted(self._group_starts, physical_rows, side="right") - 1
+        for group in np.unique(groups).tolist():
+            at = np.flatnonzero(groups == group)
+            yield group, at, physical_rows[at] - self._group_starts[group]
+
+    def _read_group(self, group: int, column: str) -> pa.Array:
+        file, number = self._groups[group]
+        values = file.read_row_group(number, columns=[column])[column].combine_chunks()
+        # Arrow gives a chunked array back when there is no chunk or more than one.
+        return values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
+
+    @cached_property
+    def _ids(self) -> dict[int, Batch]:
+        return {}
+
+    def _group_ids(self, group: int) -> Batch:
+        """[rows of the group, L]; the last two groups are kept, as steps run through them."""
+        if group not in self._ids:
+            if len(self._ids) > 1:
+                del self._ids[next(iter(self._ids))]
+            flat = self._read_group(group, "input_ids").flatten().to_numpy()
+            self._ids[group] = flat.reshape(-1, self.sequence_length)
+        return self._ids[group]
+
+
+def read_batches(
+    stream: Stream,
+    *,
+    first_row: int,
+    rows_per_step: int,
+    rank: int,
+    world_size: int,
+    reader: Literal["direct", "ray"],
+) -> Iterator[Batch]:
+    """The batches of one rank, for ever: epochs follow one another, also within a step.
+
+    Args:
+        first_row: global row of the first step, for resuming.
+        rows_per_step: of all ranks together.
+        reader: ``direct`` reads Parquet in this process and starts anywhere within milliseconds;
+            ``ray`` reads in Ray Data tasks ahead of the consumer and starts within seconds.
+
+    Yields:
+        [rows_per_step / world_size, L] int32.
+    """
+    assert rows_per_step % world_size == 0, "the study spec and the trainer refuse such sizes"
+    share = rows_per_step // world_size
+    begin = first_row + rank * share
+    if reader == "ray":
+        from ccx_ray.orchestration.ray_tasks import prefetch
+
+        steps = max(1, ROWS_PER_RAY_TASK // share)
+        yield from prefetch(stream, begin=begin, stride=rows_per_step, rows=share, steps=steps)
+    while reader == "direct":
+        yield stream.read(stream.physical_rows(begin, begin + share))
+        begin += rows_per_step
+
+
+def segments_of(stream: Stream, first_row: int, last_row: int) -> pa.Table:
+    """What the global rows ``[first_row, last_row)`` hold, for the exposure ledger.
+
+    Returns:
+        one row a segment: row (global), document (see ``Stream.documents``), start, length (bytes).
+    """
+    table = stream.segments(stream.physical_rows(first_row, last_row))
+    return table.set_column(0, "row", pc.add(table["row"], first_row))

@@ -1,0 +1,231 @@
+"""MediaWiki XML dumps (``pages-articles``), plain, gzip or (multistream) bz2.
+
+Pages are found by their tags, which an export never holds inside a page (text is escaped there),
+and each is parsed by itself. So a page with broken XML costs that page, a dump can be begun in its
+middle, and a shard is a range of bytes of the file: a page belongs to the shard in which it begins.
+In a multistream bz2 the first stream of a range is found by its first ten bytes, so neither the
+index file nor a pass over the dump is needed.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from xml.etree import ElementTree
+
+from ccx_ray.corpus.reading import faults
+from ccx_ray.corpus.reading.decompression import compression_of, open_text_stream
+from ccx_ray.corpus.reading.lines import shown
+from ccx_ray.corpus.reading.record import SHOWN_CHARACTERS, Fault, Record, Shard
+from ccx_ray.corpus.reading.wikitext import FILE_WORDS, Site
+from ccx_ray.corpus.reading.wikitext_shortcuts import UnbalancedError, clean_wikitext
+from ccx_ray.storage.input_files import InputFile
+
+OPEN, CLOSE = b"<page>", b"</page>"
+STREAM_MAGIC = re.compile(rb"BZh[1-9]1AY&SY")
+HEAD = 2**20
+"""Within so many bytes a dump has said what wiki it is of."""
+DROPPED_NAMESPACES = frozenset(["-2", "6", "14"])
+"""Media, File, Category."""
+KEPT = 16
+"""Bytes that any tag which is looked for has at most."""
+GLIMPSE = 200
+"""Characters of a page that is no article which are kept; there are more of them than articles."""
+_REDIRECT = re.compile(r"\s*#redirect", re.IGNORECASE)
+
+
+def read_site(file: InputFile) -> Site:
+    """What the head of a dump says of its wiki."""
+    head = b""
+    for block in open_text_stream(file):
+        head += block
+        if len(head) >= HEAD or b"</siteinfo>" in head:
+            break
+    found = re.search(rb"<siteinfo>.*?</siteinfo>", head, re.DOTALL)
+    if not found:
+        return Site(file.name)
+    try:
+        info = ElementTree.fromstring(found[0])
+    except ElementTree.ParseError:
+        return Site(file.name)
+    names = {
+        (namespace.text or "").lower()
+        for namespace in info.iter("namespace")
+        if namespace.get("key") in DROPPED_NAMESPACES
+    }
+    name = info.findtext("dbname") or info.findtext("sitename") or file.name
+    return Site(name, FILE_WORDS | names - {""})
+
+
+def read_mediawiki(shard: Shard, record_bytes: int) -> Iterator[Record | Fault]:
+    """The articles of a shard in order, as plain text; redirects and other pages as faults."""
+    site = read_site(shard.file)
+    for position, (page, fault) in enumerate(_pages(shard, record_bytes), 1):
+        if fault:
+            yield Fault("", position, fault, shown(page), fault in faults.BREAKS)
+        else:
+            yield _article(page, position, site)
+
+
+def _article(page: bytes, position: int, site: Site) -> Record | Fault:
+    from mwparserfromhell.parser import ParserError
+
+    try:
+        tree = ElementTree.fromstring(page)
+    except ElementTree.ParseError:
+        try:
+            page.decode("utf-8")
+        except UnicodeDecodeError:
+            return Fault("", position, faults.NOT_UTF8, shown(page))
+        return Fault("", position, faults.MALFORMED, shown(page))
+    name, title = tree.findtext("id") or "", tree.findtext("title") or ""
+    revisions = tree.findall("revision")
+    newest = revisions[-1] if revisions else ElementTree.Element("revision")
+    holder = newest.find("text")
+    text = None if holder is None or holder.get("deleted") else holder.text or ""
+    reason = _reason(tree, newest, text or "")
+    if reason or text is None:
+        glimpse = f"{title}\n{(text or '')[:GLIMPSE]}"
+        return Fault(name, position, reason or faults.NULL_TEXT, glimpse)
+    try:
+        plain = clean_wikitext(text, site)
+    except (ParserError, RecursionError, UnbalancedError):
+        return Fault(name, position, faults.MALFORMED, f"{title}\n{text}"[:SHOWN_CHARACTERS])
+    if not plain:
+        return Fault(name, position, faults.BLANK_TEXT, f"{title}\n{text}"[:SHOWN_CHARACTERS])
+    return Record(name, f"{site.name}: {title}", position, (plain,))
+
+
+def _reason(page: ElementTree.Element, newest: ElementTree.Element, text: str) -> str:
+    """Why a page is no article; empty where it is one."""
+    if not page.findtext("id"):
+        return faults.NO_ID
+    if page.findtext("ns", "0") != "0" or newest.findtext("model", "wikitext") != "wikitext":
+        return faults.NOT_AN_ARTICLE
+    if page.find("redirect") is not None or _REDIRECT.match(text):
+        return faults.REDIRECT
+    return ""
+
+
+def _pages(shard: Shard, record_bytes: int) -> Iterator[tuple[bytes, str]]:
+    """The XML of every page that begins in a shard, and what is wrong with it, if anything."""
+    scan = _Scan(shard)
+    if not scan.found:
+        return
+    while scan.seek(OPEN, new_page=True):
+        page, whole = scan.take(CLOSE, record_bytes)
+        if whole and len(page) <= record_bytes:
+            yield page, ""
+        elif whole:
+            yield page[: 4 * SHOWN_CHARACTERS], faults.TOO_LONG
+        else:
+            yield page[: 4 * SHOWN_CHARACTERS], scan.stream.broken or faults.TRUNCATED
+            return
+    if scan.past:
+        return
+    if scan.empty and not shard.start and not scan.stream.broken:
+        yield b"", faults.EMPTY_FILE
+    elif scan.stream.broken or b"</mediawiki>" not in scan.tail:
+        yield scan.tail, scan.stream.broken or faults.TRUNCATED
+
+
+class _Scan:
+    """A window that slides over the bytes of a dump."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._is_plain = compression_of(shard.file) is None
+        start: int | None = shard.start
+        if shard.start and not self._is_plain:
+            start = _next_stream(shard)
+        self.found = start is not None
+        """Whether anything begins in the shard."""
+        self.stream = open_text_stream(shard.file, start or 0)
+        self._blocks: Any = iter(self.stream)
+        self._stop = shard.stop
+        self._window = b""
+        self._at = 0
+        self._limit: int | None = None
+        """Where in the window, perhaps behind it, the pages of the next shard begin."""
+        self.past = False
+        """The next shard goes on from here."""
+        self.empty = True
+
+    @property
+    def tail(self) -> bytes:
+        """The last bytes of the file, at its end."""
+        return self._window
+
+    def seek(self, tag: bytes, *, new_page: bool) -> bool:
+        """Go to the next tag; False at the end of the file or, for a new page, of the shard."""
+        while True:
+            place = self._window.find(tag, self._at)
+            if place >= 0:
+                if new_page and self._limit is not None and place >= self._limit:
+                    self.past = True
+                    return False
+                self._at = place
+                return True
+            if new_page and self._limit is not None and self._limit + KEPT <= len(self._window):
+                self.past = True
+                return False
+            self._at = max(self._at, len(self._window) - KEPT)
+            if not self._more():
+                return False
+
+    def take(self, tag: bytes, record_bytes: int) -> tuple[bytes, bool]:
+        """What stands from here to the end of the next tag, and whether there is such a tag.
+
+        Of more than ``record_bytes`` the beginning and one byte more than they.
+        """
+        begin, searched = self._at, self._at
+        head = b""
+        while True:
+            place = self._window.find(tag, searched)
+            if place >= 0:
+                self._at = place + len(tag)
+                return head or self._window[begin : self._at], True
+            searched = max(begin, len(self._window) - len(tag) + 1)
+            if not head and len(self._window) - begin > record_bytes:
+                head = self._window[begin : begin + record_bytes + 1]
+            self._at = searched if head else begin
+            before = self._at
+            if not self._more():
+                return head or self._window[self._at :], False
+            moved = before - self._at
+            begin, searched = begin - moved, searched - moved
+
+    def _more(self) -> bool:
+        """Append the next block and forget what lies before ``_at``."""
+        block = next(self._blocks, None)
+        if block is None:
+            return False
+        self.empty = False
+        kept = self._window[self._at :]
+        if self._limit is not None:
+            self._limit -= self._at
+        elif self._stop is not None:
+            inside = self._stop - self.stream.member
+            if not self._is_plain:  # a stream belongs to the shard in which it begins
+                inside = len(block) if inside > 0 else 0
+            if inside < len(block):
+                self._limit = len(kept) + max(inside, 0)
+        self._window, self._at = kept + block, 0
+        return True
+
+
+def _next_stream(shard: Shard) -> int | None:
+    """Where in a bz2 file the first stream begins at or behind the start of a shard and before its
+    stop."""
+    with shard.file.open() as raw:
+        raw.seek(shard.start)
+        offset, window = shard.start, b""
+        while block := raw.read(2**20):
+            window += block
+            found = STREAM_MAGIC.search(window)
+            if found:
+                place = offset + found.start()
+                return place if shard.stop is None or place < shard.stop else None
+            if shard.stop is not None and offset >= shard.stop:
+                return None
+            offset += max(len(window) - 9, 0)
+            window = window[-9:]
+    return None

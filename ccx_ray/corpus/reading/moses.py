@@ -1,0 +1,93 @@
+"""Line pairs: two files, the lines of one the translations of the lines of the other.
+
+Where one line of a pair is blank, its half is missing; where both are, there is no pair. Uneven
+files are read to the end of the longer one, every line of its rest a fault: somewhere before, the
+halves may have slipped against each other.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+from ccx_ray.corpus.reading import faults
+from ccx_ray.corpus.reading.lines import read_lines, shown
+from ccx_ray.corpus.reading.record import Fault, Record, Shard
+from ccx_ray.errors import UserError
+from ccx_ray.storage.input_files import InputFile, find_files
+from ccx_ray.study.text_spec import SourceSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinePairs(InputFile):
+    """The English file, and the one with the other halves."""
+
+    counterpart: InputFile
+
+
+def find_line_pairs(source: SourceSpec, *, root: Path, field: str) -> list[InputFile]:
+    """The files of both languages, matched in the order of their names.
+
+    Raises:
+        UserError: one is missing, or there are more of one language than of the other.
+    """
+    english = find_files(source.path, root=root, field=field)
+    target = find_files(source.target_path or "", root=root, field=f"{field}.target_path")
+    if len(english) != len(target):
+        raise UserError(
+            f"{field}: {source.path!r} finds {len(english)} files and target_path "
+            f"{source.target_path!r} {len(target)}; every file needs one counterpart"
+        )
+    return [
+        LinePairs(uri=one.uri, name=one.name, size=one.size, counterpart=other)
+        for one, other in zip(english, target, strict=True)
+    ]
+
+
+def read_moses(shard: Shard, record_bytes: int) -> Iterator[Record | Fault]:
+    """The pairs of two files, called by the name of the first and their line."""
+    assert isinstance(shard.file, LinePairs)
+    file = shard.file.name
+    both = zip_longest(
+        _each_line(shard, record_bytes), _each_line(Shard(shard.file.counterpart), record_bytes)
+    )
+    for position, (one, other) in enumerate(both, 1):
+        if one.__class__ is other.__class__ is bytes:
+            try:
+                texts = (one.decode("utf-8").strip(), other.decode("utf-8").strip())
+            except UnicodeDecodeError:
+                yield Fault("", position, faults.NOT_UTF8, shown(one + b"\n" + other))
+                continue
+            if all(texts):
+                yield Record(f"{file}:{position}", file, position, texts)
+                continue
+        found = _no_pair(one, other, position)
+        if found is not None:
+            yield found
+            if found.ends_file:
+                return
+
+
+def _no_pair(one: bytes | Fault | None, other: bytes | Fault | None, position: int) -> Fault | None:
+    """Why two lines are no pair; None where both are blank.
+
+    Args:
+        one, other: a line, what is wrong with it, or None behind the end of its file.
+    """
+    wrong = [half for half in (one, other) if isinstance(half, Fault)]
+    if wrong:
+        return max(wrong, key=lambda fault: fault.ends_file)._replace(position=position)
+    halves = [half.strip() for half in (one, other) if isinstance(half, bytes)]
+    together = shown(b"\n".join(halves)).strip()
+    if not together:
+        return None
+    reason = faults.MISSING_SIDE if len(halves) == 2 else faults.UNEVEN_FILES
+    return Fault("", position, reason, together)
+
+
+def _each_line(shard: Shard, record_bytes: int) -> Iterator[bytes | Fault]:
+    for batch in read_lines(shard, record_bytes):
+        if batch.fault:
+            yield batch.as_fault()
+        else:
+            yield from batch.lines

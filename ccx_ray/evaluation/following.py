@@ -1,0 +1,162 @@
+"""Follows one training: submits its checkpoints as they appear, and tells MLflow what they score.
+
+The queue between the two is the training's folder itself: what is published there and has no
+results yet is what waits. So nothing has to be restored after a crash.
+
+Invariants: every checkpoint is scored once in the results, whoever was killed; what can be scored
+is, also when the training fails later; MLflow is told of results only when they are published.
+"""
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ccx_ray.evaluation.attempts import count_attempts
+from ccx_ray.evaluation.evaluator import Evaluation
+from ccx_ray.evaluation.priority import coarse_first
+from ccx_ray.orchestration.runner import StepWork
+from ccx_ray.tracking.runs import MetricLog, Tracking
+from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
+
+if TYPE_CHECKING:
+    from ccx_ray.evaluation.scheduler import EvaluationScheduler
+
+CHECKPOINT_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowedRun:
+    """A training, and what its checkpoints are asked."""
+
+    name: str
+    """Of the trial, or ``base``."""
+    kind: str
+    """Of its MLflow run."""
+    fingerprint: str
+    folder: Path
+    steps: tuple[int, ...]
+    """Of its checkpoints, rising."""
+    probes: tuple[tuple[str, Path], ...]
+    held_out: tuple[tuple[str, Path], ...]
+    """``(language, file)``."""
+    sequence_length: int
+
+    def evaluations(self, folder: Path) -> dict[int, Evaluation]:
+        """Step -> its evaluation, whose results go into ``folder``; the most urgent first.
+
+        The base is scored before every trial: all of them are compared with it.
+        """
+        priorities = coarse_first(self.steps)
+        ahead = len(self.steps) if self.kind == "base" else 0
+        return {
+            step: Evaluation(
+                run=self.name,
+                step=step,
+                model_folder=checkpoint_folder(self.folder, step),
+                probes=self.probes,
+                result=folder / f"step-{step:06d}.parquet",
+                held_out=self.held_out,
+                perplexity=folder / f"perplexity-{step:06d}.parquet" if self.held_out else None,
+                sequence_length=self.sequence_length,
+                priority=priorities[step] - ahead,
+            )
+            for step in sorted(self.steps, key=lambda step: (priorities[step], step))
+        }
+
+
+def evaluate_run(
+    run: FollowedRun, work: StepWork, scheduler: "EvaluationScheduler", tracking: Tracking
+) -> Mapping[str, Any]:
+    """Score every checkpoint of a training, while it goes on or afterwards.
+
+    Returns:
+        Counts for the marker.
+
+    Raises:
+        UserError: a checkpoint cannot be scored.
+        RuntimeError: the training failed, or an evaluator died too often.
+    """
+    (training,) = work.step.follows
+    waiting = run.evaluations(work.folder)
+    running: dict[Future[None], Evaluation] = {}
+    summaries: dict[int, dict[str, Any]] = {}
+    work.watch(lambda: (len(summaries), len(run.steps), "checkpoints scored"))
+    log: MetricLog | None = None
+    while waiting or running:
+        failed = work.state_of(training) == "failed"  # asked before its last checkpoints are seen
+        published = set(published_steps(run.folder))
+        for step in [step for step in waiting if step in published]:
+            evaluation = waiting.pop(step)
+            running[scheduler.submit(evaluation)] = evaluation
+        for future in [future for future in running if future.done()]:
+            evaluation = running.pop(future)
+            future.result()
+            summary = summaries[evaluation.step] = _summary(evaluation)
+            log = log or _metric_log(run, tracking)
+            log.log(evaluation.step, metrics(summary))
+            log.flush()
+        if failed and waiting and not running:
+            raise RuntimeError(f"{training.name} failed before checkpoint {min(waiting)}")
+        if waiting or running:
+            time.sleep(CHECKPOINT_POLL_SECONDS)
+    _remove_left_aside(work.folder)
+    return {"checkpoints": len(summaries), "probes": len(run.probes), **_counts(work, summaries)}
+
+
+def metrics(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The summary of one checkpoint as MLflow's metrics."""
+    found = {}
+    for probe, accuracies in summary["accuracy"].items():
+        for name in ("accuracy", "accuracy_ties_wrong"):
+            found[f"eval/{probe}/{name}"] = accuracies[name]
+        for score, by_score in accuracies["scores"].items():
+            if score != "reference":
+                found[f"eval_scores/{probe}/{score}"] = by_score["accuracy"]
+    for language, perplexity in summary["perplexity"].items():
+        for name in ("perplexity", "bits_per_byte"):
+            found[f"perplexity/{language}/{name}"] = perplexity[name]
+    return found
+
+
+def _summary(evaluation: Evaluation) -> dict[str, Any]:
+    from ccx_ray.evaluation.accuracies import summarize
+    from ccx_ray.evaluation.perplexity import read_perplexity, summarize_perplexity
+    from ccx_ray.evaluation.results import SCORE_TYPES, read_results
+
+    columns = ("probe", "gold", "right", *SCORE_TYPES)
+    perplexity = {}
+    if evaluation.perplexity is not None:
+        perplexity = summarize_perplexity(read_perplexity(evaluation.perplexity))
+    return {
+        "accuracy": summarize(read_results(evaluation.result, columns)),
+        "perplexity": perplexity,
+    }
+
+
+def _counts(work: StepWork, summaries: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    attempts = count_attempts(work.folder).values()
+    return {
+        # More than there are checkpoints where an evaluator or the driver died.
+        **{name: sum(attempt[name] for attempt in attempts) for name in ("begun", "scored")},
+        **{
+            name: {str(step): summaries[step][name] for step in sorted(summaries)}
+            for name in ("accuracy", "perplexity")
+        },
+    }
+
+
+def _metric_log(run: FollowedRun, tracking: Tracking) -> MetricLog:
+    found = tracking.find_run(run.kind, run.fingerprint)
+    if found is None:  # the training was told to another tracking server
+        found = tracking.open_run(name=run.name, kind=run.kind, fingerprint=run.fingerprint)
+        tracking.finish(found)
+    return tracking.metrics(found)
+
+
+def _remove_left_aside(folder: Path) -> None:
+    """What evaluators were writing when they were killed."""
+    for path in folder.glob(".*.parquet.*"):
+        path.unlink(missing_ok=True)

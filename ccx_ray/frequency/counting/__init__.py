@@ -1,0 +1,1 @@
+"""How often knowledge occurs: exact counts, exhaustive scan, density, exposure."""

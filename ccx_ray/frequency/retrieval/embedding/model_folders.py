@@ -1,0 +1,97 @@
+"""What kind of model a folder holds, found out without loading it, and which one it is.
+
+Invariant: a folder of the wrong kind is named before any work, with the kind that would suit it.
+"""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ccx_ray.errors import UserError
+from ccx_ray.evaluation.models import check_model_folder
+from ccx_ray.orchestration.fingerprints import fingerprint
+from ccx_ray.storage.input_files import InputFile
+
+MODULES = "modules.json"
+"""What every sentence-transformers folder has and no other."""
+
+
+def check_sentence_transformers_folder(folder: Path, field: str) -> None:
+    """See that a folder can be opened by sentence-transformers.
+
+    Raises:
+        UserError: it cannot, or the library is not installed.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"{field}: {str(folder)!r} is no folder; give one written by SentenceTransformer.save"
+        )
+    if not (folder / MODULES).is_file():
+        hint = "; for a causal model give the kind hidden_states" if _is_causal(folder) else ""
+        raise UserError(
+            f"{field}: {str(folder)!r} has no {MODULES}; "
+            f"give a folder written by SentenceTransformer.save{hint}"
+        )
+    if find_spec("sentence_transformers") is None:
+        raise UserError(
+            f"{field}: the library sentence-transformers is not installed; "
+            "pip install 'ccx_ray[embedders]'"
+        )
+
+
+def check_causal_folder(folder: Path, field: str) -> None:
+    """See that a folder holds a causal model and its tokenizer.
+
+    Raises:
+        UserError: it does not.
+    """
+    if (folder / MODULES).is_file():
+        raise UserError(
+            f"{field}: {str(folder)!r} is a sentence-transformers folder; "
+            "give it as folder of the kind sentence_transformers"
+        )
+    try:
+        check_model_folder(folder)
+    except UserError as error:
+        raise UserError(f"{field}: {error}") from None
+    try:
+        json.loads((folder / "config.json").read_text("utf-8"))
+    except OSError:
+        pass  # a pointer to files elsewhere, which are read when the model is opened
+    except ValueError as error:
+        raise UserError(
+            f"{field}: {str(folder / 'config.json')!r} is not JSON ({error}); "
+            "give the file that save_pretrained wrote"
+        ) from None
+    if not _is_causal(folder):
+        raise UserError(
+            f"{field}: {str(folder)!r} holds a {_architectures(folder)[0]}, not a causal model; "
+            "give a folder that AutoModelForCausalLM opens"
+        )
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """Hash of the content of every file; where the folder lies does not matter."""
+    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    return fingerprint(
+        {
+            name: InputFile(uri=str(path), name=path.name, size=path.stat().st_size).sha256()
+            for name, path in files.items()
+            if not any(part.startswith(".") for part in Path(name).parts)
+        }
+    )
+
+
+def _is_causal(folder: Path) -> bool:
+    """Whether the config names a causal model, or none at all."""
+    named = _architectures(folder)
+    return not named or any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in named)
+
+
+def _architectures(folder: Path) -> list[str]:
+    try:
+        config: Any = json.loads((folder / "config.json").read_text("utf-8"))
+        return list(config.get("architectures") or [])
+    except (OSError, ValueError, AttributeError):
+        return []

@@ -1,0 +1,1 @@
+"""What questions and documents become before they are searched and judged."""

@@ -1,0 +1,1 @@
+"""Local folders and object stores: published at once, verified, fetched into a cache."""

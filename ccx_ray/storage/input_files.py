@@ -1,0 +1,185 @@
+"""The files that a study reads, on a local disk or in an object store, found by one rule.
+
+Invariant: the same path finds the same files in the same order, and what a file is called never
+holds a credential: those come from the environment alone.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from ccx_ray.errors import UserError
+from ccx_ray.storage.object_stores import ACCESS, SCHEMES, one_line, open_store, refuse_credentials
+
+GLOB = re.compile(r"[*?\[]")
+BLOCK = 2**20
+BLOCKS = 16
+"""Of a remote object that are hashed: reading all of it would cost as much as the study's work."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputFile:
+    """One file. Picklable, so that it can be opened where it is read."""
+
+    uri: str
+    """An absolute local path, or the URI of an object."""
+    name: str
+    """Its last part; where several files found together share it, as much more as tells them
+    apart."""
+    size: int
+    """In bytes."""
+
+    @property
+    def is_remote(self) -> bool:
+        return "://" in self.uri
+
+    def open(self) -> BinaryIO:
+        """The raw bytes; random access works."""
+        if not self.is_remote:
+            return Path(self.uri).open("rb")
+        filesystem, path = self.filesystem()
+        return cast("BinaryIO", filesystem.open_input_file(path))
+
+    def filesystem(self) -> tuple[Any, str]:
+        """The ``pyarrow.fs.FileSystem`` that holds the file, and its path there."""
+        from pyarrow import fs
+
+        return open_store(self.uri) if self.is_remote else (fs.LocalFileSystem(), self.uri)
+
+    def sha256(self) -> str:
+        """Hash of the content; of a remote object of its size and 16 evenly spread blocks of 1 MiB
+        (``sampled:...``)."""
+        if self.is_remote:
+            return _sampled_hash(self)
+        state = Path(self.uri).stat()
+        return _content_hash(self.uri, state.st_size, state.st_mtime_ns)
+
+
+def find_files(path: str, *, root: Path, field: str) -> list[InputFile]:
+    """The files that ``path`` names, sorted by where they are.
+
+    Args:
+        path: a file; a glob such as ``corpora/en/*.parquet`` (``**`` for any depth); a folder,
+            for all files below it but hidden ones; or the same as the URI of an object store. In a
+            URI, ``?`` begins the options of the store, such as ``?region=eu-central-1``.
+        root: what a local path is relative to.
+        field: where the path was given, for the error.
+
+    Raises:
+        UserError: no file is found, the store is unknown or refuses, or the URI holds a credential.
+    """
+    scheme = path.split("://", 1)[0] if "://" in path else "file"
+    if scheme == "file":
+        found = _local_files((root / Path(path.removeprefix("file://")).expanduser()).absolute())
+    elif scheme in SCHEMES:
+        found = _remote_files(path, field)
+    else:
+        raise UserError(
+            f"{field}: {path!r} has an unknown scheme; give a local path or one of "
+            f"{', '.join(known + '://' for known in SCHEMES)}"
+        )
+    if not found:
+        raise UserError(
+            f"{field}: {path!r} is not an existing file, and no file matches it or lies below it; "
+            "give a file, a folder or a glob"
+        )
+    return _told_apart(sorted(found, key=lambda file: file.uri))
+
+
+def _local_files(path: Path) -> list[InputFile]:
+    if path.exists() or not GLOB.search(str(path)):  # a file's name may hold a bracket
+        folder, found = path, path.rglob("*") if path.is_dir() else iter([path])
+    else:
+        fixed = next(number for number, part in enumerate(path.parts) if GLOB.search(part))
+        folder = Path(*path.parts[:fixed])
+        found = folder.glob(str(Path(*path.parts[fixed:])))
+    return [
+        InputFile(uri=str(file), name=file.name, size=file.stat().st_size)
+        for file in found
+        if file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    ]
+
+
+def _remote_files(uri: str, field: str) -> list[InputFile]:
+    from pyarrow import fs
+
+    refuse_credentials(uri, field)
+    bare = uri.split("?", 1)[0]
+    ending = uri[len(bare) :]
+    wild = GLOB.search(bare)
+    start = (bare[: wild.start()].rpartition("/")[0] if wild else bare).rstrip("/")
+    try:
+        filesystem, path = open_store(start + ending)
+        info = filesystem.get_file_info(path)
+        if info.type == fs.FileType.File and not wild:
+            infos = [info]
+        else:
+            infos = filesystem.get_file_info(
+                fs.FileSelector(path, recursive=True, allow_not_found=True)
+            )
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{field}: {uri!r} cannot be read ({one_line(error)}); give the object's URI, and "
+            f"{ACCESS}"
+        ) from None
+    pattern = _pattern(bare[len(start) + 1 :]) if wild else re.compile(".*", re.DOTALL)
+    found = []
+    for info in infos:
+        below = info.path[len(path) :].lstrip("/")
+        hidden = not wild and any(part.startswith(".") for part in below.split("/"))
+        if info.type == fs.FileType.File and not hidden and pattern.fullmatch(below):
+            place = f"{start}/{below}" if below else start
+            found.append(InputFile(uri=place + ending, name=info.base_name, size=info.size))
+    return found
+
+
+def _pattern(shape: str) -> re.Pattern[str]:
+    """A glob of an object store: ``**`` crosses slashes, ``*`` does not."""
+    pieces = re.split(r"(\*\*/|\*\*|\*|\[[^\]]*\])", shape)
+    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
+    return re.compile(
+        "".join(
+            meaning.get(piece)
+            or (piece.replace("[!", "[^", 1) if piece.startswith("[") else re.escape(piece))
+            for piece in pieces
+        )
+    )
+
+
+def _told_apart(files: list[InputFile]) -> list[InputFile]:
+    """The files, those of one name called by their path below the folder that all share."""
+    names = [file.name for file in files]
+    if len(set(names)) == len(names):
+        return files
+    parents = [file.uri.split("/")[:-1] for file in files]
+    shared = 0
+    for level in zip(*parents, strict=False):
+        if len(set(level)) > 1:
+            break
+        shared += 1
+    return [
+        replace(file, name="/".join(file.uri.split("?")[0].split("/")[shared:]))
+        if names.count(file.name) > 1
+        else file
+        for file in files
+    ]
+
+
+@lru_cache(maxsize=4096)
+def _content_hash(path: str, size: int, modified: int) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sampled_hash(remote: InputFile) -> str:
+    digest = hashlib.sha256(str(remote.size).encode())
+    with remote.open() as file:
+        last = max(remote.size - BLOCK, 0)
+        for start in sorted({block * last // (BLOCKS - 1) for block in range(BLOCKS)}):
+            file.seek(start)
+            digest.update(file.read(BLOCK))
+    return f"sampled:{digest.hexdigest()}"

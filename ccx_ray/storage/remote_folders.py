@@ -1,0 +1,237 @@
+"""Folders whose files lie elsewhere, in an object store or on another disk, behind a pointer.
+
+The pointer is a local folder with nothing but ``remote.json``: the place of the files and their
+manifest. Invariants: a visible pointer stands for a whole folder, because it is renamed into place
+after the last file has arrived; and whatever lies there is named by a pointer here, a hidden one
+while it is on its way up or down, so that nothing is ever lost sight of.
+"""
+
+import hashlib
+import json
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ccx_ray.errors import UserError
+from ccx_ray.storage.local_cache import cache_entry, partial
+from ccx_ray.storage.object_stores import (
+    ACCESS,
+    SCHEMES,
+    child_uri,
+    local_path,
+    one_line,
+    open_store,
+    refuse_credentials,
+)
+from ccx_ray.storage.publishing import publish_json, resolve_storage
+from ccx_ray.storage.retries import RETRY_SECONDS, retrying
+from ccx_ray.storage.verified_folders import (
+    MANIFEST,
+    DamagedFolderError,
+    Manifest,
+    check_manifest,
+    verify_folder,
+)
+
+POINTER = "remote.json"
+CHECKPOINT_STORAGE = "runtime.checkpoint_storage"
+"""The field of a study file that says where the files go."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteFolder:
+    """What a pointer says."""
+
+    uri: str
+    """``file://`` or an object store's."""
+    files: Manifest
+    """Empty while the files are on their way."""
+
+
+def remote_storage_uri(storage: str, field: str = CHECKPOINT_STORAGE) -> str:
+    """The URI of a folder or an object store that a study file names; touches nothing.
+
+    Raises:
+        UserError: the scheme is unknown, or the URI holds a credential.
+    """
+    scheme = storage.split("://", 1)[0] if "://" in storage else "file"
+    if scheme == "file":
+        path = local_path(storage) or Path(storage).expanduser()
+        return path.absolute().as_uri()
+    if scheme not in SCHEMES:
+        raise UserError(
+            f"{field}: {storage!r} has an unknown scheme; give a folder or one of "
+            f"{', '.join(known + '://' for known in SCHEMES)}"
+        )
+    refuse_credentials(storage, field)
+    return storage
+
+
+def check_remote_storage(storage: str, field: str = CHECKPOINT_STORAGE) -> None:
+    """Write and delete a small object, before any compute is spent.
+
+    Raises:
+        UserError: that does not work, or what ``remote_storage_uri`` raises.
+    """
+    uri = remote_storage_uri(storage, field)
+    if local_path(uri) is not None:
+        resolve_storage(storage, field)
+        return
+    trial = child_uri(uri, ".writable")
+    try:
+        store, path = open_store(trial)
+        with store.open_output_stream(path) as file:
+            file.write(b"ccx_ray may write here\n")
+        store.delete_file(path)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{field}: {storage!r} cannot be written ({one_line(error)}); give the URI of a place "
+            f"that may be written, and {ACCESS}"
+        ) from None
+
+
+def write_pointer(folder: Path, remote: RemoteFolder) -> None:
+    """Write ``remote.json`` into ``folder``, atomically."""
+    publish_json(folder / POINTER, {"uri": remote.uri, "files": remote.files})
+
+
+def read_pointer(folder: Path) -> RemoteFolder | None:
+    """What the pointer in ``folder`` says; None: the files are in ``folder`` itself.
+
+    Raises:
+        DamagedFolderError: there is a pointer, but it cannot be read.
+    """
+    try:
+        content: Any = json.loads((folder / POINTER).read_text("utf-8"))
+        uri = content["uri"]
+        refuse_credentials(uri, str(folder / POINTER))
+        return RemoteFolder(uri=uri, files=check_manifest(content["files"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedFolderError(f"{POINTER}: {error!r}") from None
+
+
+def file_names(folder: Path) -> list[str]:
+    """The names of the files in ``folder``, wherever they lie; nothing is fetched.
+
+    Raises:
+        UserError: it is a pointer that cannot be read.
+    """
+    try:
+        remote = read_pointer(folder)
+    except DamagedFolderError as error:
+        raise UserError(f"{folder}: is not what was written ({error}); restore the file") from None
+    return sorted(remote.files) if remote else sorted(path.name for path in folder.iterdir())
+
+
+def upload(local: Path, uri: str) -> None:
+    """Copy the files of a folder to an object store.
+
+    Raises:
+        OSError: the store refuses, does not answer, or holds another number of bytes afterwards.
+    """
+    from pyarrow import fs
+
+    store, target = open_store(uri)
+    for path in sorted(local.iterdir()):
+        place = f"{target}/{path.name}"
+        fs.copy_files(str(path), place, fs.LocalFileSystem(), store)
+        size = store.get_file_info(place).size
+        if size != path.stat().st_size:
+            raise OSError(f"{path.name}: {size} bytes arrived of {path.stat().st_size}")
+
+
+def delete_remote(uri: str) -> None:
+    """Delete a folder's files where they lie; it may be gone already.
+
+    Raises:
+        OSError: the store refuses or does not answer.
+    """
+    path = local_path(uri)
+    if path is not None:
+        shutil.rmtree(path, ignore_errors=not path.exists())
+        return
+    store, target = open_store(uri)
+    with suppress(FileNotFoundError):
+        store.delete_dir(target)
+
+
+def read_remote_file(remote: RemoteFolder, name: str) -> bytes:
+    """One small file of a folder, without fetching the others; not verified."""
+    store, target = open_store(remote.uri)
+    with store.open_input_stream(f"{target}/{name}") as file:
+        content: bytes = file.read()
+    return content
+
+
+def fetch_folder(
+    folder: Path, *, verify: bool = True, retry_seconds: float = RETRY_SECONDS
+) -> Path:
+    """Where the files of ``folder`` can be opened: where they are, or a copy on this machine.
+
+    A copy is verified whenever it is asked for, and stays until nobody has done so for an hour. Of
+    several processes on a machine that ask at the same time one fetches.
+
+    Args:
+        verify: also hash the files of a folder that lies on a disk.
+
+    Raises:
+        DamagedFolderError: a file is missing or is not what was written.
+        OSError: the store refuses, or did not answer for ``retry_seconds``.
+    """
+    remote = read_pointer(folder)
+    place = local_path(remote.uri) if remote else folder
+    if place is not None:
+        if verify:
+            verify_folder(place)
+        return place
+    assert remote is not None
+    content = json.dumps([remote.uri, remote.files])
+    with cache_entry(hashlib.sha256(content.encode()).hexdigest()[:32]) as entry:
+        try:
+            verify_folder(entry)
+        except DamagedFolderError:  # or not there yet
+            retrying(lambda: _download(remote, entry), what=str(folder), seconds=retry_seconds)
+    return entry
+
+
+def fetch_checkpoint(folder: Path) -> Path:
+    """A model folder whose files can be opened, verified where it has a manifest.
+
+    Args:
+        folder: a Hugging Face folder, or the pointer to one.
+
+    Raises:
+        UserError: it is damaged or cannot be fetched.
+    """
+    ours = any((folder / name).is_file() for name in (POINTER, MANIFEST))
+    try:
+        return fetch_folder(folder) if ours else folder
+    except DamagedFolderError as error:
+        raise UserError(
+            f"{folder}: is not what was written ({error}); restore the file, or delete the folder "
+            "of the run to train again"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be fetched ({one_line(error)}); give {ACCESS}") from None
+
+
+def _download(remote: RemoteFolder, entry: Path) -> None:
+    from pyarrow import fs
+
+    store, source = open_store(remote.uri)
+    aside = partial(entry)
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(entry, ignore_errors=True)
+    aside.mkdir()
+    for name in remote.files:
+        try:
+            fs.copy_files(f"{source}/{name}", str(aside / name), store, fs.LocalFileSystem())
+        except FileNotFoundError:
+            raise DamagedFolderError(f"{name}: is not at {remote.uri}") from None
+    publish_json(aside / MANIFEST, {"files": remote.files})
+    verify_folder(aside)
+    aside.rename(entry)
