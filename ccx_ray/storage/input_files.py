@@ -4,7 +4,6 @@ Invariant: the same path finds the same files in the same order, and what a file
 holds a credential: those come from the environment alone.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -12,12 +11,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from ccx_ray.errors import UserError
+from ccx_ray.storage.hashing import file_sha256, sampled_sha256
 from ccx_ray.storage.object_stores import ACCESS, SCHEMES, one_line, open_store, refuse_credentials
 
 GLOB = re.compile(r"[*?\[]")
-BLOCK = 2**20
-BLOCKS = 16
-"""Of a remote object that are hashed: reading all of it would cost as much as the study's work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +47,11 @@ class InputFile:
         return open_store(self.uri) if self.is_remote else (fs.LocalFileSystem(), self.uri)
 
     def sha256(self) -> str:
-        """Hash of the content; of a remote object of its size and 16 evenly spread blocks of 1 MiB
-        (``sampled:...``)."""
+        """Hash of the content; of a remote object a sample, because reading all of it would cost
+        as much as the study's work."""
         if self.is_remote:
-            return _sampled_hash(self)
+            with self.open() as file:
+                return sampled_sha256(file, self.size)
         state = Path(self.uri).stat()
         return _content_hash(self.uri, state.st_size, state.st_mtime_ns)
 
@@ -171,15 +169,4 @@ def _told_apart(files: list[InputFile]) -> list[InputFile]:
 
 @lru_cache(maxsize=4096)
 def _content_hash(path: str, size: int, modified: int) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sampled_hash(remote: InputFile) -> str:
-    digest = hashlib.sha256(str(remote.size).encode())
-    with remote.open() as file:
-        last = max(remote.size - BLOCK, 0)
-        for start in sorted({block * last // (BLOCKS - 1) for block in range(BLOCKS)}):
-            file.seek(start)
-            digest.update(file.read(BLOCK))
-    return f"sampled:{digest.hexdigest()}"
+    return file_sha256(Path(path))

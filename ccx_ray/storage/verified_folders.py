@@ -3,12 +3,12 @@
 Invariant: a folder with a manifest that verifies holds, byte for byte, what was written.
 """
 
-import hashlib
 import json
 import os
 from pathlib import Path
 from typing import TypedDict
 
+from ccx_ray.storage.hashing import file_sha256
 from ccx_ray.storage.publishing import publish_json
 
 MANIFEST = "manifest.json"
@@ -33,8 +33,8 @@ def write_manifest(folder: Path) -> Manifest:
     """Hash every file of ``folder``, bring it to the disk, and list it in ``manifest.json``."""
     manifest: Manifest = {}
     for path in sorted(folder.iterdir()):
+        sha256 = file_sha256(path)
         with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())
         manifest[path.name] = {"bytes": path.stat().st_size, "sha256": sha256}
     publish_json(folder / MANIFEST, {"files": manifest})
@@ -53,8 +53,7 @@ def verify_folder(folder: Path) -> None:
             size = path.stat().st_size
             if size != entry["bytes"]:
                 raise DamagedFolderError(f"{name}: {size} bytes instead of {entry['bytes']}")
-            with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            sha256 = file_sha256(path)
         except OSError as error:
             raise DamagedFolderError(f"{name}: {error.strerror or error}") from None
         if sha256 != entry["sha256"]:
