@@ -1,4 +1,4 @@
-"""SHA-256 of files: of the whole content, or of a sample where reading everything takes too long."""
+"""SHA-256 of files: of the whole content, or of a sample where reading it all takes too long."""
 
 import hashlib
 from pathlib import Path
