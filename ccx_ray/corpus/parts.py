@@ -9,6 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ccx_ray.storage.publishing import writing_aside
+
 PART_BYTES = 64 * 2**20
 """Text in memory after which the next part begins; a part is one task of the next step."""
 ROW_GROUP_SIZE = 4096
@@ -34,16 +36,17 @@ def write_part(folder: Path, number: int, table: pa.Table) -> None:
     never pays.
     """
     repeated = [name for name in table.column_names if name in ("source", "file", "reason")]
-    path = part_path(folder, number)
-    aside = path.with_name(f".{path.name}")
-    pq.write_table(table, aside, row_group_size=ROW_GROUP_SIZE, use_dictionary=repeated, **PARQUET)
-    aside.replace(path)
+    with writing_aside(part_path(folder, number)) as path:
+        pq.write_table(
+            table, path, row_group_size=ROW_GROUP_SIZE, use_dictionary=repeated, **PARQUET
+        )
 
 
 def write_arrow_part(folder: Path, number: int, table: pa.Table) -> None:
     """Write one whole part as an uncompressed Arrow file of one batch, which can be mapped."""
-    path = part_path(folder, number, "arrow")
-    aside = path.with_name(f".{path.name}")
-    with pa.OSFile(str(aside), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+    with (
+        writing_aside(part_path(folder, number, "arrow")) as path,
+        pa.OSFile(str(path), "wb") as file,
+        pa.ipc.new_file(file, table.schema) as writer,
+    ):
         writer.write_table(table.combine_chunks())
-    aside.replace(path)

@@ -4,10 +4,14 @@ Invariant: a reader never sees half a file. Every file that means "this is done"
 and renamed into place, and a folder is renamed into place as a whole.
 """
 
+import errno
 import json
 import os
+import re
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
@@ -80,8 +84,46 @@ def publish_first(path: Path, content: bytes) -> bool:
     return True
 
 
+@contextmanager
+def writing_aside(path: Path) -> Iterator[Path]:
+    """Write a large file or a folder under a hidden name, and rename it into place at the end.
+
+    The name is unique, so two processes that write the same path (the task of a killed driver that
+    still runs, and the same task of the next driver) never write into one file. What earlier
+    writers of this path left behind is deleted first; one of them that still runs fails then.
+
+    Yields:
+        where to write; there is nothing yet.
+    """
+    for left in path.parent.glob(".*"):
+        if re.fullmatch(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}", left.name):
+            _delete(left)
+    aside = _aside(path)
+    try:
+        yield aside
+        if aside.is_dir():
+            publish_folder(aside, path)
+        else:
+            aside.replace(path)
+    except BaseException:
+        _delete(aside)
+        raise
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+
+
+def _delete(path: Path) -> None:
+    """A file or a folder, which may be gone already."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _write_aside(path: Path, content: bytes) -> Path:
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    aside = _aside(path)
     with aside.open("wb") as file:
         file.write(content)
         file.flush()
@@ -106,6 +148,12 @@ def publish_parquet(path: Path, table: "pa.Table") -> None:
 
 def publish_folder(aside: Path, final: Path) -> None:
     """Rename a finished folder into place, replacing an unfinished one of the same name."""
-    if final.exists():
-        shutil.rmtree(final)
-    aside.rename(final)
+    while True:
+        if final.exists():
+            shutil.rmtree(final)
+        try:
+            aside.rename(final)
+            return
+        except OSError as error:  # another process has put its own there meanwhile
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise

@@ -17,6 +17,7 @@ import pyarrow as pa
 from ccx_ray.corpus.cleaning.dedup import Digests
 from ccx_ray.corpus.parts import PART_BYTES
 from ccx_ray.corpus.reading.record import Shard
+from ccx_ray.storage.publishing import writing_aside
 
 Signatures = npt.NDArray[np.uint32]
 
@@ -67,7 +68,8 @@ class BlockWriter:
         name = f"{self._name}-{len(self.written):05d}"
         tables = [block.table for block in self._waiting]
         with (
-            pa.OSFile(str(self._folder / f"{name}.arrow"), "wb") as file,
+            writing_aside(self._folder / f"{name}.arrow") as path,
+            pa.OSFile(str(path), "wb") as file,
             pa.ipc.new_file(file, tables[0].schema) as writer,
         ):
             for table in tables:
@@ -79,7 +81,11 @@ class BlockWriter:
         }
         for key, arrays in keys.items():
             if arrays:
-                np.save(self._folder / f"{name}.{key}.npy", np.concatenate(arrays))
+                with (
+                    writing_aside(self._folder / f"{name}.{key}.npy") as path,
+                    path.open("wb") as file,
+                ):
+                    np.save(file, np.concatenate(arrays))
         self.written.append({"name": name, "rows": sum(table.num_rows for table in tables)})
         self._waiting, self._bytes = [], 0
 
@@ -113,7 +119,8 @@ class BlockKeys(Sequence[npt.NDArray[Any]]):
 def write_repeated(folder: Path, name: str, table: pa.Table) -> None:
     """Note which rows of a block repeat earlier ones; see ``text_folder.repetitions``."""
     with (
-        pa.OSFile(str(folder / f"{name}.repeated.arrow"), "wb") as file,
+        writing_aside(folder / f"{name}.repeated.arrow") as path,
+        pa.OSFile(str(path), "wb") as file,
         pa.ipc.new_file(file, table.schema) as writer,
     ):
         writer.write_table(table)

@@ -19,7 +19,7 @@ from ccx_ray.corpus.packing.stream import DESCRIPTION, DOCUMENTS
 from ccx_ray.corpus.tokenizing.tokens import REPLAY, Excerpt, Ints, TokenCorpus
 from ccx_ray.corpus.tokenizing.vocabulary import Vocabulary
 from ccx_ray.orchestration.fingerprints import fingerprint
-from ccx_ray.storage.publishing import publish_json
+from ccx_ray.storage.publishing import publish_json, writing_aside
 
 PARQUET_OF_ROWS: dict[str, Any] = {
     "compression": "lz4",
@@ -61,16 +61,16 @@ def write_rows(
     content = hashlib.sha256()
     counts: Counter[str] = Counter()
     schema = rows_schema(length)
-    path = _rows_file(folder, number)
-    aside = path.with_name(f".{path.name}")
-    with pq.ParquetWriter(aside, schema, **PARQUET_OF_ROWS) as writer:
+    with (
+        writing_aside(_rows_file(folder, number)) as path,
+        pq.ParquetWriter(path, schema, **PARQUET_OF_ROWS) as writer,
+    ):
         for start in range(0, len(places), ROW_GROUP_SIZE):
             packed = _pack(plan, places[start : start + ROW_GROUP_SIZE], excerpt, vocabulary)
             for array in packed:
                 content.update(array.tobytes())
             counts.update(_count_tokens(packed, corpus, vocabulary))
             writer.write_table(_table(packed, schema), row_group_size=ROW_GROUP_SIZE)
-    aside.replace(path)
     return {"sha256": content.hexdigest(), "counts": dict(counts)}
 
 
