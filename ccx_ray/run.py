@@ -1,45 +1,33 @@
-"""Binds every kind of step to the stage that does it, and runs a study.
-
-This is the one place that knows all stages; each stage knows only those before it in the flow.
-"""
+"""Runs a study: checks it, takes the lock, reuses what is done, and computes the rest on Ray."""
 
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from ccx_ray.corpus.cleaning.language_identification import check_language_codes
-from ccx_ray.corpus.cleaning.scripts import check_script_names
-from ccx_ray.corpus.reading.sources import check_source
-from ccx_ray.corpus.reading.text_sources import text_sources
-from ccx_ray.evaluation.probes import load_culture
-from ccx_ray.frequency_stage import check_frequency
-from ccx_ray.orchestration.cluster import check_evaluators, connected_cluster, training_slots
+from ccx_ray.corpus.steps import DATA
+from ccx_ray.orchestration.cluster import connected_cluster, is_attached, node_resources
 from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.lock import driver_lock
 from ccx_ray.orchestration.progress import StudyProgress
-from ccx_ray.orchestration.runner import Outcome, Runner
+from ccx_ray.orchestration.runner import Outcome, Runner, Services
 from ccx_ray.orchestration.step_folders import StepFolders
-from ccx_ray.stages import StageActions
-from ccx_ray.storage.publishing import publish_json, resolve_storage
+from ccx_ray.storage.publishing import resolve_storage
 from ccx_ray.storage.remote_folders import check_remote_storage
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.spec import RuntimeSpec, StudySpec
-from ccx_ray.study.steps import read_reruns, reruns_file, study_graph
 from ccx_ray.study.trials import Trial
-from ccx_ray.tracking.runs import Tracking, default_tracking_uri
-from ccx_ray.training.capabilities import check_capabilities
-from ccx_ray.training.memory import check_memory
-from ccx_ray.training.model import check_architecture
+from ccx_ray.study_graph import check_study, count_rerun, read_reruns, study_graph
+from ccx_ray.tracking.runs import Tracking, check_tracking_server, default_tracking_uri
+from ccx_ray.training.capacity import check_evaluators, training_slots
+from ccx_ray.training.steps import TRAINING
 
-# Concurrent Ray Data executions starve each other on a small cluster (ray#24304).
 DATA_STEPS_AT_ONCE = 2
-KINDS_OF_DATA = (
-    "text", "tokenizer", "tokens", "stream", "audit", "lexicon", "index", "frequency", "validation",
-)  # fmt: skip
-NO_LIMIT = 1_000
+MARK_SECONDS = 3.0
+"""How long an interrupted run waits for MLflow to note it."""
+
+Targets = Callable[[Graph, StepFolders], Iterable[Step]]
+"""The steps that are wanted, chosen from a study's graph and what is done of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,47 +42,24 @@ class StudyRun:
     seconds: float
 
 
-def check_study(study: StudySpec, root: Path) -> None:
-    """Find a user's mistakes before any compute is spent: scripts, sources, probes, architecture.
-
-    Raises:
-        UserError: the first mistake.
-    """
-    for language in (study.base_language, *study.languages):
-        field = f"languages.{language.code}"
-        check_script_names(language.isolation, f"{field}.isolation")
-        check_language_codes(language.isolation, language.code, f"{field}.isolation")
-        for source, source_field in text_sources(language):
-            check_source(source.spec, sides=source.sides, root=root, field=source_field)
-    for language in study.languages:
-        load_culture(language, root)
-    check_frequency(study, root)
-    # The last ones, because they import Transformers.
-    check_architecture(study.model)
-    for part, training, runtime in (
-        ("base", study.base, study.runtime.base),
-        ("trials", study.trials, study.runtime.trials),
-    ):
-        check_capabilities(study.model, runtime, document_masks=training.document_masks, part=part)
-    check_memory(study)
-
-
 def run_study(
     study: StudySpec,
     root: Path,
     *,
-    targets: Callable[[Graph, StepFolders], Iterable[Step]],
+    targets: Targets,
     rerun: Trial | None = None,
+    verify: bool = False,
 ) -> StudyRun:
     """Run what the target steps need and is not done yet.
 
     Args:
         root: folder that the study's relative data paths start from.
-        targets: the steps that are wanted, chosen from the study's graph and what is done of it.
         rerun: a trial to train anew; its earlier run is kept and replaced in the analysis.
+        verify: read every byte of what is done, not only what seems to have changed.
 
     Raises:
         UserError: a mistake in the study, its files or its storage.
+        KeyboardInterrupt: SIGINT or SIGTERM came; the same command continues.
     """
     started = time.monotonic()
     study_graph(study, InputFiles(root))  # names missing files before anything is created
@@ -102,33 +67,20 @@ def run_study(
     storage = resolve_storage(study.runtime.storage)
     if study.runtime.checkpoint_storage is not None:
         check_remote_storage(study.runtime.checkpoint_storage)
-    folders = StepFolders(storage / study.name)
     tracking_uri = study.runtime.tracking_uri or default_tracking_uri(storage)
+    check_tracking_server(tracking_uri)
+    folders = StepFolders(storage / study.name)
     with driver_lock(folders.root):
         if rerun is not None:
-            _ask_again(folders.root, rerun)
-        reruns = read_reruns(folders.root)
-        whole = study_graph(study, InputFiles(root), reruns, folders.root)
+            count_rerun(folders.root, rerun)
+        whole = study_graph(study, InputFiles(root), read_reruns(folders.root), folders.root)
         graph = whole.needed_for(targets(whole, folders))
         with StudyProgress(graph) as progress:
             runner = Runner(graph, folders, progress)
-            outcome = runner.reuse()
+            outcome = runner.reuse(every_byte=verify)
             if not outcome.complete:
                 with connected_cluster():
-                    if not all(map(folders.is_done, graph.of_kind("evaluation"))):
-                        check_evaluators(study.runtime)
-                    tracking = Tracking(tracking_uri, study=study.name, storage=storage)
-                    with StageActions(
-                        study=study,
-                        root=root,
-                        tracking=tracking,
-                        folders=folders,
-                        reruns=reruns,
-                    ) as actions:
-                        outcome = runner.run(
-                            actions.by_kind(), limit=partial(_limit, runtime=study.runtime)
-                        )
-                tracking.finish(tracking.parent, failed=not outcome.complete)
+                    outcome = _compute(study, storage, tracking_uri, runner)
     return StudyRun(
         study=study,
         graph=graph,
@@ -147,13 +99,28 @@ def with_analysis_when_possible(graph: Graph, folders: StepFolders, step: Step) 
     return [step, analysis] if all(map(folders.is_done, others)) else [step]
 
 
-def _limit(kind: str, *, runtime: RuntimeSpec) -> int:
-    if kind == "training":
-        return training_slots(runtime)
-    return DATA_STEPS_AT_ONCE if kind in KINDS_OF_DATA else NO_LIMIT
+def _compute(study: StudySpec, storage: Path, tracking_uri: str, runner: Runner) -> Outcome:
+    """Run the steps that are not done, on the cluster that this process is connected to."""
+    runtime = study.runtime
+    if not all(map(runner.folders.is_done, runner.graph.of_kind("evaluation"))):
+        check_evaluators(runtime, node_resources(), may_grow=is_attached())
+    tracking = Tracking(tracking_uri, study=study.name, storage=storage)
+
+    def limit(pool: str) -> int | None:
+        return _limit(pool, runtime)
+
+    try:
+        with Services(tracking) as services:
+            outcome = runner.run(services, limit=limit)
+    except KeyboardInterrupt:
+        tracking.interrupt(MARK_SECONDS)
+        raise
+    tracking.finish(tracking.parent, failed=not outcome.complete)
+    return outcome
 
 
-def _ask_again(study_folder: Path, trial: Trial) -> None:
-    reruns: dict[str, Any] = read_reruns(study_folder)
-    reruns[trial.name] = reruns.get(trial.name, 0) + 1
-    publish_json(reruns_file(study_folder), reruns)
+def _limit(pool: str, runtime: RuntimeSpec) -> int | None:
+    """How many steps of a pool may run at once."""
+    if pool == TRAINING:
+        return training_slots(runtime, node_resources(), may_grow=is_attached())
+    return DATA_STEPS_AT_ONCE if pool == DATA else None

@@ -5,12 +5,14 @@ the causes, a defect of ours with its traceback.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.graph import Graph, Step
+from ccx_ray.orchestration.interruption import EXIT_INTERRUPTED, interruptible
 from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.study.loading import load_study, shipped_studies
 from ccx_ray.study.spec import StudySpec
@@ -19,20 +21,23 @@ from ccx_ray.study.trials import Trial
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_AUDIT_FAILED = 3
-EXIT_INTERRUPTED = 130
 
 
 def run_command(main: Callable[[], int | None]) -> None:
     """Run a job and leave the process with its exit code."""
     try:
-        sys.exit(main() or 0)
+        with interruptible():
+            sys.exit(main() or 0)
     except UserError as error:
         sys.stdout.flush()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
         print("interrupted; the same command continues where this one stopped", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # At once: steps may still run in threads, and a local cluster dies with its driver.
+        os._exit(EXIT_INTERRUPTED)
 
 
 def study_parser(description: str, *, example: str) -> argparse.ArgumentParser:

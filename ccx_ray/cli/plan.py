@@ -1,16 +1,17 @@
-"""What ``--dry-run`` prints: steps, FLOPs, hours and cost, and the memory each GPU would need."""
+"""``--dry-run``: steps, FLOPs, device hours and cost, and the memory that each GPU would need."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.study.input_identity import InputFiles
-from ccx_ray.study.plan import PlannedStep, plan_study
 from ccx_ray.study.spec import StudySpec
-from ccx_ray.study.steps import read_reruns, study_graph
+from ccx_ray.study_graph import read_reruns, study_graph
 from ccx_ray.training.memory import (
     GIB,
     STAGES,
@@ -22,6 +23,48 @@ from ccx_ray.training.memory import (
 )
 from ccx_ray.training.model import check_architecture
 from ccx_ray.training.size import parameter_count, training_flops_per_token
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStep:
+    """One line of ``--dry-run``; FLOPs and hours are zero where no model is trained."""
+
+    step: Step
+    done: bool
+    tokens: int = 0
+    flops: float = 0.0
+    device_hours: float = 0.0
+    dollars: float = 0.0
+
+
+def plan_study(
+    study: StudySpec, graph: Graph, folders: StepFolders, *, flops_per_token: float
+) -> list[PlannedStep]:
+    """Every step of the graph with what it will take.
+
+    Args:
+        flops_per_token: of the study's model, which ``training/size.py`` knows.
+    """
+    cost = study.runtime.cost
+    per_hour = cost.peak_tflops * 1e12 * cost.model_flops_utilization * 3600
+    plan = []
+    for step in graph.steps.values():
+        tokens = 0
+        if step.kind == "training":
+            training = study.base if step.name == "base" else study.trials
+            tokens = training.steps * training.sequences_per_step * study.sequence_length
+        flops = tokens * flops_per_token
+        plan.append(
+            PlannedStep(
+                step=step,
+                done=folders.is_done(step),
+                tokens=tokens,
+                flops=flops,
+                device_hours=flops / per_hour,
+                dollars=flops / per_hour * cost.dollars_per_device_hour,
+            )
+        )
+    return plan
 
 
 def print_dry_run(study: StudySpec, root: Path) -> None:

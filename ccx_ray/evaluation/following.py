@@ -79,7 +79,8 @@ def evaluate_run(
         UserError: a checkpoint cannot be scored.
         RuntimeError: the training failed, or an evaluator died too often.
     """
-    (training,) = work.step.follows
+    training = work.step.follows
+    assert training is not None
     waiting = run.evaluations(work.folder)
     running: dict[Future[None], Evaluation] = {}
     summaries: dict[int, dict[str, Any]] = {}

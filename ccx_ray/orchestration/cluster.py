@@ -6,11 +6,9 @@ This is the only place that decides worker environments, so a laptop and a clust
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-
-from ccx_ray.errors import UserError
-from ccx_ray.study.spec import EvaluationRuntime, RuntimeSpec
+from pathlib import Path
 
 # Read by libraries when they are imported in a worker, so they must be there before the worker is.
 WORKER_ENVIRONMENT = {
@@ -37,8 +35,12 @@ def quiet_ray() -> None:
 
 @contextmanager
 def connected_cluster() -> Iterator[None]:
-    """Attach to the cluster of this Ray job or of ``RAY_ADDRESS``, else start a local one."""
-    if _attached():
+    """Attach to the cluster of this Ray job or of ``RAY_ADDRESS``, else start a local one.
+
+    After a ``KeyboardInterrupt`` the connection ends with the process: steps still run in threads,
+    and would start a cluster of their own when this one is gone.
+    """
+    if is_attached():
         import ray
 
         quiet_ray()
@@ -48,23 +50,32 @@ def connected_cluster() -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.WARNING,
         )
-        try:
+        with _shut_down_at_end():
             yield
-        finally:
-            ray.shutdown()
     else:
         with local_cluster():
             yield
 
 
-def _attached() -> bool:
-    """Whether a cluster is named, as it is inside a Ray job."""
+def is_attached() -> bool:
+    """Whether a cluster is named, as it is inside a Ray job; such a one may grow."""
     return "RAY_ADDRESS" in os.environ
+
+
+def node_resources() -> list[Mapping[str, float]]:
+    """The resources of every node that is alive."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 @contextmanager
 def local_cluster(processors: int | None = None) -> Iterator[None]:
-    """A cluster of this machine alone, on loopback, that ends with the body."""
+    """A cluster of this machine alone that ends with the body.
+
+    Some of Ray's ports listen on every interface; whoever connects needs the token, which only this
+    user can read. The dashboard is off.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Without accelerators Ray 2.60 warns at every start that it will change this default.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -72,6 +83,7 @@ def local_cluster(processors: int | None = None) -> Iterator[None]:
     import ray
 
     quiet_ray()
+    _close_token_file()
     ray.init(
         address="local",
         num_cpus=processors,
@@ -80,78 +92,40 @@ def local_cluster(processors: int | None = None) -> Iterator[None]:
         logging_level=logging.WARNING,
         runtime_env={"env_vars": WORKER_ENVIRONMENT},
     )
+    _close_token_file()
+    with _shut_down_at_end():
+        yield
+
+
+@contextmanager
+def _shut_down_at_end() -> Iterator[None]:
+    import ray
+
     try:
         yield
-    finally:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         ray.shutdown()
+        raise
+    ray.shutdown()
 
 
-def evaluator_demands(runtime: EvaluationRuntime) -> list[dict[str, float]]:
-    """What each evaluator takes of a node; it is not there for trainings."""
-    demand = {"CPU": runtime.cpus_per_evaluator, "GPU": runtime.gpus_per_evaluator}
-    return [demand] * runtime.evaluators
+def _close_token_file() -> None:
+    """Take Ray's token, which it writes readable by everybody (2.60), from other users.
 
-
-def check_evaluators(runtime: RuntimeSpec) -> None:
-    """Find evaluators that no node could ever hold, or that would leave no room for a trial.
-
-    They keep what they were given as long as the study runs, so a trial that finds no room beside
-    them would wait for good, and so would they for a room that there is not.
-
-    Raises:
-        UserError: the cluster is this machine, which does not grow; elsewhere it is a warning.
+    Called before a cluster starts, so that a new token's folder is closed, and afterwards.
     """
-    import ray
-
-    from ccx_ray.training.capacity import workers_that_fit
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    evaluators = evaluator_demands(runtime.evaluation)
-    (demand,) = evaluators[:1]
-    trial = runtime.trials
-    worker = {"CPU": trial.cpus_per_worker, "GPU": trial.gpus_per_worker}
-    room = workers_that_fit(nodes, worker, reserved=evaluators)
-    if not workers_that_fit(nodes, demand):
-        problem = (
-            f"an evaluator takes {_amount(demand)}, and the largest node has {_largest(nodes)}"
+    folder = Path.home() / ".ray"
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    token = Path(named) if named else folder / "auth_token"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if not named:
+            folder.chmod(0o700)
+        if token.is_file():
+            token.chmod(0o600)
+    except OSError as error:
+        logging.getLogger(__name__).warning(
+            "%s: cannot be closed to other users (%s)", token, error.strerror
         )
-    elif room < trial.min_workers:
-        problem = (
-            f"{len(evaluators)} of {_amount(demand)} leave room for {room} workers of a trial "
-            f"({_amount(worker)} each, at least {trial.min_workers}) on nodes of {_largest(nodes)}"
-        )
-    else:
-        return
-    if not _attached():
-        raise UserError(f"runtime.evaluation: {problem}; lower what evaluators or workers take")
-    logging.getLogger(__name__).warning(
-        "runtime.evaluation: %s; the study waits for nodes that are large enough", problem
-    )
-
-
-def _amount(demand: Mapping[str, float]) -> str:
-    return " and ".join(f"{amount:g} {name}" for name, amount in demand.items() if amount)
-
-
-def _largest(nodes: Sequence[Mapping[str, float]]) -> str:
-    return _amount({name: max(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")})
-
-
-def training_slots(runtime: RuntimeSpec) -> int:
-    """How many trials the cluster holds now beside the evaluators, at least one.
-
-    Each is counted with its fewest workers; what is left over makes groups larger. On a cluster
-    that may grow two more are let through: Ray's autoscaler adds nodes for what waits, and this
-    function is asked again. Each waiting trial costs a controller process, so not all of them are.
-    """
-    import ray
-
-    from ccx_ray.training.capacity import workers_that_fit
-
-    trial = runtime.trials
-    workers = workers_that_fit(
-        [node["Resources"] for node in ray.nodes() if node["Alive"]],
-        {"CPU": trial.cpus_per_worker, "GPU": trial.gpus_per_worker},
-        reserved=evaluator_demands(runtime.evaluation),
-    )
-    return max(1, workers // trial.min_workers) + (2 if _attached() else 0)

@@ -1,31 +1,44 @@
-"""A study as a graph of named steps.
+"""A graph of named steps: what each is computed from, what decides its content, what it does.
 
-A step's fingerprint is the hash of what the spec says of it and of the fingerprints upstream, so
+A step's fingerprint is the hash of its identity and of the fingerprints of what it needs, so
 changing one field moves exactly the steps that depend on it.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ccx_ray.orchestration.fingerprints import fingerprint
 
+if TYPE_CHECKING:
+    from ccx_ray.orchestration.runner import StepWork
 
-@dataclass(frozen=True, kw_only=True)
+Needs = Mapping[str, "Step | Mapping[str, Step]"]
+"""Role -> the step that fills it, or several of them by a name of their own."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
-    """One node: a readable name, what decides its content, and what it is computed from."""
+    """One node of the graph."""
 
     name: str
+    """Readable and unique in its graph; its folder begins with it."""
     kind: str
     version: int
-    """Raised by us when the code of this kind of step changes what it computes."""
+    """Raised when the code of this kind of step changes what it computes."""
     identity: Mapping[str, Any]
-    upstream: tuple["Step", ...] = ()
-    follows: tuple["Step", ...] = ()
-    """Upstream whose partial output is enough to start on: an evaluation follows a training."""
+    """What the spec says of it."""
+    run: Callable[["StepWork"], Mapping[str, Any]] = field(repr=False)
+    """Computes the step in its folder; returns the counts of the completion marker. Not part of
+    the fingerprint."""
+    needs: Needs = field(default_factory=dict)
+    follows: "Step | None" = None
+    """A step whose partial output is enough to start on: an evaluation follows a training."""
     resumable: bool = False
     """Continues in its own folder after a crash instead of starting over."""
+    pool: str = ""
+    """Steps of one pool share a limit on how many run at once; none without a pool."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -34,13 +47,28 @@ class Step:
                 "kind": self.kind,
                 "version": self.version,
                 "identity": self.identity,
-                "upstream": {s.name: s.fingerprint for s in (*self.upstream, *self.follows)},
+                "needs": {
+                    role: needed.fingerprint
+                    if isinstance(needed, Step)
+                    else {name: step.fingerprint for name, step in needed.items()}
+                    for role, needed in self.needs.items()
+                },
+                "follows": self.follows and self.follows.fingerprint,
             }
         )
 
     @property
     def folder_name(self) -> str:
         return f"{self.name}-{self.fingerprint}"
+
+    @property
+    def upstream(self) -> tuple["Step", ...]:
+        """The steps that must be finished before this one starts."""
+        return tuple(
+            step
+            for needed in self.needs.values()
+            for step in ([needed] if isinstance(needed, Step) else needed.values())
+        )
 
 
 class Graph:
@@ -56,7 +84,7 @@ class Graph:
         if known is not None:
             assert known.fingerprint == step.fingerprint, f"two steps are named {step.name}"
             return
-        for needed in (*step.upstream, *step.follows):
+        for needed in (*step.upstream, *([step.follows] if step.follows else [])):
             self._add(needed)
         self.steps[step.name] = step
 

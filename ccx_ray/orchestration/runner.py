@@ -1,31 +1,43 @@
 """Runs a graph of steps: each as soon as what it needs is there, reusing what is done.
 
 Invariants: nothing that is done and unchanged is computed again; one failing step stops only what
-depends on it; the outcome names every step and what became of it.
+depends on it; the outcome names every step and its final state; an interruption ends the run within
+seconds, whatever its steps are doing, and leaves what the next run continues from.
 """
 
+import threading
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, cast
 
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.graph import Graph, Step
-from ccx_ray.orchestration.progress import StudyProgress
+from ccx_ray.orchestration.interruption import interruptible
+from ccx_ray.orchestration.progress import Reading, StudyProgress
 from ccx_ray.orchestration.provenance import now
 from ccx_ray.orchestration.step_folders import StepFolders
+from ccx_ray.orchestration.tasks import RunTasks, step_progress
+from ccx_ray.tracking.runs import Tracking
 
 State = Literal["waiting", "running", "done", "reused", "failed", "skipped"]
 FINISHED: tuple[State, ...] = ("done", "reused")
 POLL_SECONDS = 0.5
+STOP_SECONDS = 10.0
+"""How long an interrupted run waits for its steps to save what they can go on from."""
+T = TypeVar("T")
 
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What became of every step."""
+    """The final state of every step."""
 
     states: dict[str, State]
     errors: dict[str, str] = field(default_factory=dict)
@@ -38,106 +50,230 @@ class Outcome:
         return all(state in FINISHED for state in self.states.values())
 
 
+class Services:
+    """What the steps of one run share: the tracking, and resources that are opened once."""
+
+    def __init__(self, tracking: Tracking) -> None:
+        self.tracking = tracking
+        self.run_id = uuid.uuid4().hex
+        """Names this run of the driver."""
+        self._stack = ExitStack()
+        self._opened: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def shared(self, name: str, make: Callable[[], AbstractContextManager[T]]) -> T:
+        """The resource of this name, opened by the first step that asks and closed with the run."""
+        with self._lock:
+            if name not in self._opened:
+                self._opened[name] = self._stack.enter_context(make())
+            return cast("T", self._opened[name])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, KeyboardInterrupt):  # else nobody waits for what they are doing
+            self._stack.close()
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepWork:
-    """What an action is given: its step, the folder to write into, and the rest of the study."""
+    """What the ``run`` of a step is given: the folder to write into, and the steps it needs."""
 
     step: Step
     folder: Path
+    services: Services
     runner: "Runner"
 
+    @property
+    def tracking(self) -> Tracking:
+        return self.services.tracking
+
+    @property
+    def study_folder(self) -> Path:
+        return self.runner.folders.root
+
+    def input(self, role: str) -> Path:
+        """The folder of the one step that is needed under this role."""
+        needed = self.step.needs[role]
+        assert isinstance(needed, Step), f"{self.step.name} needs several steps as {role}"
+        return self.runner.folders.final(needed)
+
+    def inputs(self, role: str) -> dict[str, Path]:
+        """Name -> folder of the steps that are needed under this role; empty without any."""
+        needed = self.step.needs.get(role, {})
+        assert not isinstance(needed, Step), f"{self.step.name} needs one step as {role}"
+        return {name: self.runner.folders.final(step) for name, step in needed.items()}
+
     def folder_of(self, step: Step) -> Path:
-        """The folder of a step upstream, or of one that this step follows."""
         return self.runner.folders.final(step)
 
     def marker_of(self, step: Step) -> dict[str, Any]:
         return self.runner.folders.marker(step)
 
+    def markers(self) -> dict[str, dict[str, Any]]:
+        """Name -> marker of every other step of this run's graph that is finished."""
+        steps = self.runner.graph.steps.values()
+        return {s.name: self.marker_of(s) for s in steps if self.runner.folders.is_done(s)}
+
     def state_of(self, step: Step) -> State:
         return self.runner.states[step.name]
 
-    def watch(self, read: Callable[[], tuple[int, int, str] | None]) -> None:
-        """Show ``(done, total, note)`` of this step in the live table, read every second."""
+    def run_tasks(self, *, cpus: float, gpus: float = 0.0) -> RunTasks:
+        """Runs tasks of this step on the Ray cluster, each with so much of a node."""
+        from ccx_ray.orchestration.ray_tasks import run_tasks
+
+        return partial(run_tasks, cpus_per_task=cpus, gpus_per_task=gpus)
+
+    def record(self, metrics: Mapping[str, float]) -> None:
+        """Log this step to MLflow as a run of its own, with its files as artifacts."""
+        self.tracking.record(
+            self.step.name,
+            kind=self.step.kind,
+            fingerprint=self.step.fingerprint,
+            metrics=metrics,
+            folder=self.folder,
+        )
+
+    def watch(self, read: Callable[[], Reading | None]) -> None:
+        """Show ``(done, total, note)`` of this step in the live table, read every second.
+
+        Without it the finished tasks of its work log are shown.
+        """
         self.runner.progress.watch(self.step.name, read)
 
-
-Action = Callable[[StepWork], Mapping[str, Any]]
+    def on_interrupt(self, save: Callable[[float], None]) -> None:
+        """Call ``save(seconds)`` when the run is interrupted while this step is running."""
+        self.runner.savers[self.step.name] = save
 
 
 class Runner:
-    """Runs the steps of a graph in threads; the work itself happens in Ray."""
+    """Runs the steps of a graph in threads; the heavy work itself happens in Ray."""
 
     def __init__(self, graph: Graph, folders: StepFolders, progress: StudyProgress) -> None:
         self.graph = graph
         self.folders = folders
         self.progress = progress
         self.states: dict[str, State] = dict.fromkeys(graph.steps, "waiting")
-        self._actions: Mapping[str, Action] = {}
+        self.savers: dict[str, Callable[[float], None]] = {}
         self._outcome = Outcome(states=self.states)
 
-    def reuse(self) -> Outcome:
-        """Take over what is done.
+    def reuse(self, *, every_byte: bool = False) -> Outcome:
+        """Take over what is done; see ``StepFolders.verify``.
 
         Raises:
             UserError: a finished step's content differs from its marker.
         """
         for step in self.graph.steps.values():
             if self.folders.is_done(step):
-                self.folders.verify(step)
+                self.folders.verify(step, every_byte=every_byte)
                 self._settle(step, "reused")
         return self._outcome
 
-    def run(self, actions: Mapping[str, Action], *, limit: Callable[[str], int]) -> Outcome:
+    def run(self, services: Services, *, limit: Callable[[str], int | None]) -> Outcome:
         """Run everything that is not done.
 
         Args:
-            actions: kind of step -> what it does.
-            limit: kind of step -> how many of it may run at once now; asked again and again,
-                because a cluster grows and shrinks.
+            limit: pool -> how many of its steps may run at once now, None for any number; asked
+                again and again, because a cluster grows and shrinks.
+
+        Raises:
+            KeyboardInterrupt: SIGINT or SIGTERM came; running steps were asked to save, and go on
+                in threads that end with the process.
         """
-        self._actions = actions
         futures: dict[Future[None], Step] = {}
-        with ThreadPoolExecutor(max_workers=len(self.graph.steps)) as pool:
-            while True:
-                self._skip_hopeless()
-                for step in self._ready(limit):
-                    self.states[step.name] = "running"
-                    self.progress.started(step)
-                    futures[pool.submit(self._execute, step)] = step
-                if not futures:
-                    break
-                finished, _ = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    futures.pop(future)
-                    future.result()
+        with interruptible():
+            try:
+                while True:
+                    self._skip_hopeless()
+                    for step in self._ready(limit):
+                        self.states[step.name] = "running"
+                        self.progress.started(step)
+                        futures[self._start(step, services)] = step
+                    if not futures:
+                        break
+                    finished, _ = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        futures.pop(future)
+                        future.result()
+            except KeyboardInterrupt:
+                self._save_running()
+                raise
         return self._outcome
 
-    def _ready(self, limit: Callable[[str], int]) -> list[Step]:
+    def _start(self, step: Step, services: Services) -> Future[None]:
+        """Run a step in a daemon thread: a pool's threads would be waited for at exit."""
+        future: Future[None] = Future()
+
+        def body() -> None:
+            try:
+                self._execute(step, services)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(None)
+
+        threading.Thread(target=body, name=step.name, daemon=True).start()
+        return future
+
+    def _save_running(self) -> None:
+        """Let running steps save what they can go on from, all at once, for a few seconds."""
+        running = {
+            name: save for name, save in self.savers.items() if self.states[name] == "running"
+        }
+        if running:
+            names = ", ".join(running)
+            self.progress.console.print(f"interrupted; saving {names}", markup=False)
+        threads = [
+            threading.Thread(target=save, args=(STOP_SECONDS,), daemon=True)
+            for save in running.values()
+        ]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + STOP_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _ready(self, limit: Callable[[str], int | None]) -> list[Step]:
+        """Waiting steps that may start now, at most as many of a pool as its limit says."""
         ready: list[Step] = []
         for step in self.graph.steps.values():
             if self.states[step.name] != "waiting":
                 continue
-            upstream = all(self.states[s.name] in FINISHED for s in step.upstream)
-            follows = all(self.states[s.name] in (*FINISHED, "running") for s in step.follows)
-            running = sum(
-                self.states[other.name] == "running" for other in self.graph.of_kind(step.kind)
-            ) + sum(other.kind == step.kind for other in ready)
-            if upstream and follows and running < limit(step.kind):
+            needed = all(self.states[s.name] in FINISHED for s in step.upstream)
+            followed = step.follows is None or self.states[step.follows.name] in (
+                *FINISHED,
+                "running",
+            )
+            if needed and followed and self._has_room(step.pool, ready, limit):
                 ready.append(step)
         return ready
 
+    def _has_room(self, pool: str, ready: list[Step], limit: Callable[[str], int | None]) -> bool:
+        if not pool:
+            return True
+        most = limit(pool)
+        running = [s for s in self.graph.steps.values() if self.states[s.name] == "running"]
+        return most is None or sum(s.pool == pool for s in (*running, *ready)) < most
+
     def _skip_hopeless(self) -> None:
         for step in self.graph.steps.values():
-            needs = (*step.upstream, *step.follows)
+            needs = (*step.upstream, *([step.follows] if step.follows else []))
             bad = [s.name for s in needs if self.states[s.name] in ("failed", "skipped")]
             if self.states[step.name] == "waiting" and bad:
                 self._settle(step, "skipped")
 
-    def _execute(self, step: Step) -> None:
+    def _execute(self, step: Step, services: Services) -> None:
         started, clock = now(), time.monotonic()
         try:
-            work = StepWork(step=step, folder=self.folders.begin(step), runner=self)
-            counts = self._actions[step.kind](work)
+            folder = self.folders.begin(step)
+            self.progress.watch(step.name, lambda: step_progress(folder))
+            counts = step.run(StepWork(step=step, folder=folder, services=services, runner=self))
             self.folders.complete(step, counts=counts, started=started)
         except Exception as error:  # one failing step must not stop the others; it is reported
             cause = str(error) if isinstance(error, UserError) else _last_line(error)

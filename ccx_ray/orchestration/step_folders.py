@@ -2,12 +2,18 @@
 
 Invariants: a step without a marker is not done; the marker appears at once and as the last thing;
 a finished step whose content differs from its marker is an error, never a silent reuse.
+
+What a check finds: every start compares names, sizes and times of change, and reads what has
+another time than when it was written. So files that are missing, added, cut, written to or replaced
+are found at once; a change that keeps size and time, such as a rotten block of the disk, is found
+by ``verify(..., every_byte=True)`` (``--verify``).
 """
 
-import hashlib
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +24,13 @@ from ccx_ray.orchestration.provenance import capture_provenance, now
 from ccx_ray.storage.publishing import publish_folder, publish_json
 
 MARKER = "_complete.json"
+CHECKED = ".checked.json"
+"""Times of change at which a file's content was found equal to the marker's, of a copied study."""
 WORK = ".work"
 """Folder of what a step needs only until it is complete."""
-WHOLE_FILE_LIMIT = 64 * 2**20
-"""Larger files are hashed in 16 evenly spread blocks of 1 MiB, so that a check stays seconds."""
+HASHING_THREADS = 4
+
+Description = dict[str, dict[str, Any]]
 
 
 class StepFolders:
@@ -54,6 +63,7 @@ class StepFolders:
         final = self.final(step)
         if not step.resumable:
             publish_folder(self._aside(step), final)
+        upstream = (*step.upstream, *([step.follows] if step.follows else []))
         publish_json(
             final / MARKER,
             {
@@ -61,58 +71,95 @@ class StepFolders:
                 "kind": step.kind,
                 "fingerprint": step.fingerprint,
                 "identity": canonical(step.identity),
-                "upstream": {s.name: s.fingerprint for s in (*step.upstream, *step.follows)},
+                "upstream": {s.name: s.fingerprint for s in upstream},
                 "started": started,
                 "finished": now(),
                 "counts": dict(counts),
-                "files": describe_files(final),
+                "files": describe_files(final, times=True),
                 **capture_provenance(),
             },
         )
         shutil.rmtree(final / WORK, ignore_errors=True)
 
-    def verify(self, step: Step) -> None:
+    def verify(self, step: Step, *, every_byte: bool = False) -> None:
         """Compare a finished step's files with its marker.
+
+        Args:
+            every_byte: read all of them, also where size and time of change are as they were.
 
         Raises:
             UserError: a file is missing, added or different.
         """
         final = self.final(step)
-        expected, found = self.marker(step)["files"], describe_files(final)
-        for name in sorted(expected.keys() | found.keys()):
-            if expected.get(name) != found.get(name):
-                state = "missing" if name not in found else (
-                    "not of this step" if name not in expected else "changed since it was written"
-                )  # fmt: skip
-                raise UserError(
-                    f"{final / name}: {state}, so step {step.name} cannot be reused; "
-                    f"restore the file, or delete {final} to compute the step again"
-                )
+        expected: Description = self.marker(step)["files"]
+        found = {name: path.stat() for name, path in _files(final)}
+        for name in sorted(expected.keys() ^ found.keys()):
+            problem = "missing" if name in expected else "not of this step"
+            raise _damage(final, name, problem, step)
+        for name, state in found.items():
+            if state.st_size != expected[name]["bytes"]:
+                raise _damage(final, name, "changed since it was written", step)
+        checked = _read_checked(final)
+        suspect = [
+            name
+            for name, state in found.items()
+            if every_byte
+            or state.st_mtime_ns not in (expected[name].get("modified"), checked.get(name))
+        ]
+        for name, sha256 in _hashes(final, suspect):
+            if sha256 != expected[name]["sha256"]:
+                raise _damage(final, name, "changed since it was written", step)
+        if suspect and not every_byte and os.access(final, os.W_OK):
+            times = {name: found[name].st_mtime_ns for name in suspect}
+            publish_json(final / CHECKED, {**checked, **times})
 
     def _aside(self, step: Step) -> Path:
         return self.root / f".{step.folder_name}.partial"
 
 
-def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Relative name -> size in bytes and hash, of every file below ``folder`` but the marker."""
+def describe_files(folder: Path, *, times: bool = False) -> Description:
+    """Relative name -> size in bytes and SHA-256, of every file below ``folder`` but the marker.
+
+    Args:
+        times: also the time of change in nanoseconds, as ``modified``.
+    """
+    states = {name: path.stat() for name, path in _files(folder)}
     return {
-        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": _digest(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MARKER and not _hidden(path.relative_to(folder))
+        name: {
+            "bytes": states[name].st_size,
+            "sha256": sha256,
+            **({"modified": states[name].st_mtime_ns} if times else {}),
+        }
+        for name, sha256 in _hashes(folder, states)
     }
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The files below a folder but the marker and hidden ones, by relative name, sorted."""
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if path.is_file() and path.name != MARKER and not hidden:
+            yield str(relative), path
 
 
-def _digest(path: Path) -> str:
-    size = path.stat().st_size
-    if size <= WHOLE_FILE_LIMIT:
-        return hash_file(path)
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in range(16):
-            file.seek(block * (size - 2**20) // 15)
-            digest.update(file.read(2**20))
-    return f"sampled:{digest.hexdigest()}"
+def _hashes(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Name and SHA-256 of files, read several at a time."""
+    names = list(names)
+    with ThreadPoolExecutor(max_workers=HASHING_THREADS) as pool:
+        yield from zip(names, pool.map(lambda name: hash_file(folder / name), names), strict=True)
+
+
+def _read_checked(folder: Path) -> dict[str, int]:
+    try:
+        checked: dict[str, int] = json.loads((folder / CHECKED).read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return checked
+
+
+def _damage(folder: Path, name: str, problem: str, step: Step) -> UserError:
+    return UserError(
+        f"{folder / name}: {problem}, so step {step.name} cannot be reused; "
+        f"restore the file, or delete {folder} to compute the step again"
+    )

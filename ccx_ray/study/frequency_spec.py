@@ -53,11 +53,15 @@ class SentenceTransformersSpec(Spec):
         return Path(self.folder).name
 
 
+OWN_BASE = "base"
+"""As ``model`` of an embedder: the last checkpoint of the study's own base."""
+
+
 class HiddenStatesSpec(Spec):
     """Mean-pooled hidden states of the last layer of a causal model."""
 
     kind: Literal["hidden_states"]
-    model: str = "base"
+    model: str = OWN_BASE
     """``base``: the study's own base at its last checkpoint; else a Hugging Face folder."""
 
     @property

@@ -7,7 +7,7 @@ from ccx_ray.errors import UserError
 from ccx_ray.orchestration.fingerprints import fingerprint, hash_file
 from ccx_ray.orchestration.step_folders import describe_files
 from ccx_ray.storage.input_files import find_files
-from ccx_ray.study.text_spec import SourceSpec
+from ccx_ray.study.text_spec import LanguageSpec, SourceSpec
 
 
 class InputFiles:
@@ -70,6 +70,17 @@ class InputFiles:
             reason = getattr(error, "strerror", None) or str(error).rstrip(".")
             shown = name if len(name) < 80 else name[:77] + "..."
             raise UserError(f"{field}: {shown!r} is no path here ({reason}); give one") from None
+
+    def probe_hashes(self, language: LanguageSpec) -> dict[str, str]:
+        """Side (``english``, ``target``) -> hash of the probe file of a culture.
+
+        Raises:
+            UserError: a file is missing.
+        """
+        return {
+            side: self.hash(name, f"languages.{language.code}.probes.{side}")
+            for side, name in language.probes.model_dump().items()
+        }
 
     def source(self, source: SourceSpec, field: str) -> dict[str, object]:
         """What decides the text of a source: how it is read, and the files' names and hashes; of a

@@ -115,6 +115,11 @@ class EvaluationRuntime(Spec):
     max_preemptions: Annotated[int, Field(ge=0)] = 100
     """How often it may die with its node; counted apart from failures."""
 
+    @property
+    def demand(self) -> dict[str, float]:
+        """What each evaluator takes of a node; it is not there for trainings."""
+        return {"CPU": self.cpus_per_evaluator, "GPU": self.gpus_per_evaluator}
+
 
 class DataRuntime(Spec):
     """How text is processed and how streams are read."""

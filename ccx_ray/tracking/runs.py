@@ -1,19 +1,28 @@
-"""What MLflow is told: one experiment a study, a parent run, and below it every run of the study.
+"""MLflow runs and metrics of a study: one experiment, a parent run, and below it every other run.
 
 Invariants: a run is found again by its step's fingerprint, so a restart appends to it; a metric is
-written once for a step, whoever was killed in between; only rank 0 of a training writes.
+written once for a step, whoever was killed in between; only the driver writes.
 MLflow is imported on first use, because that takes a second and a half.
 """
 
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from ccx_ray.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 FLUSH_SECONDS = 5.0
+ANSWER_SECONDS = 8.0
+"""How long a tracking server may take to answer before a study starts; MLflow itself would try for
+four minutes, which is right in the middle of a study and not at its beginning."""
 # Without it MLflow 3 opens an experiment in its view for prompts and traces.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -21,6 +30,31 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 def default_tracking_uri(storage: Path) -> str:
     """SQLite beside the results."""
     return f"sqlite:///{storage / 'mlflow.db'}"
+
+
+def check_tracking_server(uri: str, field: str = "runtime.tracking_uri") -> None:
+    """Ask an HTTP tracking server whether it is there; other URIs are left to MLflow.
+
+    Raises:
+        UserError: nothing answers within 8 seconds.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https"):
+        return
+    place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    try:
+        with urlopen(f"{place}{parts.path.rstrip('/')}/health", timeout=ANSWER_SECONDS):
+            return
+    except HTTPError as error:
+        if error.code < 500:  # somebody answers; who may log in is MLflow's to say
+            return
+        reason = f"HTTP {error.code}"
+    except (OSError, ValueError) as error:
+        reason = str(getattr(error, "reason", error)) or type(error).__name__
+    raise UserError(
+        f"{field}: the tracking server {place} does not answer ({reason}); start it, give another "
+        "--tracking-uri, or none for SQLite in the storage folder"
+    )
 
 
 def _client(uri: str) -> "MlflowClient":
@@ -35,6 +69,7 @@ class Tracking:
     def __init__(self, uri: str, *, study: str, storage: Path) -> None:
         self.uri = uri
         self._client = _client(uri)
+        self._running: set[str] = set()
         experiment = self._client.get_experiment_by_name(study)
         if experiment is None:
             # A server keeps artifacts where it was told to; SQLite needs a place beside it.
@@ -72,6 +107,7 @@ class Tracking:
         found = self.find_run(kind, fingerprint)
         if found is not None:
             self._client.update_run(found, status="RUNNING")
+            self._running.add(found)
             return found
         parent = {} if kind == "study" else {"mlflow.parentRunId": self.parent}
         run = self._client.create_run(
@@ -86,6 +122,7 @@ class Tracking:
             },
         )
         created: str = run.info.run_id
+        self._running.add(created)
         for key, value in (parameters or {}).items():
             self._client.log_param(created, key, value)
         return created
@@ -96,6 +133,29 @@ class Tracking:
 
     def finish(self, run: str, *, failed: bool = False) -> None:
         self._client.set_terminated(run, status="FAILED" if failed else "FINISHED")
+        self._running.discard(run)
+
+    def interrupt(self, seconds: float) -> None:
+        """Mark the open runs as killed, as far as the server answers within ``seconds``."""
+
+        def mark() -> None:
+            for run in list(self._running):
+                self._client.set_terminated(run, status="KILLED")
+
+        thread = threading.Thread(target=mark, daemon=True)
+        thread.start()
+        thread.join(seconds)
+
+    def record(
+        self, name: str, *, kind: str, fingerprint: str, metrics: Mapping[str, float], folder: Path
+    ) -> None:
+        """A whole run at once: metrics of a step that is computed, and its files as artifacts."""
+        run = self.open_run(name=name, kind=kind, fingerprint=fingerprint)
+        log = self.metrics(run)
+        log.log(0, metrics)
+        log.close()
+        self.log_artifacts(run, folder)
+        self.finish(run)
 
     def log_artifacts(self, run: str, folder: Path) -> None:
         """Keep every file of ``folder`` with the run."""

@@ -5,16 +5,21 @@ except that none is ever less than the training's own minimum; so what one gives
 """
 
 import json
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ccx_ray.errors import UserError
 from ccx_ray.storage.publishing import publish_json
+from ccx_ray.study.spec import RuntimeSpec
 
 Resources = Mapping[str, float]
 SHARE = "share.json"
+
+logger = logging.getLogger(__name__)
 
 _sharing: list[Path] = []
 _lock = threading.Lock()
@@ -101,6 +106,65 @@ def group_size(counts: Sequence[int], share: int, *, failed_starts: int = 0) -> 
     """
     fitting = [count for count in counts if count <= share] or [counts[0]]
     return fitting[max(0, len(fitting) - 1 - failed_starts)]
+
+
+def check_evaluators(runtime: RuntimeSpec, nodes: Sequence[Resources], *, may_grow: bool) -> None:
+    """Find evaluators that no node could ever hold, or that would leave no room for a trial.
+
+    They keep what they were given as long as the study runs, so a trial that finds no room beside
+    them would wait for good, and so would they for a room that there is not.
+
+    Args:
+        nodes: resources of each node that is alive.
+        may_grow: the cluster may get larger nodes, so that the mistake is only a warning.
+
+    Raises:
+        UserError: the evaluators cannot be placed.
+    """
+    demand, trial = runtime.evaluation.demand, runtime.trials
+    evaluators = [demand] * runtime.evaluation.evaluators
+    worker = {"CPU": trial.cpus_per_worker, "GPU": trial.gpus_per_worker}
+    room = workers_that_fit(nodes, worker, reserved=evaluators)
+    if not workers_that_fit(nodes, demand):
+        problem = (
+            f"an evaluator takes {_amount(demand)}, and the largest node has {_largest(nodes)}"
+        )
+    elif room < trial.min_workers:
+        problem = (
+            f"{len(evaluators)} of {_amount(demand)} leave room for {room} workers of a trial "
+            f"({_amount(worker)} each, at least {trial.min_workers}) on nodes of {_largest(nodes)}"
+        )
+    else:
+        return
+    if not may_grow:
+        raise UserError(f"runtime.evaluation: {problem}; lower what evaluators or workers take")
+    logger.warning(
+        "runtime.evaluation: %s; the study waits for nodes that are large enough", problem
+    )
+
+
+def training_slots(runtime: RuntimeSpec, nodes: Sequence[Resources], *, may_grow: bool) -> int:
+    """How many trials the cluster holds now beside the evaluators, at least one.
+
+    Each is counted with its fewest workers; what is left over makes groups larger. On a cluster
+    that may grow two more are let through: Ray's autoscaler adds nodes for what waits, and this
+    function is asked again. Each waiting trial costs a controller process, so not all of them are.
+    """
+    trial = runtime.trials
+    workers = workers_that_fit(
+        nodes,
+        {"CPU": trial.cpus_per_worker, "GPU": trial.gpus_per_worker},
+        reserved=[runtime.evaluation.demand] * runtime.evaluation.evaluators,
+    )
+    return max(1, workers // trial.min_workers) + (2 if may_grow else 0)
+
+
+def _amount(demand: Resources) -> str:
+    return " and ".join(f"{amount:g} {name}" for name, amount in demand.items() if amount)
+
+
+def _largest(nodes: Sequence[Resources]) -> str:
+    return _amount({name: max(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")})
 
 
 def _fits(node: Resources, demand: Resources) -> bool:

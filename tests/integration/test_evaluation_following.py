@@ -4,8 +4,9 @@ import io
 import json
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,14 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from ccx_ray.errors import UserError
 from ccx_ray.evaluation.following import FollowedRun, evaluate_run
 from ccx_ray.evaluation.results import read_results
 from ccx_ray.evaluation.scheduler import EvaluationScheduler
-from ccx_ray.orchestration.cluster import check_evaluators
 from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.progress import StudyProgress
-from ccx_ray.orchestration.runner import Outcome, Runner, StepWork
+from ccx_ray.orchestration.runner import Outcome, Runner, Services, StepWork
 from ccx_ray.orchestration.step_folders import StepFolders
-from ccx_ray.study.spec import EvaluationRuntime, RuntimeSpec
+from ccx_ray.study.spec import EvaluationRuntime
 from ccx_ray.tracking.runs import Tracking
 from ccx_ray.training.checkpoints import checkpoint_folder
 from tests.probe_models import PROBES, write_random_model
@@ -55,16 +54,28 @@ class Study:
         self.folders = StepFolders(folder / "study")
         self._folder, self._model, self._probe = folder, model, probe
         self._held_out = held_out
-        training = Step(name="base", kind="training", version=1, identity={}, resumable=True)
+        self.actions: dict[str, Callable[[StepWork], Mapping[str, Any]]] = {}
+        self.training = Step(
+            name="base",
+            kind="training",
+            version=1,
+            identity={},
+            run=partial(self._act, "training"),
+            resumable=True,
+        )
         self.evaluation = Step(
             name="evaluate-base",
             kind="evaluation",
             version=1,
             identity={},
-            follows=(training,),
+            run=partial(self._act, "evaluation"),
+            follows=self.training,
             resumable=True,
         )
         self._tracking = Tracking(self.uri, study="study", storage=folder)
+
+    def _act(self, kind: str, work: StepWork) -> Mapping[str, Any]:
+        return self.actions[kind](work)
 
     def run(self, checkpoints: int) -> Outcome:
         """The training publishes so many and fails if they are not all."""
@@ -85,12 +96,11 @@ class Study:
 
         def evaluate(work: StepWork) -> Mapping[str, Any]:
             following.set()
-            (training,) = work.step.follows
             run = FollowedRun(
                 name="base",
                 kind="base",
-                fingerprint=training.fingerprint,
-                folder=work.folder_of(training),
+                fingerprint=self.training.fingerprint,
+                folder=work.folder_of(self.training),
                 steps=STEPS,
                 probes=(("ko-en", self._probe),),
                 held_out=(("en", self._held_out),),
@@ -107,11 +117,12 @@ class Study:
         ):
             runner = Runner(graph, self.folders, progress)
             runner.reuse()
-            return runner.run({"training": train, "evaluation": evaluate}, limit=lambda _: 4)
+            self.actions = {"training": train, "evaluation": evaluate}
+            return runner.run(Services(self._tracking), limit=lambda _: 4)
 
     def points(self) -> dict[str, list[int]]:
         """Metric -> the steps that MLflow has of it; the last one may have come first."""
-        run = self._tracking.find_run("base", self.evaluation.follows[0].fingerprint)
+        run = self._tracking.find_run("base", self.training.fingerprint)
         assert run is not None
         client = MlflowClient(tracking_uri=self.uri)
         return {
@@ -162,34 +173,3 @@ def test_a_failed_training_is_scored_as_far_as_it_came_and_then_the_rest(
     assert {path.name: path.read_bytes() for path in folder.glob("*.parquet")} == after
     assert outcome.markers["evaluate-base"]["counts"]["begun"] == 3, "nothing was scored again"
     assert told.points() == {key: list(STEPS) for key in points}
-
-
-@pytest.mark.usefixtures("ray_cluster")
-@pytest.mark.parametrize(
-    ("evaluation", "expected"),
-    [
-        ({"cpus_per_evaluator": 3.0}, "an evaluator takes 3 CPU, and the largest node has 2 CPU"),
-        ({"gpus_per_evaluator": 1.0}, "takes 0.5 CPU and 1 GPU, and the largest node has 2 CPU"),
-        ({"evaluators": 3}, "3 of 0.5 CPU leave room for 0 workers of a trial"),
-    ],
-)
-def test_evaluators_that_fit_nowhere_or_leave_no_room_are_refused_on_a_fixed_cluster(
-    evaluation: dict[str, float], expected: str
-):
-    with pytest.raises(UserError, match=r"^runtime\.evaluation: ") as error:
-        check_evaluators(RuntimeSpec.model_validate({"evaluation": evaluation}))
-    assert expected in str(error.value)
-
-
-@pytest.mark.usefixtures("ray_cluster")
-def test_evaluators_that_fit_are_accepted():
-    check_evaluators(RuntimeSpec())
-
-
-@pytest.mark.usefixtures("ray_cluster")
-def test_a_cluster_that_may_grow_only_warns(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    monkeypatch.setenv("RAY_ADDRESS", "auto")
-    check_evaluators(RuntimeSpec.model_validate({"evaluation": {"gpus_per_evaluator": 1.0}}))
-    assert "waits for nodes that are large enough" in caplog.text

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.progress import StudyProgress
-from ccx_ray.orchestration.runner import Outcome, Runner, StepWork
+from ccx_ray.orchestration.runner import Outcome, Runner, Services, StepWork
 from ccx_ray.orchestration.step_folders import StepFolders
+from ccx_ray.tracking.runs import Tracking
 from ccx_ray.training.checkpoints import resume_steps
 from ccx_ray.training.history import PROGRESS, read_history
 from ccx_ray.training.incidents import read_group_starts
@@ -44,11 +45,6 @@ def damaged(content: bytes, path: Path, step: int) -> bytes:
 
 
 def run_grid(storage: Path, inputs: Mapping[str, Path]) -> Outcome:
-    graph = Graph(
-        Step(name=name, kind="training", version=1, identity={"trial": name}, resumable=True)
-        for name in inputs
-    )
-
     def action(work: StepWork) -> Mapping[str, Any]:
         return train(
             tiny_run(
@@ -61,10 +57,23 @@ def run_grid(storage: Path, inputs: Mapping[str, Path]) -> Outcome:
             )
         )
 
+    graph = Graph(
+        Step(
+            name=name,
+            kind="training",
+            version=1,
+            identity={"trial": name},
+            run=action,
+            resumable=True,
+            pool="training",
+        )
+        for name in inputs
+    )
+    tracking = Tracking(f"sqlite:///{storage}/mlflow.db", study="grid", storage=storage)
     with StudyProgress(graph, Console(file=io.StringIO())) as progress:
         runner = Runner(graph, StepFolders(storage), progress)
         runner.reuse()
-        return runner.run({"training": action}, limit=lambda _: 4)
+        return runner.run(Services(tracking), limit=lambda _: 4)
 
 
 def test_one_failing_trial_stops_no_other_and_a_rerun_repairs_it(
@@ -78,6 +87,7 @@ def test_one_failing_trial_stops_no_other_and_a_rerun_repairs_it(
     whole = rows.read_bytes()
     rows.write_bytes(damaged(whole, rows, BAD_STEP))
     storage = tmp_path / "storage"
+    storage.mkdir()
 
     outcome = run_grid(storage, inputs)
     assert outcome.states == {name: "failed" if name == bad else "done" for name in names}

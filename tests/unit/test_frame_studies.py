@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from ccx_ray.cli.plan import plan_study
 from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.loading import load_study, shipped_studies
-from ccx_ray.study.plan import plan_study
-from ccx_ray.study.steps import study_graph
 from ccx_ray.study.trials import trial_grid
+from ccx_ray.study_graph import study_graph
 
 
 @pytest.mark.parametrize("name", sorted(shipped_studies()))

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from ccx_ray.cli.plan import print_dry_run
+from ccx_ray.cli.plan import plan_study, print_dry_run
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.loading import load_study
-from ccx_ray.study.plan import plan_study
-from ccx_ray.study.steps import study_graph
 from ccx_ray.study.training_spec import ModelSpec
+from ccx_ray.study_graph import study_graph
 from ccx_ray.training.size import model_size, parameter_count, training_flops_per_token
 
 QWEN_HALF_BILLION = ModelSpec.model_validate("qwen2.5-0.5b")

@@ -3,7 +3,13 @@
 import io
 import json
 import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +20,41 @@ from ccx_ray.errors import UserError
 from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.lock import driver_lock
 from ccx_ray.orchestration.progress import StudyProgress
-from ccx_ray.orchestration.runner import Outcome, Runner, StepWork
+from ccx_ray.orchestration.runner import Outcome, Runner, Services, StepWork
 from ccx_ray.orchestration.step_folders import MARKER, StepFolders
+from ccx_ray.tracking.runs import Tracking
+
+Action = Callable[[StepWork], Mapping[str, Any]]
 
 
-def step(name: str, *upstream: Step, follows: tuple[Step, ...] = (), **identity: Any) -> Step:
+def step(
+    name: str, *upstream: Step, follows: Step | None = None, pool: str = "", **identity: Any
+) -> Step:
+    """A step that does what ``run`` is told."""
     return Step(
-        name=name, kind="write", version=1, identity=identity, upstream=upstream, follows=follows
+        name=name,
+        kind="write",
+        version=1,
+        identity=identity,
+        run=lambda work: ACTIONS[work.study_folder](work),
+        needs={"inputs": {other.name: other for other in upstream}},
+        follows=follows,
+        pool=pool,
     )
 
 
+ACTIONS: dict[Path, Action] = {}
+
+
 def run(
-    graph: Graph, folder: Path, action: Callable[[StepWork], Mapping[str, Any]], limit: int = 99
+    graph: Graph, folder: Path, action: Action, limit: int = 99, *, every_byte: bool = False
 ) -> Outcome:
+    ACTIONS[folder] = action
+    tracking = Tracking(f"sqlite:///{folder / 'mlflow.db'}", study="s", storage=folder)
     with StudyProgress(graph, Console(file=io.StringIO())) as progress:
         runner = Runner(graph, StepFolders(folder), progress)
-        runner.reuse()
-        return runner.run({"write": action}, limit=lambda _: limit)
+        runner.reuse(every_byte=every_byte)
+        return runner.run(Services(tracking), limit=lambda _: limit)
 
 
 def write_name(work: StepWork) -> Mapping[str, Any]:
@@ -99,7 +123,7 @@ def test_a_failure_stops_only_what_depends_on_it(tmp_path: Path):
 
 def test_a_follower_starts_while_the_step_it_follows_runs(tmp_path: Path):
     leader = step("leader")
-    follower = step("follower", follows=(leader,))
+    follower = step("follower", follows=leader)
     both = multiprocessing.get_context("spawn").Barrier(2)
 
     def action(work: StepWork) -> Mapping[str, Any]:
@@ -109,19 +133,98 @@ def test_a_follower_starts_while_the_step_it_follows_runs(tmp_path: Path):
     assert run(Graph([follower]), tmp_path, action).complete
 
 
-def test_the_limit_holds(tmp_path: Path):
-    running: list[str] = []
+def test_the_limit_of_a_pool_holds_for_the_sum_of_its_kinds(tmp_path: Path):
+    running: set[str] = set()
     most: list[int] = []
 
     def action(work: StepWork) -> Mapping[str, Any]:
-        running.append(work.step.name)
-        most.append(len(running))
-        running.remove(work.step.name)
+        if work.step.pool:
+            running.add(work.step.name)
+            time.sleep(0.05)
+            most.append(len(running))
+            running.remove(work.step.name)
         return write_name(work)
 
-    graph = Graph([step(f"s{i}") for i in range(6)])
-    assert run(graph, tmp_path, action, limit=1).complete
-    assert max(most) == 1
+    data = [replace(step(f"s{i}", pool="data"), kind=f"kind{i}") for i in range(7)]
+    assert run(Graph([*data, step("free")]), tmp_path, action, limit=2).complete
+    assert max(most) == 2
+
+
+def test_damage_that_keeps_size_and_time_is_found_when_every_byte_is_read(tmp_path: Path):
+    only = step("only")
+    run(Graph([only]), tmp_path, write_name)
+    path = tmp_path / only.folder_name / "name.txt"
+    before = path.stat()
+    path.write_text("onlx")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    run(Graph([only]), tmp_path, write_name)
+    with pytest.raises(UserError, match=r"name\.txt: changed since it was written"):
+        run(Graph([only]), tmp_path, write_name, every_byte=True)
+
+
+def test_a_start_reads_only_files_whose_time_of_change_is_another(tmp_path: Path):
+    only = step("only")
+    run(Graph([only]), tmp_path, write_name)
+    path = tmp_path / only.folder_name / "name.txt"
+    assert times_opened(path, lambda: run(Graph([only]), tmp_path, write_name)) == 0
+    os.utime(path, ns=(0, 1))  # as a copy of the study, say
+    assert times_opened(path, lambda: run(Graph([only]), tmp_path, write_name)) > 0
+    assert times_opened(path, lambda: run(Graph([only]), tmp_path, write_name)) == 0
+
+
+def times_opened(path: Path, act: Callable[[], object]) -> int:
+    """How often a file is opened during ``act``."""
+    opened: list[str] = []
+    HOOKED.append(opened)
+    try:
+        act()
+    finally:
+        HOOKED.remove(opened)
+    return opened.count(str(path))
+
+
+HOOKED: list[list[str]] = []
+
+
+def note_opening(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open":
+        for opened in HOOKED:
+            opened.append(str(arguments[0]))
+
+
+sys.addaudithook(note_opening)
+
+
+STOPPED = """
+import sys, threading, time
+from pathlib import Path
+from tests.unit.test_runner import run, step
+from ccx_ray.orchestration.graph import Graph
+from ccx_ray.cli.command import run_command
+
+def action(work):
+    work.on_interrupt(lambda seconds: Path(sys.argv[1], "saved").write_text("state"))
+    print("running", flush=True)
+    time.sleep(600)
+    return {}
+
+run_command(lambda: run(Graph([step("endless")]), Path(sys.argv[1]), action))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_while_its_step_goes_on(tmp_path: Path, number: signal.Signals):
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPPED, str(tmp_path)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)  # the step would take 600 s
+    assert process.returncode == 130
+    assert "interrupted; the same command continues where this one stopped" in errors
+    assert (tmp_path / "saved").read_text() == "state"
 
 
 def hold_lock(folder: str, held: Any, done: Any) -> None:

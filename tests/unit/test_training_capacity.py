@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from ccx_ray.errors import UserError
+from ccx_ray.study.spec import RuntimeSpec
 from ccx_ray.study.training_spec import TrainingRuntime
 from ccx_ray.training.capacity import (
     Share,
+    check_evaluators,
     group_size,
     read_share,
     sharing_the_cluster,
@@ -110,3 +113,36 @@ def test_a_save_is_asked_for_once_a_request(
 def test_every_rank_of_a_node_that_goes_away_says_so(tmp_path: Path) -> None:
     board = NoticeBoard(tmp_path, rank=1, is_leaving=lambda: True)
     assert board.read() is Notice.LEAVE
+
+
+TWO_CORES = {"CPU": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "expected"),
+    [
+        ({"cpus_per_evaluator": 3.0}, "an evaluator takes 3 CPU, and the largest node has 2 CPU"),
+        ({"gpus_per_evaluator": 1.0}, "takes 0.5 CPU and 1 GPU, and the largest node has 2 CPU"),
+        ({"evaluators": 3}, "3 of 0.5 CPU leave room for 0 workers of a trial"),
+    ],
+)
+def test_evaluators_that_fit_nowhere_or_leave_no_room_are_refused_on_a_fixed_cluster(
+    evaluation: dict[str, float], expected: str
+):
+    with pytest.raises(UserError, match=r"^runtime\.evaluation: ") as error:
+        check_evaluators(
+            RuntimeSpec.model_validate({"evaluation": evaluation}), [TWO_CORES], may_grow=False
+        )
+    assert expected in str(error.value)
+
+
+def test_evaluators_that_fit_are_accepted():
+    check_evaluators(RuntimeSpec(), [TWO_CORES], may_grow=False)
+
+
+def test_a_cluster_that_may_grow_only_warns(
+    caplog: pytest.LogCaptureFixture,
+):
+    runtime = RuntimeSpec.model_validate({"evaluation": {"gpus_per_evaluator": 1.0}})
+    check_evaluators(runtime, [TWO_CORES], may_grow=True)
+    assert "waits for nodes that are large enough" in caplog.text

@@ -12,12 +12,12 @@ from ccx_ray.frequency.retrieval.embedding.model_folders import (
 from ccx_ray.frequency.retrieval.embedding.ngram import NgramEmbedder
 from ccx_ray.frequency.retrieval.embedding.sentence_transformers import SentenceTransformersEmbedder
 from ccx_ray.study.frequency_spec import (
+    OWN_BASE,
     EmbedderSpec,
     HiddenStatesSpec,
     NgramEmbedderSpec,
     SentenceTransformersSpec,
 )
-from ccx_ray.study.frequency_steps import OWN_BASE
 
 
 def check_embedder(

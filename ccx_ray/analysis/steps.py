@@ -1,0 +1,86 @@
+"""The step of the analysis stage: numbers, tables, figures and the report."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from ccx_ray.corpus.steps import CorpusSteps
+from ccx_ray.frequency.steps import FrequencySteps
+from ccx_ray.orchestration.graph import Step
+from ccx_ray.orchestration.runner import StepWork
+from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.trials import trial_grid
+
+
+def analysis_step(
+    study: StudySpec,
+    corpus: CorpusSteps,
+    evaluations: Mapping[str, Step],
+    frequency: FrequencySteps,
+) -> Step:
+    """The last step of a study's graph; it reads what every other one leaves."""
+    languages = (study.base_language, *study.languages)
+    return Step(
+        name="analysis",
+        kind="analysis",
+        version=4,
+        identity={
+            **study.analysis.model_dump(),
+            "evaluation": study.evaluation.model_dump(),
+            "audit": study.audit.model_dump(),
+            "description": study.description,
+            "languages": {lang.code: [lang.name, lang.note] for lang in languages},
+        },
+        needs={
+            "evaluations": evaluations,
+            "frequencies": frequency.frequencies,
+            "exposures": frequency.exposures,
+            "validation": frequency.validation,
+            "review": frequency.review,
+            "audit": corpus.audit,
+        },
+        run=partial(_analyse, study, evaluations),
+    )
+
+
+def _analyse(
+    study: StudySpec, evaluations: Mapping[str, Step], work: StepWork
+) -> Mapping[str, Any]:
+    from ccx_ray.analysis.measures.inputs import AnalysisInputs
+    from ccx_ray.analysis.report.writing import analyse
+
+    trainings = {run: step.follows for run, step in evaluations.items() if step.follows}
+    summary = analyse(
+        AnalysisInputs(
+            study=study,
+            trials=trial_grid(study),
+            evaluations=work.inputs("evaluations"),
+            frequencies=work.inputs("frequencies"),
+            exposures=work.inputs("exposures"),
+            validation=work.input("validation"),
+            review=work.input("review"),
+            trainings={run: work.folder_of(step) for run, step in trainings.items()},
+            markers=work.markers(),
+            audit=work.input("audit"),
+        ),
+        work.folder,
+    )
+    _record(study, work, summary)
+    return summary
+
+
+def _record(study: StudySpec, work: StepWork, summary: Mapping[str, Any]) -> None:
+    """The analysis as an MLflow run: transfer by step, densities, the report and the spec."""
+    from ccx_ray.frequency_metrics import analysis_metrics
+
+    tracking = work.tracking
+    run = tracking.open_run(name="analysis", kind="analysis", fingerprint=work.step.fingerprint)
+    log = tracking.metrics(run)
+    for cell in summary["transfer"]:
+        direction = cell["direction"].replace(" → ", "-to-")
+        log.log(cell["step"], {f"transfer/{cell['language']}/{direction}": cell["transfer"]})
+    log.log(0, analysis_metrics(summary))
+    log.close()
+    tracking.log_artifacts(run, work.folder)
+    tracking.log_text(run, study.model_dump_json(indent=2), "study.json")
+    tracking.finish(run)

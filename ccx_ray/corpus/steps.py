@@ -1,0 +1,385 @@
+"""The steps of the corpus stage: text, held-out documents, tokenizer, tokens, streams, audit."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ccx_ray.orchestration.fingerprints import hash_file
+from ccx_ray.orchestration.graph import Step
+from ccx_ray.orchestration.runner import StepWork
+from ccx_ray.orchestration.tasks import RunTasks
+from ccx_ray.study.input_identity import InputFiles
+from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.text_spec import BaseLanguageSpec, LanguageSpec
+from ccx_ray.study.trials import trial_grid
+
+DATA = "data"
+"""Pool of the steps whose tasks fill the cluster: concurrent Ray Data executions starve each other
+on a small one (ray#24304)."""
+
+Questions = Callable[[LanguageSpec], Mapping[str, Sequence[tuple[str, str]]]]
+"""Language code -> (question, question with its answer filled in), of a culture's probe files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSteps:
+    """Everything before the first optimizer step."""
+
+    texts: Mapping[str, Step]
+    """By language, the base language first."""
+    held_out: Mapping[str, Step]
+    """By language; empty where nothing is held out."""
+    tokenizer: Step
+    base_stream: Step
+    trial_streams: Mapping[tuple[str, int], Step]
+    """Both conditions of a (language, seed)."""
+    audit: Step
+
+    def held_out_of(self, *codes: str) -> dict[str, Step]:
+        return {code: self.held_out[code] for code in codes if code in self.held_out}
+
+
+def corpus_steps(study: StudySpec, inputs: InputFiles, questions: Questions) -> CorpusSteps:
+    """The corpus part of a study's graph.
+
+    Raises:
+        UserError: an input file is missing.
+    """
+    base = study.base_language.code
+    texts = {
+        language.code: _text_step(study, language, inputs)
+        for language in (study.base_language, *study.languages)
+    }
+    held_out = _held_out_steps(study, texts)
+    tokenizer = _tokenizer_step(study, texts, inputs)
+    tokens = {
+        code: Step(
+            name=f"tokens-{code}",
+            kind="tokens",
+            version=2,
+            identity={},
+            needs={"text": text, "tokenizer": tokenizer},
+            run=partial(_tokens, study),
+            resumable=True,
+            pool=DATA,
+        )
+        for code, text in texts.items()
+    }
+    streams = {
+        (trial.language, trial.seed): _trial_streams_step(
+            study,
+            trial.language,
+            trial.seed,
+            tokens=tokens,
+            tokenizer=tokenizer,
+            held_out=held_out,
+        )
+        for trial in trial_grid(study)
+    }
+    base_stream = Step(
+        name="stream-base",
+        kind="stream",
+        version=3,
+        identity={"sequence_length": study.sequence_length, "seed": study.base.seed},
+        needs={
+            "tokens": tokens[base],
+            "tokenizer": tokenizer,
+            "held out": {base: held_out[base]} if held_out else {},
+        },
+        run=partial(_base_stream, study),
+        resumable=True,
+        pool=DATA,
+    )
+    return CorpusSteps(
+        texts=texts,
+        held_out=held_out,
+        tokenizer=tokenizer,
+        base_stream=base_stream,
+        trial_streams=streams,
+        audit=_audit_step(
+            study, inputs, texts=texts, tokens=tokens, streams=streams, questions=questions
+        ),
+    )
+
+
+def check_corpus(study: StudySpec, root: Path) -> None:
+    """Find mistakes in scripts, languages and sources before any compute is spent.
+
+    Raises:
+        UserError: the first mistake.
+    """
+    from ccx_ray.corpus.cleaning.language_identification import check_language_codes
+    from ccx_ray.corpus.cleaning.scripts import check_script_names
+    from ccx_ray.corpus.reading.sources import check_source
+    from ccx_ray.corpus.reading.text_sources import text_sources
+
+    for language in (study.base_language, *study.languages):
+        field = f"languages.{language.code}"
+        check_script_names(language.isolation, f"{field}.isolation")
+        check_language_codes(language.isolation, language.code, f"{field}.isolation")
+        for source, source_field in text_sources(language):
+            check_source(source.spec, sides=source.sides, root=root, field=source_field)
+
+
+def _text_step(
+    study: StudySpec, language: BaseLanguageSpec | LanguageSpec, inputs: InputFiles
+) -> Step:
+    fields = ("monolingual", "parallel") if isinstance(language, LanguageSpec) else ("monolingual",)
+    sources = {
+        field: [
+            inputs.source(source, f"languages.{language.code}.{field}")
+            for source in getattr(language, field)
+        ]
+        for field in fields
+    }
+    return Step(
+        name=f"text-{language.code}",
+        kind="text",
+        version=2,
+        identity={
+            "language": language.code,
+            "isolation": language.isolation.model_dump(),
+            "cleaning": study.cleaning.model_dump(),
+            **sources,
+        },
+        run=partial(_text, study, language, inputs.root),
+        resumable=True,
+        pool=DATA,
+    )
+
+
+def _text(
+    study: StudySpec, language: BaseLanguageSpec | LanguageSpec, root: Path, work: StepWork
+) -> Mapping[str, Any]:
+    from ccx_ray.corpus.preparation import isolate_text
+
+    return isolate_text(
+        language, root, work.folder, cleaning=study.cleaning, run_tasks=_tasks(study, work)
+    )
+
+
+def _held_out_steps(study: StudySpec, texts: Mapping[str, Step]) -> dict[str, Step]:
+    """The pairs of every language show English sentences to some model that is tested on English,
+    so those of the base language are chosen in sight of every text."""
+    if not study.held_out.share:
+        return {}
+    base = study.base_language.code
+    return {
+        code: Step(
+            name=f"heldout-{code}",
+            kind="heldout",
+            version=1,
+            identity=study.held_out.model_dump(),
+            needs={
+                "text": text,
+                "shown": {c: t for c, t in texts.items() if c != base} if code == base else {},
+            },
+            run=partial(_held_out, study),
+        )
+        for code, text in texts.items()
+    }
+
+
+def _held_out(study: StudySpec, work: StepWork) -> Mapping[str, Any]:
+    from ccx_ray.corpus.packing.heldout import hold_out
+
+    text, shown = work.input("text"), work.inputs("shown")
+    return hold_out(text, list(shown.values()) or [text], study.held_out, work.folder)
+
+
+def _tokenizer_step(study: StudySpec, texts: Mapping[str, Step], inputs: InputFiles) -> Step:
+    """It may learn from held-out text: its merges are the same in every condition, and a sample of
+    a few megabytes need not be drawn anew when another document is held out."""
+    spec = study.tokenizer
+    identity = spec.model_dump()
+    if spec.pretrained is not None:
+        # A folder's content matters, not its path.
+        file = inputs.root / spec.pretrained / "tokenizer.json"
+        if file.is_file():
+            identity["pretrained"] = hash_file(file)
+    return Step(
+        name="tokenizer",
+        kind="tokenizer",
+        version=2,
+        identity=identity,
+        # Nothing is learnt by a published one, so the texts do not matter.
+        needs={"texts": texts if spec.pretrained is None else {}},
+        run=partial(_tokenizer, study, inputs.root),
+        pool=DATA,
+    )
+
+
+def _tokenizer(study: StudySpec, root: Path, work: StepWork) -> Mapping[str, Any]:
+    from ccx_ray.corpus.tokenizing.tokenizer import adopt_tokenizer, train_tokenizer
+
+    if study.tokenizer.pretrained is not None:
+        return adopt_tokenizer(study.tokenizer, root, work.folder)
+    return train_tokenizer(study.tokenizer, work.inputs("texts"), work.folder)
+
+
+def _tokens(study: StudySpec, work: StepWork) -> Mapping[str, Any]:
+    from ccx_ray.corpus.preparation import tokenize_text
+
+    return tokenize_text(
+        work.input("text"), work.input("tokenizer"), work.folder, run_tasks=_tasks(study, work)
+    )
+
+
+def _base_stream(study: StudySpec, work: StepWork) -> Mapping[str, Any]:
+    from ccx_ray.corpus.preparation import prepare_base_stream
+
+    return prepare_base_stream(
+        work.input("tokens"),
+        work.input("tokenizer"),
+        work.folder,
+        sequence_length=study.sequence_length,
+        seed=study.base.seed,
+        held_out=_held_out_file(work, study.base_language.code),
+        run_tasks=_tasks(study, work),
+    )
+
+
+def _trial_streams_step(
+    study: StudySpec,
+    language: str,
+    seed: int,
+    *,
+    tokens: Mapping[str, Step],
+    tokenizer: Step,
+    held_out: Mapping[str, Step],
+) -> Step:
+    trials, base = study.trials, study.base_language.code
+    shown = [language, base] if trials.mixture.replay else [language]
+    return Step(
+        name=f"stream-{language}-s{seed}",
+        kind="stream",
+        version=3,
+        identity={
+            "sequence_length": study.sequence_length,
+            "seed": seed,
+            "rows": trials.steps * trials.sequences_per_step,
+            "mixture": trials.mixture.model_dump(),
+            "pair_order": trials.pair_order,
+        },
+        needs={
+            "tokens": tokens[language],
+            "tokenizer": tokenizer,
+            "replay": {base: tokens[base]} if trials.mixture.replay else {},
+            "held out": {code: held_out[code] for code in shown if code in held_out},
+        },
+        run=partial(_trial_streams, study, language, seed),
+        resumable=True,
+        pool=DATA,
+    )
+
+
+def _trial_streams(study: StudySpec, language: str, seed: int, work: StepWork) -> Mapping[str, Any]:
+    from ccx_ray.corpus.preparation import prepare_trial_streams
+
+    trials, base = study.trials, study.base_language.code
+    return prepare_trial_streams(
+        work.input("tokens"),
+        work.inputs("replay").get(base),
+        work.input("tokenizer"),
+        work.folder,
+        sequence_length=study.sequence_length,
+        seed=seed,
+        rows=trials.steps * trials.sequences_per_step,
+        mixture=trials.mixture,
+        pair_order=trials.pair_order,
+        held_out=_held_out_file(work, language),
+        replay_held_out=_held_out_file(work, base),
+        run_tasks=_tasks(study, work),
+    )
+
+
+def _audit_step(
+    study: StudySpec,
+    inputs: InputFiles,
+    *,
+    texts: Mapping[str, Step],
+    tokens: Mapping[str, Step],
+    streams: Mapping[tuple[str, int], Step],
+    questions: Questions,
+) -> Step:
+    languages = (study.base_language, *study.languages)
+    return Step(
+        name="audit",
+        kind="audit",
+        version=1,
+        identity={
+            **study.audit.identity(),
+            "isolation": {lang.code: lang.isolation.model_dump() for lang in languages},
+            "probes": {lang.code: inputs.probe_hashes(lang) for lang in study.trial_languages},
+        },
+        needs={
+            "texts": texts,
+            "tokens": {language: tokens[language] for language, _ in streams},
+            "streams": {step.name: step for step in streams.values()},
+        },
+        run=partial(_audit, study, dict(streams), texts, questions),
+        resumable=True,
+        pool=DATA,
+    )
+
+
+def _audit(
+    study: StudySpec,
+    streams: Mapping[tuple[str, int], Step],
+    texts: Mapping[str, Step],
+    questions: Questions,
+    work: StepWork,
+) -> Mapping[str, Any]:
+    from ccx_ray.corpus.audit.auditing import audit
+    from ccx_ray.corpus.audit.inputs import (
+        AuditedLanguage,
+        AuditedStream,
+        AuditInputs,
+        probe_side,
+    )
+    from ccx_ray.corpus.audit.verdicts import metrics
+
+    base = study.base_language.code
+    tokens = work.inputs("tokens")
+    audited = AuditInputs(
+        languages=tuple(
+            AuditedLanguage(
+                code=language.code,
+                folder=work.folder_of(texts[language.code]),
+                isolation=language.isolation,
+                base=base,
+                counts=work.marker_of(texts[language.code])["counts"],
+            )
+            for language in (study.base_language, *study.languages)
+        ),
+        streams=tuple(
+            AuditedStream(
+                language=language, seed=seed, folder=work.folder_of(step), tokens=tokens[language]
+            )
+            for (language, seed), step in streams.items()
+        ),
+        probes=tuple(
+            probe_side(language.code, code, list(filled))
+            for language in study.trial_languages
+            for code, filled in questions(language).items()
+        ),
+    )
+    figures = audit(
+        audited, study.audit, work.folder, title=study.name, run_tasks=_tasks(study, work)
+    )
+    found = metrics(figures)
+    work.record(found)
+    return {"figures": len(found)}
+
+
+def _held_out_file(work: StepWork, code: str) -> Path | None:
+    from ccx_ray.corpus.packing.heldout import HELD_OUT
+
+    folder = work.inputs("held out").get(code)
+    return None if folder is None else folder / HELD_OUT
+
+
+def _tasks(study: StudySpec, work: StepWork) -> RunTasks:
+    return work.run_tasks(cpus=study.runtime.data.cpus_per_task)

@@ -1,0 +1,142 @@
+"""The steps of the evaluation stage: every checkpoint of a training, scored while it goes on."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ccx_ray.corpus.steps import CorpusSteps
+from ccx_ray.orchestration.graph import Step
+from ccx_ray.orchestration.runner import StepWork
+from ccx_ray.study.input_identity import InputFiles
+from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.text_spec import LanguageSpec
+from ccx_ray.study.trials import Trial
+from ccx_ray.training.steps import TrainingSteps, run_kind
+
+if TYPE_CHECKING:
+    from ccx_ray.evaluation.scheduler import EvaluationScheduler
+
+
+def evaluation_steps(
+    study: StudySpec, inputs: InputFiles, corpus: CorpusSteps, training: TrainingSteps
+) -> dict[str, Step]:
+    """``base`` and every trial's name -> the step that scores its checkpoints.
+
+    Raises:
+        UserError: a probe file is missing.
+    """
+    base = study.base_language.code
+    steps = {
+        "base": _step(
+            study, None, study.languages, inputs, held_out=corpus.held_out, training=training.base
+        )
+    }
+    for trial, step in training.trials.items():
+        languages = (study.language(trial.language),)
+        held_out = corpus.held_out_of(base, trial.language)
+        steps[trial.name] = _step(study, trial, languages, inputs, held_out=held_out, training=step)
+    return steps
+
+
+def check_evaluation(study: StudySpec, root: Path) -> None:
+    """Read every probe file of a study.
+
+    Raises:
+        UserError: one is wrong.
+    """
+    from ccx_ray.evaluation.probes import load_culture
+
+    for language in study.languages:
+        load_culture(language, root)
+
+
+def filled_questions(
+    study: StudySpec, root: Path, language: LanguageSpec
+) -> dict[str, list[tuple[str, str]]]:
+    """Language code -> (question, question with its answer filled in), of a culture's probes."""
+    from ccx_ray.evaluation.probes import load_culture
+
+    codes = (study.base_language.code, language.code)
+    return {
+        code: [(item.question, item.fill(item.answer)) for item in probe.items]
+        for code, probe in zip(codes, load_culture(language, root), strict=True)
+    }
+
+
+def _step(
+    study: StudySpec,
+    trial: Trial | None,
+    languages: Sequence[LanguageSpec],
+    inputs: InputFiles,
+    *,
+    held_out: Mapping[str, Step],
+    training: Step,
+) -> Step:
+    return Step(
+        name=f"evaluate-{trial.name if trial else 'base'}",
+        kind="evaluation",
+        version=2,
+        identity={"probes": {lang.code: inputs.probe_hashes(lang) for lang in languages}},
+        needs={"held out": held_out},
+        follows=training,
+        run=partial(_evaluate, study, trial, languages, inputs.root),
+        resumable=True,
+    )
+
+
+def _evaluate(
+    study: StudySpec,
+    trial: Trial | None,
+    languages: Sequence[LanguageSpec],
+    root: Path,
+    work: StepWork,
+) -> Mapping[str, Any]:
+    from ccx_ray.corpus.packing.heldout import HELD_OUT
+    from ccx_ray.evaluation.following import FollowedRun, evaluate_run
+
+    training = work.step.follows
+    assert training is not None
+    run = FollowedRun(
+        name=trial.name if trial else "base",
+        kind=run_kind(trial),
+        fingerprint=training.fingerprint,
+        folder=work.folder_of(training),
+        steps=(study.trials if trial else study.base).checkpoint_steps,
+        probes=tuple(
+            pair for language in languages for pair in _probe_files(study, language, root)
+        ),
+        held_out=tuple(
+            (code, folder / HELD_OUT) for code, folder in work.inputs("held out").items()
+        ),
+        sequence_length=study.sequence_length,
+    )
+    scheduler = work.services.shared("evaluators", partial(_evaluators, study))
+    return evaluate_run(run, work, scheduler, work.tracking)
+
+
+@contextmanager
+def _evaluators(study: StudySpec) -> Iterator["EvaluationScheduler"]:
+    """The evaluators that all checkpoints of a run share."""
+    from ccx_ray.evaluation.scheduler import EvaluationScheduler
+
+    with tempfile.TemporaryDirectory(prefix="ccx-ray-evaluation-") as scratch:
+        scheduler = EvaluationScheduler(study.runtime.evaluation, Path(scratch))
+        try:
+            yield scheduler
+        finally:
+            scheduler.close()
+
+
+def _probe_files(
+    study: StudySpec, language: LanguageSpec, root: Path
+) -> tuple[tuple[str, Path], tuple[str, Path]]:
+    """``((name, English file), (name, target file))`` of a culture."""
+    base, inputs = study.base_language.code, InputFiles(root)
+    field = f"languages.{language.code}.probes"
+    return (
+        (f"{language.code}-{base}", inputs.resolve(language.probes.english, field)),
+        (f"{language.code}-{language.code}", inputs.resolve(language.probes.target, field)),
+    )

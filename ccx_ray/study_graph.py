@@ -1,0 +1,70 @@
+"""The graph of a whole study: the steps of every stage, in the order in which data flows.
+
+This is the one place that knows all stages; each stage knows only those before it.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from ccx_ray.analysis.steps import analysis_step
+from ccx_ray.corpus.steps import check_corpus, corpus_steps
+from ccx_ray.evaluation.steps import check_evaluation, evaluation_steps, filled_questions
+from ccx_ray.frequency.steps import check_frequency, frequency_steps
+from ccx_ray.orchestration.graph import Graph
+from ccx_ray.storage.publishing import publish_json
+from ccx_ray.study.input_identity import InputFiles
+from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.trials import Trial
+from ccx_ray.training.steps import check_training, training_steps
+
+RERUNS = "reruns.json"
+
+
+def study_graph(
+    study: StudySpec,
+    inputs: InputFiles,
+    reruns: Mapping[str, int] | None = None,
+    study_folder: Path | None = None,
+) -> Graph:
+    """The graph of a study.
+
+    Args:
+        reruns: trial name -> how often ``run_trial.py --rerun`` has asked for it anew.
+        study_folder: where imported reviews are kept (``frequency/steps.py: reviews_folder``).
+
+    Raises:
+        UserError: an input file is missing.
+    """
+    corpus = corpus_steps(study, inputs, partial(filled_questions, study, inputs.root))
+    training = training_steps(study, corpus, reruns or {})
+    evaluations = evaluation_steps(study, inputs, corpus, training)
+    frequency = frequency_steps(study, inputs, corpus, training, study_folder)
+    return Graph([*corpus.texts.values(), analysis_step(study, corpus, evaluations, frequency)])
+
+
+def check_study(study: StudySpec, root: Path) -> None:
+    """Find a user's mistakes before any compute is spent: scripts, sources, probes, models.
+
+    Raises:
+        UserError: the first mistake.
+    """
+    check_corpus(study, root)
+    check_evaluation(study, root)
+    check_frequency(study, root)
+    check_training(study)  # last, because it imports Transformers
+
+
+def read_reruns(study_folder: Path) -> dict[str, int]:
+    """Trial name -> how often it was asked for anew."""
+    path = study_folder / RERUNS
+    reruns: dict[str, int] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return reruns
+
+
+def count_rerun(study_folder: Path, trial: Trial) -> None:
+    """Note that a trial is to be trained anew."""
+    reruns = read_reruns(study_folder)
+    reruns[trial.name] = reruns.get(trial.name, 0) + 1
+    publish_json(study_folder / RERUNS, reruns)

@@ -1,0 +1,229 @@
+"""The steps of the training stage: the base model, and the trials of continual pretraining."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ccx_ray.corpus.steps import CorpusSteps
+from ccx_ray.orchestration.graph import Step
+from ccx_ray.orchestration.progress import Reading
+from ccx_ray.orchestration.provenance import capture_provenance
+from ccx_ray.orchestration.runner import StepWork
+from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.training_spec import TrainingSpec
+from ccx_ray.study.trials import Trial, trial_grid
+
+TRAINING = "training"
+"""Pool of the trainings, of which as many run at once as the cluster holds."""
+VERSION = 2
+STATE_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSteps:
+    """The base and the trials, which start from its last checkpoint."""
+
+    base: Step
+    trials: Mapping[Trial, Step]
+
+
+def training_steps(
+    study: StudySpec, corpus: CorpusSteps, reruns: Mapping[str, int]
+) -> TrainingSteps:
+    """The training part of a study's graph.
+
+    Args:
+        reruns: trial name -> how often it was asked for anew. Like a seed, it makes a step of its
+            own, so that the earlier one is kept beside it.
+    """
+    base = Step(
+        name="base",
+        kind="training",
+        version=VERSION,
+        identity={
+            "model": study.model.model_dump(),
+            **_identity(study.base),
+            "seed": study.base.seed,
+        },
+        needs={"stream": corpus.base_stream, "tokenizer": corpus.tokenizer},
+        run=partial(_train, study, None, None),
+        resumable=True,
+        pool=TRAINING,
+    )
+    return TrainingSteps(
+        base=base,
+        trials={
+            trial: _trial_step(study, trial, corpus, base, reruns.get(trial.name, 0))
+            for trial in trial_grid(study)
+        },
+    )
+
+
+def check_training(study: StudySpec) -> None:
+    """Find what the model or the hardware cannot do. Imports Transformers.
+
+    Raises:
+        UserError: the first mistake.
+    """
+    from ccx_ray.training.capabilities import check_capabilities
+    from ccx_ray.training.memory import check_memory
+    from ccx_ray.training.model import check_architecture
+
+    check_architecture(study.model)
+    for part, training, runtime in (
+        ("base", study.base, study.runtime.base),
+        ("trials", study.trials, study.runtime.trials),
+    ):
+        check_capabilities(study.model, runtime, document_masks=training.document_masks, part=part)
+    check_memory(study)
+
+
+def _identity(training: TrainingSpec) -> dict[str, object]:
+    identity = training.model_dump(
+        include={"steps", "sequences_per_step", "optimizer", "document_masks", "watch"}
+    )
+    return {**identity, "checkpoints": training.checkpoint_steps}
+
+
+def _trial_step(
+    study: StudySpec, trial: Trial, corpus: CorpusSteps, base: Step, rerun: int
+) -> Step:
+    step = Step(
+        name=f"trial-{trial.name}",
+        kind="training",
+        version=VERSION,
+        identity={
+            **_identity(study.trials),
+            "condition": trial.condition,
+            "seed": trial.seed,
+            **({"rerun": rerun} if rerun else {}),
+        },
+        needs={
+            "base": base,
+            "stream": corpus.trial_streams[trial.language, trial.seed],
+            "tokenizer": corpus.tokenizer,
+        },
+        run=partial(_train, study, trial, None),
+        resumable=True,
+        pool=TRAINING,
+    )
+    if not rerun:
+        return step
+    replaced = _trial_step(study, trial, corpus, base, rerun - 1).fingerprint
+    return replace(step, run=partial(_train, study, trial, replaced))
+
+
+def _train(
+    study: StudySpec, trial: Trial | None, replaced: str | None, work: StepWork
+) -> Mapping[str, Any]:
+    """Train the base, or a trial.
+
+    Args:
+        replaced: fingerprint of the trial that this one is a rerun of.
+    """
+    from ccx_ray.training.checkpoints import checkpoint_folder
+    from ccx_ray.training.run import TrainingRun
+    from ccx_ray.training.trainer import train
+
+    stream = work.input("stream")
+    run = _open_run(study, trial, replaced, work)
+    work.watch(lambda: _progress(work.folder))
+    work.on_interrupt(partial(_save_state, work.folder))
+    try:
+        counts = train(
+            TrainingRun(
+                name=trial.name if trial else "base",
+                fingerprint=work.step.fingerprint,
+                folder=work.folder,
+                stream_folder=stream / trial.condition if trial else stream,
+                tokenizer_folder=work.input("tokenizer"),
+                training=study.trials if trial else study.base,
+                model=study.model,
+                initial_model=(
+                    checkpoint_folder(work.input("base"), study.base.steps) if trial else None
+                ),
+                seed=trial.seed if trial else study.base.seed,
+                runtime=study.runtime.trials if trial else study.runtime.base,
+                reader=study.runtime.data.reader,
+                tracking_uri=work.tracking.uri,
+                mlflow_run_id=run,
+                checkpoint_storage=_checkpoint_storage(study),
+            ),
+            reserved=[study.runtime.evaluation.demand] * study.runtime.evaluation.evaluators,
+        )
+    except Exception:
+        work.tracking.finish(run, failed=True)
+        raise
+    work.tracking.finish(run)
+    return counts
+
+
+def _checkpoint_storage(study: StudySpec) -> str | None:
+    from ccx_ray.storage.remote_folders import remote_storage_uri
+
+    storage = study.runtime.checkpoint_storage
+    return remote_storage_uri(storage) if storage else None
+
+
+def run_kind(trial: Trial | None) -> str:
+    """The tag ``ccx.kind`` of a training's MLflow run."""
+    return "trial" if trial else "base"
+
+
+def _open_run(study: StudySpec, trial: Trial | None, replaced: str | None, work: StepWork) -> str:
+    """The MLflow run of this training, with its parameters and tags."""
+    spec = study.trials if trial else study.base
+    tags = {"mlflow.source.git.commit": capture_provenance()["commit"] or "unknown"}
+    parameters: dict[str, Any] = {
+        "steps": spec.steps,
+        "tokens_per_step": spec.sequences_per_step * study.sequence_length,
+        "learning_rate": spec.optimizer.learning_rate,
+        **{f"model.{key}": value for key, value in study.model.model_dump().items()},
+    }
+    if trial is not None:
+        tags |= {
+            "ccx.language": trial.language,
+            "ccx.condition": trial.condition,
+            "ccx.seed": str(trial.seed),
+        }
+        parameters |= {
+            "language": trial.language,
+            "condition": trial.condition,
+            "seed": trial.seed,
+            "mixture": study.trials.mixture.model_dump(),
+        }
+    run = work.tracking.open_run(
+        name=trial.name if trial else "base",
+        kind=run_kind(trial),
+        fingerprint=work.step.fingerprint,
+        tags=tags,
+        parameters=parameters,
+    )
+    old = replaced and work.tracking.find_run(run_kind(trial), replaced)
+    if old:  # it stays in MLflow with all that it logged
+        work.tracking.tag(old, {"ccx.superseded_by": run})
+    return run
+
+
+def _progress(folder: Path) -> Reading | None:
+    try:
+        state = json.loads((folder / "progress.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    note = f"loss {state['loss']:.3f}, {state['tokens_per_second']:,.0f} tokens/s"
+    return state["step"], state["steps"], note
+
+
+def _save_state(folder: Path, seconds: float) -> None:
+    """Ask the workers for a state to resume from, and wait for it."""
+    from ccx_ray.training.checkpoints import resume_steps
+    from ccx_ray.training.notices import request_save
+
+    before, deadline = resume_steps(folder), time.monotonic() + seconds
+    request_save(folder)
+    while resume_steps(folder) == before and time.monotonic() < deadline:
+        time.sleep(STATE_POLL_SECONDS)
