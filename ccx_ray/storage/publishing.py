@@ -95,6 +95,7 @@ def writing_aside(path: Path) -> Iterator[Path]:
     Yields:
         where to write; there is nothing yet.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(".*"):
         if re.fullmatch(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}", left.name):
             _delete(left)

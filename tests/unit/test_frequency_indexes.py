@@ -1,9 +1,11 @@
 """Indexes of every type find what an exhaustive comparison finds, however the corpus is cut."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise, product
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import bm25s
@@ -24,8 +26,10 @@ from ccx_ray.frequency.retrieval.bm25 import (
 from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex
 from ccx_ray.frequency.retrieval.index_building import build_index
 from ccx_ray.frequency.retrieval.index_files import IndexDescription
+from ccx_ray.frequency.retrieval.index_pieces import Rows, write_piece
 from ccx_ray.frequency.retrieval.index_types import VectorIndex, choose_index, write_vectors
 from ccx_ray.frequency.retrieval.passage_counting import draw_lots
+from ccx_ray.frequency.text.corpus_rows import CorpusRows
 from ccx_ray.frequency.text.terms import terms_of
 from ccx_ray.orchestration.tasks import WorkLog, run_here
 from ccx_ray.study.frequency_spec import FrequencySpec, RetrieverName
@@ -244,3 +248,45 @@ def test_a_sample_is_drawn_alike_however_the_work_is_split(
     one, four = (IndexDescription.read(tmp_path / f"index-{files}") for files in (1, 4))
     assert 0 < one.sampled_passages < one.passages / 2
     assert abs(one.sampled_passages - four.sampled_passages) < 0.3 * one.sampled_passages
+
+
+class InterruptedEmbedder:
+    """Lets something else happen while it embeds."""
+
+    name, fingerprint, dimensions, cut_texts = "interrupted", "", 4, 0
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        self._meanwhile = meanwhile
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        self._meanwhile()
+        return np.ones((len(texts), self.dimensions), np.float32)
+
+
+def test_an_orphan_that_ends_while_its_successor_writes_the_same_piece(tmp_path: Path) -> None:
+    """The orphan of a killed driver does no harm, and neither does what a killed one left."""
+    text = write_texts(made_texts(20), tmp_path / "text", files=1, rows_of_a_group=20)
+    begun, go_on = Event(), Event()
+
+    def write(folder: Path, meanwhile: Callable[[], object] = lambda: None) -> dict[str, Any]:
+        return write_piece(
+            CorpusRows(text),
+            Rows(first=0, end=20, passages=0),
+            InterruptedEmbedder(meanwhile),
+            folder,
+            limit=50,
+            average_terms=3.0,
+        )
+
+    def orphan() -> None:
+        with suppress(FileNotFoundError):  # its successor has deleted what it was writing
+            write(tmp_path / "pieces/1", lambda: (begun.set(), go_on.wait(60)))
+
+    thread = Thread(target=orphan)
+    written = write(tmp_path / "alone")
+    (tmp_path / f"pieces/.1.{'0' * 32}").mkdir(parents=True)
+    thread.start()
+    assert begun.wait(60)
+    assert write(tmp_path / "pieces/1", lambda: (go_on.set(), thread.join(60))) == written
+    assert contents(tmp_path / "pieces/1") == contents(tmp_path / "alone")
+    assert [path.name for path in (tmp_path / "pieces").iterdir()] == ["1"]

@@ -22,7 +22,6 @@ from ccx_ray.frequency.retrieval.index_files import (
     VECTORS,
     IndexDescription,
     ShardDescription,
-    aside_of,
 )
 from ccx_ray.frequency.retrieval.index_pieces import (
     PIECE_PASSAGES,
@@ -39,7 +38,7 @@ from ccx_ray.frequency.retrieval.passage_counting import (
 )
 from ccx_ray.frequency.text.corpus_rows import CorpusRows
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog
-from ccx_ray.storage.publishing import publish_folder
+from ccx_ray.storage.publishing import writing_aside
 from ccx_ray.study.frequency_spec import EmbedderSpec, FrequencySpec, NgramEmbedderSpec
 
 
@@ -148,22 +147,22 @@ def _plan(counts: CorpusCounts, most: int, scratch: Path) -> list[_Shard]:
 
 def _assemble(shard: _Shard, spec: FrequencySpec, dimensions: int, folder: Path) -> dict[str, Any]:
     choice = choose_index(spec.index, passages=shard.rows.passages, dimensions=dimensions)
-    aside = aside_of(folder / shard.name)
-    rows = [rows for rows, _ in shard.pieces]
-    places = [place for _, place in shard.pieces]
-    passages = [np.load(place / PASSAGES) for place in places]
-    for one, own in zip(rows, passages, strict=True):
-        own[:, 0] += one.first - shard.rows.first
-    np.save(aside / PASSAGES, np.concatenate(passages))
-    for name in (NGRAM_BITS, NGRAM_NORMS):
-        if (places[0] / name).exists():
-            _join([place / name for place in places], aside / name)
-    vectors = [np.load(place / PIECE_VECTORS, mmap_mode="r") for place in places]
-    write_vectors(choice, vectors, dimensions, aside / VECTORS)
-    firsts = np.cumsum([0, *(one.passages for one in rows)])
-    postings = [Postings.open(place) for place in places]
-    merge_postings(list(zip(postings, map(int, firsts), strict=False)), aside)
-    publish_folder(aside, folder / shard.name)
+    with writing_aside(folder / shard.name) as made:
+        made.mkdir()
+        rows = [rows for rows, _ in shard.pieces]
+        places = [place for _, place in shard.pieces]
+        passages = [np.load(place / PASSAGES) for place in places]
+        for one, own in zip(rows, passages, strict=True):
+            own[:, 0] += one.first - shard.rows.first
+        np.save(made / PASSAGES, np.concatenate(passages))
+        for name in (NGRAM_BITS, NGRAM_NORMS):
+            if (places[0] / name).exists():
+                _join([place / name for place in places], made / name)
+        vectors = [np.load(place / PIECE_VECTORS, mmap_mode="r") for place in places]
+        write_vectors(choice, vectors, dimensions, made / VECTORS)
+        firsts = np.cumsum([0, *(one.passages for one in rows)])
+        postings = [Postings.open(place) for place in places]
+        merge_postings(list(zip(postings, map(int, firsts), strict=False)), made)
     return {
         "name": shard.name,
         "first_document": shard.rows.first,

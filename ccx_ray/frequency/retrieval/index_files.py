@@ -15,7 +15,6 @@ Invariant: passages stand in the order of the documents, and a document's in one
 """
 
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,11 +77,3 @@ def mapped(path: Path) -> Any:
     """An array in a file, read where it is looked at; a plain one, because numpy's own type for it
     takes five times as long to slice."""
     return np.asarray(np.load(path, mmap_mode="r"))
-
-
-def aside_of(folder: Path) -> Path:
-    """An empty folder beside, in which ``folder`` is made before it is renamed into place."""
-    aside = folder.with_name(f".{folder.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    return aside

@@ -16,11 +16,11 @@ from ccx_ray.frequency.retrieval.bm25 import make_postings
 from ccx_ray.frequency.retrieval.embedding.interface import Embedder
 from ccx_ray.frequency.retrieval.embedding.ngram import NgramEmbedder
 from ccx_ray.frequency.retrieval.embedding.signatures import make_signatures, signature_bits
-from ccx_ray.frequency.retrieval.index_files import NGRAM_BITS, NGRAM_NORMS, PASSAGES, aside_of
+from ccx_ray.frequency.retrieval.index_files import NGRAM_BITS, NGRAM_NORMS, PASSAGES
 from ccx_ray.frequency.text.corpus_rows import CorpusRows
 from ccx_ray.frequency.text.normalization import normalize
 from ccx_ray.frequency.text.passages import cut_passages
-from ccx_ray.storage.publishing import publish_folder
+from ccx_ray.storage.publishing import writing_aside
 
 PIECE_PASSAGES = 16_384
 TEXTS_AT_ONCE = 256
@@ -67,20 +67,20 @@ def write_piece(
             spans.append((row - rows.first, start, length))
             texts.append(text[start : start + length])
     normalized = [normalize(text) for text in texts]
-    aside = aside_of(folder)
-    np.save(aside / PASSAGES, np.array(spans, np.int32).reshape(-1, 3))
-    if isinstance(embedder, NgramEmbedder):
-        vectors, signatures = [], []
-        bits = signature_bits(embedder.average_ngrams)
-        for start in range(0, max(1, len(normalized)), TEXTS_AT_ONCE):  # also of no texts
-            weighted, lengths = embedder.weigh(normalized[start : start + TEXTS_AT_ONCE])
-            vectors.append(embedder.project(weighted))
-            signatures.append(make_signatures(weighted, lengths, bits))
-        np.save(aside / PIECE_VECTORS, np.concatenate(vectors))
-        np.save(aside / NGRAM_BITS, np.concatenate([some.bits for some in signatures]))
-        np.save(aside / NGRAM_NORMS, np.concatenate([some.norms for some in signatures]))
-    else:
-        np.save(aside / PIECE_VECTORS, embedder.embed(texts))
-    make_postings(normalized, average_terms=average_terms).save(aside)
-    publish_folder(aside, folder)
+    with writing_aside(folder) as made:
+        made.mkdir()
+        np.save(made / PASSAGES, np.array(spans, np.int32).reshape(-1, 3))
+        if isinstance(embedder, NgramEmbedder):
+            vectors, signatures = [], []
+            bits = signature_bits(embedder.average_ngrams)
+            for start in range(0, max(1, len(normalized)), TEXTS_AT_ONCE):  # also of no texts
+                weighted, lengths = embedder.weigh(normalized[start : start + TEXTS_AT_ONCE])
+                vectors.append(embedder.project(weighted))
+                signatures.append(make_signatures(weighted, lengths, bits))
+            np.save(made / PIECE_VECTORS, np.concatenate(vectors))
+            np.save(made / NGRAM_BITS, np.concatenate([some.bits for some in signatures]))
+            np.save(made / NGRAM_NORMS, np.concatenate([some.norms for some in signatures]))
+        else:
+            np.save(made / PIECE_VECTORS, embedder.embed(texts))
+        make_postings(normalized, average_terms=average_terms).save(made)
     return {"passages": len(spans), "cut_passages": embedder.cut_texts}

@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from ccx_ray.frequency.retrieval.bm25 import count_terms
 from ccx_ray.frequency.retrieval.embedding.ngram import NgramEmbedder
 from ccx_ray.frequency.retrieval.embedding.ngrams import FEATURES, count_ngrams
-from ccx_ray.frequency.retrieval.index_files import aside_of
 from ccx_ray.frequency.text.corpus_rows import CorpusRows
 from ccx_ray.frequency.text.normalization import normalize
 from ccx_ray.frequency.text.passages import cut_passages
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog
-from ccx_ray.storage.publishing import publish_folder, publish_json
+from ccx_ray.storage.publishing import publish_json, writing_aside
 from ccx_ray.study.frequency_spec import NgramEmbedderSpec
 
 SAMPLE_BYTES = 32 * 2**20
@@ -127,11 +126,11 @@ def _count_range(
             add(waiting)
             waiting = []
     add(waiting)
-    aside = aside_of(folder)
-    np.save(aside / PASSAGES_OF_A_DOCUMENT, passages)
-    np.save(aside / FREQUENCIES, frequencies)
-    publish_json(aside / FIT_TEXTS, kept)
-    publish_folder(aside, folder)
+    with writing_aside(folder) as made:
+        made.mkdir()
+        np.save(made / PASSAGES_OF_A_DOCUMENT, passages)
+        np.save(made / FREQUENCIES, frequencies)
+        publish_json(made / FIT_TEXTS, kept)
     total = int(passages.sum())
     return {"documents": end - first, "passages": total, "sampled": sampled, "terms": terms}
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ccx_ray.storage.publishing import publish_bytes
+from ccx_ray.storage.publishing import publish_bytes, writing_aside
 
 Ints = NDArray[np.int64]
 
@@ -64,10 +64,8 @@ def write_shard(folder: Path, normalized: Iterable[str]) -> dict[str, int]:
 
 
 def _publish_array(path: Path, array: NDArray[np.generic]) -> None:
-    aside = path.with_name(f".{path.name}")
-    with aside.open("wb") as file:
+    with writing_aside(path) as made, made.open("wb") as file:
         np.save(file, array)
-    aside.replace(path)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from zlib import crc32
 import pyarrow as pa
 
 from ccx_ray.corpus.parts import part_path, write_arrow_part
+from ccx_ray.storage.publishing import writing_aside
 
 SCHEMA = pa.schema([("term", pa.string()), ("documents", pa.int64())])
 
@@ -24,14 +25,15 @@ def write_shard_counts(path: Path, counts: Mapping[str, int], *, partitions: int
     terms: list[list[str]] = [[] for _ in range(partitions)]
     for term in counts:
         terms[_partition(term, partitions)].append(term)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}")
-    with pa.OSFile(str(aside), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+    with (
+        writing_aside(path) as made,
+        pa.OSFile(str(made), "wb") as file,
+        pa.ipc.new_file(file, SCHEMA) as writer,
+    ):
         for own in terms:
             numbers = pa.array([counts[term] for term in own], pa.int64())
             batch = pa.record_batch([pa.array(own, pa.string()), numbers], schema=SCHEMA)
             writer.write_batch(batch)
-    aside.replace(path)
 
 
 def merge_partition(shards: Sequence[Path], folder: Path, partition: int) -> int:
