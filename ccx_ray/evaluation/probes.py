@@ -6,7 +6,6 @@ stays and carries a note.
 """
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -15,10 +14,7 @@ from typing import Any
 
 from ccx_ray.errors import UserError
 from ccx_ray.study.spec import QualityKind
-from ccx_ray.study.text_spec import LanguageSpec
-
-BLANK = re.compile("_+")
-BASE_CODE = "en"
+from ccx_ray.study.text_spec import BLANK, LanguageSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +65,7 @@ class LeftOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """A list of questions; the name is ``<culture>-<question language>``, such as ``ko-en``."""
+    """A list of questions; the name is ``<culture>-<question language>``, see ``probe_name``."""
 
     name: str
     items: tuple[ProbeItem, ...]
@@ -211,27 +207,36 @@ def quality(item: ProbeItem) -> tuple[QualityKind, ...]:
     return tuple(kind for kind, present in found.items() if present)
 
 
-def load_culture(language: LanguageSpec, root: Path) -> tuple[Probe, Probe]:
-    """The English and the target version of one culture's questions.
+def load_culture(language: LanguageSpec, root: Path, *, base: str) -> dict[str, Probe]:
+    """One culture's questions: language code -> its version, the base language's first.
 
     Args:
         root: folder that the study's relative paths start from.
+        base: code of the study's base language.
 
     Raises:
         UserError: a file is wrong, or item i of the two cannot be the same question.
     """
     files = (root / language.probes.english, root / language.probes.target)
-    english = load_probe(files[0], f"{language.code}-{BASE_CODE}")
-    target = load_probe(files[1], f"{language.code}-{language.code}")
-    if len(english.items) != len(target.items):
+    codes = (base, language.code)
+    first, second = (
+        load_probe(file, probe_name(language.code, code))
+        for file, code in zip(files, codes, strict=True)
+    )
+    if len(first.items) != len(second.items):
         raise UserError(
-            f"{files[1]}: {len(target.items)} questions, but {files[0]} has "
-            f"{len(english.items)}; item i of both must be the same question"
+            f"{files[1]}: {len(second.items)} questions, but {files[0]} has "
+            f"{len(first.items)}; item i of both must be the same question"
         )
-    for index, (one, other) in enumerate(zip(english.items, target.items, strict=True)):
+    for index, (one, other) in enumerate(zip(first.items, second.items, strict=True)):
         if len(one.options) != len(other.options):
             raise UserError(
                 f"{files[1]}, item {index}: {len(other.options)} options, but the same item of "
                 f"{files[0]} has {len(one.options)}"
             )
-    return english, target
+    return {base: first, language.code: second}
+
+
+def probe_name(culture: str, question_language: str) -> str:
+    """Name of a probe in results and metrics, see ``probe_name``."""
+    return f"{culture}-{question_language}"

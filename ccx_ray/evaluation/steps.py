@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ccx_ray.corpus.steps import CorpusSteps
+from ccx_ray.evaluation.probes import load_culture, probe_name
 from ccx_ray.orchestration.graph import Step
 from ccx_ray.orchestration.runner import StepWork
 from ccx_ray.study.input_identity import InputFiles
@@ -47,22 +48,18 @@ def check_evaluation(study: StudySpec, root: Path) -> None:
     Raises:
         UserError: one is wrong.
     """
-    from ccx_ray.evaluation.probes import load_culture
-
     for language in study.languages:
-        load_culture(language, root)
+        load_culture(language, root, base=study.base_language.code)
 
 
 def filled_questions(
     study: StudySpec, root: Path, language: LanguageSpec
 ) -> dict[str, list[tuple[str, str]]]:
     """Language code -> (question, question with its answer filled in), of a culture's probes."""
-    from ccx_ray.evaluation.probes import load_culture
-
-    codes = (study.base_language.code, language.code)
+    probes = load_culture(language, root, base=study.base_language.code)
     return {
         code: [(item.question, item.fill(item.answer)) for item in probe.items]
-        for code, probe in zip(codes, load_culture(language, root), strict=True)
+        for code, probe in probes.items()
     }
 
 
@@ -133,10 +130,12 @@ def _evaluators(study: StudySpec) -> Iterator["EvaluationScheduler"]:
 def _probe_files(
     study: StudySpec, language: LanguageSpec, root: Path
 ) -> tuple[tuple[str, Path], tuple[str, Path]]:
-    """``((name, English file), (name, target file))`` of a culture."""
-    base, inputs = study.base_language.code, InputFiles(root)
-    field = f"languages.{language.code}.probes"
+    """``(name, file)`` of a culture's questions in the base language and in its own."""
+    inputs, field = InputFiles(root), f"languages.{language.code}.probes"
+    base, own = (
+        probe_name(language.code, code) for code in (study.base_language.code, language.code)
+    )
     return (
-        (f"{language.code}-{base}", inputs.resolve(language.probes.english, field)),
-        (f"{language.code}-{language.code}", inputs.resolve(language.probes.target, field)),
+        (base, inputs.resolve(language.probes.english, field)),
+        (own, inputs.resolve(language.probes.target, field)),
     )

@@ -423,7 +423,7 @@ def _exposure(
     table = exposure_table(
         culture=language.code,
         base_language=base,
-        questions=len(load_culture(language, root)[0].items),
+        questions=len(load_culture(language, root, base=base)[base].items),
         holders=pq.read_table(frequency / "exhaustive.parquet"),
         retrieved=pq.read_table(frequency / "retrieved.parquet"),
         base_text=texts[base],
@@ -532,10 +532,10 @@ def _clozes(study: StudySpec, language: LanguageSpec, root: Path) -> "dict[str, 
     from ccx_ray.evaluation.probes import load_culture
     from ccx_ray.frequency.text.questions import Cloze
 
-    codes = (study.base_language.code, language.code)
+    probes = load_culture(language, root, base=study.base_language.code)
     return {
         code: tuple(Cloze(question=item.question, answer=item.answer) for item in probe.items)
-        for code, probe in zip(codes, load_culture(language, root), strict=True)
+        for code, probe in probes.items()
     }
 
 

@@ -1,5 +1,6 @@
 """The part of a study file that says which text is read, and what is done to it before training."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -119,10 +120,15 @@ class BaseLanguageSpec(Spec):
     """A known weakness of this language's data; the report states it beside the results."""
 
 
+BLANK = re.compile("_+")
+"""What an option of a cloze question fills: every run of underscores."""
+
+
 class ProbeFiles(Spec):
     """The two versions of one culture's cloze questions; item i of both is the same question."""
 
     english: str
+    """The file in the base language."""
     target: str
 
 

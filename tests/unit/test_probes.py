@@ -45,8 +45,17 @@ def test_every_run_of_underscores_is_filled():
 
 def test_the_shipped_cultures_are_parallel():
     study, root = load_study("laptop")
-    sizes = {lang.code: len(load_culture(lang, root)[0].items) for lang in study.languages}
-    assert sizes == {"ko": 598, "zh": 328, "bo": 268, "mn": 276}
+    sizes = {
+        lang.code: {len(probe.items) for probe in load_culture(lang, root, base="en").values()}
+        for lang in study.languages
+    }
+    assert sizes == {"ko": {598}, "zh": {328}, "bo": {268}, "mn": {276}}
+
+
+def test_the_questions_in_the_base_language_carry_its_code():
+    study, root = load_study("laptop")
+    probes = load_culture(study.language("ko"), root, base="de")
+    assert {code: probe.name for code, probe in probes.items()} == {"de": "ko-de", "ko": "ko-ko"}
 
 
 GOOD = {"question": "_", "options": ["a", "b"], "answer": "a"}

@@ -4,7 +4,6 @@ Invariant: what is prepared is a function of the questions and of the corpus's i
 task of an audit looks for the same.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -18,7 +17,7 @@ from ccx_ray.corpus.audit.code_points import Hashes, Ints, batch_of, points_of_s
 from ccx_ray.corpus.audit.inputs import ProbeSide
 from ccx_ray.corpus.audit.normal_form import GramHashes, Units, normal_text, units_of
 from ccx_ray.corpus.cleaning.scripts import isolate
-from ccx_ray.study.text_spec import IsolationSpec
+from ccx_ray.study.text_spec import BLANK, IsolationSpec
 
 GRAM = 8
 """Units of an n-gram. A sentence of fewer is one gram of all its units, ..."""
@@ -33,7 +32,6 @@ may be pieces of longer words in a text."""
 FILTER_SHARE = 2**6
 """Entries of a filter for each hash in it: one in as many of all others passes."""
 LARGEST_FILTER = 2**22
-BLANK = re.compile("_+")
 
 FILLED, WORDING = 0, 1
 

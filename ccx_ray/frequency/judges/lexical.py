@@ -12,7 +12,7 @@ from functools import lru_cache
 from ccx_ray.frequency.judges.verdict import Request, Verdict
 from ccx_ray.frequency.text.documents import Document
 from ccx_ray.frequency.text.normalization import NARROW_NO_BREAK_SPACE, TSHEG, normalize
-from ccx_ray.frequency.text.questions import BLANK, Cloze
+from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.frequency.text.terms import (
     COPULAS,
     HAN,
@@ -23,6 +23,7 @@ from ccx_ray.frequency.text.terms import (
     is_lone_unit,
     terms_of,
 )
+from ccx_ray.study.text_spec import BLANK
 
 COMMON_SHARE = 0.1
 """A term in more than this share of the documents says nothing about a question."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from ccx_ray.frequency.text.normalization import TSHEG
 from ccx_ray.study.frequency_spec import QueryForm
+from ccx_ray.study.text_spec import BLANK
 
-BLANK = re.compile("_+")
 _SPACED_SCRIPT = re.compile("[A-Za-z0-9\u1820-\u18aa]")
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from ccx_ray.frequency.judges.lexical import answer_pattern, normalized_answer
 from ccx_ray.frequency.text.documents import Document
-from ccx_ray.frequency.text.questions import BLANK, Cloze
+from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.frequency.validation.review_sample import ReviewPair, Span
+from ccx_ray.study.text_spec import BLANK
 
 if TYPE_CHECKING:
     from markupsafe import Markup

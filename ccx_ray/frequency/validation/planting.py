@@ -21,8 +21,9 @@ from ccx_ray.corpus.cleaning.text_folder import DOCUMENTS as SCHEMA
 from ccx_ray.corpus.parts import write_part
 from ccx_ray.frequency.judges.lexical import LexicalJudge
 from ccx_ray.frequency.text.documents import Document
-from ccx_ray.frequency.text.questions import BLANK, Cloze
+from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.frequency.text.text_parts import DOCUMENTS, read_documents, text_files
+from ccx_ray.study.text_spec import BLANK
 
 FREQUENCIES = (0, 1, 2, 4, 8, 16, 32, 64)
 _READ_AT_ONCE = 256
