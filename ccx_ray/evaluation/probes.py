@@ -238,5 +238,5 @@ def load_culture(language: LanguageSpec, root: Path, *, base: str) -> dict[str, 
 
 
 def probe_name(culture: str, question_language: str) -> str:
-    """Name of a probe in results and metrics, see ``probe_name``."""
+    """Name of a probe in results and metrics, such as ``ko-en``."""
     return f"{culture}-{question_language}"

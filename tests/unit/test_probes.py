@@ -8,6 +8,7 @@ import pytest
 
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.probes import LeftOut, ProbeItem, load_culture, load_probe, quality
+from ccx_ray.evaluation.steps import _probe_files, filled_questions
 from ccx_ray.study.loading import load_study
 from ccx_ray.study.spec import QualityKind
 from tests.probe_models import PROBES
@@ -50,12 +51,6 @@ def test_the_shipped_cultures_are_parallel():
         for lang in study.languages
     }
     assert sizes == {"ko": {598}, "zh": {328}, "bo": {268}, "mn": {276}}
-
-
-def test_the_questions_in_the_base_language_carry_its_code():
-    study, root = load_study("laptop")
-    probes = load_culture(study.language("ko"), root, base="de")
-    assert {code: probe.name for code, probe in probes.items()} == {"de": "ko-de", "ko": "ko-ko"}
 
 
 GOOD = {"question": "_", "options": ["a", "b"], "answer": "a"}
@@ -110,3 +105,14 @@ def test_a_file_that_is_no_list_has_nothing_to_leave_out(tmp_path: Path, content
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=r"probe\.json"):
         load_probe(path, "probe", lenient=True)
+
+
+def test_results_of_the_base_language_are_named_by_its_code():
+    laptop, root = load_study("laptop")
+    base = laptop.base_language.model_copy(update={"code": "de"})
+    study = laptop.model_copy(update={"base_language": base})
+    language = study.language("bo")
+    names = [name for name, _ in _probe_files(study, language, root)]
+    assert names == ["bo-de", "bo-bo"]
+    assert [probe.name for probe in load_culture(language, root, base="de").values()] == names
+    assert list(filled_questions(study, root, language)) == ["de", "bo"]
