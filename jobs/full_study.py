@@ -24,6 +24,12 @@ def main() -> int:
         action="store_true",
         help="print the steps, what is done already, FLOPs, GPU hours, cost and memory, and stop",
     )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="read every byte of what is done already; by default names, sizes and times of change "
+        "are compared, which finds all but a change that keeps size and time",
+    )
     arguments = parser.parse_args()
     study, root = parse_study(arguments)
     if arguments.dry_run:
@@ -32,7 +38,7 @@ def main() -> int:
         print_dry_run(study, root)
         return 0
 
-    return run_steps(study, root, lambda graph, _: [graph["analysis"]])
+    return run_steps(study, root, lambda graph, _: [graph["analysis"]], verify=arguments.verify)
 
 
 if __name__ == "__main__":

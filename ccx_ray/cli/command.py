@@ -97,11 +97,12 @@ def run_steps(
     targets: Callable[[Graph, StepFolders], Iterable[Step]],
     *,
     rerun: Trial | None = None,
+    verify: bool = False,
 ) -> int:
-    """Run what the targets need, print what became of it, and return the exit code."""
+    """Run what the targets need, print the outcome, and return the exit code."""
     from ccx_ray.cli.outcome import print_outcome
     from ccx_ray.run import run_study
 
-    run = run_study(study, root, targets=targets, rerun=rerun)
+    run = run_study(study, root, targets=targets, rerun=rerun, verify=verify)
     print_outcome(run)
     return 0 if run.outcome.complete else EXIT_FAILED
