@@ -12,9 +12,10 @@ from ccx_ray.orchestration.lock import driver_lock
 from ccx_ray.orchestration.progress import StudyProgress
 from ccx_ray.orchestration.runner import Outcome, Runner, Services
 from ccx_ray.orchestration.step_folders import StepFolders
-from ccx_ray.storage.publishing import resolve_storage
+from ccx_ray.storage.hashing import KnownHashes
+from ccx_ray.storage.publishing import resolve_storage, storage_folder
 from ccx_ray.storage.remote_folders import check_remote_storage
-from ccx_ray.study.input_identity import InputFiles
+from ccx_ray.study.input_identity import INPUT_HASHES, InputFiles
 from ccx_ray.study.spec import RuntimeSpec, StudySpec
 from ccx_ray.study.trials import Trial
 from ccx_ray.study_graph import check_study, count_rerun, read_reruns, study_graph
@@ -62,18 +63,22 @@ def run_study(
         KeyboardInterrupt: SIGINT or SIGTERM came; the same command continues.
     """
     started = time.monotonic()
-    study_graph(study, InputFiles(root))  # names missing files before anything is created
+    study_folder = storage_folder(study.runtime.storage) / study.name
+    known = KnownHashes(None if verify else study_folder / INPUT_HASHES)
+    inputs = InputFiles(root, known=known)
+    study_graph(study, inputs)  # names missing files before anything is created
     check_study(study, root)
     storage = resolve_storage(study.runtime.storage)
     if study.runtime.checkpoint_storage is not None:
         check_remote_storage(study.runtime.checkpoint_storage)
     tracking_uri = study.runtime.tracking_uri or default_tracking_uri(storage)
     check_tracking_server(tracking_uri)
-    folders = StepFolders(storage / study.name)
+    folders = StepFolders(study_folder)
     with driver_lock(folders.root):
         if rerun is not None:
             count_rerun(folders.root, rerun)
-        whole = study_graph(study, InputFiles(root), read_reruns(folders.root), folders.root)
+        known.save()
+        whole = study_graph(study, inputs, read_reruns(folders.root), folders.root)
         graph = whole.needed_for(targets(whole, folders))
         with StudyProgress(graph) as progress:
             runner = Runner(graph, folders, progress)

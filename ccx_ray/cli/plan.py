@@ -9,7 +9,9 @@ from rich.table import Table
 
 from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.step_folders import StepFolders
-from ccx_ray.study.input_identity import InputFiles
+from ccx_ray.storage.hashing import KnownHashes
+from ccx_ray.storage.publishing import storage_folder
+from ccx_ray.study.input_identity import INPUT_HASHES, InputFiles
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study_graph import read_reruns, study_graph
 from ccx_ray.training.memory import (
@@ -74,8 +76,9 @@ def print_dry_run(study: StudySpec, root: Path) -> None:
         UserError: the model cannot be built, or cannot fit the GPUs; the plan is printed before.
     """
     check_architecture(study.model)
-    inputs = InputFiles(root, allow_missing=True)
-    folders = StepFolders(Path(study.runtime.storage).expanduser().resolve() / study.name)
+    folders = StepFolders(storage_folder(study.runtime.storage) / study.name)
+    known = KnownHashes(folders.root / INPUT_HASHES)
+    inputs = InputFiles(root, allow_missing=True, known=known)
     graph = study_graph(study, inputs, read_reruns(folders.root), folders.root)
     per_token = training_flops_per_token(
         study.model, study.tokenizer.vocabulary_size, study.sequence_length

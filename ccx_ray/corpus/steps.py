@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ccx_ray.orchestration.fingerprints import hash_file
 from ccx_ray.orchestration.graph import Step
 from ccx_ray.orchestration.runner import StepWork
 from ccx_ray.orchestration.tasks import RunTasks
+from ccx_ray.storage.hashing import file_sha256
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.text_spec import BaseLanguageSpec, LanguageSpec
@@ -198,7 +198,7 @@ def _tokenizer_step(study: StudySpec, texts: Mapping[str, Step], inputs: InputFi
         # A folder's content matters, not its path.
         file = inputs.root / spec.pretrained / "tokenizer.json"
         if file.is_file():
-            identity["pretrained"] = hash_file(file)
+            identity["pretrained"] = file_sha256(file)
     return Step(
         name="tokenizer",
         kind="tokenizer",

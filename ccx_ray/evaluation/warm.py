@@ -22,7 +22,7 @@ from ccx_ray.evaluation.models import (
     load_causal_model,
 )
 from ccx_ray.evaluation.probes import load_probe
-from ccx_ray.orchestration.fingerprints import hash_file
+from ccx_ray.storage.hashing import file_sha256
 from ccx_ray.storage.remote_folders import fetch_checkpoint
 from ccx_ray.storage.verified_folders import MANIFEST
 
@@ -90,7 +90,7 @@ class WarmModels:
 
 def _files_beside_weights(folder: Path) -> dict[str, str]:
     return {
-        path.name: hash_file(path)
+        path.name: file_sha256(path)
         for path in sorted(folder.iterdir())
         if path.is_file()
         and path.name != MANIFEST

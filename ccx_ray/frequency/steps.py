@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from ccx_ray.corpus.steps import DATA, CorpusSteps
 from ccx_ray.errors import UserError
-from ccx_ray.orchestration.fingerprints import fingerprint, hash_file
+from ccx_ray.orchestration.fingerprints import fingerprint
 from ccx_ray.orchestration.graph import Step
 from ccx_ray.orchestration.runner import StepWork
 from ccx_ray.orchestration.tasks import RunTasks, run_here
+from ccx_ray.storage.hashing import file_sha256
 from ccx_ray.study.frequency_spec import (
     OWN_BASE,
     EmbedderSpec,
@@ -206,7 +207,7 @@ def judge_identity(spec: JudgeSpec, inputs: InputFiles, field: str) -> dict[str,
     if isinstance(spec, LocalJudgeSpec):
         identity["folder"] = inputs.folder(spec.folder, f"{field}.folder")
     identity["prompt"] = (
-        hash_file(SHIPPED_PROMPT)
+        file_sha256(SHIPPED_PROMPT)
         if spec.prompt is None
         else inputs.hash(spec.prompt, f"{field}.prompt")
     )
@@ -227,7 +228,7 @@ def _read_reviews(study_folder: Path | None, validation: Step) -> dict[str, str]
     if study_folder is None:
         return {}
     kept = reviews_folder(study_folder, validation).glob("*.csv")
-    return {path.stem: hash_file(path) for path in sorted(kept)}
+    return {path.stem: file_sha256(path) for path in sorted(kept)}
 
 
 def _embedders(study: StudySpec) -> dict[str, EmbedderSpec]:

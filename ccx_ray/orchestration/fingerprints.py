@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -39,9 +38,3 @@ def fingerprint(value: Any) -> str:
     """A short, stable hash of ``value``: the first 12 hexadecimal digits of its SHA-256."""
     encoded = json.dumps(canonical(value), ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(encoded.encode()).hexdigest()[:FINGERPRINT_LENGTH]
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

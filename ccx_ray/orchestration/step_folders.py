@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from ccx_ray.errors import UserError
-from ccx_ray.orchestration.fingerprints import canonical, hash_file
+from ccx_ray.orchestration.fingerprints import canonical
 from ccx_ray.orchestration.graph import Step
 from ccx_ray.orchestration.provenance import capture_provenance, now
+from ccx_ray.storage.hashing import file_sha256
 from ccx_ray.storage.publishing import publish_folder, publish_json
 
 MARKER = "_complete.json"
@@ -147,7 +148,7 @@ def _hashes(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Name and SHA-256 of files, read several at a time."""
     names = list(names)
     with ThreadPoolExecutor(max_workers=HASHING_THREADS) as pool:
-        yield from zip(names, pool.map(lambda name: hash_file(folder / name), names), strict=True)
+        yield from zip(names, pool.map(lambda name: file_sha256(folder / name), names), strict=True)
 
 
 def _read_checked(folder: Path) -> dict[str, int]:

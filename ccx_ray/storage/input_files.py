@@ -6,12 +6,11 @@ holds a credential: those come from the environment alone.
 
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from ccx_ray.errors import UserError
-from ccx_ray.storage.hashing import file_sha256, sampled_sha256
+from ccx_ray.storage.hashing import KnownHashes, sampled_sha256
 from ccx_ray.storage.object_stores import ACCESS, SCHEMES, one_line, open_store, refuse_credentials
 
 GLOB = re.compile(r"[*?\[]")
@@ -46,14 +45,13 @@ class InputFile:
 
         return open_store(self.uri) if self.is_remote else (fs.LocalFileSystem(), self.uri)
 
-    def sha256(self) -> str:
+    def sha256(self, known: KnownHashes | None = None) -> str:
         """Hash of the content; of a remote object a sample, because reading all of it would cost
         as much as the study's work."""
         if self.is_remote:
             with self.open() as file:
                 return sampled_sha256(file, self.size)
-        state = Path(self.uri).stat()
-        return _content_hash(self.uri, state.st_size, state.st_mtime_ns)
+        return (known or KnownHashes()).sha256(Path(self.uri))
 
 
 def find_files(path: str, *, root: Path, field: str) -> list[InputFile]:
@@ -165,8 +163,3 @@ def _told_apart(files: list[InputFile]) -> list[InputFile]:
         else file
         for file in files
     ]
-
-
-@lru_cache(maxsize=4096)
-def _content_hash(path: str, size: int, modified: int) -> str:
-    return file_sha256(Path(path))

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 RAY_WORKING_DIRECTORIES = "working_dir_files"
 
 
-def resolve_storage(uri: str, field: str = "runtime.storage") -> Path:
-    """Turn ``--storage`` into an absolute, writable local or shared folder, created when missing.
+def storage_folder(uri: str, field: str = "runtime.storage") -> Path:
+    """The absolute local or shared folder that ``--storage`` names; nothing is created.
 
     Raises:
-        UserError: the scheme is not supported, the folder cannot be written, or the path is
-            relative inside a Ray job, whose working directory is deleted when the job ends.
+        UserError: the scheme is not supported, or the path is relative inside a Ray job, whose
+            working directory is deleted when the job ends.
     """
     parsed = urlparse(uri)
     if parsed.scheme not in ("", "file"):
@@ -44,7 +44,16 @@ def resolve_storage(uri: str, field: str = "runtime.storage") -> Path:
             f"{field}: {uri!r} is relative and would vanish with the Ray job; "
             "give an absolute path that every node mounts, such as /mnt/ccx_ray"
         )
-    path = path.resolve()
+    return path.resolve()
+
+
+def resolve_storage(uri: str, field: str = "runtime.storage") -> Path:
+    """As ``storage_folder``, created where it is missing, and writable.
+
+    Raises:
+        UserError: see ``storage_folder``; or the folder cannot be written.
+    """
+    path = storage_folder(uri, field)
     try:
         path.mkdir(parents=True, exist_ok=True)
         trial = path / f".writable-{uuid.uuid4().hex}"

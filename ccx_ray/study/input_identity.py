@@ -4,23 +4,31 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ccx_ray.errors import UserError
-from ccx_ray.orchestration.fingerprints import fingerprint, hash_file
+from ccx_ray.orchestration.fingerprints import fingerprint
 from ccx_ray.orchestration.step_folders import describe_files
+from ccx_ray.storage.hashing import KnownHashes
 from ccx_ray.storage.input_files import find_files
 from ccx_ray.study.text_spec import LanguageSpec, SourceSpec
+
+INPUT_HASHES = "input_hashes.json"
+"""Below a study's folder: hashes of its input files, which are read again when they change."""
 
 
 class InputFiles:
     """The input files of a spec, by their paths relative to ``root``, and their hashes."""
 
-    def __init__(self, root: Path, *, allow_missing: bool = False) -> None:
+    def __init__(
+        self, root: Path, *, allow_missing: bool = False, known: KnownHashes | None = None
+    ) -> None:
         """
         Args:
+            known: hashes of an earlier run, of files that have not changed since.
             allow_missing: plan with files that are still to be supplied, for ``--dry-run``.
         """
         self.root = root
         self.missing: list[str] = []
         self._allow_missing = allow_missing
+        self._known = known or KnownHashes()
 
     def resolve(self, name: str, field: str) -> Path:
         """The path of an input file.
@@ -38,7 +46,7 @@ class InputFiles:
     def hash(self, name: str, field: str) -> str:
         """SHA-256 of an input file's content."""
         path = self.resolve(name, field)
-        return hash_file(path) if path.is_file() else f"missing:{name}"
+        return self._known.sha256(path) if path.is_file() else f"missing:{name}"
 
     def resolve_folder(self, name: str, field: str) -> Path:
         """The path of a folder that a study names.
@@ -100,5 +108,5 @@ class InputFiles:
                 self.missing.append(f"{field}: {path}")
                 files.append([path, "missing"])
             else:
-                files += [[file.name, file.sha256()] for file in found]
+                files += [[file.name, file.sha256(self._known)] for file in found]
         return {**identity, "files": files}

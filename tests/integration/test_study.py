@@ -5,10 +5,13 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from ccx_ray.training.checkpoints import resume_steps
+from ccx_ray.training.incidents import read_group_starts
 from tests.tiny_study import TRIALS, Results, command, environment, run_job, write_tiny_study
 
 
@@ -155,3 +158,44 @@ def test_the_audit_and_the_ledger_answer_for_a_finished_study(study: Path, undis
     refused = run_job("exposure", study, undisturbed.storage, *unknown)
     assert refused.returncode == 2
     assert refused.stderr.strip().startswith("error: --documents: 'no-such-id'")
+
+
+def test_an_interrupted_training_leaves_a_state_and_the_same_command_goes_on_from_it(
+    study: Path, undisturbed: Results
+):
+    """Ctrl-C while a base trains that would take hours, and SIGTERM when it goes on."""
+    endless = ("--set", "base.steps=200000", "base.optimizer.warmup_steps=10")
+    folder, reached = interrupt_base(study, undisturbed.storage, endless, signal.SIGINT, after=5)
+    (state,) = resume_steps(folder)
+    assert state >= reached
+    folder, _ = interrupt_base(study, undisturbed.storage, endless, signal.SIGTERM, after=state + 1)
+    assert [start.resumed_from for start in read_group_starts(folder)] == [0, state]
+    runs = [run for run in undisturbed.mlflow_runs("base") if run.info.status == "KILLED"]
+    assert len(runs) == 1, "MLflow knows that it was interrupted"
+
+
+def interrupt_base(
+    study: Path, storage: Path, arguments: Sequence[str], number: signal.Signals, *, after: int
+) -> tuple[Path, int]:
+    """Send a signal to a driver whose base has done so many steps; its folder, and the step."""
+    driver = subprocess.Popen(
+        command("pretrain_base", study, storage, *arguments),
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment(),
+    )  # fmt: skip
+    deadline, step = time.monotonic() + 300, 0
+    while step < after:
+        assert driver.poll() is None, driver.stderr and driver.stderr.read()
+        assert time.monotonic() < deadline
+        unfinished = [
+            path.parent
+            for path in (storage / "tiny").glob("base-*/progress.json")
+            if not (path.parent / "_complete.json").exists()
+        ]
+        for folder in unfinished:
+            step = json.loads((folder / "progress.json").read_text("utf-8"))["step"]
+        time.sleep(0.1)
+    driver.send_signal(number)
+    _, errors = driver.communicate(timeout=60)
+    assert driver.returncode == 130, errors
+    assert "the same command continues where this one stopped" in errors
+    return folder, step
