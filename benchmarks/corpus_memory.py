@@ -3,6 +3,9 @@
 Memory is the sum of proportional set sizes, so a page that several processes map counts once. Of
 shared memory (Ray's object store) the whole files count, mapped or not. Pages of mapped files are
 stated apart: they are the file cache, which the kernel takes back when it needs memory.
+
+As a program it measures the tokenizer step over made English text:
+``python -m benchmarks.corpus_memory 500 1000 2000`` (MB of text; about 100 s a GB).
 """
 
 import json
@@ -66,6 +69,38 @@ def run_measured(program: Path, argument: Any) -> tuple[dict[str, Any], Usage]:
                 raise SystemExit(f"{program.name} failed:\n{words}")
         content: dict[str, Any] = json.loads(result.read_text("utf-8"))
         return content, usage
+
+
+TOKENIZER_STEP = """
+import sys
+from pathlib import Path
+from ccx_ray.corpus.tokenizing.tokenizer import train_tokenizer
+from ccx_ray.study.text_spec import TokenizerSpec
+text, tokenizer = map(Path, sys.argv[1:])
+tokenizer.mkdir()
+spec = TokenizerSpec(vocabulary_size=1024, megabytes_per_language=20.0)
+print(train_tokenizer(spec, {"en": text}, tokenizer))
+"""
+
+
+def main() -> None:
+    """Peak memory of the tokenizer step at some sizes of text."""
+    from tests.peak_memory import write_made_text
+
+    for megabytes in map(float, sys.argv[1:]):
+        with tempfile.TemporaryDirectory(prefix="tokenizer-memory-") as folder:
+            text, tokenizer = Path(folder) / "text", Path(folder) / "tokenizer"
+            write_made_text(text, megabytes)
+            begun = time.monotonic()
+            process = subprocess.Popen(
+                [sys.executable, "-c", TOKENIZER_STEP, str(text), str(tokenizer)]
+            )
+            peak = watch(process).peak_private_bytes
+            print(
+                f"{megabytes:g} MB of text: {peak / 1e6:,.0f} MB, exit code {process.returncode}, "
+                f"{time.monotonic() - begun:.0f} s",
+                flush=True,
+            )
 
 
 def watch(process: "subprocess.Popen[bytes]") -> Usage:
@@ -159,3 +194,7 @@ class _Sample:
             shared_files=files,
             processor_seconds=(int(state[11]) + int(state[12])) / TICKS_PER_SECOND,
         )
+
+
+if __name__ == "__main__":
+    main()

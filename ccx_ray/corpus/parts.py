@@ -4,6 +4,7 @@ Invariant: a part is either absent or whole, so a killed task leaves nothing tha
 for a result; the same table makes the same bytes.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +28,14 @@ def part_files(folder: Path, ending: str = "parquet") -> list[Path]:
 def part_path(folder: Path, number: int, ending: str = "parquet") -> Path:
     """Where a part stands."""
     return folder / f"part-{number:05d}.{ending}"
+
+
+def read_batches(folder: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of all Parquet parts of a folder in order; one row group is held at a time."""
+    for part in part_files(folder):
+        with pq.ParquetFile(part) as file:
+            for group in range(file.num_row_groups):
+                yield from file.read_row_group(group, columns=columns).select(columns).to_batches()
 
 
 def write_part(folder: Path, number: int, table: pa.Table) -> None:

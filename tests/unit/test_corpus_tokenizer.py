@@ -16,6 +16,7 @@ from ccx_ray.corpus.tokenizing.tokenizer import adopt_tokenizer, train_tokenizer
 from ccx_ray.corpus.tokenizing.vocabulary import Vocabulary
 from ccx_ray.errors import UserError
 from ccx_ray.study.text_spec import TokenizerSpec
+from tests.peak_memory import peak_megabytes, write_made_text
 from tests.small_corpus import bundled_language, text_folder
 
 LANGUAGES = ("en", "ko", "zh", "bo", "mn")
@@ -104,6 +105,26 @@ def test_the_same_text_gives_the_same_tokenizer(
     train_tokenizer(SPEC, reordered, tmp_path)
     for name in ("tokenizer.json", "tokenizer_config.json", "vocabulary.json"):
         assert (tmp_path / name).read_bytes() == (tokenizer / name).read_bytes()
+
+
+def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
+    program = """
+import sys
+from ccx_ray.corpus.tokenizing.tokenizer import train_tokenizer
+from ccx_ray.study.text_spec import TokenizerSpec
+spec = TokenizerSpec(vocabulary_size=300, megabytes_per_language=0.5)
+text, out = map(Path, sys.argv[1:])
+out.mkdir()
+counts = train_tokenizer(spec, {"en": text}, out)
+assert counts["bytes_learnt_from"] == {"en": 500_000}, counts
+print(peak_bytes())
+"""
+    peaks = []
+    for megabytes in (60, 160):
+        folder = tmp_path / str(megabytes)
+        write_made_text(folder, megabytes)
+        peaks.append(peak_megabytes(program, folder, folder / "tokenizer"))
+    assert peaks[1] - peaks[0] < 40, "MB more for 100 MB more of text"
 
 
 def test_a_vocabulary_that_the_text_cannot_fill_is_refused(

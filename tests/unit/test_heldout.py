@@ -20,6 +20,7 @@ from ccx_ray.errors import UserError
 from ccx_ray.orchestration.tasks import run_here
 from ccx_ray.study.spec import MixtureSpec
 from ccx_ray.study.text_spec import CleaningSpec, HeldOutSpec
+from tests.peak_memory import peak_megabytes, write_made_text
 from tests.small_corpus import (
     SmallCorpus,
     base_language,
@@ -75,6 +76,23 @@ def english_of(documents: list[dict[str, str]], folder: Path, *, files: int = 1)
 def english_documents(project: Path) -> list[dict[str, str]]:
     with gzip.open(project / "data/mono/en.jsonl.gz", "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def test_memory_does_not_grow_with_the_text(tmp_path: Path):
+    program = """
+import sys
+from ccx_ray.corpus.packing.heldout import hold_out
+from ccx_ray.study.text_spec import HeldOutSpec
+text = Path(sys.argv[1])
+hold_out(text, [text], HeldOutSpec(share=0.5, characters=1_000_000), text)
+print(peak_bytes())
+"""
+    peaks = []
+    for megabytes in (60, 160):
+        folder = tmp_path / str(megabytes)
+        write_made_text(folder, megabytes)
+        peaks.append(peak_megabytes(program, folder))
+    assert peaks[1] - peaks[0] < 40, "MB more for 100 MB more of text"
 
 
 def test_the_share_and_the_cap_are_never_exceeded_and_nearly_reached(

@@ -5,12 +5,17 @@ one behind the other, are the UTF-8 of the text's NFC form; text that spells a s
 ordinary text; end-of-text, padding and the separator of bridges are three different tokens.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from ccx_ray.corpus.parts import part_files
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ccx_ray.corpus.parts import read_batches
 from ccx_ray.corpus.tokenizing.vocabulary import (
     END_OF_TEXT,
     PAD,
@@ -19,6 +24,8 @@ from ccx_ray.corpus.tokenizing.vocabulary import (
 )
 from ccx_ray.errors import UserError
 from ccx_ray.study.text_spec import TokenizerSpec
+
+Keys = npt.NDArray[np.uint64]
 
 # Qwen2's, see transformers' Qwen2Tokenizer: letters with one leading sign, single digits, signs.
 PRE_TOKENIZER = (
@@ -46,7 +53,7 @@ def train_tokenizer(
     from transformers import PreTrainedTokenizerFast
 
     limit = int(spec.megabytes_per_language * 1e6)
-    samples = {code: list(_sample(path, limit)) for code, path in sorted(text_folders.items())}
+    samples = {code: _sample(path, limit) for code, path in sorted(text_folders.items())}
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -62,7 +69,9 @@ def train_tokenizer(
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator((text for sample in samples.values() for text in sample), trainer)
+    tokenizer.train_from_iterator(
+        (text.as_py() for sample in samples.values() for text in sample), trainer
+    )
     size = tokenizer.get_vocab_size()
     if size != spec.vocabulary_size:
         raise UserError(
@@ -77,8 +86,11 @@ def train_tokenizer(
         clean_up_tokenization_spaces=False,
     ).save_pretrained(folder)
     describe_vocabulary(folder, END_OF_TEXT, PAD)
-    learnt = {code: sum(len(t.encode()) for t in sample) for code, sample in samples.items()}
-    return {"vocabulary_size": size, "bytes_learnt_from": learnt}
+    learnt = {code: pc.sum(pc.binary_length(sample)) for code, sample in samples.items()}
+    return {
+        "vocabulary_size": size,
+        "bytes_learnt_from": {code: total.as_py() or 0 for code, total in learnt.items()},
+    }
 
 
 def adopt_tokenizer(spec: TokenizerSpec, root: Path, folder: Path) -> dict[str, Any]:
@@ -124,20 +136,48 @@ def adopt_tokenizer(spec: TokenizerSpec, root: Path, folder: Path) -> dict[str, 
     return {"vocabulary_size": len(tokenizer), "pretrained": spec.pretrained}
 
 
-def _sample(text_folder: Path, limit: int) -> Iterator[str]:
-    """Texts in an order that depends on their ids alone, the last one cut at ``limit`` bytes."""
-    import pyarrow.parquet as pq
+def _sample(text_folder: Path, limit: int) -> pa.LargeStringArray:
+    """Texts in an order that depends on their ids alone, the last one cut at ``limit`` bytes.
 
-    texts: list[tuple[bytes, str]] = []
+    Memory: about four times ``limit``, whatever the size of the text folder: texts that cannot be
+    among the first any more are dropped while the folder is read.
+    """
+    keys, texts = np.zeros(0, np.uint64), pa.array([], pa.large_string())
+    waiting: list[tuple[Keys, pa.LargeStringArray]] = []
+    added, last = 0, np.iinfo(np.uint64).max
     for kind, column in (("documents", "text"), ("pairs", "target")):
-        for part in part_files(text_folder / kind):
-            table = pq.read_table(part, columns=["id", column])
-            ids = table["id"].to_pylist()
-            for id_, text in zip(ids, table[column].to_pylist(), strict=True):
-                texts.append((blake2b(f"{kind}:{id_}".encode(), digest_size=8).digest(), text))
-    for _, text in sorted(texts):
-        content = text.encode()[:limit]
-        limit -= len(content)
-        if not content:
-            return
-        yield content.decode(errors="ignore")
+        for batch in read_batches(text_folder / kind, ["id", column]):
+            drawn = _order_keys(kind, batch.column(0))
+            here = np.flatnonzero(drawn <= last)
+            some = batch.column(1).take(pa.array(here)).cast(pa.large_string())
+            waiting.append((drawn[here], some))
+            added += pc.sum(pc.binary_length(some)).as_py() or 0
+            if added > limit // 4:
+                keys, texts, full = _first_bytes([(keys, texts), *waiting], limit)
+                waiting, added = [], 0
+                last = int(keys[-1]) if full else last
+    _, texts, full = _first_bytes([(keys, texts), *waiting], limit)
+    if full:
+        whole, cut = texts[:-1], texts[-1].as_py().encode()
+        left = limit - (pc.sum(pc.binary_length(whole)).as_py() or 0)
+        end = pa.array([cut[:left].decode(errors="ignore")], pa.large_string())
+        texts = pa.concat_arrays([whole, end])
+    return texts
+
+
+def _order_keys(kind: str, ids: pa.StringArray) -> Keys:
+    """[ids] numbers that decide the order of the sample."""
+    digests = (blake2b(f"{kind}:{i}".encode(), digest_size=8).digest() for i in ids.to_pylist())
+    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
+
+
+def _first_bytes(
+    drawn: Sequence[tuple[Keys, pa.LargeStringArray]], limit: int
+) -> tuple[Keys, pa.LargeStringArray, bool]:
+    """Keys and texts in the order of the keys until they hold ``limit`` bytes; whether they do."""
+    keys = np.concatenate([keys for keys, _ in drawn])
+    order = np.argsort(keys, kind="stable")
+    texts = pa.concat_arrays([texts for _, texts in drawn])
+    ends = np.cumsum(pc.binary_length(texts).to_numpy()[order])
+    order = order[: np.searchsorted(ends, limit) + 1]
+    return keys[order], texts.take(pa.array(order)), bool(len(ends) and ends[-1] >= limit)
