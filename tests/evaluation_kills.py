@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ccx_ray.evaluation.attempts import count_attempts
+from tests.jobs import environment
 from tests.ray_nodes import kill
-from tests.tiny_study import command, environment
+from tests.tiny_study import command
 
 VICTIMS = ("evaluator", "driver")
 DELAY_SECONDS = 5.0

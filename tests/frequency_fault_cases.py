@@ -4,12 +4,8 @@ Mistakes in a study go through ``jobs/estimate_frequency.py`` in this process, w
 of the storage folder: a study without a mistake is stopped there, before anything runs.
 """
 
-import contextlib
-import io
 import os
 import re
-import runpy
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +19,8 @@ from ccx_ray.frequency.validation.review_sheet import SAMPLE, write_review_sheet
 from ccx_ray.frequency.validation.reviewing import keep_reviews
 from tests.estimated_corpus import write_estimated
 from tests.frequency_step_cases import GOES_ON, STEP_CASES, step_line
-from tests.tiny_study import PROJECT, write_tiny_study
+from tests.jobs import call_job
+from tests.tiny_study import write_tiny_study
 
 ENDPOINT = "frequency.judge={kind: endpoint, model: m}"
 HERE = "runtime.judge.url='http://127.0.0.1:8000/v1'"
@@ -184,19 +181,10 @@ def study_end(fault: StudyFault, study: Path) -> tuple[int, str]:
     arguments = ["--study", str(study), "--storage", str(study)]
     arguments += ["--set", *fault.changes] if fault.changes else []
     arguments += [option, *(str(study.parent / name) for name in names)] if option else []
-    stderr = io.StringIO()
-    with (
-        patch.object(sys, "argv", [fault.job, *arguments]),
-        patch.dict(os.environ, fault.environment),
-        contextlib.redirect_stderr(stderr),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
-        try:
-            runpy.run_path(str(PROJECT / "jobs" / f"{fault.job}.py"), run_name="__main__")
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-    line = stderr.getvalue().strip().removeprefix("error: ").removeprefix("tiny.yaml: ")
-    return code, line.replace(f"{study.parent}/", "")
+    with patch.dict(os.environ, fault.environment):
+        ended = call_job(fault.job, *arguments)
+    line = ended.stderr.strip().removeprefix("error: ").removeprefix("tiny.yaml: ")
+    return ended.returncode, line.replace(f"{study.parent}/", "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ccx_ray.corpus.preparation import isolate_text, prepare_base_stream, tokenize_text
 from ccx_ray.orchestration.cluster import local_cluster
-from ccx_ray.orchestration.ray_tasks import run_tasks
+from ccx_ray.orchestration.tasks import RunTasks
 from ccx_ray.study.text_spec import CleaningSpec
 from tests.small_corpus import base_language
 
@@ -17,19 +17,19 @@ STAGES = ("isolate", "write", "tokenize", "pack")
 """Of the work log, in their order."""
 
 
-def main() -> None:
+def prepare(root: Path, tokenizer: Path, out: Path, run_tasks: RunTasks) -> None:
     """Prepare everything; what is finished already is kept."""
-    root, tokenizer, out = map(Path, sys.argv[1:])
     text, tokens, stream = (out / name for name in ("text", "tokens", "stream"))
     for folder in (text, tokens, stream):
         folder.mkdir(parents=True, exist_ok=True)
-    run = partial(run_tasks, cpus_per_task=1)
-    with local_cluster(2):
-        language = base_language(*sorted(path.name for path in root.glob("*.jsonl")))
-        isolate_text(language, root, text, cleaning=CleaningSpec(), run_tasks=run)
-        tokenize_text(text, tokenizer, tokens, run_tasks=run)
-        prepare_base_stream(tokens, tokenizer, stream, sequence_length=64, seed=0, run_tasks=run)
+    language = base_language(*sorted(path.name for path in root.glob("*.jsonl")))
+    isolate_text(language, root, text, cleaning=CleaningSpec(), run_tasks=run_tasks)
+    tokenize_text(text, tokenizer, tokens, run_tasks=run_tasks)
+    prepare_base_stream(tokens, tokenizer, stream, sequence_length=64, seed=0, run_tasks=run_tasks)
 
 
 if __name__ == "__main__":
-    main()
+    from ccx_ray.orchestration.ray_tasks import run_tasks
+
+    with local_cluster(2):
+        prepare(*map(Path, sys.argv[1:]), run_tasks=partial(run_tasks, cpus_per_task=1))

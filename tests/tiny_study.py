@@ -3,9 +3,9 @@
 import gzip
 import itertools
 import json
-import os
+import shutil
 import subprocess
-import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-PROJECT = Path(__file__).resolve().parents[1]
+from tests.jobs import PROJECT, call_job, job_command, run_job
+
 TRIALS = ("ko-bridge-s0", "ko-nobridge-s0")
 DOCUMENTS, PAIRS, QUESTIONS = 250, 400, 24
 
@@ -84,29 +85,27 @@ def write_tiny_study(folder: Path, **changes: Any) -> Path:
     return path
 
 
+def study_arguments(study: Path | str, storage: Path, *arguments: str) -> list[str]:
+    return ["--study", str(study), "--storage", str(storage), *arguments]
+
+
 def command(job: str, study: Path | str, storage: Path, *arguments: str) -> list[str]:
     """The command line of a job on a study file."""
-    script = str(PROJECT / "jobs" / f"{job}.py")
-    return [sys.executable, script, "--study", str(study), "--storage", str(storage), *arguments]
+    return job_command(job, *study_arguments(study, storage, *arguments))
 
 
-def run_job(
+def run_study_job(
     job: str, study: Path | str, storage: Path, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a job in a process of its own, as a user does."""
-    return subprocess.run(
-        command(job, study, storage, *arguments),
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(),
-        timeout=600,
-    )
+    """Run a job on a study in a process of its own, as a user does."""
+    return run_job(job, *study_arguments(study, storage, *arguments))
 
 
-def environment() -> dict[str, str]:
-    """The environment of a user's shell: no cluster to attach to."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+def call_study_job(
+    job: str, study: Path | str, storage: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a job on a study in this process: one that starts no cluster."""
+    return call_job(job, *study_arguments(study, storage, *arguments))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,3 +153,23 @@ class Results:
 
         client = MlflowClient(tracking_uri=f"sqlite:///{self.storage / 'mlflow.db'}")
         return [(point.step, point.value) for point in client.get_metric_history(run_id, key)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedStudy:
+    """The tiny study, run whole as a Ray job on a cluster that asks for a token."""
+
+    study: Path
+    """Its YAML."""
+    results: Results
+    job: subprocess.CompletedProcess[str]
+    """First with a storage inside the job, which is refused, and then with one outside."""
+    stranger: subprocess.CompletedProcess[str]
+    """A job submitted without the token."""
+
+    def copy_steps(self, storage: Path, *, without: Collection[str]) -> Results:
+        """A storage with the finished steps but those of some kinds, and without MLflow's runs."""
+        for marker in (self.results.storage / "tiny").glob("*/_complete.json"):
+            if json.loads(marker.read_text("utf-8"))["kind"] not in without:
+                shutil.copytree(marker.parent, storage / "tiny" / marker.parent.name)
+        return Results(storage=storage)

@@ -2,7 +2,6 @@
 
 import contextlib
 import gzip
-import itertools
 import json
 import os
 import random
@@ -10,17 +9,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from ccx_ray.corpus.tokenizing.tokenizer import train_tokenizer
+from ccx_ray.orchestration.tasks import run_here
 from ccx_ray.study.text_spec import TokenizerSpec
-from tests.prepare_text import STAGES
+from tests.jobs import PROJECT, environment
+from tests.prepare_text import STAGES, prepare
 from tests.small_corpus import base_language, text_folder
-from tests.tiny_study import PROJECT, environment
 
 FILES = 16
 FOLDERS = {"isolate": "text", "write": "text", "tokenize": "tokens", "pack": "stream"}
@@ -51,18 +50,35 @@ def tokenizer(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(raw: Path, tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In one process, without Ray."""
     out = tmp_path_factory.mktemp("undisturbed")
-    finish(start(raw, tokenizer, out))
+    prepare(raw, tokenizer, out, run_here)
     return out
 
 
-def start(raw: Path, tokenizer: Path, out: Path) -> subprocess.Popen[bytes]:
-    program = [sys.executable, "-m", "tests.prepare_text", str(raw), str(tokenizer), str(out)]
-    return subprocess.Popen(program, cwd=PROJECT, env=environment(), stderr=subprocess.DEVNULL)
+class Driver:
+    """``tests.prepare_text`` in a process of its own."""
 
+    def __init__(self, raw: Path, tokenizer: Path, out: Path) -> None:
+        program = [sys.executable, "-m", "tests.prepare_text", str(raw), str(tokenizer), str(out)]
+        self._log = out / ".driver.log"
+        with self._log.open("a") as log:
+            self._process = subprocess.Popen(
+                program, cwd=PROJECT, env=environment(), stdout=log, stderr=log
+            )
 
-def finish(driver: subprocess.Popen[bytes]) -> None:
-    assert driver.wait(timeout=300) == 0
+    def check_alive(self) -> None:
+        assert self._process.poll() is None, self._log.read_text()
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self._process.pid).children(recursive=True)
+
+    def kill(self) -> None:
+        os.kill(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def finish(self) -> None:
+        assert self._process.wait(timeout=300) == 0, self._log.read_text()
 
 
 def finished_tasks(out: Path) -> list[Path]:
@@ -84,45 +100,47 @@ def contents(out: Path) -> dict[str, bytes]:
     return {name: content for name, (_, content) in written(out).items()}
 
 
-def wait_for(out: Path, tasks: int, driver: subprocess.Popen[bytes]) -> None:
+def wait_for(out: Path, tasks: int, driver: Driver) -> None:
     """Until so many tasks are finished."""
     deadline = time.monotonic() + 240
     while len(finished_tasks(out)) < tasks:
-        assert driver.poll() is None, "ended before it could be killed"
+        driver.check_alive()
         assert time.monotonic() < deadline
         time.sleep(0.002)
 
 
-def busy_worker(driver: subprocess.Popen[bytes]) -> psutil.Process:
+def busy_worker(driver: Driver) -> psutil.Process:
     """One that runs a task now; between two tasks there may be none for a moment."""
     while True:
-        assert driver.poll() is None, "ended before a worker could be killed"
-        for process in psutil.Process(driver.pid).children(recursive=True):
+        driver.check_alive()
+        for process in driver.children():
             with contextlib.suppress(psutil.NoSuchProcess):
                 if process.name().startswith("ray::MapBatches"):
                     return process
         time.sleep(0.002)
 
 
-def kill_moments(seed: int, tasks: int) -> Iterator[int]:
-    """After how many finished tasks to kill, three of them, rising."""
-    return iter(sorted(random.Random(seed).sample(range(1, tasks - 1), 3)))
+VICTIMS = ("worker", "driver", "worker", "driver", "driver")
 
 
-def test_three_kills_of_the_driver_change_nothing(
+def test_kills_of_workers_and_drivers_change_nothing(
     raw: Path, tokenizer: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     tasks = len(finished_tasks(undisturbed))
     assert tasks > 3 * FILES
-    for moment in kill_moments(7, tasks):
-        driver = start(raw, tokenizer, tmp_path)
+    moments = sorted(random.Random(7).sample(range(1, tasks - 1), len(VICTIMS)))
+    driver = Driver(raw, tokenizer, tmp_path)
+    for victim, moment in zip(VICTIMS, moments, strict=True):
         wait_for(tmp_path, moment, driver)
-        os.kill(driver.pid, signal.SIGKILL)
-        driver.wait()
+        if victim == "worker":
+            busy_worker(driver).kill()
+            continue
+        driver.kill()
         kept = {path: path.stat().st_mtime_ns for path in finished_tasks(tmp_path)}
         outputs = written(tmp_path)
         assert len(kept) >= moment
-    finish(start(raw, tokenizer, tmp_path))
+        driver = Driver(raw, tokenizer, tmp_path)
+    driver.finish()
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "a finished task ran again"
     after = written(tmp_path)
     again = [name for name in outputs if after[name][0] != outputs[name][0]]
@@ -130,15 +148,4 @@ def test_three_kills_of_the_driver_change_nothing(
     # close a step.
     closing = {"text/language.json", "tokens/language.json"}
     assert len(set(again) - closing) <= 4
-    assert contents(tmp_path) == contents(undisturbed)
-
-
-def test_a_killed_worker_changes_nothing(
-    raw: Path, tokenizer: Path, undisturbed: Path, tmp_path: Path
-) -> None:
-    driver = start(raw, tokenizer, tmp_path)
-    for moment in itertools.islice(kill_moments(8, len(finished_tasks(undisturbed))), 2):
-        wait_for(tmp_path, moment, driver)
-        busy_worker(driver).kill()
-    finish(driver)
     assert contents(tmp_path) == contents(undisturbed)

@@ -41,9 +41,12 @@ def probe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def scheduler(ray_cluster: None, tmp_path: Path) -> Iterator[EvaluationScheduler]:
-    with closing(EvaluationScheduler(EvaluationRuntime(), tmp_path / "scratch")) as scheduler:
+@pytest.fixture(scope="class")
+def scheduler(
+    ray_cluster: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EvaluationScheduler]:
+    scratch = tmp_path_factory.mktemp("scratch")
+    with closing(EvaluationScheduler(EvaluationRuntime(), scratch)) as scheduler:
         yield scheduler
 
 
@@ -60,31 +63,63 @@ def evaluation(
     )
 
 
-def test_checkpoints_are_scored_as_they_come_by_one_warm_evaluator(
-    scheduler: EvaluationScheduler,
-    model_folder: Path,
-    probe_file: Path,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-):
-    results = {step: tmp_path / f"{step}.parquet" for step in (20, 40, 60)}
-    processes, seconds = [], []
-    for step, result in results.items():
-        started = time.monotonic()
-        submitted = evaluation(model_folder, probe_file, result, step)
-        scheduler.submit(submitted).result(timeout=120)
-        seconds.append(time.monotonic() - started)
-        processes.append([process.pid for process in evaluators(psutil.Process())])
-        time.sleep(1)  # the queue is empty meanwhile, as it is between two checkpoints
-    printed = capfd.readouterr()
-    assert len(processes[0]) == 1
-    assert processes[0] == processes[1] == processes[2]
-    assert max(seconds[1:]) < seconds[0], seconds
-    tables = [read_results(result) for result in results.values()]
-    assert [set(table["step"].to_pylist()) for table in tables] == [{20}, {40}, {60}]
-    assert tables[0]["token_nats"].equals(tables[2]["token_nats"])
-    assert "rial" not in printed.out + printed.err, "Tune's tables would tear up the live table"
-    print(f"evaluations took {', '.join(f'{s:.1f} s' for s in seconds)}")
+class TestOneEvaluator:
+    """Of one scheduler, one after the other."""
+
+    def test_checkpoints_are_scored_as_they_come_by_one_warm_evaluator(
+        self,
+        scheduler: EvaluationScheduler,
+        model_folder: Path,
+        probe_file: Path,
+        tmp_path: Path,
+        capfd: pytest.CaptureFixture[str],
+    ):
+        results = {step: tmp_path / f"{step}.parquet" for step in (20, 40, 60)}
+        processes = []
+        for step, result in results.items():
+            submitted = evaluation(model_folder, probe_file, result, step)
+            scheduler.submit(submitted).result(timeout=120)
+            processes.append([process.pid for process in evaluators(psutil.Process())])
+            time.sleep(1)  # the queue is empty meanwhile, as it is between two checkpoints
+        printed = capfd.readouterr()
+        assert len(processes[0]) == 1
+        assert processes[0] == processes[1] == processes[2]
+        tables = [read_results(result) for result in results.values()]
+        assert [set(table["step"].to_pylist()) for table in tables] == [{20}, {40}, {60}]
+        assert tables[0]["token_nats"].equals(tables[2]["token_nats"])
+        assert "rial" not in printed.out + printed.err, "Tune's tables would tear up the live table"
+
+    def test_what_is_published_is_not_computed_again_and_a_mistake_is_told(
+        self, scheduler: EvaluationScheduler, model_folder: Path, tmp_path: Path
+    ):
+        done = tmp_path / "done.parquet"
+        done.write_bytes(b"published before")
+        broken = tmp_path / "broken.json"
+        broken.write_text("[", "utf-8")
+        assert scheduler.submit(evaluation(model_folder, broken, done, 1)).done()
+        assert done.read_bytes() == b"published before"
+        wrong = evaluation(model_folder, broken, tmp_path / "never.parquet", 2)
+        with pytest.raises(UserError, match=r"broken\.json, line 1: not JSON"):
+            scheduler.submit(wrong).result(timeout=120)
+
+    def test_a_killed_evaluator_loses_and_doubles_nothing(
+        self, scheduler: EvaluationScheduler, model_folder: Path, probe_file: Path, tmp_path: Path
+    ):
+        results = [tmp_path / f"{step}.parquet" for step in range(5)]
+        futures = [
+            scheduler.submit(evaluation(model_folder, probe_file, result, step))
+            for step, result in enumerate(results)
+        ]
+        futures[0].result(timeout=120)
+        (running,) = evaluators(psutil.Process())
+        running.kill()
+        for future in futures:
+            future.result(timeout=120)
+        assert [read_results(result).num_rows for result in results] == [QUESTIONS] * 5
+        attempts = count_attempts(tmp_path)
+        assert sum(count["begun"] for count in attempts.values()) in (5, 6)
+        assert all(count["scored"] in (1, 2) for count in attempts.values())
+        assert running.pid not in [process.pid for process in evaluators(psutil.Process())]
 
 
 def test_a_backlog_is_scored_in_the_order_of_priorities(
@@ -141,26 +176,6 @@ def test_an_orphan_that_publishes_later_changes_nothing(
     assert count_attempts(tmp_path) == {"step-000060": {"begun": 2, "scored": 2}}, "done is done"
 
 
-def test_a_killed_evaluator_loses_and_doubles_nothing(
-    scheduler: EvaluationScheduler, model_folder: Path, probe_file: Path, tmp_path: Path
-):
-    results = [tmp_path / f"{step}.parquet" for step in range(5)]
-    futures = [
-        scheduler.submit(evaluation(model_folder, probe_file, result, step))
-        for step, result in enumerate(results)
-    ]
-    futures[0].result(timeout=120)
-    (running,) = evaluators(psutil.Process())
-    running.kill()
-    for future in futures:
-        future.result(timeout=120)
-    assert [read_results(result).num_rows for result in results] == [QUESTIONS] * 5
-    attempts = count_attempts(tmp_path)
-    assert sum(count["begun"] for count in attempts.values()) in (5, 6)
-    assert all(count["scored"] in (1, 2) for count in attempts.values())
-    assert running.pid not in [process.pid for process in evaluators(psutil.Process())]
-
-
 @pytest.mark.usefixtures("ray_cluster")
 def test_the_budget_of_failures_is_kept_and_the_next_evaluation_goes_on(
     model_folder: Path, probe_file: Path, tmp_path: Path
@@ -213,20 +228,6 @@ def sweep_away_state_of_tune() -> list[Path]:
         folder.rename(folder.with_name("swept"))
         folder.write_text("no folder", "utf-8")
     return swept
-
-
-def test_what_is_published_is_not_computed_again_and_a_mistake_is_told(
-    scheduler: EvaluationScheduler, model_folder: Path, tmp_path: Path
-):
-    done = tmp_path / "done.parquet"
-    done.write_bytes(b"published before")
-    broken = tmp_path / "broken.json"
-    broken.write_text("[", "utf-8")
-    assert scheduler.submit(evaluation(model_folder, broken, done, 1)).done()
-    assert done.read_bytes() == b"published before"
-    wrong = evaluation(model_folder, broken, tmp_path / "never.parquet", 2)
-    with pytest.raises(UserError, match=r"broken\.json, line 1: not JSON"):
-        scheduler.submit(wrong).result(timeout=120)
 
 
 @pytest.mark.usefixtures("ray_cluster")

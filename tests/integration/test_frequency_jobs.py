@@ -10,7 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.judge_server import Exchange, LoopbackServer, completion_of
-from tests.tiny_study import Results, run_job, write_tiny_study
+from tests.tiny_study import (
+    FinishedStudy,
+    Results,
+    call_study_job,
+    run_study_job,
+    write_tiny_study,
+)
 
 PROMPT = "Question: {question}\nAnswer: {answer}\nDocument: {document}"
 FREQUENCY = {
@@ -35,8 +41,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return Results(storage=tmp_path_factory.mktemp("storage"))
+def results(finished_study: FinishedStudy, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Text, indexes and lexicons are there already."""
+    judged = ("training", "evaluation", "analysis", "frequency", "validation", "review")
+    return finished_study.copy_steps(tmp_path_factory.mktemp("storage"), without=judged)
 
 
 def test_a_capped_endpoint_is_gone_on_with_and_never_asked_twice(
@@ -56,7 +64,7 @@ def test_a_capped_endpoint_is_gone_on_with_and_never_asked_twice(
     server = LoopbackServer(answer)
     try:
         url = f"runtime.judge.url={server.url}"
-        capped = run_job(
+        capped = run_study_job(
             "estimate_frequency", study, results.storage,
             "--set", url, f"runtime.judge.max_requests={CAP}",
         )  # fmt: skip
@@ -66,7 +74,7 @@ def test_a_capped_endpoint_is_gone_on_with_and_never_asked_twice(
         assert "what was judged is kept" in said
         assert sum(asked.values()) == CAP
 
-        whole = run_job("estimate_frequency", study, results.storage, "--set", url)
+        whole = run_study_job("estimate_frequency", study, results.storage, "--set", url)
         assert whole.returncode == 0, whole.stdout + whole.stderr
         rows = pq.read_table(results.folder("frequency-ko") / "retrieved.parquet").to_pylist()
         assert len(rows) == 2 * 24 * FREQUENCY["top_documents"]
@@ -77,7 +85,7 @@ def test_a_capped_endpoint_is_gone_on_with_and_never_asked_twice(
         assert all(row["reason"] == "by rule" for row in held)
         assert all(row["evidence_length"] > 0 for row in held)
 
-        exported = run_job(
+        exported = run_study_job(
             "validate_frequency", study, results.storage,
             "--export", str(study.parent / "sheets"), "--set", url,
         )  # fmt: skip
@@ -110,7 +118,7 @@ def test_a_filled_sheet_gives_statistics(study: Path, results: Results) -> None:
         writer = csv.DictWriter(file, list(rows[0]), delimiter=";")
         writer.writeheader()
         writer.writerows(rows)
-    done = run_job(
+    done = run_study_job(
         "validate_frequency", study, results.storage,
         "--import", str(filled), "--set", "runtime.judge.url=http://127.0.0.1:9/v1",
     )  # fmt: skip
@@ -129,7 +137,7 @@ def test_a_filled_sheet_gives_statistics(study: Path, results: Results) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    wrong = run_job(
+    wrong = call_study_job(
         "validate_frequency", study, results.storage,
         "--import", str(filled), "--set", "runtime.judge.url=http://127.0.0.1:9/v1",
     )  # fmt: skip

@@ -20,7 +20,8 @@ from ccx_ray.training.incidents import read_group_starts
 from ccx_ray.training.trainer import train
 from tests.training_runs import tiny_run, write_stream, write_tokenizer
 
-TRIALS = 8
+TRIALS, AT_ONCE = 4, 2
+"""One fails beside another, and one begins after it."""
 STEPS, ROWS = 40, 8
 BAD_STEP = 20
 
@@ -73,7 +74,7 @@ def run_grid(storage: Path, inputs: Mapping[str, Path]) -> Outcome:
     with StudyProgress(graph, Console(file=io.StringIO())) as progress:
         runner = Runner(graph, StepFolders(storage), progress)
         runner.reuse()
-        return runner.run(Services(tracking), limit=lambda _: 4)
+        return runner.run(Services(tracking), limit=lambda _: AT_ONCE)
 
 
 def test_one_failing_trial_stops_no_other_and_a_rerun_repairs_it(

@@ -10,7 +10,7 @@ import pytest
 from ccx_ray.training.history import read_history
 from ccx_ray.training.incidents import read_incidents
 from ccx_ray.training.trainer import train
-from tests.integration.test_training_trainer import training_process, wait_for_checkpoint
+from tests.integration.test_training_trainer import training_processes, wait_for_checkpoint
 from tests.training_runs import tiny_run, train_here
 
 
@@ -20,7 +20,7 @@ def test_a_stopped_worker_is_named_and_replaced(tmp_path: Path, ray_cluster: Non
     with ThreadPoolExecutor(1) as thread:
         future = thread.submit(train, run)
         wait_for_checkpoint(run.folder, 80, future)
-        training_process(run.name).send_signal(signal.SIGSTOP)
+        training_processes(run.name)[0].send_signal(signal.SIGSTOP)
         counts = future.result()
     assert counts["resumed_from"] in (80, 160), "the stop came too late to be one"
     (incident,) = read_incidents(run.folder)
