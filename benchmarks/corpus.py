@@ -1,57 +1,68 @@
-"""How fast the corpus stage is: against datatrove, against its bare parts, by size, and read back.
+"""How fast the corpus stage is: against datatrove, and by size with the memory that it takes.
 
 All in one run on one machine:
 
     python benchmarks/corpus.py
-    python benchmarks/corpus.py --only ours bare --megabytes 250
-    python benchmarks/corpus.py --page docs/benchmarks/2026-01-31-corpus.md
+    python benchmarks/corpus.py --only ours datatrove --megabytes 250
 
 Every measurement is a fresh process, one after the other; the text is made before and is not part
-of any time. What each program does beyond the others is said in their docstrings and on the page.
+of any time. On a shared machine believe "MB/processor s" rather than the clock.
+
+datatrove gets a slice of the same text (its time is that of the slice less that of a small one, so
+that starting costs nothing). It keeps neither rejected text nor the origin of tokens; ours does,
+and hashes texts, ids and rows.
 """
 
 import argparse
-import json
 import math
 import os
 import shutil
 import sys
 import tempfile
-import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from corpus_bare import BareResult, BareTask
-from corpus_datatrove import MISSING, DatatroveResult, DatatroveTask, write_slice
+from benchmark_tables import BenchmarkTable, bar
+from corpus_datatrove import DatatroveResult, DatatroveTask, write_slice
 from corpus_memory import Usage, run_measured
 from corpus_ours import NEAR_DUPLICATES, OursResult, OursTask, train_benchmark_tokenizer
-from corpus_page import PARTS, render_page
-from corpus_profile import ProfileResult
-from corpus_reading import POSITIONS, READERS, ReadingResult, ReadingTask, make_long_stream
-from corpus_tables import (
-    EndToEnd,
-    Figures,
-    bare_figures,
-    end_to_end_figures,
-    of_datatrove,
-    of_ours,
-    profile_figures,
-    reading_figures,
-    scaling_figures,
-    stage_figures,
-)
 from corpus_text import BenchmarkText, make_text
-from rich.console import Console
 
 HERE = Path(__file__).parent
+PARTS = ("ours", "datatrove", "scaling")
 LEAST_FREE_SHARE = 8
 """Times the largest size that must be free on the disk: text, blocks, parts, tokens, rows."""
 SINGLE_MEGABYTES = 250
 """What runs in one process is given no more."""
 FIRST_DATATROVE_MEGABYTES = 2
 VOCABULARY_SIZE = 16_384
+LEAST_TIMES_FASTER = 10
+MOST_BYTES = 4 * 2**30
+GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndToEnd:
+    """One way to do the whole work, measured."""
+
+    name: str
+    cores: int
+    megabytes: float
+    seconds: float
+    processor_seconds: float
+
+    @property
+    def speed(self) -> float:
+        """MB per second and core."""
+        return self.megabytes / self.seconds / self.cores
+
+    @property
+    def processor_speed(self) -> float:
+        """MB per processor second, which other programs on the machine change less."""
+        return self.megabytes / self.processor_seconds
 
 
 @dataclass
@@ -62,37 +73,29 @@ class Benchmark:
     work: Path
     text: BenchmarkText
     tokenizer: Path
-    console: Console
-    figures: list[Figures] = field(default_factory=list)
-    raw: dict[str, Any] = field(default_factory=dict)
-    ends: dict[bool, list[EndToEnd]] = field(default_factory=lambda: {True: [], False: []})
-    results: dict[str, OursResult] = field(default_factory=dict)
 
-    def measure(self) -> None:
-        """Every part that is asked for, in order."""
-        for part in PARTS:
-            if part in self.arguments.only:
-                getattr(self, f"_{part}")()
+    def tables(self) -> list[BenchmarkTable]:
+        """Every part that is asked for."""
+        tables = []
         for near in (True, False):
-            if self.ends[near]:
-                self.figures.insert(int(not near), end_to_end_figures(near, self.ends[near]))
+            runs = self._ours(near) if "ours" in self.arguments.only else []
+            if "datatrove" in self.arguments.only:
+                runs += self._datatrove(near)
+            if runs:
+                tables.append(end_to_end_table(near, runs))
+        if "scaling" in self.arguments.only:
+            cores, sizes = self.arguments.processors, sorted(self.arguments.sizes)
+            runs_by_size = [self._run_ours(size, near=True, processors=cores) for size in sizes]
+            tables.append(scaling_table(runs_by_size, cores))
+        return tables
 
     def _run(self, what: str, program: str, argument: Any) -> tuple[dict[str, Any], Usage]:
-        begin = time.perf_counter()
-        with self.console.status(what):
-            content, usage = run_measured(HERE / f"corpus_{program}.py", argument)
-        self.console.print(f"{what}: {time.perf_counter() - begin:.0f} s", highlight=False)
-        self.raw.setdefault(program, []).append(
-            {"what": what, "result": content, "usage": asdict(usage)}
-        )
+        content, usage = run_measured(HERE / f"corpus_{program}.py", argument)
+        print(f"{what}: {content['seconds']:.0f} s", flush=True)
         return content, usage
 
-    def _run_ours(
-        self, megabytes: int, *, near: bool, processors: int, keep: bool = False
-    ) -> tuple[OursResult, Usage]:
+    def _run_ours(self, megabytes: int, *, near: bool, processors: int) -> tuple[OursResult, Usage]:
         folder = self.work / "ours"
-        shutil.rmtree(folder, ignore_errors=True)
-        where = f"Ray on {processors} cores" if processors else "one process"
         task = OursTask(
             files=tuple(self.text.of_size(megabytes)),
             tokenizer=str(self.tokenizer),
@@ -100,47 +103,59 @@ class Benchmark:
             near_duplicates=NEAR_DUPLICATES if near else None,
             processors=processors,
         )
+        where = f"Ray on {processors} cores" if processors else "one process"
         what = f"ours, {megabytes} MB, {where}, near-duplicates {'on' if near else 'off'}"
         content, usage = self._run(what, "ours", task)
-        if not keep:
-            shutil.rmtree(folder)
+        shutil.rmtree(folder)
         return OursResult(**content), usage
 
-    def _single_megabytes(self) -> int:
+    def _ours(self, near: bool) -> list[EndToEnd]:
         unit = self.text.unit_megabytes
-        wanted: int = min(self.arguments.megabytes, SINGLE_MEGABYTES)
-        return max(unit, wanted // unit * unit)
-
-    def _ours(self) -> None:
-        cores, megabytes = self.arguments.processors, self.arguments.megabytes
-        single = self._single_megabytes()
-        for near in (True, False):
+        single = max(unit, min(self.arguments.megabytes, SINGLE_MEGABYTES) // unit * unit)
+        runs = []
+        for name, megabytes, cores in (
+            ("ours on Ray", self.arguments.megabytes, self.arguments.processors),
+            ("ours in one process", single, 0),
+        ):
             result, usage = self._run_ours(megabytes, near=near, processors=cores)
-            self.ends[near].append(of_ours("ours on Ray", cores, result, usage))
-            self.results.setdefault("ray", result)
-            result, usage = self._run_ours(single, near=near, processors=0)
-            self.ends[near].append(of_ours("ours in one process", 1, result, usage))
-            self.results.setdefault("single", result)
-        self.figures.append(stage_figures(self.results["single"]))
+            # The cluster's start counts neither as time nor, by share, as processor time.
+            share = result.seconds / (result.seconds + result.start_seconds)
+            runs.append(
+                EndToEnd(
+                    name=name,
+                    cores=max(1, cores),
+                    megabytes=result.megabytes,
+                    seconds=result.seconds,
+                    processor_seconds=usage.processor_seconds * share,
+                )
+            )
+        return runs
 
-    def _datatrove(self) -> None:
+    def _datatrove(self, near: bool) -> list[EndToEnd]:
         if find_spec("datatrove") is None:
-            self.console.print(MISSING)
-            return
-        for near in (True, False):
-            for tasks in dict.fromkeys((self.arguments.processors, 1)):
-                runs = [
-                    self._run_datatrove(megabytes, near=near, tasks=tasks)
-                    for megabytes in (FIRST_DATATROVE_MEGABYTES, self.arguments.slice_megabytes)
-                ]
-                name = "datatrove, one task a core" if tasks > 1 else "datatrove, one task"
-                self.ends[near].append(of_datatrove(name, tasks, *runs))
+            print("datatrove is left out: pip install 'ccx_ray[benchmarks]'")
+            return []
+        runs = []
+        for tasks in dict.fromkeys((self.arguments.processors, 1)):
+            small, large = (
+                self._run_datatrove(megabytes, near=near, tasks=tasks)
+                for megabytes in (FIRST_DATATROVE_MEGABYTES, self.arguments.slice_megabytes)
+            )
+            runs.append(
+                EndToEnd(
+                    name="datatrove, one task a core" if tasks > 1 else "datatrove, one task",
+                    cores=tasks,
+                    megabytes=(large[0].text_bytes - small[0].text_bytes) / 1e6,
+                    seconds=large[0].seconds - small[0].seconds,
+                    processor_seconds=large[1].processor_seconds - small[1].processor_seconds,
+                )
+            )
+        return runs
 
     def _run_datatrove(
         self, megabytes: int, *, near: bool, tasks: int
     ) -> tuple[DatatroveResult, Usage]:
         folder = self.work / "datatrove"
-        shutil.rmtree(folder, ignore_errors=True)
         files = list(self.text.files)
         task = DatatroveTask(
             slice=str(write_slice(files, folder / "slice", megabytes=megabytes, tasks=tasks)),
@@ -149,75 +164,64 @@ class Benchmark:
             near_duplicates=near,
             tasks=tasks,
         )
-        what = (
-            f"datatrove, {megabytes} MB, {tasks} tasks, near-duplicates {'on' if near else 'off'}"
-        )
-        content, usage = self._run(what, "datatrove", task)
+        how = f"{tasks} tasks, near-duplicates {'on' if near else 'off'}"
+        content, usage = self._run(f"datatrove, {megabytes} MB, {how}", "datatrove", task)
         shutil.rmtree(folder)
         return DatatroveResult(**content), usage
 
-    def _bare(self) -> None:
-        files = tuple(self.text.of_size(self.arguments.megabytes))
-        what = f"bare parts, {self.arguments.megabytes} MB"
-        content, _ = self._run(what, "bare", BareTask(files=files, tokenizer=str(self.tokenizer)))
-        ours = {
-            f"{run.name}, near-duplicates {'on' if near else 'off'}": run
-            for near, runs in self.ends.items()
-            for run in runs
-            if run.name.startswith("ours")
-        }
-        self.figures.append(bare_figures(BareResult(**content), ours))
 
-    def _profile(self) -> None:
-        folder, megabytes = self.work / "profile", self._single_megabytes()
-        task = OursTask(
-            files=tuple(self.text.of_size(megabytes)),
-            tokenizer=str(self.tokenizer),
-            folder=str(folder),
-            near_duplicates=NEAR_DUPLICATES,
-            processors=0,
+def end_to_end_table(near: bool, runs: Sequence[EndToEnd]) -> BenchmarkTable:
+    """Ours and the alternative with as many cores."""
+    theirs = {run.cores: run for run in runs if run.name.startswith("datatrove")}
+    rows, verdicts = [], []
+    for run in runs:
+        cells = [f"{run.megabytes:,.0f}", f"{run.seconds:.1f}", f"{run.speed:.2f}"]
+        by_processor, times = f"{run.processor_speed:.2f}", ["", ""]
+        if other := theirs.get(run.cores):
+            ratio = run.speed / other.speed
+            times = [f"{ratio:.1f}", f"{run.processor_speed / other.processor_speed:.1f}"]
+            if run is not other:
+                verdicts.append(bar(f"{run.name} / datatrove", ratio, LEAST_TIMES_FASTER))
+        rows.append((run.name, str(run.cores), *cells, times[0], by_processor, times[1]))
+    return BenchmarkTable(
+        part="end to end",
+        title=f"Raw files to packed stream, near-duplicate detection {'on' if near else 'off'}",
+        columns=("", "cores", "MB", "s", "MB/s/core", "times", "MB/processor s", "times"),
+        rows=rows,
+        verdicts=verdicts,
+    )
+
+
+def scaling_table(runs: Sequence[tuple[OursResult, Usage]], cores: int) -> BenchmarkTable:
+    """Time and memory by size."""
+    rows = [
+        (
+            f"{result.megabytes:,.0f}",
+            f"{result.seconds:.1f}",
+            f"{result.megabytes / result.seconds / cores:.2f}",
+            f"{usage.peak_bytes / GIB:.2f}",
+            f"{usage.peak_private_bytes / GIB:.2f}",
+            f"{usage.peak_shared_bytes / GIB:.2f}",
+            str(usage.processes),
         )
-        content, _ = self._run(f"profile, {megabytes} MB", "profile", task)
-        shutil.rmtree(folder)
-        self.figures.append(profile_figures(ProfileResult(**content)))
-
-    def _scaling(self) -> None:
-        cores = self.arguments.processors
-        runs = [
-            self._run_ours(size, near=True, processors=cores)
-            for size in sorted(self.arguments.sizes)
-        ]
-        self.figures.append(scaling_figures(runs, cores))
-
-    def _reading(self) -> None:
-        self._run_ours(
-            self.arguments.megabytes, near=False, processors=self.arguments.processors, keep=True
-        )
-        folder = self.work / "long"
-        shutil.rmtree(folder, ignore_errors=True)
-        tokens = sorted((self.work / "ours").glob("*/tokens"))
-        with self.console.status("a long stream"):
-            make_long_stream(tokens, self.tokenizer, folder)
-        shutil.rmtree(self.work / "ours")
-        results = []
-        for reader in READERS:
-            for position in POSITIONS:
-                task = ReadingTask(
-                    stream=str(folder / "stream"),
-                    reader=reader,
-                    position=position,
-                    processors=self.arguments.processors,
-                )
-                content, _ = self._run(f"reading, {reader}, {position:.0%}", "reading", task)
-                results.append(ReadingResult(**content))
-        shutil.rmtree(folder)
-        self.figures.append(reading_figures(results))
+        for result, usage in runs
+    ]
+    most = max(usage.peak_bytes for _, usage in runs)
+    verdicts = [f"peak memory {most / GIB:.2f} GiB (bar {MOST_BYTES / GIB:.0f})"]
+    return BenchmarkTable(
+        part="scaling",
+        title=f"Size, {cores} cores, near-duplicate detection on",
+        columns=(
+            "MB", "s", "MB/s/core", "peak GiB", "without mapped files", "object store", "processes",
+        ),
+        rows=rows,
+        verdicts=verdicts,
+    )  # fmt: skip
 
 
 def main() -> None:
     """Make the text, measure, print, write what is asked for, and clean up."""
     arguments = parse_arguments()
-    console = Console()
     largest = max([arguments.megabytes, *(arguments.sizes if "scaling" in arguments.only else [])])
     if arguments.work is not None:
         arguments.work.mkdir(parents=True, exist_ok=True)
@@ -226,27 +230,17 @@ def main() -> None:
         if shutil.disk_usage(work).free < LEAST_FREE_SHARE * largest * 1e6:
             sys.exit(f"--work: {work} has less than {LEAST_FREE_SHARE * largest / 1e3:.0f} GB free")
         kept = arguments.work or work
-        with console.status(f"making {largest} MB of text and a tokenizer"):
-            text = make_text(
-                kept / "text",
-                megabytes=largest,
-                unit_megabytes=math.gcd(arguments.megabytes, *arguments.sizes),
-                seed=arguments.seed,
-                processors=arguments.processors,
-            )
-            tokenizer = train_benchmark_tokenizer(kept / "tokenizer", HERE.parent, VOCABULARY_SIZE)
-        benchmark = Benchmark(arguments, work, text, tokenizer, console)
-        benchmark.measure()
-    for figures in benchmark.figures:
-        console.print()
-        console.print(figures.rich())
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(benchmark.raw, indent=1) + "\n", "utf-8")
-    if arguments.page is not None:
-        arguments.page.parent.mkdir(parents=True, exist_ok=True)
-        arguments.page.write_text(
-            render_page(benchmark.figures, benchmark.results, text, arguments), "utf-8"
+        text = make_text(
+            kept / "text",
+            megabytes=largest,
+            unit_megabytes=math.gcd(arguments.megabytes, *arguments.sizes),
+            seed=arguments.seed,
+            processors=arguments.processors,
         )
+        tokenizer = train_benchmark_tokenizer(kept / "tokenizer", HERE.parent, VOCABULARY_SIZE)
+        benchmark = Benchmark(arguments, work, text, tokenizer)
+        for table in benchmark.tables():
+            print(f"\n{table.markdown() if arguments.markdown else table.text()}", flush=True)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -259,8 +253,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--processors", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, help="keeps the text for the next run; else all goes")
-    parser.add_argument("--json", type=Path, help="everything measured, as it was")
-    parser.add_argument("--page", type=Path, help="the whole page, as Markdown")
+    parser.add_argument("--markdown", action="store_true", help="tables for a page")
     return parser.parse_args()
 
 

@@ -21,7 +21,6 @@ import orjson
 from corpus_ours import SEED, SEQUENCE_LENGTH, language_spec
 from corpus_text import TextFile
 
-MISSING = "datatrove is not installed, its part is left out: pip install 'ccx_ray[benchmarks]'"
 UNITS = r"[\p{Han}\p{Hiragana}\p{Katakana}]|[\p{L}\p{M}\p{N}]+"
 """What our MinHash calls a unit, near enough."""
 UNITS_PER_SHINGLE, BANDS, ROWS_PER_BAND = 3, 16, 8
@@ -90,13 +89,6 @@ def _excluded(code: str) -> Any:
     return regex.compile(f"[^{names}]+" if isolation.keep else f"[{names}]+")
 
 
-@cache
-def _letter() -> Any:
-    import regex
-
-    return regex.compile(r"\p{L}")
-
-
 def isolated(text: str, language: str) -> str:
     """What our isolation does to one text, with the ``regex`` module."""
     text = _excluded(language).sub("", normalize("NFC", text))
@@ -105,9 +97,12 @@ def isolated(text: str, language: str) -> str:
 
 def isolate_documents(data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
     """A block of a pipeline: isolation, and what is too short after it goes."""
+    import regex
+
+    letter = regex.compile(r"\p{L}")
     for document in data:
         document.text = isolated(document.text, document.metadata["language"])
-        if len(document.text) >= 10 and _letter().search(document.text):
+        if len(document.text) >= 10 and letter.search(document.text):
             yield document
 
 

@@ -6,13 +6,11 @@ Run as a program, it measures one run in a process of its own and prints the res
 import json
 import sys
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from corpus_text import BUNDLED, LANGUAGES, TextFile
 
@@ -30,8 +28,6 @@ SEED = 0
 LANGUAGES_AT_ONCE = 2
 """As many data steps as a study runs beside one another."""
 NEAR_DUPLICATES = CleaningSpec().near_duplicates
-SERIAL_STAGES = ("find repetitions", "plan", "finish")
-STAGES = ("isolate", "find repetitions", "write", "tokenize", "plan", "pack", "finish")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,24 +50,12 @@ class OursResult:
     start_seconds: float
     """To start the cluster and its worker processes' first task; not part of ``seconds``."""
     text_bytes: int
-    stages: dict[str, float] = field(default_factory=dict)
-    """Seconds by stage, summed over languages; they overlap where languages run side by side."""
-    documents: int = 0
-    kept: int = 0
-    rejected: dict[str, int] = field(default_factory=dict)
     tokens: int = 0
     rows: int = 0
-    english_bytes_per_token: float = 0.0
-    """Raw bytes that were read for each token that came out."""
 
     @property
     def megabytes(self) -> float:
         return self.text_bytes / 1e6
-
-    @property
-    def serial_seconds(self) -> float:
-        """What the driver does alone, whatever the number of cores."""
-        return sum(self.stages.get(stage, 0.0) for stage in SERIAL_STAGES)
 
 
 def language_spec(code: str, paths: Sequence[str]) -> BaseLanguageSpec:
@@ -112,42 +96,12 @@ def train_benchmark_tokenizer(folder: Path, root: Path, vocabulary_size: int) ->
     return tokenizer
 
 
-class _Clock:
-    """Runs tasks as it is told, and notes how long each stage took."""
-
-    def __init__(self, run_tasks: RunTasks) -> None:
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self._run_tasks = run_tasks
-        self._mark = time.perf_counter()
-
-    def note(self, stage: str) -> None:
-        """The time since the last note belongs to this stage."""
-        now = time.perf_counter()
-        self.seconds[stage] += now - self._mark
-        self._mark = now
-
-    def __call__(
-        self, log: WorkLog, tasks: int, function: Callable[[int], dict[str, Any]], /
-    ) -> list[dict[str, Any]]:
-        stage = log._folder.name
-        # What came before it is done in the driver alone.
-        before = {"write": "find repetitions", "pack": "plan"}
-        self.note(before.get(stage, stage))
-        results = self._run_tasks(log, tasks, function)
-        self.note(stage)
-        return results
-
-
 def prepare_language(
-    code: str,
-    paths: Sequence[str],
-    task: OursTask,
-    run_tasks: RunTasks,
-) -> tuple[dict[str, Any], dict[str, float]]:
-    """Raw files to a stream; what it counted, and seconds by stage."""
+    code: str, paths: Sequence[str], task: OursTask, run_tasks: RunTasks
+) -> tuple[int, int]:
+    """Raw files to a stream; its tokens and rows."""
     from ccx_ray.corpus.preparation import isolate_text, prepare_base_stream, tokenize_text
 
-    clock = _Clock(run_tasks)
     text, tokens, stream = (
         Path(task.folder) / code / name for name in ("text", "tokens", "stream")
     )
@@ -155,29 +109,14 @@ def prepare_language(
         folder.mkdir(parents=True)
     tokenizer = Path(task.tokenizer)
     cleaning = CleaningSpec(near_duplicates=task.near_duplicates)
-    isolated = isolate_text(
-        language_spec(code, paths), Path.cwd(), text, cleaning=cleaning, run_tasks=clock
+    isolate_text(
+        language_spec(code, paths), Path.cwd(), text, cleaning=cleaning, run_tasks=run_tasks
     )
-    clock.note("write")
-    tokenized = tokenize_text(text, tokenizer, tokens, run_tasks=clock)
-    clock.note("tokenize")
+    tokenized = tokenize_text(text, tokenizer, tokens, run_tasks=run_tasks)
     packed = prepare_base_stream(
-        tokens,
-        tokenizer,
-        stream,
-        sequence_length=SEQUENCE_LENGTH,
-        seed=SEED,
-        run_tasks=clock,
+        tokens, tokenizer, stream, sequence_length=SEQUENCE_LENGTH, seed=SEED, run_tasks=run_tasks
     )
-    clock.note("finish")
-    counts = {
-        "documents": isolated["documents"]["read"],
-        "kept": isolated["documents"]["kept"],
-        "rejected": isolated["documents"]["rejected"],
-        "tokens": tokenized["text_tokens"],
-        "rows": packed["rows"],
-    }
-    return counts, dict(clock.seconds)
+    return tokenized["text_tokens"], packed["rows"]
 
 
 def run_ours(task: OursTask) -> OursResult:
@@ -209,23 +148,12 @@ def _measured(task: OursTask, run_tasks: RunTasks, start_seconds: float) -> Ours
             pool.map(lambda code: prepare_language(code, paths[code], task, run_tasks), paths)
         )
     seconds = time.perf_counter() - begin
-    english = sum(file.text_bytes for file in task.files if file.language == "en")
-    stages: Counter[str] = Counter()
-    rejected: Counter[str] = Counter()
-    for counts, by_stage in results:
-        stages.update(by_stage)
-        rejected.update(counts["rejected"])
     return OursResult(
         seconds=seconds,
         start_seconds=start_seconds,
         text_bytes=sum(file.text_bytes for file in task.files),
-        stages=dict(stages),
-        rejected=dict(rejected),
-        english_bytes_per_token=english / results[list(paths).index("en")][0]["tokens"],
-        **{
-            name: sum(counts[name] for counts, _ in results)
-            for name in ("documents", "kept", "tokens", "rows")
-        },
+        tokens=sum(tokens for tokens, _ in results),
+        rows=sum(rows for _, rows in results),
     )
 
 

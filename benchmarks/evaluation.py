@@ -2,12 +2,10 @@
 
 ``small`` asks all eight probe files of a model of a million parameters, ``large`` a sample of their
 questions of the architecture of Qwen2.5-0.5B; weights are random, and ours and the plain scorer
-(tests/plain_scorer.py) have the same model and threads, file by file in turn. ``parity`` compares
-choices with the plain scorer's for given models, ``batches`` those of batches of 1, 7 and 64 rows,
-by length and in any order, with each other. ``gpu`` times all 11,760 sentences on a device:
+(tests/plain_scorer.py) have the same model and threads, file by file in turn. ``gpu`` times all
+11,760 sentences on a device:
 
     python benchmarks/evaluation.py small large
-    python benchmarks/evaluation.py parity --model storage/laptop/base-.../checkpoints/step-000300
     python benchmarks/evaluation.py gpu --device cuda
 """
 
@@ -17,7 +15,6 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a bare machine has no installation
@@ -26,17 +23,14 @@ import torch
 from benchmark_tables import BenchmarkTable, bar
 from evaluation_models import DATA, LARGE, SMALL, write_model
 
-from ccx_ray.evaluation import forward, scoring
 from ccx_ray.evaluation.models import load_causal_model
 from ccx_ray.evaluation.probes import load_probe
 from ccx_ray.evaluation.results import SCORE_TYPES
-from ccx_ray.evaluation.scoring import score_encoded, score_probe
-from ccx_ray.evaluation.sentences import encode_probe
+from ccx_ray.evaluation.scoring import score_probe
 from ccx_ray.study.spec import ScoreType
-from tests.fixed_batches import SIZES, fixed_batches
 from tests.plain_scorer import plain_answers, read_items
 
-PARTS = ("small", "large", "parity", "batches", "gpu")
+PARTS = ("small", "large", "gpu")
 LEAST = {"small": 10.0, "large": 4.0}
 MOST_SECONDS = 20.0
 PROBES = sorted((DATA / "probes").glob("*-cloze_*.json"))
@@ -55,18 +49,13 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="evaluation-") as folder:
             if part == "gpu":
                 print(device_table(arguments, Path(folder)).text(), flush=True)
-            elif part == "parity":
-                for model in arguments.model:
-                    print(compared(arguments, part, model, "parity with").text(), flush=True)
-            elif part == "batches":
-                print(batches_table(arguments, write_model(Path(folder), SMALL)).text(), flush=True)
             else:
                 model = write_model(Path(folder), SMALL if part == "small" else LARGE)
-                print(compared(arguments, part, model, part).text(), flush=True)
+                print(compared(arguments, part, model).text(), flush=True)
     return 0
 
 
-def compared(arguments: argparse.Namespace, part: str, folder: Path, title: str) -> BenchmarkTable:
+def compared(arguments: argparse.Namespace, part: str, folder: Path) -> BenchmarkTable:
     """Ours against one pass an option, file by file; choices and scores compared."""
     model = load_causal_model(folder, arguments.device)
     rows, differences, figures = [], [], {"plain": 0.0, "ours": 0.0, "all scores": 0.0}
@@ -100,12 +89,13 @@ def compared(arguments: argparse.Namespace, part: str, folder: Path, title: str)
         differences.append(largest)
         rows.append(_row(path.stem, len(plain), seconds, wrong, largest))
     rows.append(_row("all", questions, figures, unequal, max(differences)))
-    verdicts = [f"choices of {unequal} of {questions} questions differ"]
-    if part in LEAST:
-        verdicts.append(bar("plain / ours", figures["plain"] / figures["ours"], LEAST[part]))
+    verdicts = [
+        f"choices of {unequal} of {questions} questions differ",
+        bar("plain / ours", figures["plain"] / figures["ours"], LEAST[part]),
+    ]
     return BenchmarkTable(
         part=part,
-        title=f"{title} {folder.name}: {model.network.num_parameters():,} parameters, seconds",
+        title=f"{part}: {model.network.num_parameters():,} parameters, seconds",
         columns=(
             "probe", "questions", "plain", "ours", "ratio", "all scores", "other choices",
             "largest difference",
@@ -127,44 +117,6 @@ def _row(
         f"{seconds['all scores']:.2f}",
         str(wrong),
         f"{largest:.1e}",
-    )
-
-
-def batches_table(arguments: argparse.Namespace, folder: Path) -> BenchmarkTable:
-    """All questions under every score, in batches of other sizes and orders."""
-    model = load_causal_model(folder, arguments.device)
-    probes = [encode_probe(model, load_probe(path, path.stem)) for path in PROBES]
-    usual = forward.batches
-    ways = [("by length, 2,048 tokens", usual)]
-    ways += [
-        (f"{size}, {'by length' if by_length else 'in any order'}", batches)
-        for size, by_length in product(SIZES, (True, False))
-        for batches in [fixed_batches(size, by_length=by_length)]
-    ]
-    rows, expected = [], None
-    for name, batches in ways:
-        setattr(scoring, "batches", batches)  # noqa: B010  (not a name that it exports)
-        found = [
-            item for one in probes for item in score_encoded(model, one, tokens_per_batch=2048)
-        ]
-        expected = expected or found
-        pairs = list(zip(expected, found, strict=True))
-        others = {
-            kind: sum(a.ranked(kind).ranking != b.ranked(kind).ranking for a, b in pairs)
-            for kind in SCORE_TYPES
-        }
-        largest = max(
-            abs(x - y)
-            for a, b in pairs
-            for x, y in zip(a.scores("reference"), b.scores("reference"), strict=True)
-        )
-        rows.append((name, *map(str, others.values()), f"{largest:.1e}"))
-    setattr(scoring, "batches", usual)  # noqa: B010
-    return BenchmarkTable(
-        part="batches",
-        title=f"Rankings of {len(expected or ()):,} questions that differ from the first row's",
-        columns=("rows of a batch", *SCORE_TYPES, "largest difference, reference"),
-        rows=rows,
     )
 
 
@@ -207,7 +159,6 @@ def _parser() -> argparse.ArgumentParser:
         "--sample", type=int, default=4, help="questions a file for large (default 4)"
     )
     parser.add_argument("--tokens-per-batch", type=int, default=2048, help="(default 2048)")
-    parser.add_argument("--model", type=Path, nargs="+", default=[], help="folders for parity")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     return parser
 

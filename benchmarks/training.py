@@ -1,8 +1,8 @@
-"""How fast training is: against bare PyTorch, at its start, at its checkpoints, and on a GPU.
+"""How fast training is: against bare PyTorch, and on a GPU.
 
 Every part prints one table; ours and what it is compared with are measured in one run, in turn:
 
-    python benchmarks/training.py loop workers start checkpoint masks memory
+    python benchmarks/training.py loop
     python benchmarks/training.py gpu --out gpu.json
     python benchmarks/training.py gpu --device cpu --preset micro
 
@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a bare machine h
 
 from benchmark_tables import BenchmarkTable
 
-PARTS = ("loop", "workers", "start", "checkpoint", "masks", "memory", "gpu")
+PARTS = ("loop", "gpu")
 PACKAGES = ("torch", "transformers", "deepspeed", "ray", "liger-kernel", "flash-attn", "numpy")
 
 
@@ -76,16 +76,6 @@ def _part(name: str) -> Callable[[argparse.Namespace, Path], BenchmarkTable]:
     """The part's function; imported here, because most need what a bare machine lacks."""
     if name == "loop":
         from training_loop import loop_table as table
-    elif name == "workers":
-        from training_workers import workers_table as table
-    elif name == "start":
-        from training_start import start_table as table
-    elif name == "checkpoint":
-        from training_checkpoint import checkpoint_table as table
-    elif name == "masks":
-        from training_masks import masks_table as table
-    elif name == "memory":
-        from training_memory import memory_table as table
     else:
         from training_gpu import gpu_table as table
     return table

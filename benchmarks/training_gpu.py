@@ -28,6 +28,7 @@ from ccx_ray.training.throughput import flops_per_token, model_flops_utilization
 DOCUMENT_TOKENS = 512
 WARM_STEPS = 3
 LEAST_MFU = 0.45
+FLASH = "flash_attention_2"
 OPEN = "no GPU at hand: the GPU figures are open"
 
 
@@ -50,25 +51,15 @@ def rows_to_run() -> list[tuple[Row, str]]:
     compiled = replace(best, name="+ compile", compiled=True)
     flash = "" if find_spec("flash_attn") else "no flash-attn"
     deepspeed = "" if find_spec("deepspeed") else "no DeepSpeed"
+    masked = replace(best, name="  not compiled, document masks, sdpa", masks=True)
+    flashed = replace(masked, name="  not compiled, document masks, flash", attention=FLASH)
     return [
-        (eager, ""),
-        (bf16, ""),
-        (sdpa, ""),
-        (chunked, ""),
-        (fused_adamw, ""),
+        *((row, "") for row in (eager, bf16, sdpa, chunked, fused_adamw)),
         (fused, liger),
         (compiled, ""),
         (replace(compiled, name="  with activation checkpointing", recompute=True), ""),
-        (replace(best, name="  not compiled, document masks, sdpa", masks=True), ""),
-        (
-            replace(
-                best,
-                name="  not compiled, document masks, flash",
-                masks=True,
-                attention="flash_attention_2",
-            ),
-            flash,
-        ),
+        (masked, ""),
+        (flashed, flash),
         (replace(best, name="  not compiled, DeepSpeed ZeRO 1", kind="deepspeed"), deepspeed),
         (replace(compiled, name="  pure bf16 weights, compiled", pure_bf16=True), ""),
         (Row(name="Hugging Face Trainer's step, bf16", loss="plain", kind="trainer"), ""),

@@ -14,7 +14,7 @@ from ccx_ray.training.loss import NextTokenLoss, next_token_labels
 EOS_ID, PAD_ID = 0, 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Preset:
     """Sizes of a Qwen2 model and of its rows."""
 
@@ -28,24 +28,8 @@ class Preset:
 
 
 PRESETS = {
-    "qwen2.5-0.5b": Preset(
-        hidden_size=896,
-        layers=24,
-        heads=14,
-        key_value_heads=2,
-        feed_forward=4864,
-        vocabulary_size=151_936,
-        sequence_length=2048,
-    ),
-    "micro": Preset(
-        hidden_size=64,
-        layers=2,
-        heads=4,
-        key_value_heads=2,
-        feed_forward=128,
-        vocabulary_size=512,
-        sequence_length=64,
-    ),
+    "qwen2.5-0.5b": Preset(896, 24, 14, 2, 4864, 151_936, 2048),
+    "micro": Preset(64, 2, 4, 2, 128, 512, 64),
 }
 
 

@@ -16,17 +16,21 @@ import numpy as np
 import torch
 from benchmark_tables import BenchmarkTable, bar, spread
 from torch import Tensor, nn
-from training_runs import PAD_ID, benchmark_run, train_alone, write_stream
 
 from ccx_ray.corpus.packing.stream import Stream, read_batches
-from ccx_ray.study.training_spec import ModelSpec
+from ccx_ray.study.training_spec import ModelSpec, OptimizerSpec, TrainingSpec
+from ccx_ray.training.history import read_history
 from ccx_ray.training.loss import NextTokenLoss, next_token_labels
 from ccx_ray.training.model import build_model
 from ccx_ray.training.size import parameter_count
+from tests.training_runs import EOS, PAD, tiny_run, train_here, write_stream, write_tokenizer
 
 LEAST_SHARE_OF_BARE = 0.95
 MOST_DATA_SHARE = 0.01
 WARM_STEPS = 2
+RATE = 1e-4
+DOCUMENT_TOKENS = 64
+"""Mean length of a document; the ends are drawn."""
 
 
 def loop_table(arguments: argparse.Namespace, folder: Path) -> BenchmarkTable:
@@ -34,30 +38,36 @@ def loop_table(arguments: argparse.Namespace, folder: Path) -> BenchmarkTable:
     vocabulary, length = (512, 32) if arguments.smoke else (8192, 256)
     steps = WARM_STEPS + arguments.steps
     model = ModelSpec.model_validate("laptop" if arguments.smoke else "tiny")
+    random = np.random.default_rng(0)
+    tokens_RT = random.integers(2, vocabulary, (steps * arguments.sequences, length))
+    tokens_RT[random.random(tokens_RT.shape) < 1 / DOCUMENT_TOKENS] = EOS
     stream = write_stream(
-        folder / "stream",
-        rows=steps * arguments.sequences,
-        length=length,
+        folder / "stream", rows=len(tokens_RT), length=length, tokens=tokens_RT,
         vocabulary_size=vocabulary,
-    )
+    )  # fmt: skip
+    write_tokenizer(folder / "tokenizer")
+    training = TrainingSpec(
+        steps=steps, sequences_per_step=arguments.sequences, checkpoints=1,
+        optimizer=OptimizerSpec(learning_rate=RATE),
+    )  # fmt: skip
     tokens = arguments.sequences * length
     speeds: dict[str, list[float]] = {"ours": [], "bare": [], "bare, chunked loss": []}
     shares = []
     for repeat in range(arguments.repeats):
-        run = benchmark_run(
+        run = tiny_run(
             folder / f"run-{repeat}",
-            stream,
+            folder,
+            training=training,
             model=model,
-            steps=steps,
-            sequences=arguments.sequences,
-            threads=arguments.threads,
+            sequences_per_device=arguments.sequences,
+            threads_per_worker=arguments.threads,
+            resume_seconds=1e9,
         )
-        history = train_alone(run).history[WARM_STEPS:]
-        speeds["ours"].append(tokens / median(record.seconds for record in history))
-        shares.append(
-            sum(record.data_seconds for record in history)
-            / sum(record.seconds for record in history)
-        )
+        train_here(run)
+        history = read_history(run.folder / "losses.parquet")[WARM_STEPS:]
+        seconds = [record.seconds for record in history]
+        speeds["ours"].append(tokens / median(seconds))
+        shares.append(sum(record.data_seconds for record in history) / sum(seconds))
         for name, loss in (("bare", plain_loss), ("bare, chunked loss", chunked_loss)):
             seconds = bare_loop(
                 model, batches(stream, arguments.sequences), loss, arguments.threads
@@ -92,7 +102,7 @@ def plain_loss(model: nn.Module) -> Callable[[Tensor], Tensor]:
     def loss(tokens_BT: Tensor) -> Tensor:
         logits_BTV = model(input_ids=tokens_BT).logits
         return nn.functional.cross_entropy(
-            logits_BTV[:, :-1].flatten(0, 1), tokens_BT[:, 1:].flatten(), ignore_index=PAD_ID
+            logits_BTV[:, :-1].flatten(0, 1), tokens_BT[:, 1:].flatten(), ignore_index=PAD
         )
 
     return loss
@@ -103,7 +113,7 @@ def chunked_loss(model: nn.Module) -> Callable[[Tensor], Tensor]:
     summed = NextTokenLoss(model, precision="fp32")
 
     def loss(tokens_BT: Tensor) -> Tensor:
-        labels_BT = next_token_labels(tokens_BT, PAD_ID)
+        labels_BT = next_token_labels(tokens_BT, PAD)
         return summed(tokens_BT, labels_BT) / labels_BT.ge(0).sum()
 
     return loss
@@ -127,8 +137,8 @@ def bare_loop(
     """Seconds of every step."""
     torch.set_num_threads(threads)
     vocabulary = max(int(batch.max()) for batch in all_batches) + 1
-    model = build_model(spec, vocabulary_size=vocabulary, eos_id=0, pad_id=PAD_ID, seed=0).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    model = build_model(spec, vocabulary_size=vocabulary, eos_id=EOS, pad_id=PAD, seed=0).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, fused=True)
     loss_fn = loss_of(model)
     seconds = []
     for tokens_BT in all_batches:

@@ -1,6 +1,5 @@
 """Elastic trials on a cluster whose nodes, with GPUs that do not exist, join and leave."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -117,10 +116,6 @@ def rehearse(folder: Path, *, trials: int, steps: int, changes: Sequence[int]) -
             driver.kill()
             driver.wait()
     return Rehearsal(runs=runs, began=began, nodes=nodes)
-
-
-def write_timeline(rehearsal: Rehearsal, path: Path) -> None:
-    path.write_text(json.dumps(rehearsal.timeline(), indent=1), "utf-8")
 
 
 def _change(cluster: RayNodes, change: int, *, announced: bool) -> None:

@@ -23,6 +23,7 @@ def write_stream(
     seed: int = 0,
     length: int = LENGTH,
     tokens: np.ndarray | None = None,
+    vocabulary_size: int = VOCABULARY,
 ) -> Path:
     """Rows of a noisy counting language that a model can learn; every fifth is half padding.
 
@@ -51,7 +52,7 @@ def write_stream(
         "row_group_size": 16,
         "eos_id": EOS,
         "pad_id": PAD,
-        "vocabulary_size": VOCABULARY,
+        "vocabulary_size": vocabulary_size,
         "fingerprint": f"synthetic-{seed}",
         "counts": {},
     }

@@ -2,9 +2,9 @@
 
 Terms follow from the architecture, the pass and the layout of ``TrainingEngine``: fp32 weights,
 gradients and AdamW moments, DeepSpeed's copies of them, activations, logits. Which copies DeepSpeed
-makes was found by measuring; nothing is fitted (``benchmarks/training.py memory`` states the error
-on a CPU). Not counted: the CUDA context and what an allocator leaves unused, for which 5 % of the
-GPU are kept.
+makes was found by measuring; nothing is fitted (``docs/benchmarks/2026-11-23-training.md`` states
+the error on a CPU). Not counted: the CUDA context and what an allocator leaves unused, for which
+5 % of the GPU are kept.
 """
 
 import logging

@@ -10,7 +10,7 @@ from tests.tiny_study import write_tiny_study
 
 @pytest.mark.storm
 def test_kills_leave_nothing_out_and_double_nothing(tmp_path: Path) -> None:
-    """``benchmarks/evaluation_kills.py`` kills more often, and a larger study."""
+    """``benchmarks/storms.py evaluation`` kills more often, and a larger study."""
     study = write_tiny_study(tmp_path / "study")
     overrides = ["trials.steps=1500", "trials.checkpoints=10"]
     Storm(study, tmp_path / "undisturbed", overrides, 0).run()

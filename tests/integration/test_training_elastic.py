@@ -52,7 +52,7 @@ def test_two_one_and_four_workers_in_one_training(tmp_path: Path) -> None:
 
 @pytest.mark.storm
 def test_trials_share_nodes_that_join_and_leave(tmp_path: Path) -> None:
-    """``benchmarks/elastic_rehearsal.py`` takes longer, with more trials and nodes."""
+    """``benchmarks/storms.py elastic`` takes longer, with more trials and nodes."""
     rehearsal = rehearse(tmp_path, trials=2, steps=1000, changes=(1, 2, -1))
     print(rehearsal.timeline())
     sizes = [[s.workers for s in read_group_starts(run.folder)] for run in rehearsal.runs]

@@ -9,7 +9,7 @@ from tests.kill_storm import VICTIMS, compare, rage_over
 
 @pytest.mark.storm
 def test_kills_of_every_part_change_nothing(tmp_path: Path) -> None:
-    """``benchmarks/kill_storm.py`` kills for longer."""
+    """``benchmarks/storms.py training`` kills for longer."""
     storm = rage_over(tmp_path, kills=4, steps=1000, seed=1)
     assert [kill.victim for kill in storm.kills] == list(VICTIMS)
     comparison = compare(storm.run, storm.undisturbed)

@@ -19,7 +19,7 @@ import pytest
 from ccx_ray.analysis.measures.inputs import AnalysisInputs
 from ccx_ray.analysis.report.writing import analyse
 from ccx_ray.study.trials import Trial
-from tests.finished_study import QUESTIONS, small_study, write_study
+from tests.finished_study import QUESTIONS, analyse_unrendered, small_study, write_study
 
 
 def known_effect(run: str, step: int, probe: str) -> list[bool]:
@@ -228,7 +228,7 @@ def test_an_effect_in_random_answers_is_found_where_it_was_put(tmp_path: Path) -
 
     folder = tmp_path / "analysis"
     folder.mkdir()
-    summary = analyse(write_study(tmp_path, small_study(), noisy), folder)
+    summary = analyse_unrendered(write_study(tmp_path, small_study(), noisy), folder)
     cells = {(cell["language"], cell["direction"]): cell for cell in summary["transfer"]}
     planted = cells.pop(("zh", "target → English"))
     assert planted["significant"]

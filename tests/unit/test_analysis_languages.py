@@ -12,10 +12,16 @@ import pytest
 
 from ccx_ray.analysis.measures.consistency import random_consistency
 from ccx_ray.analysis.measures.inputs import AnalysisInputs
-from ccx_ray.analysis.report.writing import analyse
 from ccx_ray.analysis.statistics.intervals import bootstrap_ratio_interval, ratio_standard_error
 from ccx_ray.evaluation.rank_consistency import rank_consistency
-from tests.finished_study import QUESTIONS, Question, small_study, write_evaluation, write_study
+from tests.finished_study import (
+    QUESTIONS,
+    Question,
+    analyse_unrendered,
+    small_study,
+    write_evaluation,
+    write_study,
+)
 
 LN2 = math.log(2)
 
@@ -29,7 +35,7 @@ def known_effect(run: str, step: int, probe: str) -> list[bool]:
 def analysed(root: Path, inputs: AnalysisInputs) -> tuple[dict[str, Any], str]:
     folder = root / "analysis"
     folder.mkdir()
-    analyse(inputs, folder)
+    analyse_unrendered(inputs, folder)
     results = json.loads((folder / "results.json").read_text("utf-8"))
     return results, (folder / "report.html").read_text("utf-8")
 
