@@ -22,7 +22,6 @@ from tests.tiny_study import (
     run_study_job,
 )
 
-
 TRAINED = ("training", "evaluation", "analysis")
 """Kinds of steps that need the base or come after it."""
 
