@@ -9,6 +9,10 @@ PORT    ?= 5000
 BIN   := .venv/bin
 STAMP := .venv/installed
 
+# Tests of one file share a process, those of several where their mark xdist_group says so; the files
+# with the longest tests are taken first.
+IN_PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
+
 # Small CPU models are slower with two OpenMP threads that contend than with one.
 export OMP_NUM_THREADS ?= 1
 
@@ -34,14 +38,14 @@ study: install  ## run a study: corpora, base, trials, evaluation, frequency, re
 	$(BIN)/python jobs/full_study.py --study $(STUDY) --storage "$(STORAGE)" $(ARGS)
 
 test: lint  ## style, types, and all tests but the storms
-	$(BIN)/python -m pytest tests/unit -n 2 --dist loadscope --durations=10
-	$(BIN)/python -m pytest tests/golden tests/integration --durations=10
+	$(BIN)/python -m pytest tests/unit $(IN_PARALLEL) --durations=10
+	$(BIN)/python -m pytest tests/golden tests/integration $(IN_PARALLEL) --durations=10
 
 storms: install  ## the long tests: kills of trainings and evaluations, nodes that come and go (15 minutes)
 	$(BIN)/python -m pytest -m storm --durations=0
 
 unit: install  ## the tests that need no Ray: minutes
-	$(BIN)/python -m pytest tests/unit -n 2 --dist loadscope
+	$(BIN)/python -m pytest tests/unit $(IN_PARALLEL)
 
 lint: install  ## style and types
 	$(BIN)/ruff check

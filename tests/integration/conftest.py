@@ -1,30 +1,11 @@
-"""The finished study that several files read, and which files share a process under xdist."""
+"""The finished study that several files read."""
 
 import shlex
-from pathlib import Path
 
 import pytest
 
 from tests.ray_job import submit, submit_when_up, token_cluster
 from tests.tiny_study import FinishedStudy, Results, write_tiny_study
-
-GROUPS = {"finished_study": "finished study", "ray_cluster": "ray cluster"}
-"""Fixture that is dear to make -> name of the files that share it."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that share a fixture go to one process, and first, because they take longest."""
-    groups: dict[Path, str] = {}
-    for item in items:
-        for fixture, group in GROUPS.items():
-            if fixture in getattr(item, "fixturenames", ()):
-                groups[item.path] = group
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups.get(item.path, item.path.stem)))
-    order = list(GROUPS.values())
-    last = len(order)
-    items.sort(key=lambda item: order.index(groups[item.path]) if item.path in groups else last)
 
 
 @pytest.fixture(scope="session")
