@@ -19,6 +19,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -126,6 +127,9 @@ def cases(folder: Path, megabytes: float) -> Iterator[Case]:
     file = path("pairs.tmx", units)
     yield case("TMX", file, len(units), bare_tmx, "ElementTree.iterparse", **both)
 
+    if find_spec("mwxml") is None:
+        print("mwxml is not installed, dumps are left out: pip install 'ccx_ray[benchmarks]'")
+        return
     articles = pages(megabytes)
     whole, streams = wiki_dump(articles), wiki_dump(articles, per_stream=100)
     part = path("part.xml", wiki_dump(pages(BARE_XML_MEGABYTES)))

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from ccx_ray.corpus.parts import part_files
+from ccx_ray.corpus.reading.sources import check_source
 from ccx_ray.errors import UserError
-from ccx_ray.run import check_source
 from ccx_ray.study.text_spec import CleaningSpec, SourceSpec
 from tests.frequency_fault_cases import frequency_fault_section
 from tests.probe_fault_cases import probe_fault_section
