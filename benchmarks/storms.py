@@ -26,9 +26,11 @@ NODES = (2, 4, -1, -2, 3, -1)
 
 def training(arguments: argparse.Namespace, folder: Path) -> bool:
     """Kills of every part of one training."""
-    from tests.kill_storm import compare, rage_over
+    from tests.kill_storm import compare, train_under_kills
 
-    storm = rage_over(folder, kills=arguments.kills, steps=arguments.steps, seed=arguments.seed)
+    storm = train_under_kills(
+        folder, kills=arguments.kills, steps=arguments.steps, seed=arguments.seed
+    )
     print(f"{len(storm.kills)} kills")
     comparison = compare(storm.run, storm.undisturbed)
     print(comparison)

@@ -4,7 +4,7 @@ Needs torch, transformers and numpy; what else is installed (Liger, flash attent
 rows. Weights are fp32 and the forward pass runs in bf16 autocast, as in our engine; the last rows
 differ and say so. Tokens and weights are random: the time of a step does not depend on them.
 
-MFU = tokens/s x FLOPs a token / dense bf16 peak of the card, FLOPs as ``throughput.py`` counts them
+MFU = tokens/s x FLOPs a token / dense bf16 peak of the card, FLOPs as ``size.py`` counts them
 (6 N with the head + 12 L d T, not halved for causality; recomputation is no work of the model).
 """
 
@@ -23,7 +23,7 @@ import torch
 from benchmark_tables import BenchmarkTable
 from training_gpu_steps import EOS_ID, PRESETS, Preset, Row, build, stepper
 
-from ccx_ray.training.throughput import flops_per_token, model_flops_utilization, peak_flops
+from ccx_ray.training.size import flops_per_token, model_flops_utilization, peak_flops
 
 DOCUMENT_TOKENS = 512
 WARM_STEPS = 3

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ccx_ray.training.history import PROGRESS
-from ccx_ray.training.incidents import Incident, read_group_starts, read_incidents
+from ccx_ray.training.metrics import PROGRESS
+from ccx_ray.training.restart_log import Incident, read_group_starts, read_incidents
 from ccx_ray.training.run import TrainingRun
 from tests.ray_nodes import RayNodes, ray_nodes, start_driver, wait_until
 from tests.training_driver import pickled

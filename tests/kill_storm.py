@@ -12,8 +12,9 @@ import numpy as np
 import psutil
 
 from ccx_ray.training.checkpoints import checkpoint_folder
-from ccx_ray.training.history import PROGRESS, read_history
-from ccx_ray.training.incidents import read_group_starts, read_incidents
+from ccx_ray.training.history import read_history
+from ccx_ray.training.metrics import PROGRESS
+from ccx_ray.training.restart_log import read_group_starts, read_incidents
 from ccx_ray.training.run import TrainingRun
 from tests.ray_nodes import RayNodes, kill, ray_nodes, start_driver
 from tests.training_driver import pickled
@@ -27,7 +28,7 @@ seen, which is at the start of the workers, else after the trial has made a step
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A trial after the storm, beside one that nothing happened to."""
+    """A trial after all kills, beside an undisturbed one."""
 
     run: TrainingRun
     undisturbed: TrainingRun
@@ -67,7 +68,7 @@ class Kill:
     """What ``progress.json`` said at that moment."""
 
 
-def rage_over(folder: Path, *, kills: int, steps: int, seed: int) -> Outcome:
+def train_under_kills(folder: Path, *, kills: int, steps: int, seed: int) -> Outcome:
     """Train undisturbed and under ``kills`` on a cluster of two nodes, a worker on each."""
     runs = [
         tiny_run(
@@ -92,8 +93,8 @@ def rage_over(folder: Path, *, kills: int, steps: int, seed: int) -> Outcome:
         assert alone.wait(timeout=600) == 0, (folder / "undisturbed.log").read_text("utf-8")
         storm = Storm(cluster, run, seed=seed, log=folder / "storm.log")
         try:
-            storm.rage(kills)
-            assert storm.calm(seconds=600) == 0, (folder / "storm.log").read_text("utf-8")
+            storm.kill_in_turn(kills)
+            assert storm.wait(seconds=600) == 0, (folder / "storm.log").read_text("utf-8")
         finally:
             storm.end()
     return Outcome(run=run, undisturbed=undisturbed, kills=storm.kills)
@@ -122,7 +123,7 @@ def compare(run: TrainingRun, undisturbed: TrainingRun) -> Comparison:
 
 
 class Storm:
-    """One trial, its driver, and what befalls them."""
+    """One trial and its driver, whose parts are killed at random moments."""
 
     def __init__(self, cluster: RayNodes, run: TrainingRun, *, seed: int, log: Path) -> None:
         self._cluster = cluster
@@ -133,15 +134,15 @@ class Storm:
         self._began = time.monotonic()
         self.kills: list[Kill] = []
 
-    def rage(self, count: int) -> None:
+    def kill_in_turn(self, count: int) -> None:
         """Kill ``count`` times, each kind of victim in turn; stop short when the trial is done."""
         for index, victim in enumerate(islice(cycle(VICTIMS), count)):
             while not self._kill(victim, at_work=index % 3 != 2):
                 if self._driver.poll() == 0:
                     return
 
-    def calm(self, *, seconds: float) -> int:
-        """Let the trial come to its end; the driver's exit code."""
+    def wait(self, *, seconds: float) -> int:
+        """Wait for the end of the trial; the driver's exit code."""
         return self._driver.wait(timeout=seconds)
 
     def end(self) -> None:

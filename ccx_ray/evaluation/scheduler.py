@@ -17,7 +17,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial
@@ -234,12 +233,10 @@ def _death(error: Exception) -> Death:
 
     Ray's error says so where the node's death is known by then; one that has just gone is asked.
     """
-    from ccx_ray.training.elasticity import answers
+    from ccx_ray.orchestration.ray_internals import is_any_lost, node_of_actor
 
     if not isinstance(error, RayActorError):
         return "failure"
-    actor = ray._private.state.actors(error.actor_id) if error.actor_id else {}
-    place = actor.get("Address", {}).get("NodeID")
-    nodes = [node for node in ray.nodes() if node["NodeID"] == place]
-    gone = any(not node["Alive"] or not answers(node) for node in nodes)
+    node = node_of_actor(error.actor_id) if error.actor_id else None
+    gone = node is not None and is_any_lost({node})
     return "preemption" if gone or error.preempted else "failure"

@@ -22,9 +22,8 @@ from ccx_ray.evaluation.models import (
     load_causal_model,
 )
 from ccx_ray.evaluation.probes import load_probe
-from ccx_ray.storage.hashing import file_sha256
+from ccx_ray.storage.hashing import MANIFEST, file_sha256
 from ccx_ray.storage.remote_folders import fetch_checkpoint
-from ccx_ray.storage.verified_folders import MANIFEST
 
 if TYPE_CHECKING:
     import torch

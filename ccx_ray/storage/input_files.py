@@ -1,4 +1,4 @@
-"""The files that a study reads, on a local disk or in an object store, found by one rule.
+"""Input files of a study by path, glob, folder or URI, on a local disk or in an object store.
 
 Invariant: the same path finds the same files in the same order, and what a file is called never
 holds a credential: those come from the environment alone.
@@ -82,7 +82,7 @@ def find_files(path: str, *, root: Path, field: str) -> list[InputFile]:
             f"{field}: {path!r} is not an existing file, and no file matches it or lies below it; "
             "give a file, a folder or a glob"
         )
-    return _told_apart(sorted(found, key=lambda file: file.uri))
+    return _with_distinct_names(sorted(found, key=lambda file: file.uri))
 
 
 def _local_files(path: Path) -> list[InputFile]:
@@ -146,8 +146,8 @@ def _pattern(shape: str) -> re.Pattern[str]:
     )
 
 
-def _told_apart(files: list[InputFile]) -> list[InputFile]:
-    """The files, those of one name called by their path below the folder that all share."""
+def _with_distinct_names(files: list[InputFile]) -> list[InputFile]:
+    """The files; those of equal names are named by their path below the folder that all share."""
     names = [file.name for file in files]
     if len(set(names)) == len(names):
         return files

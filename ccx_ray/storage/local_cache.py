@@ -1,7 +1,7 @@
-"""A private folder on this machine for what is fetched from, or on its way to, an object store.
+"""The local cache: copies of what lies in an object store, and files on their way to one.
 
-Invariants: nobody else can read or write it; one process at a time makes an entry, and an entry
-that is there under its own name is whole; what a killed process left is removed by the next.
+Invariants: nobody else can read or write the folder; one process at a time makes an entry, and an
+entry that is there under its own name is whole; what a killed process left is removed by the next.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ from pathlib import Path
 from ccx_ray.errors import UserError
 
 UNUSED_SECONDS = 3600.0
-"""Entries unused for so long are removed, lest every checkpoint of a study stays on every node."""
+"""Entries unused for so long are removed, or every checkpoint would stay on every node."""
 PARTIAL, LOCK, WRITING = ".partial", ".lock", "writing-"
 
 
@@ -40,7 +40,7 @@ def cache_root() -> Path:
 
 @contextmanager
 def cache_entry(key: str) -> Iterator[Path]:
-    """Where entry ``key`` is or is to be made, by this process alone while the context lasts."""
+    """The path of entry ``key``, there or to be made; other processes wait for it meanwhile."""
     root = cache_root()
     _remove_unused(root, but=key)
     with _lock(root, key):
@@ -51,13 +51,13 @@ def cache_entry(key: str) -> Iterator[Path]:
 
 
 def partial(entry: Path) -> Path:
-    """Where ``entry`` is put together before it is renamed into place."""
+    """The path where ``entry`` is put together before it is renamed into place."""
     return entry.with_name(entry.name + PARTIAL)
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder that is gone with the context, or soon after the death of its process."""
+    """A temporary folder; the next process removes it when this one is killed."""
     root, key = cache_root(), WRITING + uuid.uuid4().hex
     _remove_unused(root, but=key)
     with _lock(root, key):

@@ -1,19 +1,29 @@
-"""Opening object stores by URI, for the files that a study reads and the checkpoints it writes.
+"""Object stores by URI, and retries while a store or a disk fails.
 
-Invariant: a URI that holds a credential is refused before it is used or shown; access comes from
-the environment alone.
+Invariants: a URI that holds a credential is refused before it is used or shown, access comes from
+the environment alone; only transient errors are retried, a defect of the program is raised at once.
 """
 
+import logging
 import re
+import time
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from ccx_ray.errors import UserError
 
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 ACCESS = "access in the environment, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL"
+
+RETRY_SECONDS = 120.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+"""Seconds; each pause is twice the one before."""
 
 
 def refuse_credentials(uri: str, field: str, *, variable: str = "AWS_SECRET_ACCESS_KEY") -> None:
@@ -73,8 +83,38 @@ def local_path(uri: str) -> Path | None:
 
 
 def one_line(error: BaseException) -> str:
-    """What a store's error says, short enough for one line."""
+    """An error's message on one line, at most 300 characters."""
     return " ".join(str(error).split())[:300]
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether an error is of a disk or a network and may be gone soon, unlike a missing file."""
+    # safetensors has an exception of its own for everything, a full disk included.
+    of_safetensors = type(error).__name__ == "SafetensorError" and "I/O error" in str(error)
+    return of_safetensors or (
+        isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+    )
+
+
+def retrying(action: Callable[[], Result], *, what: str, seconds: float = RETRY_SECONDS) -> Result:
+    """Call ``action`` until it succeeds.
+
+    Args:
+        what: what is tried, for the warning.
+        seconds: since the first failure; after them the last one's error is raised.
+    """
+    pause, deadline = FIRST_PAUSE, None
+    while True:
+        try:
+            return action()
+        except Exception as error:
+            now = time.monotonic()
+            deadline = now + seconds if deadline is None else deadline
+            if not is_transient(error) or now + pause > deadline:
+                raise
+            logger.warning("%s: %s; trying again in %g s", what, one_line(error), pause)
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 @lru_cache(maxsize=64)

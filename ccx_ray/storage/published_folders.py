@@ -1,4 +1,4 @@
-"""Folders that appear whole, on a local disk or behind a pointer, and disappear whole.
+"""Publishing and removing folders atomically, on a local disk or behind a pointer.
 
 Invariant: under its own name a folder is there with all its files and their manifest, or not at
 all. What is being written or deleted has a name that begins with a dot, and what a killed process
@@ -15,8 +15,15 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from ccx_ray.errors import UserError
+from ccx_ray.storage.hashing import (
+    MANIFEST,
+    DamagedFolderError,
+    Manifest,
+    read_manifest,
+    write_manifest,
+)
 from ccx_ray.storage.local_cache import scratch_folder
-from ccx_ray.storage.object_stores import child_uri, local_path, one_line
+from ccx_ray.storage.object_stores import RETRY_SECONDS, child_uri, local_path, one_line, retrying
 from ccx_ray.storage.remote_folders import (
     RemoteFolder,
     delete_remote,
@@ -24,14 +31,6 @@ from ccx_ray.storage.remote_folders import (
     remote_storage_uri,
     upload,
     write_pointer,
-)
-from ccx_ray.storage.retries import RETRY_SECONDS, retrying
-from ccx_ray.storage.verified_folders import (
-    MANIFEST,
-    DamagedFolderError,
-    Manifest,
-    read_manifest,
-    write_manifest,
 )
 
 logger = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ def publish_verified(
     storage: str | None = None,
     retry_seconds: float = RETRY_SECONDS,
 ) -> None:
-    """Make a folder appear, replacing one of the same name.
+    """Publish a folder with the hashes of its files, replacing one of the same name.
 
     Args:
         fill: writes the files into the empty folder that it is given; called again when it fails
@@ -75,7 +74,7 @@ def publish_verified(
 
 
 def remove_published(folder: Path) -> None:
-    """Make a folder disappear, and then delete its files, wherever they lie."""
+    """Remove a folder at once, and then its files, wherever they lie."""
     aside = _hidden(folder)
     folder.rename(aside)
     _delete(aside)

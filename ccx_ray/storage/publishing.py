@@ -1,7 +1,7 @@
-"""Where results live, and the only ways in which they are written.
+"""The storage folder, and atomic writes of files and folders to a disk.
 
-Invariant: a reader never sees half a file. Every file that means "this is done" is written aside
-and renamed into place, and a folder is renamed into place as a whole.
+Invariant: a reader never sees half a file that was published here, nor half a folder: each is
+written aside and renamed into place.
 """
 
 import errno

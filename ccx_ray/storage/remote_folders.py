@@ -1,9 +1,9 @@
-"""Folders whose files lie elsewhere, in an object store or on another disk, behind a pointer.
+"""Folders whose files lie in an object store or on another disk: pointers, upload, fetching.
 
 The pointer is a local folder with nothing but ``remote.json``: the place of the files and their
 manifest. Invariants: a visible pointer stands for a whole folder, because it is renamed into place
 after the last file has arrived; and whatever lies there is named by a pointer here, a hidden one
-while it is on its way up or down, so that nothing is ever lost sight of.
+while it is being written or deleted, so that nothing stays there unknown.
 """
 
 import hashlib
@@ -15,25 +15,26 @@ from pathlib import Path
 from typing import Any
 
 from ccx_ray.errors import UserError
-from ccx_ray.storage.local_cache import cache_entry, partial
-from ccx_ray.storage.object_stores import (
-    ACCESS,
-    SCHEMES,
-    child_uri,
-    local_path,
-    one_line,
-    open_store,
-    refuse_credentials,
-)
-from ccx_ray.storage.publishing import publish_json, resolve_storage
-from ccx_ray.storage.retries import RETRY_SECONDS, retrying
-from ccx_ray.storage.verified_folders import (
+from ccx_ray.storage.hashing import (
     MANIFEST,
     DamagedFolderError,
     Manifest,
     check_manifest,
     verify_folder,
 )
+from ccx_ray.storage.local_cache import cache_entry, partial
+from ccx_ray.storage.object_stores import (
+    ACCESS,
+    RETRY_SECONDS,
+    SCHEMES,
+    child_uri,
+    local_path,
+    one_line,
+    open_store,
+    refuse_credentials,
+    retrying,
+)
+from ccx_ray.storage.publishing import publish_json, resolve_storage
 
 POINTER = "remote.json"
 CHECKPOINT_STORAGE = "runtime.checkpoint_storage"
@@ -42,7 +43,7 @@ CHECKPOINT_STORAGE = "runtime.checkpoint_storage"
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteFolder:
-    """What a pointer says."""
+    """The content of a pointer."""
 
     uri: str
     """``file://`` or an object store's."""
@@ -159,8 +160,16 @@ def delete_remote(uri: str) -> None:
         store.delete_dir(target)
 
 
-def read_remote_file(remote: RemoteFolder, name: str) -> bytes:
-    """One small file of a folder, without fetching the others; not verified."""
+def read_unverified(folder: Path, name: str) -> bytes:
+    """One small file of ``folder``, wherever its files lie, without fetching the others.
+
+    Raises:
+        DamagedFolderError: ``folder`` is a pointer that cannot be read.
+        OSError: the store refuses, or the file is not there.
+    """
+    remote = read_pointer(folder)
+    if remote is None:
+        return (folder / name).read_bytes()
     store, target = open_store(remote.uri)
     with store.open_input_stream(f"{target}/{name}") as file:
         content: bytes = file.read()
@@ -170,7 +179,7 @@ def read_remote_file(remote: RemoteFolder, name: str) -> bytes:
 def fetch_folder(
     folder: Path, *, verify: bool = True, retry_seconds: float = RETRY_SECONDS
 ) -> Path:
-    """Where the files of ``folder`` can be opened: where they are, or a copy on this machine.
+    """The path where the files of ``folder`` can be opened: their own, or that of a cached copy.
 
     A copy is verified whenever it is asked for, and stays until nobody has done so for an hour. Of
     several processes on a machine that ask at the same time one fetches.
@@ -199,7 +208,7 @@ def fetch_folder(
 
 
 def fetch_checkpoint(folder: Path) -> Path:
-    """A model folder whose files can be opened, verified where it has a manifest.
+    """The path where a model folder can be opened, verified where it has a manifest.
 
     Args:
         folder: a Hugging Face folder, or the pointer to one.

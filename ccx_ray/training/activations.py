@@ -1,6 +1,6 @@
-"""The activations of one forward and backward pass, counted by running it without memory.
+"""Bytes of activations of one forward and backward pass, counted by running it on fake tensors.
 
-The decoder is run on fake tensors (shapes and types alone), so attention kernels, autocast's copies
+Fake tensors have shapes and types alone, so attention kernels, autocast's copies
 and recomputation count as they really happen, for every architecture, in tenths of a second.
 Invariant: nothing here allocates memory of the model's size or computes with it.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 TRACED_VOCABULARY = 64
-"""Of the traced decoder, whose embedding and head are not part of what is counted."""
+"""Of the traced decoder; embedding and head are not counted here."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
-"""What an architecture can do beyond being trained, found out before any compute is spent.
+"""Checks of runtime options against the architecture, before any compute is spent.
 
 Transformers says of each model class which attention kernels it has and whether it can recompute
 activations. Whether documents stay apart, and whether the head is nothing but a matrix product, is
-told nowhere: a small model of the architecture is built and asked. Invariant: what passes here does
-in training what the option says; an architecture that would do something else is refused.
+found by running a small model of the architecture. Invariant: what passes here does in training
+what the option says; an architecture that would do something else is refused.
 """
 
 import importlib.util
@@ -31,7 +31,7 @@ NOTICEABLE = 1e-4
 def check_capabilities(
     spec: ModelSpec, runtime: TrainingRuntime, *, document_masks: bool, part: str
 ) -> None:
-    """Refuse options that the architecture or the machine cannot follow.
+    """Refuse runtime options that the architecture or the machine does not support.
 
     Args:
         part: ``base`` or ``trials``, for the messages.
@@ -109,7 +109,7 @@ def keeps_documents_apart(model: "PreTrainedModel") -> bool:
     """Whether changing one document of a row leaves the logits of the next one as they are."""
     import torch
 
-    from ccx_ray.training.documents import document_inputs
+    from ccx_ray.training.loss import document_inputs
 
     if not has_attention(model):
         return False

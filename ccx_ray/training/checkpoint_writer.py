@@ -1,4 +1,4 @@
-"""Writes checkpoints and resume states while the training goes on. Rank 0 only.
+"""Asynchronous writing of checkpoints and resume states, by one thread of rank 0.
 
 Invariants: one write is under way at a time, in the order in which they were asked for; of one
 step the resume state is there before the checkpoint, and states are removed after both; a write
@@ -7,16 +7,15 @@ that fails is raised once, at the next call, and harms nothing that was publishe
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ccx_ray.storage.object_stores import one_line
+from ccx_ray.storage.hashing import DamagedFolderError, verify_folder
+from ccx_ray.storage.object_stores import RETRY_SECONDS, one_line
 from ccx_ray.storage.remote_folders import read_pointer
-from ccx_ray.storage.retries import RETRY_SECONDS
-from ccx_ray.storage.verified_folders import DamagedFolderError, verify_folder
 from ccx_ray.training.checkpoints import (
     ResumePoint,
     checkpoint_folder,
@@ -43,7 +42,7 @@ class CheckpointError(RuntimeError):
 
 
 class CheckpointWriter:
-    """Hands snapshots to one thread; use it as a context, or close it, to lose none.
+    """Writes snapshots in a thread; use it as a context, or close it, to lose none.
 
     At most one snapshot is held. A caller that calls ``flush`` before it takes the next one never
     has two in memory, and waits no longer for it.
@@ -70,22 +69,17 @@ class CheckpointWriter:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
         self._pending: Future[None] | None = None
         self.blocked_seconds = 0.0
-        """For how long callers have been kept, since the writer was made."""
+        """Seconds that callers have waited for writes."""
         remove_leftover_writes(run.folder)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         try:
             self.close()
         except CheckpointError as failure:
-            if error is None:
+            if exception[0] is None:
                 raise
             logger.error("%s", failure)  # the error under way came first
 
@@ -162,7 +156,7 @@ class CheckpointWriter:
         self, point: ResumePoint, state: "Mapping[str, Tensor]", history: Sequence[StepRecord]
     ) -> None:
         run = self._run
-        try:
+        with self._naming(resume_folder(run.folder, point.step)):
             publish_resume_state(
                 run.folder,
                 point,
@@ -171,25 +165,20 @@ class CheckpointWriter:
                 storage=run.checkpoint_storage,
                 retry_seconds=self._retry_seconds,
             )
-        except Exception as error:
-            raise self._failure(resume_folder(run.folder, point.step), error) from error
 
     def _write_checkpoint(self, step: int, state: "Mapping[str, Tensor]") -> None:
         run, folder = self._run, checkpoint_folder(self._run.folder, step)
-        try:
-            if _is_whole(folder):
-                return
-            publish_checkpoint(
-                run.folder,
-                step,
-                self._model,
-                run.tokenizer_folder,
-                state,
-                storage=run.checkpoint_storage,
-                retry_seconds=self._retry_seconds,
-            )
-        except Exception as error:
-            raise self._failure(folder, error) from error
+        with self._naming(folder):
+            if not _is_whole(folder):
+                publish_checkpoint(
+                    run.folder,
+                    step,
+                    self._model,
+                    run.tokenizer_folder,
+                    state,
+                    storage=run.checkpoint_storage,
+                    retry_seconds=self._retry_seconds,
+                )
 
     def _retain(self) -> None:
         run = self._run
@@ -202,19 +191,25 @@ class CheckpointWriter:
         except OSError as error:  # too many states harm nobody
             logger.warning("%s: an old state stays: %s", run.folder, one_line(error))
 
-    def _failure(self, folder: Path, error: Exception) -> CheckpointError:
-        steps = resume_steps(self._run.folder)
-        onwards = f"from step {steps[-1]}" if steps else "from the start"
-        storage = self._run.checkpoint_storage
-        place = f" of {storage}" if storage else ""
-        return CheckpointError(
-            f"{folder}: cannot be written ({type(error).__name__}: {one_line(error)}); free space"
-            f"{place} or mend the access to it, and start again; the training goes on {onwards}"
-        )
+    @contextmanager
+    def _naming(self, folder: Path) -> Iterator[None]:
+        """Turn an error of writing ``folder`` into one that says where the training goes on."""
+        try:
+            yield
+        except Exception as error:
+            steps = resume_steps(self._run.folder)
+            onwards = f"from step {steps[-1]}" if steps else "from the start"
+            storage = self._run.checkpoint_storage
+            place = f" of {storage}" if storage else ""
+            raise CheckpointError(
+                f"{folder}: cannot be written ({type(error).__name__}: {one_line(error)}); "
+                f"free space{place} or mend the access to it, and start again; the training goes "
+                f"on {onwards}"
+            ) from error
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a checkpoint is there; the files of a remote one are verified where it is used."""
+    """Whether an undamaged checkpoint is there; a remote one is verified where it is used."""
     if not folder.is_dir():
         return False
     try:

@@ -1,4 +1,4 @@
-"""What a training leaves on disk while it runs: evaluated checkpoints and the state to resume from.
+"""Checkpoints to evaluate and resume states of a training, in the run's folder.
 
 ``checkpoints/step-000020/`` is a Hugging Face folder (config, fp32 safetensors, tokenizer);
 ``resume/step-000020/`` holds parameters and AdamW moments by name, the history, and what the next
@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ccx_ray.errors import UserError
-from ccx_ray.storage.object_stores import ACCESS, one_line
+from ccx_ray.storage.hashing import DamagedFolderError
+from ccx_ray.storage.object_stores import ACCESS, RETRY_SECONDS, one_line
 from ccx_ray.storage.published_folders import publish_verified, remove_leftovers, remove_published
 from ccx_ray.storage.publishing import publish_json
-from ccx_ray.storage.remote_folders import fetch_folder, read_pointer, read_remote_file
-from ccx_ray.storage.retries import RETRY_SECONDS
-from ccx_ray.storage.verified_folders import DamagedFolderError
+from ccx_ray.storage.remote_folders import fetch_folder, read_unverified
 from ccx_ray.training.history import StepRecord, read_history, write_history
 
 if TYPE_CHECKING:
@@ -37,14 +36,15 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINTS, RESUME = "checkpoints", "resume"
 DAMAGED = "damaged-"
+POINT = "point.json"
 LOSSES = "losses.parquet"
 SUMMARY = "summary.json"
-"""A training's last file: what it returns, also to a driver that died before it could hear it."""
+"""A training's last file, which says that it is complete: the counts that ``train`` returns."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResumePoint:
-    """Where a training goes on; the tensors lie beside it."""
+    """``point.json`` of a resume state; the tensors lie beside it."""
 
     step: int
     """Optimizer steps done; also AdamW's step count and the schedule's position."""
@@ -129,7 +129,7 @@ def publish_resume_state(
     def write(aside: Path) -> None:
         save_file(dict(state), aside / "state.safetensors")
         write_history(aside / "history.parquet", history)
-        publish_json(aside / "point.json", asdict(point))
+        publish_json(aside / POINT, asdict(point))
 
     publish_verified(
         resume_folder(run_folder, point.step), write, storage=storage, retry_seconds=retry_seconds
@@ -137,48 +137,32 @@ def publish_resume_state(
 
 
 def find_resume_point(
-    run_folder: Path, *, fingerprint: str, stream_fingerprint: str
+    run_folder: Path, *, fingerprint: str, stream_fingerprint: str, verify: bool = True
 ) -> ResumePoint | None:
-    """The newest undamaged state to resume from, verified by hash; None when there is none.
+    """The newest undamaged state to resume from; None when there is none.
 
-    A damaged one is renamed to ``resume/damaged-step-...``, where it can be looked at until the
-    training is complete, and a warning says what is wrong with it. A remote one is fetched.
+    Args:
+        verify: as in ``resume_point_at``.
 
     Raises:
         UserError: it belongs to another training, was trained on another stream, or lies in an
             object store that cannot be read.
     """
     for step in reversed(resume_steps(run_folder)):
-        point = resume_point_at(run_folder, step)
+        point = resume_point_at(run_folder, step, verify=verify)
         if point is not None:
             _refuse_other(run_folder, point, fingerprint, stream_fingerprint)
             return point
     return None
 
 
-def check_same_training(run_folder: Path, *, fingerprint: str, stream_fingerprint: str) -> None:
-    """Refuse what ``find_resume_point`` would, without reading tensors; damage is passed over.
+def resume_point_at(run_folder: Path, step: int, *, verify: bool = True) -> ResumePoint | None:
+    """The state after ``step`` steps; None: there is none, or it is damaged.
 
-    Raises:
-        UserError: the newest state belongs to another training or was trained on another stream.
-    """
-    for step in reversed(resume_steps(run_folder)):
-        folder = resume_folder(run_folder, step)
-        try:
-            remote = read_pointer(folder)
-            name = "point.json"
-            content = read_remote_file(remote, name) if remote else (folder / name).read_bytes()
-            point = _parse_point(content)
-        except (DamagedFolderError, FileNotFoundError):
-            continue
-        except OSError as error:
-            raise _unreadable(folder, error) from None
-        _refuse_other(run_folder, point, fingerprint, stream_fingerprint)
-        return
-
-
-def resume_point_at(run_folder: Path, step: int) -> ResumePoint | None:
-    """The state after ``step`` steps, verified; None: there is none, or it is damaged (set aside).
+    Args:
+        verify: fetch a remote state, hash all files, and rename a damaged state to
+            ``resume/damaged-step-...``, where it can be looked at until the training is complete;
+            else ``point.json`` alone is read.
 
     Raises:
         UserError: it lies in an object store that cannot be read.
@@ -187,17 +171,24 @@ def resume_point_at(run_folder: Path, step: int) -> ResumePoint | None:
     if not folder.is_dir():
         return None
     try:
-        point = _parse_point((fetch_folder(folder) / "point.json").read_bytes())
+        if verify:
+            content = (fetch_folder(folder) / POINT).read_bytes()
+        else:
+            content = read_unverified(folder, POINT)
+        point = ResumePoint(**json.loads(content))
         if point.step != step:
-            raise DamagedFolderError(f"point.json: is of step {point.step}")
-    except DamagedFolderError as error:
-        aside = set_damaged_aside(folder)
-        logger.warning(
-            "%s: damaged (%s); kept as %s, the state before it is taken", folder, error, aside.name
-        )
+            raise DamagedFolderError(f"{POINT}: is of step {point.step}")
+    except (DamagedFolderError, FileNotFoundError, ValueError, TypeError) as error:
+        if verify:
+            damaged = error if isinstance(error, DamagedFolderError) else f"{POINT}: {error!r}"
+            aside = set_damaged_aside(folder)
+            logger.warning(
+                "%s: damaged (%s); kept as %s, the state before it is taken",
+                *(folder, damaged, aside.name),
+            )
         return None
     except OSError as error:
-        raise _unreadable(folder, error) from None
+        raise UserError(f"{folder}: cannot be read ({one_line(error)}); give {ACCESS}") from None
     return point
 
 
@@ -215,10 +206,8 @@ def load_resume_state(
 
 
 def retain_resume_states(run_folder: Path, *, keep: int, checkpoint_steps: Collection[int]) -> None:
-    """Remove all but the newest ``keep`` states and the newest one that a checkpoint belongs to.
-
-    That one is where a training goes back to when it may not be trained through a step.
-    """
+    """Remove all but the newest ``keep`` states, and the newest one of a checkpoint's step, where a
+    training goes back to after a bad step."""
     steps = resume_steps(run_folder)
     of_checkpoints = [step for step in steps if step in checkpoint_steps]
     for step in steps:
@@ -227,7 +216,7 @@ def retain_resume_states(run_folder: Path, *, keep: int, checkpoint_steps: Colle
 
 
 def prune_resume_states(run_folder: Path) -> None:
-    """Remove all states, damaged ones, and half-written ones: the training is complete."""
+    """Remove all resume states, also damaged and half-written ones: the training is complete."""
     for path in [
         *(run_folder / RESUME).glob("[!.]*"),
         *(run_folder / CHECKPOINTS).glob(f"{DAMAGED}*"),
@@ -245,20 +234,13 @@ def remove_leftover_writes(run_folder: Path) -> None:
 
 
 def set_damaged_aside(folder: Path) -> Path:
-    """Give a folder a name under which it is readable and never taken for what it was."""
+    """Rename a damaged checkpoint or state, so that it is kept and not used; its new place."""
     aside, number = folder.with_name(DAMAGED + folder.name), 1
     while aside.exists():
         number += 1
         aside = folder.with_name(f"{DAMAGED}{folder.name}-{number}")
     folder.rename(aside)
     return aside
-
-
-def _parse_point(content: bytes) -> ResumePoint:
-    try:
-        return ResumePoint(**json.loads(content))
-    except (ValueError, TypeError) as error:
-        raise DamagedFolderError(f"point.json: {error!r}") from None
 
 
 def _refuse_other(
@@ -274,10 +256,6 @@ def _refuse_other(
                 f"run has {name} {expected}; restore that {name}, or delete {run_folder} to train "
                 "from the start"
             )
-
-
-def _unreadable(folder: Path, error: OSError) -> UserError:
-    return UserError(f"{folder}: cannot be read ({one_line(error)}); give {ACCESS}")
 
 
 def _step_name(step: int) -> str:

@@ -1,4 +1,4 @@
-"""How many workers a training has, and what is done when some are lost: policies for Ray Train.
+"""Ray Train policies: how many workers a training has, and what happens when some are lost.
 
 Both run in the controller, Ray Train's own process of each training. Ray's elastic policy asks for
 all workers that a run may have, so of many runs the first takes everything and the others wait;
@@ -12,35 +12,41 @@ to the program, what the program causes never to the nodes.
 import logging
 import os
 import re
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
-from ray.train import FailureConfig, ScalingConfig
-from ray.train.v2._internal.exceptions import (
-    WorkerGroupStartupTimeoutError,
-    WorkerHealthCheckFailedError,
+from ray.train import (
+    ControllerError,
+    FailureConfig,
+    PreemptionError,
+    ScalingConfig,
+    TrainingFailedError,
 )
-from ray.train.v2._internal.execution.failure_handling import FailureDecision, FailurePolicy
-from ray.train.v2._internal.execution.scaling_policy import (
-    NoopDecision,
-    ResizeDecision,
-    ScalingDecision,
-    ScalingPolicy,
-)
-from ray.train.v2._internal.execution.worker_group import WorkerGroupPollStatus, WorkerGroupState
-from ray.train.v2.api.exceptions import ControllerError, PreemptionError, TrainingFailedError
 
 from ccx_ray.errors import UserError
+from ccx_ray.orchestration.ray_internals import (
+    FailureDecision,
+    FailurePolicy,
+    NoopDecision,
+    QuietScalingPolicy,
+    ResizeDecision,
+    ScalingDecision,
+    WorkerGroupPollStatus,
+    WorkerGroupStartupTimeoutError,
+    WorkerGroupState,
+    WorkerHealthCheckFailedError,
+    is_any_lost,
+    resources_of_worker,
+    usable_nodes,
+)
 from ccx_ray.training.capacity import group_size, read_share, workers_that_fit
 from ccx_ray.training.checkpoints import resume_steps
-from ccx_ray.training.incidents import Budget, Kind, run_time_folder
 from ccx_ray.training.notices import drop_save_request, request_save
+from ccx_ray.training.restart_log import FailureBudget, Kind, run_time_folder
 from ccx_ray.training.stall import RANKS, STALL, stall_note
 
 logger = logging.getLogger(__name__)
@@ -51,20 +57,19 @@ RESIZE_INTERVAL_SECONDS = 30.0
 restart costs about 15 s, so a shorter interval would train less, not more."""
 SAVE_SECONDS = 60.0
 """How long a resize waits for the state that it asked for."""
-NEWS_SECONDS = 45.0
-"""How long the news of a dead node is waited for. Ray 2.60 takes a node for dead after 5 missed
-health checks 3 s apart; the surviving workers know of the broken connection at once."""
-ANSWER_SECONDS = 5.0
+NODE_DEATH_SECONDS = 45.0
+"""How long to wait until Ray knows of a dead node: it does after 5 missed health checks 3 s apart;
+the surviving workers know of the broken connection at once."""
 LOST_PEER_WORDS = ("gloo", "nccl", "connection", "broken pipe", "socket", "timed out", "timeout")
 
 
-class LeavingError(RuntimeError):
-    """A worker's: the state is saved, and the training wants to go on elsewhere."""
+class NodeLeavingError(RuntimeError):
+    """Raised by a worker whose node is about to be taken away, after the state has been saved."""
 
 
 @dataclass(kw_only=True)
 class _Group:
-    """The workers of this controller, which has one training: known to one policy by the other."""
+    """The running workers of this controller, which the scaling policy tells the failure policy."""
 
     state: WorkerGroupState | None = None
 
@@ -72,8 +77,8 @@ class _Group:
 _GROUP = _Group()
 
 
-class FairShare(ScalingPolicy):  # type: ignore[misc]
-    """As many workers as the training's share of the cluster holds, of the allowed numbers."""
+class FairSharePolicy(QuietScalingPolicy):
+    """The largest allowed number of workers within the training's share of the cluster."""
 
     def __init__(
         self,
@@ -90,20 +95,20 @@ class FairShare(ScalingPolicy):  # type: ignore[misc]
             reserved: what runs beside the trainings: see ``capacity.workers_that_fit``.
             asks_for_nodes: whether there may be an autoscaler to tell what would be used.
         """
-        super().__init__(scaling_config)
+        super().__init__(scaling_config, most_workers=counts[-1], asks_for_nodes=asks_for_nodes)
         self._run_folder = run_folder
         self._counts = counts
         self._reserved = reserved
-        self._asks_for_nodes = asks_for_nodes
+        self._resources = resources_of_worker(scaling_config)
         self._interval = float(os.environ.get(RESIZE_INTERVAL, RESIZE_INTERVAL_SECONDS))
         self._failed_starts = -1
         self._looked = float("-inf")
         self._asked: float | None = None
-        """When a state was asked for, while it is waited for."""
+        """When a state was requested that has not been written yet."""
         self._newest = 0
 
     def make_decision_for_non_running_worker_group(self) -> ScalingDecision:
-        self._maybe_send_resource_request()
+        self.ask_for_nodes()
         self._drop_request()
         self._failed_starts += 1
         return self._resize(self._size(failed_starts=self._failed_starts))
@@ -111,7 +116,7 @@ class FairShare(ScalingPolicy):  # type: ignore[misc]
     def make_decision_for_running_worker_group(
         self, worker_group_state: WorkerGroupState, worker_group_status: WorkerGroupPollStatus
     ) -> ScalingDecision:
-        self._maybe_send_resource_request()
+        self.ask_for_nodes()
         _GROUP.state = worker_group_state
         self._failed_starts = -1
         now = time.monotonic()
@@ -138,44 +143,24 @@ class FairShare(ScalingPolicy):  # type: ignore[misc]
     def _size(self, *, failed_starts: int = 0) -> int:
         room = workers_that_fit(
             [node["Resources"] for node in usable_nodes()],
-            self.scaling_config._resources_per_worker_not_none,
+            self._resources,
             reserved=self._reserved,
         )
         share = read_share(run_time_folder(self._run_folder)).of(room)
         return group_size(self._counts, share, failed_starts=failed_starts)
 
     def _resize(self, size: int) -> ResizeDecision:
-        return ResizeDecision(
-            num_workers=size,
-            resources_per_worker=self.scaling_config._resources_per_worker_not_none,
-        )
+        return ResizeDecision(num_workers=size, resources_per_worker=self._resources)
 
     def _drop_request(self) -> None:
         self._asked = None
         drop_save_request(self._run_folder)
 
-    def _get_num_workers_for_resource_request(self) -> int:
-        return self._counts[-1]
 
-    # The coordinator that takes these requests is one more process: 3 s of a core, for nothing
-    # where no nodes can be added.
-    def _send_resource_request(self) -> None:
-        if self._asks_for_nodes:
-            super()._send_resource_request()
-
-    def _maybe_send_resource_request(self) -> None:
-        if self._asks_for_nodes:
-            super()._maybe_send_resource_request()
-
-    def _cancel_resource_request(self) -> None:
-        if self._asks_for_nodes:
-            super()._cancel_resource_request()
-
-
-class Budgets(FailurePolicy):  # type: ignore[misc]
+class FailureBudgetPolicy(FailurePolicy):  # type: ignore[misc]
     """Separate budgets for the program's own failures and for nodes that were taken away."""
 
-    def __init__(self, failure_config: FailureConfig, *, budget: Budget) -> None:
+    def __init__(self, failure_config: FailureConfig, *, budget: FailureBudget) -> None:
         super().__init__(failure_config)
         self._budget = budget
 
@@ -190,21 +175,16 @@ class Budgets(FailurePolicy):  # type: ignore[misc]
             return FailureDecision.RAISE
         kind = _kind(error, cause)
         text = _stalled(self._budget.run_folder) or last_line(cause)
-        if kind == "preemption" and not isinstance(cause, LeavingError | PreemptionError):
+        if kind == "preemption" and not isinstance(cause, NodeLeavingError | PreemptionError):
             text = f"a node died: {text}"
         logger.warning("%s: %s", kind, text)
         may_go_on = self._budget.charge(kind, text)
         return FailureDecision.RETRY if may_go_on else FailureDecision.RAISE
 
 
-def usable_nodes() -> list[dict[str, Any]]:
-    """Ray's nodes that are alive and not about to be taken away."""
-    draining = ray._private.state.state.get_draining_nodes()
-    return [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in draining]
-
-
 def first_cause(error: TrainingFailedError) -> Exception:
-    """The exception that began it: a user's mistake, else a worker's own, else a broken link's."""
+    """The first cause among the workers' exceptions: a user's mistake, else a worker's own failure,
+    else a lost connection."""
     if isinstance(error, ControllerError):
         cause: Exception = error.controller_failure
         return cause
@@ -232,7 +212,7 @@ def _death(error: RayActorError) -> str:
 
 
 def _rank_of_cause(error: Exception) -> int:
-    if isinstance(error, UserError | LeavingError):
+    if isinstance(error, UserError | NodeLeavingError):
         return 0
     if isinstance(error, WorkerHealthCheckFailedError):
         return 2
@@ -245,7 +225,7 @@ def _looks_like_lost_peer(error: Exception) -> bool:
 
 
 def _kind(error: TrainingFailedError, cause: Exception) -> Kind:
-    if isinstance(error, PreemptionError) or isinstance(cause, LeavingError):
+    if isinstance(error, PreemptionError) or isinstance(cause, NodeLeavingError):
         return "preemption"
     if _rank_of_cause(cause) == 1 and not isinstance(error, ControllerError):
         return "failure"
@@ -256,29 +236,16 @@ def _lost_a_node() -> bool:
     """Whether a node of the group is dead; waits until every worker has answered or is dead.
 
     A worker that was killed on a living node is known at once. One whose node is gone is known to
-    be dead when its node is, or before, when the dying node still said so; the node's own process
-    is asked then, because Ray takes a node for dead half a minute later.
+    be dead when its node is, or before, when the dying node still said so.
     """
     group = _GROUP.state
     if group is None:
         return False
     waiting = [worker.actor.get_metadata.remote() for worker in group.workers]
-    deadline = time.monotonic() + NEWS_SECONDS
+    deadline = time.monotonic() + NODE_DEATH_SECONDS
     while waiting and time.monotonic() < deadline:
         _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=1.0)
-    alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
-    nodes = {worker.metadata.node_id for worker in group.workers}
-    return any(node not in alive or not answers(alive[node]) for node in nodes)
-
-
-def answers(node: Mapping[str, Any]) -> bool:
-    """Whether a node's own process takes connections."""
-    place = (node["NodeManagerAddress"], node["NodeManagerPort"])
-    try:
-        socket.create_connection(place, timeout=ANSWER_SECONDS).close()
-    except OSError:
-        return False
-    return True
+    return is_any_lost({worker.metadata.node_id for worker in group.workers})
 
 
 def _newest_state(run_folder: Path) -> int:
@@ -287,7 +254,7 @@ def _newest_state(run_folder: Path) -> int:
 
 
 def _stalled(run_folder: Path) -> str | None:
-    """What a worker noted that ended itself just now, because it made no progress."""
+    """The note of a worker that has just ended itself, because it made no progress."""
     path = run_folder / RANKS / STALL
-    is_fresh = path.is_file() and time.time() - path.stat().st_mtime < 2 * NEWS_SECONDS
+    is_fresh = path.is_file() and time.time() - path.stat().st_mtime < 2 * NODE_DEATH_SECONDS
     return stall_note(run_folder) if is_fresh else None

@@ -1,4 +1,4 @@
-"""The optimizer step on DeepSpeed, whose settings are known here alone.
+"""The DeepSpeed engine of one worker: its settings, the optimizer step, the state in and out.
 
 Invariants: the gradient of a step is that of the mean loss over all of the step's predicted tokens,
 however they are spread over forward passes and workers; a step whose gradient is no number changes
@@ -9,11 +9,8 @@ Shape suffixes: B sequences, T tokens of a sequence. ``tokens_BT`` is int64.
 """
 
 import math
-import os
-import sys
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import resource
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +20,7 @@ from torch import Tensor, nn
 from ccx_ray.errors import UserError
 from ccx_ray.study.training_spec import OptimizerSpec, TrainingRuntime
 from ccx_ray.training.capabilities import compiled_layers
+from ccx_ray.training.deepspeed_internals import import_deepspeed
 from ccx_ray.training.loss import IGNORED, NextTokenLoss, next_token_labels
 from ccx_ray.training.model import has_attention
 from ccx_ray.training.sharded_state import ShardedState
@@ -56,12 +54,12 @@ class TrainingEngine:
             eos_id: what ends a document; needed for ``document_masks``.
         """
         assert eos_id is not None or not document_masks, "masks need the token that ends a document"
-        deepspeed = _import_deepspeed(device)
+        deepspeed = import_deepspeed(device)
         self.model = model
         self.device = device
         self.workers = dist.get_world_size()
         self.parameters = sum(p.numel() for p in model.parameters())
-        """How many numbers the model is; at stage 3 the live parameters no longer tell."""
+        """Counted before stage 3 shares the parameters out."""
         self._pad_id = pad_id
         self._eos_id = eos_id
         self._accumulation = accumulation
@@ -171,7 +169,7 @@ class TrainingEngine:
             ) from error
 
     def agree(self, wishes: Sequence[bool]) -> list[bool]:
-        """For each wish, whether any worker has it; the same answer on all of them."""
+        """For each wish, whether any worker has it; the same on all workers."""
         votes = torch.tensor([int(wish) for wish in wishes], device=self.device)
         if self.workers > 1:
             dist.all_reduce(votes, op=dist.ReduceOp.MAX)
@@ -187,12 +185,18 @@ class TrainingEngine:
         return self._state.take()
 
     def load_state(self, state: Mapping[str, Tensor], updates: int) -> None:
-        """Become the engine that ``state`` was taken from, after ``updates`` optimizer steps.
+        """Load parameters, moments and buffers, as after ``updates`` optimizer steps.
 
         Args:
             state: whole, on every worker; without moments they are zero, as before the first step.
         """
         self._state.load(state, updates)
+
+    def peak_memory(self) -> int:
+        """Bytes: of the GPU's memory that tensors took, or of the whole process on a CPU."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.device))
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
     def _to_device(self, value: Tensor) -> Tensor:
         if self.device.type == "cuda":
@@ -207,7 +211,7 @@ class TrainingEngine:
 
 
 def _prepare(model: "PreTrainedModel", runtime: TrainingRuntime) -> None:
-    """Attention, recomputation, compilation; what a model cannot, ``capabilities.py`` refuses."""
+    """Set attention, recomputation and compilation, which ``capabilities.py`` has checked."""
     # Left open, attention is what Transformers chose: sdpa, or eager where sdpa would be wrong.
     if "attention" in runtime.model_fields_set and has_attention(model):
         model.set_attn_implementation(runtime.attention)
@@ -256,42 +260,3 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         (0.0, [p for p in parameters if p.ndim < 2]),
     )
     return [{"params": group, "weight_decay": decay} for decay, group in groups if group]
-
-
-@contextmanager
-def _without_module(name: str) -> Iterator[None]:
-    """Make ``import name`` fail in the body, where it has not been imported yet."""
-    hidden = name not in sys.modules
-    if hidden:
-        sys.modules[name] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        if hidden:
-            del sys.modules[name]
-
-
-def _import_deepspeed(device: torch.device) -> Any:
-    """DeepSpeed, attached to the process group that is there already."""
-    if device.type == "cpu":
-        # Read when deepspeed is first imported.
-        os.environ["DS_ACCELERATOR"] = "cpu"
-    with _without_module("mlflow"):
-        # DeepSpeed's autotuner, which nobody calls here, would load it: three quarters of the
-        # second and a quarter of a core that importing DeepSpeed takes.
-        import deepspeed
-    import deepspeed.ops
-
-    # DeepSpeed 0.19 calls collectives by names that torch 2.13 deprecates: a warning a call.
-    warnings.filterwarnings(
-        "ignore", message=r"`torch\.distributed\.\w+` is deprecated", category=FutureWarning
-    )
-
-    if device.type == "cpu":
-        # DeepSpeed would compile its shared-memory collective at the first start on a machine
-        # (50 s on two cores), also for a single worker. gloo does the same work.
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed(
-        dist_backend=dist.get_backend(), auto_mpi_discovery=False, dist_init_required=False
-    )
-    return deepspeed

@@ -1,4 +1,4 @@
-"""What was measured at every optimizer step, and the little file that says how far a run is.
+"""The record of every optimizer step of a training, and the seconds of its start-up.
 
 Invariant: a history holds each step once, in order, from 1; it travels with the resume state, so a
 restart continues it instead of beginning a second one.
@@ -8,13 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-
-from ccx_ray.storage.publishing import publish_json
-
-STEP_LINES = ".steps.jsonl"
-"""One line a step, as it is done; names with a dot are no part of a step's outputs."""
-PROGRESS = "progress.json"
-PROGRESS_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +42,7 @@ class StepRecord:
 
 @dataclass(kw_only=True)
 class StartupClock:
-    """Where the start-up of a training goes, in seconds since its driver began."""
+    """The seconds of a training's start-up, by part."""
 
     began: float
     """``time.time()`` of the driver, which may run on another node."""
@@ -76,27 +69,3 @@ def read_history(path: Path) -> list[StepRecord]:
     import pyarrow.parquet as pq
 
     return [StepRecord(**row) for row in pq.read_table(path).to_pylist()]
-
-
-class ProgressFile:
-    """``progress.json``, replaced atomically and at most once a second."""
-
-    def __init__(self, folder: Path, steps: int) -> None:
-        self._path = folder / PROGRESS
-        self._steps = steps
-        self._written = -PROGRESS_SECONDS
-
-    def write(self, record: StepRecord, tokens_per_second: float) -> None:
-        now = time.monotonic()
-        if now - self._written < PROGRESS_SECONDS and record.step < self._steps:
-            return
-        self._written = now
-        publish_json(
-            self._path,
-            {
-                "step": record.step,
-                "steps": self._steps,
-                "loss": record.loss,
-                "tokens_per_second": tokens_per_second,
-            },
-        )

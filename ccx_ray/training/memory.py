@@ -1,4 +1,4 @@
-"""How much memory of a GPU a training needs at each ZeRO stage, and whether it fits.
+"""Estimate of the GPU memory of a training at each ZeRO stage, and whether it fits.
 
 Terms follow from the architecture, the pass and the layout of ``TrainingEngine``: fp32 weights,
 gradients and AdamW moments, DeepSpeed's copies of them, activations, logits. Which copies DeepSpeed
@@ -93,7 +93,7 @@ def estimate_memory(work: Workload, *, zero_stage: int | None = None) -> MemoryE
 
 
 def _state(work: Workload, size: ModelSize, stage: int) -> dict[str, int]:
-    """What is there all the time."""
+    """Weights and optimizer state, which are there all the time."""
     whole = FP32 * size.parameters
     share = whole // work.workers
     offload = work.runtime.offload
@@ -133,7 +133,7 @@ def _gradients(work: Workload, size: ModelSize, stage: int) -> tuple[int, int]:
 
 
 def _pass_terms(work: Workload, size: ModelSize) -> dict[str, int]:
-    """What a forward and backward pass adds when it is largest: at the loss, or in a layer."""
+    """The most that a forward and backward pass adds, at the loss or in a layer."""
     from ccx_ray.training.activations import decoder_activations
 
     runtime = work.runtime
@@ -230,7 +230,7 @@ def _refusal(
 ) -> str:
     return (
         f"runtime.{part}: needs {estimate.total / GIB:.1f} GiB on each GPU at zero_stage "
-        f"{estimate.zero_stage} with {_counted(work.workers, 'worker')}, more than "
+        f"{estimate.zero_stage} with {work.workers} worker{'s' * (work.workers > 1)}, more than "
         f"{USABLE_SHARE:.0%} of runtime.cost.memory_gib {memory_gib:g}; the largest part is "
         f"{estimate.largest} with {estimate.terms[estimate.largest] / GIB:.1f} GiB; "
         f"{nearest_fit(part, work, room)}"
@@ -249,36 +249,27 @@ def nearest_fit(part: str, work: Workload, room: float) -> str:
 
 
 def _changes(work: Workload) -> Iterator[dict[str, object]]:
-    """Settings in the order of what they cost in speed; each group holds those before it."""
+    """Settings in the order of what they cost in speed."""
     runtime = work.runtime
-    fused: dict[str, object] = {} if runtime.fused_loss else {"fused_loss": True}
     smaller: list[dict[str, object]] = []
     sequences = runtime.sequences_per_device
     while sequences % 2 == 0:
         sequences //= 2
         smaller.append({"sequences_per_device": sequences})
-    recompute: dict[str, object] = (
-        {} if runtime.activation_checkpointing else {"activation_checkpointing": True}
-    )
+    fused = _unless(runtime.fused_loss, "fused_loss")
+    recompute = _unless(runtime.activation_checkpointing, "activation_checkpointing")
     higher = [stage for stage in STAGES if stage > runtime.zero_stage and work.workers > 1]
-    stages: list[dict[str, object]] = [{"zero_stage": stage} for stage in higher]
-    if fused:
-        yield fused
-    yield from smaller
-    yield from (fused | less for less in smaller if fused)
-    yield from stages
-    yield from (stage | fused | less for stage in stages for less in [{}, *smaller])
-    if recompute:
-        yield recompute
-        yield from (recompute | fused | less for less in [{}, *smaller])
-        yield from (recompute | stage | fused | less for stage in stages for less in [{}, *smaller])
-    least = {**recompute, **fused, **(smaller[-1] if smaller else {})}
+    passes = [{}, fused, *smaller, *(fused | less for less in smaller)]
+    for recomputing in ({}, recompute):
+        for stage in ({}, *({"zero_stage": stage} for stage in higher)):
+            yield from (recomputing | stage | one for one in passes)
+    least = recompute | fused | (smaller[-1] if smaller else {})
     yield {**least, "zero_stage": max(1, runtime.zero_stage), "offload": "optimizer"}
     yield {**least, "zero_stage": 3, "offload": "parameters"}
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _unless(is_on: bool, option: str) -> dict[str, object]:
+    return {} if is_on else {option: True}
 
 
 def _yaml(value: object) -> str:

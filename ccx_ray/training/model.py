@@ -1,4 +1,4 @@
-"""The model: any Hugging Face causal architecture, built from the spec's config by name.
+"""Building, loading and saving the model: any Hugging Face causal architecture, by name.
 
 Invariants: two models of one spec and seed are equal bit for bit; a setting of the spec that the
 architecture cannot take is refused, never silently ignored; nothing in a model is random while it
@@ -159,7 +159,7 @@ def save_model(model: "PreTrainedModel", state: "Mapping[str, Tensor]", folder: 
 
 
 def has_attention(model: "PreTrainedModel") -> bool:
-    """Whether the choice of an attention kernel means anything to a model."""
+    """Whether the model has attention layers."""
     return hasattr(model.config, "num_attention_heads")
 
 
@@ -185,7 +185,7 @@ def _sizes(spec: ModelSpec, known: "PretrainedConfig") -> dict[str, Any]:
 
 
 def _default(spec: ModelSpec, known: "PretrainedConfig", field: str, name: str) -> dict[str, Any]:
-    """What stands for a size that the spec leaves open; nothing: the architecture's own rule."""
+    """The value of a size that the spec leaves open; nothing: the architecture's own rule."""
     from transformers import AutoConfig
 
     if field == "key_value_heads":

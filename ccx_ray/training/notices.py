@@ -1,6 +1,6 @@
-"""What a training's surroundings tell its workers between two steps, through files of the run.
+"""Notices to the workers between two steps: save a state, or save and end. Plain files of the run.
 
-Plain: the policies in the controller write, rank 0 reads. Invariant: one group of workers writes
+The policies in Ray Train's controller write, rank 0 reads. Invariant: one group of workers writes
 into a run's folder. A new group leaves its name there first, and an older one that finds another
 name ends at once: its controller is dead, or could not reach it to end it.
 """
@@ -10,15 +10,25 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 
 from ccx_ray.storage.publishing import publish_bytes, publish_json
-from ccx_ray.training.incidents import run_time_folder
-from ccx_ray.training.run import Notice
+from ccx_ray.training.restart_log import run_time_folder
 
 GROUP, SAVE_REQUEST = "group.json", "save-request"
 LOOK_SECONDS = 0.5
 """How often rank 0 looks: a network file system is asked, and small models step in milliseconds."""
+
+
+class Notice(Enum):
+    """What a worker is asked between two steps."""
+
+    NONE = "none"
+    SAVE = "save"
+    """Write a state to resume from and go on: the number of workers is about to change."""
+    LEAVE = "leave"
+    """Write a state to resume from and end: this node is about to be taken away."""
 
 
 def request_save(run_folder: Path) -> None:
@@ -27,12 +37,12 @@ def request_save(run_folder: Path) -> None:
 
 
 def drop_save_request(run_folder: Path) -> None:
-    """Take the request back, or away after it has been met."""
+    """Remove the request, met or not."""
     (run_time_folder(run_folder) / SAVE_REQUEST).unlink(missing_ok=True)
 
 
 class NoticeBoard:
-    """What one worker is told; made before the worker reads anything of the run's folder."""
+    """The notices to one worker; made before the worker reads anything of the run's folder."""
 
     def __init__(self, run_folder: Path, *, rank: int, is_leaving: Callable[[], bool]) -> None:
         """

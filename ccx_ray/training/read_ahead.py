@@ -1,4 +1,4 @@
-"""Rows read while the step before is computed, so that training never waits for a healthy disk.
+"""Prefetching: a thread reads the rows of the next steps while one is computed.
 
 Invariant: the batches and their order are those of the iterator underneath; an error in reading is
 raised where the batch was due.

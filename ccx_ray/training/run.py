@@ -1,4 +1,4 @@
-"""What one training is told: plain values that travel to every worker.
+"""The settings of one training: plain values that travel to every worker.
 
 Invariant: everything that decides the numbers is here or in the folders it names; the number of
 workers, the device and the reader may change between two attempts without changing the result
@@ -6,25 +6,15 @@ beyond floating-point summation order.
 """
 
 import logging
+import math
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Literal
 
 from ccx_ray.errors import UserError
-from ccx_ray.study.training_spec import ModelSpec, TrainingRuntime, TrainingSpec
+from ccx_ray.study.training_spec import ModelSpec, OptimizerSpec, TrainingRuntime, TrainingSpec
 
 logger = logging.getLogger(__name__)
-
-
-class Notice(Enum):
-    """What the surroundings ask of a training between two steps."""
-
-    NONE = "none"
-    SAVE = "save"
-    """Write a state to resume from and go on: the number of workers is about to change."""
-    LEAVE = "leave"
-    """Write a state to resume from and end: this node is about to be taken away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +37,7 @@ class TrainingRun:
     reader: Literal["direct", "ray"]
     tracking_uri: str
     mlflow_run_id: str | None
-    """The MLflow run that rank 0 writes to; None: nothing is logged."""
+    """The MLflow run that the driver logs to; None: nothing is logged."""
     checkpoint_storage: str | None = None
     """Folder or object store for checkpoints and resume states; None: the run's folder."""
 
@@ -57,6 +47,23 @@ def accumulation_steps(sequences_per_step: int, *, sequences_per_device: int, wo
     accumulation, left_over = divmod(sequences_per_step, sequences_per_device * workers)
     assert accumulation and not left_over, "only worker counts that divide a step are started"
     return accumulation
+
+
+def learning_rate(step: int, *, steps: int, optimizer: OptimizerSpec) -> float:
+    """The learning rate of optimizer step ``step``, counted from 1.
+
+    A function of the step alone, so that a schedule has no state to lose.
+
+    Linear warm-up reaches the peak at step ``warmup_steps``; a half cosine then falls to
+    ``final_learning_rate_share`` of the peak at step ``steps``.
+    """
+    assert 1 <= step <= steps, f"step {step} of {steps}"
+    peak, warmup = optimizer.learning_rate, optimizer.warmup_steps
+    if step <= warmup:
+        return peak * step / warmup
+    progress = (step - warmup) / (steps - warmup)
+    share = optimizer.final_learning_rate_share
+    return peak * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def check_runtime(run: TrainingRun) -> None:

@@ -1,8 +1,7 @@
-"""Parameters and AdamW's moments in and out of DeepSpeed, whose layout is known here alone.
+"""Parameters and AdamW's moments in and out of DeepSpeed's ZeRO stages, whole and by name.
 
-Invariants: state goes in and out by parameter name and whole, never as one worker's share, so a
-checkpoint fits any number of workers and any ZeRO stage; what was loaded is taken out again bit for
-bit, at any time between two steps.
+Invariants: a checkpoint fits any number of workers and any ZeRO stage; what was loaded is taken out
+again bit for bit, at any time between two steps.
 
 Stage 0 keeps moments by parameter. Stages 1 and 2 keep the parameters whole and, flattened into one
 array a group, a share of the fp32 masters and moments on each worker. Stage 3 shares the parameters
@@ -15,6 +14,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from ccx_ray.training.deepspeed_internals import flat_shares, link_moments
 
 PARAMETER, BUFFER = "parameter", "buffer"
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -37,7 +38,7 @@ class ShardedState:
         # Before the first step AdamW has no moments; with zeros they can be taken out at any time.
         self._set_moments({}, updates=0)
         if stage in (1, 2):
-            self._link_moments()
+            link_moments(optimizer)
 
     def take(self) -> dict[str, Tensor]:
         """A copy of the whole state on the CPU for rank 0, nothing for the others."""
@@ -105,35 +106,21 @@ class ShardedState:
                     self._adam.state[parameter][moment].copy_(whole)
 
     def _shares(self) -> list[Tensor]:
-        """What AdamW updates here: the parameters, or this worker's share of each flat group."""
+        """The tensors that AdamW updates: parameters, or this worker's share of each flat group."""
         if self._stage == 0:
             return [p for group in self._adam.param_groups for p in group["params"]]
-        if self._stage == 3:
-            return list(self._optimizer.fp32_partitioned_groups_flat)
-        return list(self._optimizer.single_partition_of_fp32_groups)
-
-    def _link_moments(self) -> None:
-        """Let DeepSpeed find the moments of a parameter within this worker's flat share.
-
-        DeepSpeed 0.19 links parameters to their moments after the first group's first step, when
-        the second group has none yet, and never again; with moments there from the start the
-        link is right for every group.
-        """
-        from deepspeed.utils import lazy_init_hp_params_optimizer_state
-
-        for parameters, share in zip(self._optimizer.bit16_groups, self._shares(), strict=True):
-            lazy_init_hp_params_optimizer_state(parameters, share, self._adam.state)
+        return flat_shares(self._optimizer, stage=self._stage)
 
 
 def start_state(model: nn.Module) -> dict[str, Tensor]:
-    """What ``load`` makes the beginning of a training from: a model's tensors, without moments."""
+    """The state of a fresh model for ``ShardedState.load``: its tensors, without moments."""
     parameters = {f"{PARAMETER}/{name}": p.detach() for name, p in model.named_parameters()}
     buffers = persistent_buffers(model).items()
     return parameters | {f"{BUFFER}/{name}": buffer for name, buffer in buffers}
 
 
 def persistent_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """What a model's file holds besides parameters, tied ones left out."""
+    """The buffers that are saved with a model."""
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     saved = model.state_dict().keys() - parameters
     return {name: buffer for name, buffer in model.named_buffers() if name in saved}

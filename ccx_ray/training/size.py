@@ -1,27 +1,36 @@
-"""How large a model is and how much arithmetic a token costs, for any architecture.
+"""Parameters, FLOPs and model FLOPs utilization (MFU), for any architecture.
 
 Invariant: parameters are counted on the model that Transformers builds, on torch's meta device
 (no memory, no arithmetic), so a count is exact whatever the architecture's biases and norms are.
+Imports nothing at first, because the GPU benchmark runs parts of it on bare machines.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ccx_ray.study.training_spec import ModelSpec
-from ccx_ray.training.model import build_config
-from ccx_ray.training.throughput import flops_per_token
-
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
+
+    from ccx_ray.study.training_spec import ModelSpec
 
 EOS_ID, PAD_ID = 0, 1
 """Which ids the special tokens have changes no size."""
 
+# Dense tensor-core peaks in FLOP/s from NVIDIA's data sheets (SXM parts, without sparsity), by a
+# part of the name that CUDA gives the device. An unknown device has no MFU rather than a wrong one.
+BF16_PEAKS = {
+    "B200": 2250e12,
+    "H200": 989.5e12,
+    "H100": 989.5e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSize:
-    """What follows from an architecture's shapes alone."""
+    """Counts that follow from an architecture's shapes."""
 
     parameters: int
     """Each weight once: a tied head counts with the embedding."""
@@ -36,7 +45,7 @@ class ModelSize:
     """Heads x dimensions a head; 0 without attention."""
 
     def flops_per_token(self, sequence_length: int) -> float:
-        """Forward and backward pass; see ``throughput.flops_per_token`` for the convention."""
+        """FLOPs of the forward and the backward pass over one token."""
         return flops_per_token(
             parameters=self.multiplied_parameters,
             attention_layers=self.attention_layers,
@@ -48,6 +57,9 @@ class ModelSize:
 @lru_cache
 def _model_size(model: str, vocabulary_size: int) -> ModelSize:
     from torch.nn import Parameter
+
+    from ccx_ray.study.training_spec import ModelSpec
+    from ccx_ray.training.model import build_config
 
     spec = ModelSpec.model_validate_json(model)
     config = build_config(spec, vocabulary_size=vocabulary_size, eos_id=EOS_ID, pad_id=PAD_ID)
@@ -72,8 +84,8 @@ def _model_size(model: str, vocabulary_size: int) -> ModelSize:
     )
 
 
-def model_size(model: ModelSpec, vocabulary_size: int) -> ModelSize:
-    """The size of the model that ``build_model`` would build.
+def model_size(model: "ModelSpec", vocabulary_size: int) -> ModelSize:
+    """Size of the model that ``build_model`` would build.
 
     Raises:
         UserError: the architecture cannot take a field of the spec.
@@ -82,14 +94,50 @@ def model_size(model: ModelSpec, vocabulary_size: int) -> ModelSize:
     return _model_size(model.model_dump_json(exclude_unset=True), vocabulary_size)
 
 
-def parameter_count(model: ModelSpec, vocabulary_size: int) -> int:
+def parameter_count(model: "ModelSpec", vocabulary_size: int) -> int:
     """Parameters, exactly: Qwen2.5-0.5B gives 494,032,768, the published number."""
     return model_size(model, vocabulary_size).parameters
 
 
-def training_flops_per_token(model: ModelSpec, vocabulary_size: int, sequence_length: int) -> float:
+def training_flops_per_token(
+    model: "ModelSpec", vocabulary_size: int, sequence_length: int
+) -> float:
     """FLOPs of the forward and the backward pass over one token."""
     return model_size(model, vocabulary_size).flops_per_token(sequence_length)
+
+
+def flops_per_token(
+    *, parameters: int, attention_layers: int, attention_width: int, sequence_length: int
+) -> float:
+    """FLOPs of the forward and the backward pass over one token: 6 N + 12 L d T.
+
+    The convention of PaLM (arXiv 2204.02311, appendix B): N counts the head's matrix, and the
+    input embedding only where it is the same matrix; the attention's products, 12 d T in each
+    layer that attends, are not halved for causality; recomputed activations are no arithmetic of
+    the model. What an architecture computes beyond its weight matrices and attention, such as a
+    state-space scan, does not count: without attention this is 6 N.
+
+    Args:
+        parameters: N.
+        attention_layers: L.
+        attention_width: d, heads x dimensions a head.
+        sequence_length: T.
+    """
+    return 6.0 * parameters + 12.0 * attention_layers * attention_width * sequence_length
+
+
+def peak_flops(device_name: str, precision: str) -> float | None:
+    """Peak FLOP/s of a device in the training's precision, None where it is not known."""
+    if precision != "bf16":
+        return None
+    return next((peak for name, peak in BF16_PEAKS.items() if name in device_name), None)
+
+
+def model_flops_utilization(
+    *, tokens_per_second: float, flops_per_token: float, peak: float, devices: int
+) -> float:
+    """Share of the devices' peak that the model's own arithmetic reaches."""
+    return tokens_per_second * flops_per_token / (peak * devices)
 
 
 def meta_model(config: "PretrainedConfig") -> "PreTrainedModel":
@@ -110,7 +158,7 @@ def layer_kinds(config: "PretrainedConfig") -> list[str]:
     return ["layer"] * config.num_hidden_layers
 
 
-def _attention_layers(config: "PretrainedConfig", spec: ModelSpec) -> list[str]:
+def _attention_layers(config: "PretrainedConfig", spec: "ModelSpec") -> list[str]:
     """A hybrid's state-space and convolution layers are named; all layers else attend."""
     if spec.attention_heads is None:
         return []
@@ -118,7 +166,7 @@ def _attention_layers(config: "PretrainedConfig", spec: ModelSpec) -> list[str]:
     return [kind for kind in layer_kinds(config) if not kind.startswith(without)]
 
 
-def _attention_width(config: "PretrainedConfig", spec: ModelSpec) -> int:
+def _attention_width(config: "PretrainedConfig", spec: "ModelSpec") -> int:
     if spec.attention_heads is None:
         return 0
     dimensions = getattr(config, "head_dim", None) or spec.hidden_size // spec.attention_heads

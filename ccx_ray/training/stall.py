@@ -1,9 +1,8 @@
-"""A worker that makes no progress is noticed, named, and ended, so that it is started again.
+"""Stall detection: a worker that makes no progress is named and ended, so that Ray restarts it.
 
 A rank that hangs holds all others inside a collective operation, where no exception reaches them.
-So each rank has a thread that writes down what the rank is at; the first that has stood at one
-thing for too long reads what the others wrote, names the one that they wait for, and ends its
-process, which Ray answers by starting the workers anew.
+So each rank has a thread that writes down what the rank is doing; the first that has done one thing
+for too long reads what the others wrote, names the one that they wait for, and ends its process.
 """
 
 import faulthandler
@@ -20,22 +19,22 @@ from typing import Any
 from ccx_ray.storage.publishing import publish_json
 
 RANKS = ".ranks"
-"""Folder of what each rank is at; names with a dot are no part of a step's outputs."""
+"""Folder of what each rank is doing; names with a dot are no part of a step's outputs."""
 STALL = "stall.json"
 BEATS, SILENT_BEATS = 10, 4
-"""How often in ``stall_seconds`` a rank writes, and after how many of these it is silent."""
+"""Writes of a rank in ``stall_seconds``, and how many it may miss before it counts as silent."""
 LONGEST_BEAT = 10.0
 """Seconds."""
 EXIT_STALLED = 75
 
 COMPUTING = "computing"
-"""Waiting for another rank looks like this as well."""
+"""Also while waiting for another rank."""
 
 logger = logging.getLogger(__name__)
 
 
 class StallWatch:
-    """One rank's, from ``start`` to ``stop``."""
+    """Watches one rank from ``start`` to ``stop``."""
 
     def __init__(
         self,
@@ -69,7 +68,7 @@ class StallWatch:
         self._thread.join()
 
     def at(self, step: int, what: str) -> None:
-        """Say what this rank is at now; this is the progress that is watched."""
+        """Note what this rank is doing now; each call counts as progress."""
         self._at = (step, what, time.time())
 
     def _watch(self) -> None:
@@ -99,7 +98,7 @@ class StallWatch:
 
 
 def describe_stall(ranks: Sequence[Mapping[str, Any]], *, beat: float) -> str:
-    """Which ranks the others wait for, and at what they stand.
+    """Which ranks the others wait for, and what these are doing.
 
     A rank that has stopped writing hangs as a whole process. Else it is those at the earliest step
     that are not computing, for a rank that waits for others says that it computes.
@@ -126,6 +125,6 @@ def describe_stall(ranks: Sequence[Mapping[str, Any]], *, beat: float) -> str:
 
 
 def stall_note(run_folder: Path) -> str | None:
-    """What the last stall of this run was, if there was one."""
+    """The description of the last stall of this run, if there was one."""
     path = run_folder / RANKS / STALL
     return json.loads(path.read_text("utf-8"))["note"] if path.is_file() else None

@@ -1,9 +1,9 @@
 """Training under Ray Train V2: one independent ``TorchTrainer`` a run, restarted when it dies.
 
-This module and ``elasticity.py`` are the only ones of this folder that touch Ray. What a checkpoint
-is and which state to resume from is decided by the run's folder alone (``checkpoints.py``). Ray
-Train is told of no checkpoint: its own register would be a second truth, and it would move or copy
-folders that evaluators are reading.
+This module and ``elasticity.py`` are this folder's seam to Ray. What a checkpoint is and which
+state to resume from is decided by the run's folder alone (``checkpoints.py``). Ray Train is told of
+no checkpoint: its own register would be a second truth, and it would move or copy folders that
+evaluators are reading.
 
 Invariant: what a dead process leaves behind (a controller's placement groups, an older group of
 workers) is gone, or has no effect, before the next group writes into the run's folder.
@@ -22,20 +22,36 @@ import ray
 import ray.train
 import torch
 from ray.exceptions import RayActorError
-from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.torch.config import _TorchBackend
+from ray.train.torch import TorchConfig
 from ray.util.metrics import Gauge
 
 from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.errors import UserError
+from ccx_ray.orchestration.private_names import RAY_NAMES, RAY_TESTED, check_private_names
+from ccx_ray.orchestration.ray_internals import (
+    PolicyTrainer,
+    TorchBackend,
+    is_preemption_announced,
+    remove_placement_groups,
+)
 from ccx_ray.training.capacity import sharing_the_cluster
-from ccx_ray.training.checkpoints import SUMMARY, check_same_training, prune_resume_states
-from ccx_ray.training.elasticity import Budgets, FairShare, LeavingError, first_cause, last_line
-from ccx_ray.training.follower import MetricFollower
+from ccx_ray.training.checkpoints import SUMMARY, find_resume_point, prune_resume_states
+from ccx_ray.training.elasticity import (
+    FailureBudgetPolicy,
+    FairSharePolicy,
+    NodeLeavingError,
+    first_cause,
+    last_line,
+)
 from ccx_ray.training.history import StartupClock
-from ccx_ray.training.incidents import Budget, RunFailedError, note_group_start, run_time_folder
+from ccx_ray.training.metrics import GAUGES, MetricFollower, MetricWriter
 from ccx_ray.training.notices import NoticeBoard
-from ccx_ray.training.observer import GAUGES, Observer
+from ccx_ray.training.restart_log import (
+    FailureBudget,
+    RunFailedError,
+    note_group_start,
+    run_time_folder,
+)
 from ccx_ray.training.run import TrainingRun, check_runtime
 
 __all__ = ["RunFailedError", "train"]
@@ -92,17 +108,19 @@ def _resolved(run: TrainingRun) -> TrainingRun:
 
 
 def _check(run: TrainingRun) -> None:
-    """Find in the driver what would fail in every worker, once for each restart."""
+    """Find mistakes in the driver that would fail in every worker at every restart."""
     check_runtime(run)
-    check_same_training(
+    check_private_names("ray", tested=RAY_TESTED, names=RAY_NAMES)
+    find_resume_point(
         run.folder,
         fingerprint=run.fingerprint,
         stream_fingerprint=Stream.open(run.stream_folder).fingerprint,
+        verify=False,
     )
 
 
 def _fit_until_done(run: TrainingRun, reserved: Sequence[Mapping[str, float]]) -> None:
-    budget = Budget.of(run.runtime, run.folder)
+    budget = FailureBudget.of(run.runtime, run.folder)
     while not (run.folder / SUMMARY).is_file():
         try:
             _trainer(run, budget, reserved).fit()
@@ -110,13 +128,13 @@ def _fit_until_done(run: TrainingRun, reserved: Sequence[Mapping[str, float]]) -
             cause = first_cause(error)
             if isinstance(cause, UserError):
                 raise cause from error
-            raise budget.spent(run.name) from error
+            raise budget.exhausted(run.name) from error
         except RayActorError as error:
             # The controller died. Its workers die with it, but what it had reserved for them
             # stays reserved for as long as the driver lives.
-            _remove_placement_groups(error.actor_id)
+            remove_placement_groups(error.actor_id)
             if not budget.charge("failure", f"the controller failed: {last_line(error)}"):
-                raise budget.spent(run.name) from error
+                raise budget.exhausted(run.name) from error
 
 
 def _metrics(run: TrainingRun) -> AbstractContextManager[object]:
@@ -128,8 +146,8 @@ def _metrics(run: TrainingRun) -> AbstractContextManager[object]:
 
 
 def _trainer(
-    run: TrainingRun, budget: Budget, reserved: Sequence[Mapping[str, float]]
-) -> TorchTrainer:
+    run: TrainingRun, budget: FailureBudget, reserved: Sequence[Mapping[str, float]]
+) -> PolicyTrainer:
     runtime = run.runtime
     may_change = "RAY_ADDRESS" in os.environ or len(ray.nodes()) > 1
     if not WATCHER_IS_CHOSEN:
@@ -144,7 +162,7 @@ def _trainer(
         resources_per_worker=resources,
     )
     failures = ray.train.FailureConfig(max_failures=-1)
-    trainer = _Trainer(
+    return PolicyTrainer(
         _train_worker,
         train_loop_config={"run": run, "began": time.time()},
         torch_config=_TorchConfig(),
@@ -154,55 +172,25 @@ def _trainer(
             storage_path=str(run_time_folder(run.folder)),
             failure_config=failures,
         ),
-    )
-    trainer.policies = {
-        "scaling_policy": FairShare(
+        scaling_policy=FairSharePolicy(
             scaling,
             run_folder=run.folder,
             counts=runtime.worker_counts(run.training.sequences_per_step),
             reserved=reserved,
             asks_for_nodes="RAY_ADDRESS" in os.environ,
         ),
-        "failure_policy": Budgets(failures, budget=budget),
-    }
-    return trainer
-
-
-class _Trainer(TorchTrainer):  # type: ignore[misc]
-    """Ray Train with our policies, and without two processes a run that have nothing to do.
-
-    One serves Ray Data shards, of which no run has any; one frees the placement group of a
-    controller that died, which ``train`` does. Each takes 3 s of a core to import its libraries,
-    and the workers wait for both. Both methods are Ray's private ones, as of 2.60.
-    """
-
-    policies: Mapping[str, Any]
-
-    def _create_default_callbacks(self) -> list[Any]:
-        idle = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
-        return [c for c in super()._create_default_callbacks() if type(c).__name__ not in idle]
-
-    def _initialize_and_run_controller(self, **arguments: Any) -> ray.train.Result:
-        return super()._initialize_and_run_controller(**{**arguments, **self.policies})
-
-
-for _name in ("_create_default_callbacks", "_initialize_and_run_controller"):
-    if not hasattr(TorchTrainer, _name):
-        logger.warning(
-            "Ray %s has no TorchTrainer.%s: trainings run with Ray's own policies",
-            ray.__version__,
-            _name,
-        )
+        failure_policy=FailureBudgetPolicy(failures, budget=budget),
+    )
 
 
 @dataclass
 class _TorchConfig(TorchConfig):  # type: ignore[misc]
     @property
-    def backend_cls(self) -> type[_TorchBackend]:
-        return _BackendOfDevices
+    def backend_cls(self) -> type[TorchBackend]:
+        return _DeviceBackend
 
 
-class _BackendOfDevices(_TorchBackend):  # type: ignore[misc]
+class _DeviceBackend(TorchBackend):  # type: ignore[misc]
     """NCCL where torch sees GPUs, else gloo. The workers are asked, because a rehearsal gives Ray
     GPUs that do not exist: mere numbers, whose type Ray did not find."""
 
@@ -231,21 +219,8 @@ def _gpu_types() -> list[str]:
     return sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
 
-def _remove_placement_groups(creator: str) -> None:
-    """Free what the actor ``creator`` (hex) had reserved; ends what still runs on it."""
-    from ray.core.generated import gcs_pb2
-    from ray.util.placement_group import PlacementGroup, remove_placement_group
-
-    # Ray's public table does not say who made a group.
-    accessor = ray._private.state.state._connect_and_get_accessor()
-    for message in accessor.get_placement_group_table():
-        group = gcs_pb2.PlacementGroupTableData.FromString(message)
-        if group.creator_actor_id.hex() == creator:
-            remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
-
-
 def _train_worker(config: dict[str, Any]) -> None:
-    """What Ray runs on every worker, in a process group of them all."""
+    """The function that Ray Train runs on every worker, in a process group of them all."""
     run: TrainingRun = config["run"]
     clock = StartupClock(began=config["began"])
     from ccx_ray.training.worker import Worker
@@ -253,17 +228,17 @@ def _train_worker(config: dict[str, Any]) -> None:
     clock.mark("processes")
     context = ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
-    board = NoticeBoard(run.folder, rank=rank, is_leaving=_is_leaving)
+    board = NoticeBoard(run.folder, rank=rank, is_leaving=is_preemption_announced)
     on_gpu = run.runtime.gpus_per_worker and torch.cuda.is_available()
     device = ray.train.torch.get_device() if on_gpu else torch.device("cpu")
     worker = Worker(run, rank=rank, workers=workers, device=device, clock=clock)
     if rank == 0:
         note_group_start(run.folder, workers=workers, resumed_from=worker.resumed_from)
         gauges = _gauges()
-        with Observer(
+        with MetricWriter(
             run, worker, lambda name, value: gauges[name].set(value, {"run": run.name})
-        ) as observer:
-            complete = worker.train(observer.observe, board.read)
+        ) as metrics:
+            complete = worker.train(metrics.write, board.read)
     else:
         complete = worker.train(lambda record: None, board.read)
     if not complete:
@@ -271,21 +246,7 @@ def _train_worker(config: dict[str, Any]) -> None:
         # state; and it would take workers that return for ones that have finished.
         if workers > 1:
             torch.distributed.barrier()
-        raise LeavingError("a node of this training is about to be taken away")
-
-
-def _is_leaving() -> bool:
-    """Whether Ray has told this worker that a node of its group will be taken away.
-
-    ``ray.train.get_preemption_info`` says the same after a barrier of all workers through an
-    actor, a call over the network at every step; the workers agree on notices anyway.
-    """
-    try:
-        from ray.train.v2._internal.execution.context import get_train_context
-
-        return get_train_context().preemption_context.preemption_info is not None
-    except (ImportError, AttributeError):
-        return ray.train.get_preemption_info() is not None
+        raise NodeLeavingError("a node of this training is about to be taken away")
 
 
 def _gauges() -> dict[str, Gauge]:

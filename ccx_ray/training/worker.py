@@ -17,24 +17,34 @@ import torch.distributed as dist
 
 from ccx_ray.corpus.packing.stream import Stream, read_batches
 from ccx_ray.errors import UserError
+from ccx_ray.storage.publishing import publish_json
 from ccx_ray.storage.remote_folders import fetch_checkpoint
+from ccx_ray.training.bad_steps import (
+    BadStep,
+    TrainingStoppedError,
+    check_may_skip,
+    count_updates,
+    find_problem,
+    history_after_skip,
+)
 from ccx_ray.training.checkpoint_writer import CheckpointError, CheckpointWriter
 from ccx_ray.training.checkpoints import (
+    LOSSES,
+    SUMMARY,
     ResumePoint,
     find_resume_point,
     load_resume_state,
+    published_steps,
     resume_point_at,
 )
 from ccx_ray.training.engine import TrainingEngine
-from ccx_ray.training.history import StartupClock, StepRecord
+from ccx_ray.training.history import StartupClock, StepRecord, write_history
 from ccx_ray.training.model import build_model, load_model
+from ccx_ray.training.notices import Notice
 from ccx_ray.training.read_ahead import ReadAhead, ReadRows
-from ccx_ray.training.run import Notice, TrainingRun, accumulation_steps
-from ccx_ray.training.schedule import learning_rate
+from ccx_ray.training.run import TrainingRun, accumulation_steps, learning_rate
 from ccx_ray.training.sharded_state import start_state
 from ccx_ray.training.stall import COMPUTING, StallWatch
-from ccx_ray.training.summary import write_summary
-from ccx_ray.training.watch import BadStep, TrainingStoppedError, judge, refuse, skipped, updates
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -99,7 +109,7 @@ class Worker:
             with self._writer or nullcontext(), self._rows() as rows:
                 complete = self._loop(rows, observe, notice)
             if complete and self._writer is not None:
-                write_summary(self, blocked_seconds=self._writer.blocked_seconds)
+                self._write_summary(self._writer.blocked_seconds)
             return complete
         finally:
             self._stall.stop()
@@ -113,7 +123,7 @@ class Worker:
         training, runtime = self.run.training, self.run.runtime
         for step in range(self.resumed_from + 1, training.steps + 1):
             record = self._step(step, rows)
-            bad = judge(self.history, record, training.watch)
+            bad = find_problem(self.history, record, training.watch)
             if bad is None:
                 self.history.append(record)
             else:
@@ -162,7 +172,7 @@ class Worker:
             state = start_state(self._initial_model())
         else:
             state, self.history = load_resume_state(run.folder, point)
-        engine.load_state(state, updates(self.history))
+        engine.load_state(state, count_updates(self.history))
         if self.rank == 0:
             self._writer = CheckpointWriter(run, engine.model)
             if point is not None and point.step in run.training.checkpoint_steps:
@@ -171,7 +181,7 @@ class Worker:
         return engine
 
     def _agreed(self, find: Callable[[], ResumePoint | None]) -> ResumePoint | None:
-        """What rank 0 finds, for all ranks: looking may move damaged states out of the way."""
+        """What rank 0 finds, for all ranks; only it looks, because damaged states are renamed."""
         found: list[ResumePoint | Exception | None] = [None]
         if self.rank == 0:
             try:
@@ -185,7 +195,7 @@ class Worker:
         return found[0]
 
     def _initial_model(self) -> "PreTrainedModel":
-        """Made anew where it is needed, instead of kept in memory."""
+        """Built anew whenever it is needed, instead of kept in memory."""
         run, stream = self.run, self.stream
         if run.initial_model is not None:
             folder = fetch_checkpoint(run.initial_model)
@@ -249,18 +259,18 @@ class Worker:
         return int(total)
 
     def _skip(self, record: StepRecord, bad: BadStep) -> None:
-        """Go back to the last checkpoint's state, and on behind the bad step."""
+        """Go back to the last checkpoint's state, and go on after the bad step."""
         run = self.run
         skips = sum(bool(step.problem) for step in self.history)
-        refuse(record, bad, run.training.watch, skips, name=run.name)
+        check_may_skip(record, bad, run.training.watch, skips, name=run.name)
         anchor = max((s for s in run.training.checkpoint_steps if s < record.step), default=0)
         point = self._agreed(lambda: self._anchor_point(anchor)) if anchor else None
         if point is None:
             state = start_state(self._initial_model())
         else:
             state, _ = load_resume_state(run.folder, point)
-        self.engine.load_state(state, updates(self.history[:anchor]))
-        self.history = skipped(self.history, record, bad, anchor=anchor)
+        self.engine.load_state(state, count_updates(self.history[:anchor]))
+        self.history = history_after_skip(self.history, record, bad, anchor=anchor)
 
     def _anchor_point(self, step: int) -> ResumePoint:
         assert self._writer is not None
@@ -290,3 +300,37 @@ class Worker:
             )
             self._writer.write(point, state, self.history, checkpoint=checkpoint)
         self._saved = time.monotonic()
+
+    def _write_summary(self, blocked_seconds: float) -> None:
+        """Write ``losses.parquet``, then ``summary.json``, which says that all is there.
+
+        Args:
+            blocked_seconds: that this attempt waited for checkpoints to be written.
+        """
+        run, history = self.run, self.history
+        write_history(run.folder / LOSSES, history)
+        seconds = sum(record.seconds for record in history)
+        tokens = run.training.steps * run.training.sequences_per_step * self.stream.sequence_length
+        publish_json(
+            run.folder / SUMMARY,
+            {
+                "steps": run.training.steps,
+                "updates": count_updates(history),
+                "skipped": {record.step: record.problem for record in history if record.problem},
+                "resumed_from": self.resumed_from,
+                "loss": history[-1].loss,
+                "parameters": self.engine.parameters,
+                "tokens": tokens,
+                "predicted_tokens": sum(record.tokens for record in history),
+                "tokens_per_second": tokens / seconds,
+                "training_seconds": seconds,
+                "data_wait_share": sum(record.data_seconds for record in history) / seconds,
+                "checkpoint_blocked_seconds": blocked_seconds,
+                "peak_memory_bytes": self.engine.peak_memory(),
+                "startup_seconds": sum(self.clock.parts.values()),
+                "startup": self.clock.parts,
+                "checkpoints": published_steps(run.folder),
+                "workers": self.workers,
+                "initial_model": run.initial_model.name if run.initial_model else None,
+            },
+        )

@@ -15,8 +15,9 @@ from ccx_ray.orchestration.runner import Outcome, Runner, Services, StepWork
 from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.tracking.runs import Tracking
 from ccx_ray.training.checkpoints import resume_steps
-from ccx_ray.training.history import PROGRESS, read_history
-from ccx_ray.training.incidents import read_group_starts
+from ccx_ray.training.history import read_history
+from ccx_ray.training.metrics import PROGRESS
+from ccx_ray.training.restart_log import read_group_starts
 from ccx_ray.training.trainer import train
 from tests.training_runs import tiny_run, write_stream, write_tokenizer
 

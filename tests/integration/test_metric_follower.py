@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.tracking.runs import Tracking, default_tracking_uri
-from ccx_ray.training.follower import MetricFollower
-from ccx_ray.training.history import STEP_LINES
+from ccx_ray.training.metrics import STEP_LINES, MetricFollower
 
 
 def line(step: int, loss: float) -> str:

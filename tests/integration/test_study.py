@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.training.checkpoints import resume_steps
-from ccx_ray.training.incidents import read_group_starts
+from ccx_ray.training.restart_log import read_group_starts
 from tests.jobs import environment
 from tests.tiny_study import (
     TRIALS,

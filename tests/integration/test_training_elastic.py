@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ccx_ray.training.incidents import read_group_starts, read_incidents
+from ccx_ray.training.restart_log import read_group_starts, read_incidents
 from tests.elastic_rehearsal import NODE, QUICK, elastic_run, is_at_work, rehearse
 from tests.kill_storm import compare
 from tests.ray_nodes import ray_nodes, start_driver, wait_until

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.training.history import read_history
-from ccx_ray.training.incidents import read_incidents
+from ccx_ray.training.restart_log import read_incidents
 from ccx_ray.training.trainer import train
 from tests.integration.test_training_trainer import training_processes, wait_for_checkpoint
 from tests.training_runs import tiny_run, train_here

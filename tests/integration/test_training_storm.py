@@ -1,16 +1,16 @@
-"""A trial on two nodes whose parts are killed one after another, against one left in peace."""
+"""A trial on two nodes whose parts are killed one after another, against an undisturbed one."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.kill_storm import VICTIMS, compare, rage_over
+from tests.kill_storm import VICTIMS, compare, train_under_kills
 
 
 @pytest.mark.storm
 def test_kills_of_every_part_change_nothing(tmp_path: Path) -> None:
     """``benchmarks/storms.py training`` kills for longer."""
-    storm = rage_over(tmp_path, kills=4, steps=1000, seed=1)
+    storm = train_under_kills(tmp_path, kills=4, steps=1000, seed=1)
     assert [kill.victim for kill in storm.kills] == list(VICTIMS)
     comparison = compare(storm.run, storm.undisturbed)
     print(comparison)

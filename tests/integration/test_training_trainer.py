@@ -15,7 +15,7 @@ from ccx_ray.errors import UserError
 from ccx_ray.tracking.runs import Tracking, default_tracking_uri
 from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
 from ccx_ray.training.history import read_history
-from ccx_ray.training.incidents import read_group_starts, read_incidents
+from ccx_ray.training.restart_log import read_group_starts, read_incidents
 from ccx_ray.training.trainer import RunFailedError, train
 from tests.training_runs import MODEL, CrashError, parameters_of, tiny_run, train_here, write_stream
 

@@ -15,12 +15,12 @@ from transformers import AutoModelForCausalLM
 from ccx_ray.corpus.packing.stream import Stream, read_batches
 from ccx_ray.errors import UserError
 from ccx_ray.study.training_spec import OptimizerSpec, WatchSpec
+from ccx_ray.training.bad_steps import TrainingStoppedError
 from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
-from ccx_ray.training.follower import MetricFollower
 from ccx_ray.training.history import read_history
+from ccx_ray.training.metrics import MetricFollower
 from ccx_ray.training.read_ahead import row_checksum
 from ccx_ray.training.run import TrainingRun
-from ccx_ray.training.watch import TrainingStoppedError
 from tests.training_runs import PAD, CrashError, parameters_of, tiny_run, train_here, write_stream
 
 STAGES = [0, 1, 2]
@@ -53,6 +53,9 @@ def test_the_model_learns_and_the_history_tells_how(undisturbed: Path) -> None:
     assert history[0].tokens == 6 * 31 + 2 * 15
     assert all(record.gradient_norm > 0 for record in history)
     assert published_steps(undisturbed) == [3, 6, 9]
+    progress = json.loads((undisturbed / "progress.json").read_text("utf-8"))
+    assert progress.pop("tokens_per_second") > 0
+    assert progress == {"step": 9, "steps": 9, "loss": history[-1].loss}
 
 
 @pytest.mark.parametrize("stage", STAGES)

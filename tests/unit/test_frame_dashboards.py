@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ccx_ray.training.observer import GAUGES
+from ccx_ray.training.metrics import GAUGES
 
 # Seen on the metrics endpoints of a live cluster of Ray 2.60.0.
 EXPORTED_BY_RAY = {

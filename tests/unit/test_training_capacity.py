@@ -15,14 +15,13 @@ from ccx_ray.training.capacity import (
     sharing_the_cluster,
     workers_that_fit,
 )
-from ccx_ray.training.incidents import (
-    Budget,
+from ccx_ray.training.notices import Notice, NoticeBoard, drop_save_request, request_save
+from ccx_ray.training.restart_log import (
+    FailureBudget,
     note_group_start,
     read_group_starts,
     read_incidents,
 )
-from ccx_ray.training.notices import NoticeBoard, drop_save_request, request_save
-from ccx_ray.training.run import Notice
 
 
 @pytest.mark.parametrize(
@@ -71,17 +70,17 @@ def test_trainings_that_come_and_go_change_the_shares_of_the_others(tmp_path: Pa
 
 
 def test_failures_and_preemptions_have_budgets_of_their_own(tmp_path: Path) -> None:
-    budget = Budget.of(TrainingRuntime(max_failures=1, max_preemptions=2), tmp_path)
+    budget = FailureBudget.of(TrainingRuntime(max_failures=1, max_preemptions=2), tmp_path)
     assert budget.charge("preemption", "node gone")
     assert budget.charge("failure", "OSError: no space")
     assert budget.charge("preemption", "node gone")
     assert not budget.charge("failure", "ValueError: bad row")
-    assert str(budget.spent("ko-bridge-s0")) == (
+    assert str(budget.exhausted("ko-bridge-s0")) == (
         "ko-bridge-s0: training failed for good: ValueError: bad row (max_failures: 1)"
     )
     assert not budget.charge("preemption", "node gone")
-    assert "max_preemptions: 2" in str(budget.spent("ko-bridge-s0"))
-    again = Budget.of(TrainingRuntime(max_failures=1, max_preemptions=2), tmp_path)
+    assert "max_preemptions: 2" in str(budget.exhausted("ko-bridge-s0"))
+    again = FailureBudget.of(TrainingRuntime(max_failures=1, max_preemptions=2), tmp_path)
     assert again.charge("failure", "a new start has a whole budget")
     assert len(read_incidents(tmp_path)) == 6
 

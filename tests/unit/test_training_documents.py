@@ -7,8 +7,13 @@ import torch
 from transformers import PreTrainedModel
 
 from ccx_ray.study.training_spec import ModelSpec
-from ccx_ray.training.documents import document_inputs, document_positions
-from ccx_ray.training.loss import IGNORED, NextTokenLoss, next_token_labels
+from ccx_ray.training.loss import (
+    IGNORED,
+    NextTokenLoss,
+    document_inputs,
+    document_positions,
+    next_token_labels,
+)
 from ccx_ray.training.model import build_model
 from tests.training_runs import EOS, MODEL, PAD, VOCABULARY
 

@@ -98,7 +98,7 @@ def test_fused_loss_and_gradients_are_those_of_the_plain_loss(architecture: str)
 def test_loss_and_masks_need_torch_alone() -> None:
     """So that they run on a GPU machine that holds little else."""
     program = (
-        "import sys; import ccx_ray.training.loss, ccx_ray.training.documents;"
+        "import sys; import ccx_ray.training.loss;"
         "print(*sorted({'pydantic', 'transformers', 'deepspeed', 'ray'} & sys.modules.keys()))"
     )
     done = subprocess.run(

@@ -4,10 +4,12 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.training.history import ProgressFile, StepRecord
-from ccx_ray.training.run import accumulation_steps, check_runtime
-from ccx_ray.training.throughput import model_flops_utilization, peak_flops
+from ccx_ray.study.training_spec import OptimizerSpec
+from ccx_ray.training.run import accumulation_steps, check_runtime, learning_rate
+from ccx_ray.training.size import model_flops_utilization, peak_flops
 from tests.training_runs import tiny_run
+
+OPTIMIZER = OptimizerSpec(learning_rate=2e-3, warmup_steps=10, final_learning_rate_share=0.1)
 
 
 @pytest.mark.parametrize(("workers", "accumulation"), [(1, 4), (2, 2), (4, 1)])
@@ -33,22 +35,6 @@ def test_a_range_of_workers_leaves_out_what_does_not_divide(tmp_path: Path) -> N
     assert run.runtime.worker_counts(8) == (1, 2, 4)
 
 
-def test_progress_is_readable_and_tells_the_last_step(tmp_path: Path) -> None:
-    import json
-
-    progress = ProgressFile(tmp_path, steps=2)
-    for step in (1, 2):
-        record = StepRecord(
-            step=step, loss=2.5, learning_rate=0.1, gradient_norm=1.0, tokens=9,
-            first_row=0, last_row=1, seconds=0.5, data_seconds=0.0,
-            rows_checksum=0, workers=1,
-        )  # fmt: skip
-        progress.write(record, tokens_per_second=18.0)
-    assert json.loads((tmp_path / "progress.json").read_text()) == {
-        "step": 2, "steps": 2, "loss": 2.5, "tokens_per_second": 18.0,
-    }  # fmt: skip
-
-
 def test_utilization_is_known_for_known_devices_only() -> None:
     peak = peak_flops("NVIDIA H100 80GB HBM3", "bf16")
     assert peak == 989.5e12
@@ -59,3 +45,27 @@ def test_utilization_is_known_for_known_devices_only() -> None:
         tokens_per_second=113_000, flops_per_token=3.49e9, peak=peak, devices=1
     )
     assert share == pytest.approx(0.4, abs=0.005)
+
+
+def rates(steps: int, optimizer: OptimizerSpec = OPTIMIZER) -> list[float]:
+    return [learning_rate(s, steps=steps, optimizer=optimizer) for s in range(1, steps + 1)]
+
+
+def test_warm_up_is_linear_and_reaches_the_peak() -> None:
+    assert rates(100)[:10] == pytest.approx([2e-4 * s for s in range(1, 11)])
+
+
+def test_cosine_falls_from_the_peak_to_the_final_share() -> None:
+    decay = rates(100)[9:]
+    assert decay == sorted(decay, reverse=True)
+    assert decay[45] == pytest.approx(2e-3 * 0.55)
+    assert decay[-1] == pytest.approx(2e-4)
+
+
+def test_without_warm_up_the_first_step_is_already_on_the_cosine() -> None:
+    flat = OptimizerSpec(learning_rate=1.0, warmup_steps=0, final_learning_rate_share=1.0)
+    assert rates(5, flat) == pytest.approx([1.0] * 5)
+
+
+def test_a_run_shorter_than_its_warm_up_never_reaches_the_peak() -> None:
+    assert max(rates(5)) == pytest.approx(1e-3)

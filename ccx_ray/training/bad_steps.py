@@ -1,4 +1,4 @@
-"""Steps that must not be trained through: losses and gradients that are no number, and spikes.
+"""Bad steps: non-finite losses and gradients, and loss spikes. Stop at them, or skip their rows.
 
 Invariant: the verdict on a step depends on the losses before it and on nothing else, so a run that
 was killed and resumed, and a run on another number of workers, judge alike.
@@ -20,14 +20,16 @@ class TrainingStoppedError(UserError):
 
 
 class BadStep(NamedTuple):
-    """What is wrong with a step, and the field of ``WatchSpec`` that says what is done about it."""
+    """The problem of a step, and the field of ``WatchSpec`` that says whether to stop or skip."""
 
     field: str
     problem: str
 
 
-def judge(history: Sequence[StepRecord], record: StepRecord, watch: WatchSpec) -> BadStep | None:
-    """What is wrong with a step.
+def find_problem(
+    history: Sequence[StepRecord], record: StepRecord, watch: WatchSpec
+) -> BadStep | None:
+    """What is wrong with a step; None: nothing.
 
     Args:
         history: the steps before it; those that were skipped do not count.
@@ -46,8 +48,10 @@ def judge(history: Sequence[StepRecord], record: StepRecord, watch: WatchSpec) -
     return None
 
 
-def refuse(record: StepRecord, bad: BadStep, watch: WatchSpec, skips: int, *, name: str) -> None:
-    """Return if the study file says to skip this step, and there may be one more.
+def check_may_skip(
+    record: StepRecord, bad: BadStep, watch: WatchSpec, skips: int, *, name: str
+) -> None:
+    """Check that the study file says to skip this step, and allows one skip more.
 
     Args:
         skips: how often steps have been skipped so far.
@@ -70,7 +74,7 @@ def refuse(record: StepRecord, bad: BadStep, watch: WatchSpec, skips: int, *, na
         )
 
 
-def skipped(
+def history_after_skip(
     history: Sequence[StepRecord], record: StepRecord, bad: BadStep, *, anchor: int
 ) -> list[StepRecord]:
     """The history after going back to the state of step ``anchor`` and on behind ``record``."""
@@ -81,6 +85,6 @@ def skipped(
     ]
 
 
-def updates(history: Sequence[StepRecord]) -> int:
-    """Optimizer updates that the state behind these steps holds; AdamW counts them."""
+def count_updates(history: Sequence[StepRecord]) -> int:
+    """Optimizer updates in the state after these steps; AdamW counts them."""
     return sum(step.applied for step in history)

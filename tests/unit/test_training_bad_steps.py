@@ -5,8 +5,14 @@ import math
 import pytest
 
 from ccx_ray.study.training_spec import WatchSpec
+from ccx_ray.training.bad_steps import (
+    TrainingStoppedError,
+    check_may_skip,
+    count_updates,
+    find_problem,
+    history_after_skip,
+)
 from ccx_ray.training.history import StepRecord
-from ccx_ray.training.watch import TrainingStoppedError, judge, refuse, skipped, updates
 
 WATCH = WatchSpec(spike_window=4, spike_nats=2.0)
 
@@ -33,41 +39,41 @@ def usual(steps: int) -> list[StepRecord]:
     ],
 )
 def test_a_bad_step_is_named(loss: float, norm: float, field: str, problem: str) -> None:
-    assert judge(usual(6), record(7, loss, norm), WATCH) == (field, problem)
+    assert find_problem(usual(6), record(7, loss, norm), WATCH) == (field, problem)
 
 
 def test_a_usual_step_is_not_bad() -> None:
-    assert judge(usual(6), record(7, 5.0), WATCH) is None
-    assert judge(usual(6), record(7, 0.5), WATCH) is None, "falling is no spike"
+    assert find_problem(usual(6), record(7, 5.0), WATCH) is None
+    assert find_problem(usual(6), record(7, 0.5), WATCH) is None, "falling is no spike"
 
 
 def test_the_first_steps_cannot_spike() -> None:
-    assert judge(usual(3), record(4, 50.0), WATCH) is None
-    assert judge([], record(1, math.inf), WATCH) is not None
+    assert find_problem(usual(3), record(4, 50.0), WATCH) is None
+    assert find_problem([], record(1, math.inf), WATCH) is not None
 
 
 def test_skipped_steps_are_no_measure() -> None:
-    bad = judge(usual(6), record(7, 90.0), WATCH)
+    bad = find_problem(usual(6), record(7, 90.0), WATCH)
     assert bad is not None
-    history = skipped(usual(6), record(7, 90.0), bad, anchor=4)
-    assert judge([*history, record(8, 90.0)], record(9, 90.0), WATCH) is not None
+    history = history_after_skip(usual(6), record(7, 90.0), bad, anchor=4)
+    assert find_problem([*history, record(8, 90.0)], record(9, 90.0), WATCH) is not None
 
 
 def test_the_history_tells_what_was_skipped_and_why() -> None:
-    bad = judge(usual(6), record(7, math.nan), WATCH)
+    bad = find_problem(usual(6), record(7, math.nan), WATCH)
     assert bad is not None
-    history = skipped(usual(6), record(7, math.nan), bad, anchor=4)
+    history = history_after_skip(usual(6), record(7, math.nan), bad, anchor=4)
     assert [r.step for r in history] == [1, 2, 3, 4, 5, 6, 7]
     assert [r.applied for r in history] == [True] * 4 + [False] * 3
     assert [r.problem for r in history if r.problem] == ["loss nan"]
-    assert updates(history) == 4
+    assert count_updates(history) == 4
 
 
 def test_stop_says_where_and_what_to_change() -> None:
-    bad = judge(usual(6), record(7, math.nan), WATCH)
+    bad = find_problem(usual(6), record(7, math.nan), WATCH)
     assert bad is not None
     with pytest.raises(TrainingStoppedError) as raised:
-        refuse(record(7), bad, WATCH, 0, name="ko-bridge-s0")
+        check_may_skip(record(7), bad, WATCH, 0, name="ko-bridge-s0")
     assert str(raised.value).startswith(
         "ko-bridge-s0: step 7, rows 48 to 56: loss nan; trials.watch.non_finite says stop"
     )
@@ -75,8 +81,8 @@ def test_stop_says_where_and_what_to_change() -> None:
 
 def test_skips_are_limited() -> None:
     watch = WatchSpec(non_finite="skip", max_skips=2)
-    bad = judge(usual(6), record(7, math.nan), watch)
+    bad = find_problem(usual(6), record(7, math.nan), watch)
     assert bad is not None
-    refuse(record(7), bad, watch, 1, name="base")
+    check_may_skip(record(7), bad, watch, 1, name="base")
     with pytest.raises(TrainingStoppedError, match=r"after 2 skips; base\.watch\.max_skips"):
-        refuse(record(7), bad, watch, 2, name="base")
+        check_may_skip(record(7), bad, watch, 2, name="base")

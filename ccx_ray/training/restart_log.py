@@ -1,10 +1,10 @@
-"""What befell a training, and whether its budgets still allow to go on. Plain files, no Ray.
+"""Restart log and failure budget of a training. Plain files, no Ray.
 
-A run's folder remembers it, because those who must know are several processes and any of them may
-die: the controller that counts failures, the driver that sees the controller die, and whoever
-reads afterwards why a trial took as long as it did.
+The log says why workers were started again, the budget how often they may be. They lie in the run's
+folder, because several processes read them and any may die: the controller that counts failures,
+the driver that sees the controller die, and whoever asks afterwards why a trial took so long.
 
-Invariant: an incident is written down before it is decided what follows from it.
+Invariant: an incident is logged before it is decided what follows.
 """
 
 import json
@@ -49,7 +49,7 @@ class GroupStart:
 
 
 def run_time_folder(run_folder: Path) -> Path:
-    """Where a training in progress keeps its notes, and Ray Train its own files."""
+    """The folder of the restart log, of notices, and of Ray Train's own files."""
     return run_folder / RUN_TIME_FOLDER
 
 
@@ -59,28 +59,29 @@ def read_incidents(run_folder: Path) -> list[Incident]:
 
 
 def note_group_start(run_folder: Path, *, workers: int, resumed_from: int) -> None:
-    """Append to the timeline of a run's workers."""
+    """Log a start of a run's workers."""
     start = GroupStart(time=time.time(), workers=workers, resumed_from=resumed_from)
     _append(run_time_folder(run_folder) / GROUPS, asdict(start))
 
 
 def read_group_starts(run_folder: Path) -> list[GroupStart]:
-    """The timeline of a run's workers, from every attempt."""
+    """All starts of a run's workers, in order, from every attempt."""
     return [GroupStart(**line) for line in _lines(run_time_folder(run_folder) / GROUPS)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
-    """What may still befall one training; a value that the driver hands to the controller."""
+class FailureBudget:
+    """How many failures and preemptions a training may have; goes from driver to controller."""
 
     run_folder: Path
     failures: int
     preemptions: int
     since: float
-    """Incidents before this time were another start's: who starts again has a whole budget."""
+    """Incidents before this time are not counted: a training that is started again by hand has a
+    whole budget."""
 
     @classmethod
-    def of(cls, runtime: TrainingRuntime, run_folder: Path) -> "Budget":
+    def of(cls, runtime: TrainingRuntime, run_folder: Path) -> "FailureBudget":
         """The whole budget of a training that starts now."""
         return cls(
             run_folder=run_folder,
@@ -96,8 +97,8 @@ class Budget:
         limit = self.failures if kind == "failure" else self.preemptions
         return sum(found.kind == kind for found in self._now()) <= limit
 
-    def spent(self, name: str) -> RunFailedError:
-        """What to raise for the run ``name`` when the last incident was one too many."""
+    def exhausted(self, name: str) -> RunFailedError:
+        """The error to raise for run ``name`` after ``charge`` said no."""
         last = self._now()[-1]
         limit = self.failures if last.kind == "failure" else self.preemptions
         return RunFailedError(

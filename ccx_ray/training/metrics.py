@@ -1,0 +1,173 @@
+"""Metrics of every optimizer step: rank 0 writes them down, the driver logs them to MLflow.
+
+Rank 0 appends a line a step to ``.steps.jsonl``, replaces ``progress.json`` and sets Prometheus'
+gauges. Workers do not write to MLflow themselves: its library takes 2 s of a core to import, and a
+SQLite file on a network disk is no place for writers on many nodes.
+
+Invariants: a step's line is there before any state of that step is written, so an attempt that
+goes on from a state leaves no gap (a step that is done again has a second line); MLflow has every
+step once, whatever was killed, also lines that an earlier driver did not live to log.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from ccx_ray.storage.publishing import publish_json
+from ccx_ray.tracking.runs import MetricLog
+from ccx_ray.training.history import StepRecord
+from ccx_ray.training.run import TrainingRun
+from ccx_ray.training.size import model_flops_utilization, model_size, peak_flops
+
+if TYPE_CHECKING:
+    from ccx_ray.training.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+STEP_LINES = ".steps.jsonl"
+"""Names with a dot are no part of a step's outputs."""
+PROGRESS = "progress.json"
+PROGRESS_SECONDS = 1.0
+"""Between two writes of ``progress.json``."""
+LOG_SECONDS = 2.0
+"""Between two times that the driver looks for new lines."""
+GAUGES = {
+    "loss": "Mean next-token cross-entropy of the last step, in nats",
+    "tokens_per_second": "Throughput of the last step over all workers",
+    "step": "Optimizer steps done",
+    "workers": "Workers of the last step",
+    "data_wait_share": "Share of the last step that waited for rows",
+    "peak_memory_gib": "Most memory that rank 0 took, of its GPU or as a process",
+}
+"""Name -> what it means, of what Prometheus scrapes."""
+
+
+class MetricWriter:
+    """Rank 0's side; a context."""
+
+    def __init__(
+        self, run: TrainingRun, worker: "Worker", gauge: Callable[[str, float], None]
+    ) -> None:
+        """
+        Args:
+            gauge: takes a name of ``GAUGES`` and its value at the newest step.
+        """
+        self._gauge = gauge
+        self._worker = worker
+        self._steps = run.training.steps
+        length = worker.stream.sequence_length
+        self._step_tokens = run.training.sequences_per_step * length
+        self._peak = peak_flops(worker.device_name, run.runtime.precision)
+        self._flops = 0.0
+        if self._peak is not None:
+            size = model_size(run.model, worker.stream.vocabulary_size)
+            self._flops = size.flops_per_token(length)
+        self._progress = run.folder / PROGRESS
+        self._progress_written = -PROGRESS_SECONDS
+        self._lines = (run.folder / STEP_LINES).open("a", encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._lines.close()
+
+    def write(self, record: StepRecord) -> None:
+        """Write down the metrics of one step."""
+        metrics = self._metrics(record)
+        # A line that a kill tore apart is ended by the newline before the next one.
+        self._lines.write("\n" + json.dumps({"step": record.step, "metrics": metrics}) + "\n")
+        self._lines.flush()
+        values = {"step": float(record.step), **metrics}
+        for name in GAUGES:
+            self._gauge(name, values[name])
+        now = time.monotonic()
+        if now - self._progress_written >= PROGRESS_SECONDS or record.step == self._steps:
+            self._progress_written = now
+            progress = {"step": record.step, "steps": self._steps, "loss": record.loss}
+            publish_json(
+                self._progress, progress | {"tokens_per_second": metrics["tokens_per_second"]}
+            )
+
+    def _metrics(self, record: StepRecord) -> dict[str, float]:
+        tokens_per_second = self._step_tokens / record.seconds
+        metrics = {
+            "loss": record.loss,
+            "learning_rate": record.learning_rate,
+            "gradient_norm": record.gradient_norm,
+            "tokens_per_second": tokens_per_second,
+            "step_seconds": record.seconds,
+            "data_wait_share": record.data_seconds / record.seconds,
+            "peak_memory_gib": self._worker.engine.peak_memory() / 2**30,
+            "workers": float(record.workers),
+        }
+        if not record.applied:
+            metrics["skipped_steps"] = float(sum(not step.applied for step in self._worker.history))
+        if self._peak is not None:
+            metrics["mfu"] = model_flops_utilization(
+                tokens_per_second=tokens_per_second,
+                flops_per_token=self._flops,
+                peak=self._peak,
+                devices=record.workers,
+            )
+        return metrics
+
+
+class MetricFollower:
+    """The driver's side: logs the lines of one training while it runs; a context, after which all
+    are logged."""
+
+    def __init__(self, run_folder: Path, *, tracking_uri: str, mlflow_run_id: str) -> None:
+        self._path = run_folder / STEP_LINES
+        self._tracking = tracking_uri, mlflow_run_id
+        self._log: MetricLog | None = None
+        self._position = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="metrics", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        try:
+            self._log_new_lines()
+        except Exception as error:
+            if exception[0] is None:
+                raise
+            logger.warning("the last metrics of %s are not in MLflow: %s", self._path, error)
+
+    def _follow(self) -> None:
+        while not self._ended.wait(LOG_SECONDS):
+            try:
+                self._log_new_lines()
+            except Exception as error:  # a tracking server that is away must not end a training
+                logger.warning("metrics of %s wait for MLflow: %s", self._path.parent.name, error)
+                # What was on its way may be there or not: begin again, with what MLflow has.
+                self._log, self._position = None, 0
+
+    def _log_new_lines(self) -> None:
+        if not self._path.is_file():
+            return
+        if self._log is None:
+            self._log = MetricLog(*self._tracking)
+        with self._path.open("rb") as file:
+            file.seek(self._position)
+            lines = file.read()
+        # What follows the last newline is still being written.
+        whole = lines[: lines.rfind(b"\n") + 1]
+        self._position += len(whole)
+        for line in filter(None, whole.split(b"\n")):
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue  # torn by a kill, before its step was saved: the step was done again
+            metrics = {f"train/{name}": value for name, value in record["metrics"].items()}
+            self._log.log(record["step"], metrics)
+        self._log.flush()
