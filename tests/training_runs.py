@@ -50,6 +50,7 @@ def write_stream(
         "sequence_length": length,
         "seed": seed,
         "row_group_size": 16,
+        "rows_per_file": 16 * -(-rows // 16),
         "eos_id": EOS,
         "pad_id": PAD,
         "vocabulary_size": vocabulary_size,

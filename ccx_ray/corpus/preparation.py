@@ -27,6 +27,7 @@ from ccx_ray.corpus.tokenizing.tokens import (
     TokenCorpus,
     read_language,
     tokenize_part,
+    write_documents,
     write_language,
 )
 from ccx_ray.corpus.tokenizing.vocabulary import Vocabulary
@@ -152,6 +153,7 @@ def tokenize_text(
         if reason := result.pop("fallback"):
             fallbacks[reason] += 1
         counts.update(result)
+    write_documents(folder)
     for reason, number in fallbacks.items():
         logger.warning("%d of %d parts were tokenized slowly: %s", number, len(parts), reason)
     return {**counts, "parts_tokenized_slowly": fallbacks.total()}

@@ -58,7 +58,7 @@ def corpus_steps(study: StudySpec, inputs: InputFiles, questions: Questions) -> 
         code: Step(
             name=f"tokens-{code}",
             kind="tokens",
-            version=2,
+            version=3,
             identity={},
             needs={"text": text, "tokenizer": tokenizer},
             run=partial(_tokens, study),
@@ -81,7 +81,7 @@ def corpus_steps(study: StudySpec, inputs: InputFiles, questions: Questions) -> 
     base_stream = Step(
         name="stream-base",
         kind="stream",
-        version=3,
+        version=4,
         identity={"sequence_length": study.sequence_length, "seed": study.base.seed},
         needs={
             "tokens": tokens[base],
@@ -255,7 +255,7 @@ def _trial_streams_step(
     return Step(
         name=f"stream-{language}-s{seed}",
         kind="stream",
-        version=3,
+        version=4,
         identity={
             "sequence_length": study.sequence_length,
             "seed": seed,

@@ -1,26 +1,18 @@
-"""The corpus stage on Ray Data. All that computes is elsewhere.
+"""Tasks of a step on Ray Data. All that computes is elsewhere.
 
 Invariant: a result does not depend on how many tasks ran, where, or in which order they ended.
 Tasks read and write the step's folder, which every node mounts.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import ray.data
 from ray.exceptions import RayTaskError
 
-from ccx_ray.corpus.packing.stream import Batch, Stream
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.tasks import WorkLog
-
-TASKS_PER_PREFETCH = 1024
-"""Reading tasks of one Ray Data execution; the next one starts when it is used up."""
-CPUS_OF_A_READER = 0.1
-"""Reading waits for storage and must not compete with the training that it feeds."""
 
 
 def run_tasks(
@@ -43,35 +35,12 @@ def run_tasks(
         log.publish(left[position], function(left[position]))
         yield pa.table({"task": [left[position]]})
 
-    for _ in _in_order(len(left), run, cpus_per_task, gpus_per_task, small=True):
+    for _ in tables_in_order(len(left), run, cpus_per_task, gpus_per_task, small=True):
         pass
     return [log.result(number) for number in range(tasks)]
 
 
-def prefetch(stream: Stream, *, begin: int, stride: int, rows: int, steps: int) -> Iterator[Batch]:
-    """Batches of ``rows`` global rows at ``begin``, ``begin + stride``, ... for ever, read ahead.
-
-    Args:
-        steps: batches of one task.
-    """
-
-    folder, length = stream.folder, stream.sequence_length
-
-    def read(number: int, first: int) -> Iterator[pa.Table]:
-        local = Stream.open(folder)
-        begins = (first + (number * steps + step) * stride for step in range(steps))
-        wanted = [local.physical_rows(at, at + rows) for at in begins]
-        ids = local.read(np.concatenate(wanted))
-        yield pa.table({"ids": pa.FixedSizeListArray.from_arrays(pa.array(ids.ravel()), length)})
-
-    while True:
-        for table in _in_order(TASKS_PER_PREFETCH, partial(read, first=begin), CPUS_OF_A_READER):
-            flat = table["ids"].combine_chunks().flatten().to_numpy()
-            yield from flat.reshape(-1, rows, length)
-        begin += TASKS_PER_PREFETCH * steps * stride
-
-
-def _in_order(
+def tables_in_order(
     tasks: int,
     function: Callable[[int], Iterator[pa.Table]],
     cpus_per_task: float,

@@ -13,7 +13,7 @@ from ccx_ray.corpus.audit.figures import ConditionFigures, StreamFigures
 from ccx_ray.corpus.audit.inputs import AuditedLanguage, AuditedStream, AuditInputs
 from ccx_ray.corpus.audit.part_audit import RowsTask, audit_part, audit_tasks, merge_parts
 from ccx_ray.corpus.audit.verdicts import verdicts
-from ccx_ray.corpus.packing.stream import DOCUMENTS, Stream
+from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.study.spec import MixtureSpec
 from ccx_ray.study.text_spec import AuditSpec
 from tests.audited_text import NO_LATIN, run_audit
@@ -171,7 +171,7 @@ def test_a_translation_planted_into_a_no_bridge_row_is_found(
     corpus: tuple[str, SmallCorpus], streams: Path, tmp_path: Path
 ):
     table = changed(streams, tmp_path / "streams", "nobridge")
-    parts = pq.read_table(streams / "nobridge" / DOCUMENTS)["part"].to_pylist()
+    parts = Stream.open(streams / "nobridge").documents()["part"].to_pylist()
     rows = table["segments"].to_pylist()
     row = next(
         row
@@ -198,7 +198,7 @@ def test_a_monolingual_row_that_differs_is_found(
     corpus: tuple[str, SmallCorpus], streams: Path, tmp_path: Path, what: str
 ):
     table = changed(streams, tmp_path / "streams", "bridge")
-    parts = pq.read_table(streams / "bridge" / DOCUMENTS)["part"].to_pylist()
+    parts = Stream.open(streams / "bridge").documents()["part"].to_pylist()
     rows = table["segments"].to_pylist()
     place = next(
         i for i, row in enumerate(rows) if {parts[s["document"]] for s in row} == {"monolingual"}
@@ -287,7 +287,7 @@ def test_pairs_that_share_a_text_are_kept_apart_too(
     table = changed(streams, tmp_path / "streams", "nobridge")
     text = tmp_path / "text"
     shutil.copytree(corpus[1].text, text)
-    documents = pq.read_table(streams / "nobridge" / DOCUMENTS).to_pylist()
+    documents = Stream.open(streams / "nobridge").documents().to_pylist()
     halves = [document for document in documents if document["part"] == "english"]
     first = next(
         [documents[s["document"]] for s in row]

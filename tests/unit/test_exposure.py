@@ -28,7 +28,7 @@ def write_stream(
     folder.mkdir(parents=True)
     segment = pa.struct([(name, pa.int64()) for name in ("document", "start", "length")])
     names = ("document", "start", "length")
-    for file, part in enumerate((rows[:48], rows[48:])):
+    for file, part in enumerate((rows[:64], rows[64:])):
         segments = [[dict(zip(names, place, strict=True)) for place in row] for row in part]
         ids = pa.array([[0] * 4 for _ in part], pa.list_(pa.int32(), 4))
         table = pa.table({"input_ids": ids, "segments": pa.array(segments, pa.list_(segment))})
@@ -36,6 +36,7 @@ def write_stream(
     table = [{"index": index, "source": "", **row} for index, row in enumerate(documents)]
     pq.write_table(pa.Table.from_pylist(table), folder / "documents.parquet")
     description = {"rows": len(rows), "sequence_length": 4, "seed": 3, "eos_id": 0, "pad_id": 1}
+    description |= {"row_group_size": 16, "rows_per_file": 64}
     other: dict[str, object] = {"vocabulary_size": 2, "fingerprint": "by hand", "counts": {}}
     (folder / "stream.json").write_text(json.dumps({**description, **other}), "utf-8")
     return Stream.open(folder)

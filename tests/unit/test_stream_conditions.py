@@ -11,11 +11,11 @@ import pytest
 
 from ccx_ray.corpus.packing.conditions import ConditionsDifferError, check_conditions
 from ccx_ray.corpus.packing.mixing import plan_base
-from ccx_ray.corpus.packing.stream import DOCUMENTS, Stream, segments_of
+from ccx_ray.corpus.packing.stream import Stream, segments_of
 from ccx_ray.corpus.packing.stream_folder import finish_stream, write_rows
 from ccx_ray.corpus.preparation import tokenize_text
 from ccx_ray.corpus.tokenizing.encoding import Encoder
-from ccx_ray.corpus.tokenizing.tokens import TokenCorpus
+from ccx_ray.corpus.tokenizing.tokens import DOCUMENTS, TokenCorpus
 from ccx_ray.corpus.tokenizing.vocabulary import Vocabulary
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.tasks import run_here
@@ -239,7 +239,9 @@ def test_the_check_finds_what_it_is_for(
     ids[:] = ids[::-1]
     changed = pa.FixedSizeListArray.from_arrays(pa.array(ids), 64)
     try:
-        pq.write_table(table.set_column(0, table.schema.field(0), changed), path)
+        pq.write_table(
+            table.set_column(0, table.schema.field(0), changed), path, row_group_size=256
+        )
         with pytest.raises(ConditionsDifferError, match="monolingual row"):
             check_conditions(bridge, nobridge, tokens)
     finally:

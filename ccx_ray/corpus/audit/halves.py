@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from ccx_ray.corpus.audit.code_points import Hashes, Ints
 from ccx_ray.corpus.audit.shared_texts import text_digests
 from ccx_ray.corpus.packing.bridges import pair_groups
-from ccx_ray.corpus.packing.stream import DOCUMENTS
+from ccx_ray.corpus.packing.stream import Stream
 
 KINDS = ("monolingual", "english", "target", "replay")
 ENGLISH, TARGET = 1, 2
@@ -44,7 +44,7 @@ def pair_halves(stream: Path, pairs: Sequence[Path], token_lengths: Ints) -> Hal
     Raises:
         ValueError: the stream's halves are not those of the text.
     """
-    part = pq.read_table(stream / DOCUMENTS, columns=["part"])["part"]
+    part = Stream.open(stream).documents()["part"]
     table = np.zeros(len(part), HALF)
     kinds = pc.index_in(part, pa.array(KINDS)).fill_null(0).to_numpy().astype(np.int8)
     table["kind"], table["pair"], table["group"] = kinds, -1, -1

@@ -17,7 +17,6 @@ can be true (``documents_cut_at_the_end``): of two in a trial's stream at most, 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.packing.stream import DOCUMENTS, ROW_FILES, Stream
+from ccx_ray.corpus.packing.stream import ROW_FILES, Stream
 from ccx_ray.corpus.tokenizing.tokens import spans
 
 if TYPE_CHECKING:
@@ -39,8 +38,6 @@ _Bytes = tuple[Ints, Ints, Ints]
 PARTS = ("monolingual", "english", "target", "replay")
 EPOCHS_REMEMBERED = 8
 """Whose orders are kept; 4 bytes a row each."""
-IDS_AT_ONCE = 1 << 16
-"""That are Python strings at a time."""
 
 
 class Exposures(NamedTuple):
@@ -66,7 +63,7 @@ class ExposureLedger:
     """[documents, rows] bytes of the document in the physical row."""
     _positions: dict[int, npt.NDArray[np.int32]] = field(default_factory=dict, repr=False)
     """Epoch -> [rows] the position of each physical row in it."""
-    _indexes: dict[str, "IdIndex"] = field(default_factory=dict, repr=False)
+    _indexes: dict[str, "PartIds"] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, stream: Stream, *, rows_per_step: int) -> "ExposureLedger":
@@ -75,7 +72,7 @@ class ExposureLedger:
         Args:
             rows_per_step: sequences of one optimizer step, of all workers together.
         """
-        documents = pq.read_metadata(stream.folder / DOCUMENTS).num_rows
+        documents = sum(batch.num_rows for batch in stream.document_batches())
         lengths = np.zeros(documents, np.int64)
 
         def shown() -> Iterator[_Bytes]:
@@ -166,21 +163,20 @@ class ExposureLedger:
         consumed = np.diff(before[self._bytes.indptr])
         documents = np.flatnonzero(consumed)
         columns = ["index", "id", "language", "part"]
-        table = pq.read_table(self.stream.folder / DOCUMENTS, columns=columns)
+        table = self.stream.documents().select(columns)
         times = consumed[documents] / np.maximum(self.lengths[documents], 1)
         return table.take(pa.array(documents)).append_column("times", pa.array(times))
 
     def numbers(self, ids: Sequence[str], *, part: str = "monolingual") -> Ints:
         """[ids] the numbers of documents by their ids in one part; -1 where there is none.
 
-        The first question about a part reads and sorts its ids: of 10 million in 5 s, and they stay
-        in memory with 24 bytes beside each. After that 50 ids take 1 ms, 100,000 take 0.3 s.
+        The first question about a part reads its ids, which stay in memory.
 
         Raises:
             ValueError: there is no such part.
         """
         if part not in self._indexes:
-            self._indexes[part] = IdIndex.of(self.stream, part)
+            self._indexes[part] = PartIds.of(self.stream, part)
         return self._indexes[part].find(ids)
 
     @property
@@ -209,7 +205,8 @@ def _segments(stream: Stream) -> Iterator[tuple[Ints, Ints, Ints, Ints]]:
     """Physical row, document, start and length of all segments, file by file."""
     first_row = 0
     for path in sorted(stream.folder.glob(ROW_FILES)):
-        rows, row, document, start, length = _read_segments(path)
+        with pq.ParquetFile(path) as file:
+            rows, row, document, start, length = _read_segments(file)
         yield row + first_row, document, start, length
         first_row += rows
     assert first_row == stream.rows, "the description is written after all rows"
@@ -225,9 +222,9 @@ def _matrix(shown: Iterator[_Bytes], documents: int, rows: int) -> "csr_array":
     return coo_array((size, (document, row)), shape=(documents, rows)).tocsr()
 
 
-def _read_segments(path: Path) -> tuple[int, Ints, Ints, Ints, Ints]:
+def _read_segments(file: pq.ParquetFile) -> tuple[int, Ints, Ints, Ints, Ints]:
     """The rows of a file; and of its segments the row in it, document, start and length."""
-    lists = pq.ParquetFile(path).read(columns=["segments"])["segments"]
+    lists = file.read(columns=["segments"])["segments"]
     rows, fields = [np.zeros(0, np.int64)], []
     count = 0
     for chunk in lists.chunks:
@@ -241,59 +238,29 @@ def _read_segments(path: Path) -> tuple[int, Ints, Ints, Ints, Ints]:
     return count, np.concatenate(rows), document, start, length
 
 
-@dataclass(frozen=True)
-class IdIndex:
-    """The ids of one part, by their hashes."""
+@dataclass(frozen=True, kw_only=True)
+class PartIds:
+    """The ids of one part of a stream's documents."""
 
-    ids: pa.LargeStringArray
-    """In one piece: taking some out of many pieces copies them all."""
+    ids: pa.ChunkedArray
     numbers: Ints
-    hashes: Ints
-    """Ascending."""
-    order: Ints
-    """Where the id of each hash stands in ``ids``."""
 
     @classmethod
-    def of(cls, stream: Stream, part: str) -> "IdIndex":
+    def of(cls, stream: Stream, part: str) -> "PartIds":
         """
         Raises:
             ValueError: there is no such part.
         """
         if part not in PARTS:
             raise ValueError(f"part {part!r} must be one of {', '.join(PARTS)}")
-        documents = pq.read_table(
-            stream.folder / DOCUMENTS, columns=["index", "id"], filters=[("part", "==", part)]
-        )
-        chunks = documents["id"].cast(pa.large_string()).chunks
-        ids = pa.concat_arrays([pa.array([], pa.large_string()), *chunks])
-        hashes = _hashes(ids)
-        order = np.argsort(hashes)
-        return cls(ids, documents["index"].to_numpy(), hashes[order], order)
+        tables = (t.select(["index", "id", "part"]) for t in stream.document_batches())
+        table = pa.concat_tables(t.filter(pc.equal(t["part"], part)) for t in tables)
+        return cls(ids=table["id"], numbers=table["index"].to_numpy())
 
     def find(self, ids: Sequence[str]) -> Ints:
-        """[ids] numbers, or -1."""
-        wanted = pa.array(ids, pa.large_string())
-        hashes = _hashes(wanted)
-        found = np.full(len(ids), -1, np.int64)
-        at = np.searchsorted(self.hashes, hashes)
-        open_ = np.arange(len(ids))
-        while len(open_):
-            # Two ids may share a hash: go on to the next one until the id itself is the same.
-            open_ = open_[at[open_] < len(self.hashes)]
-            open_ = open_[self.hashes[at[open_]] == hashes[open_]]
-            places = self.order[at[open_]]
-            same = pc.equal(self.ids.take(pa.array(places)), wanted.take(pa.array(open_)))
-            equal = same.to_numpy(zero_copy_only=False)
-            found[open_[equal]] = self.numbers[places[equal]]
-            open_ = open_[~equal]
-            at[open_] += 1
-        return found
-
-
-def _hashes(ids: pa.LargeStringArray) -> Ints:
-    """By Python's own hash, which differs between processes; an index lives in one."""
-    hashes = np.empty(len(ids), np.int64)
-    for first in range(0, len(ids), IDS_AT_ONCE):
-        some = ids.slice(first, IDS_AT_ONCE).to_pylist()
-        hashes[first : first + len(some)] = np.fromiter(map(hash, some), np.int64, len(some))
-    return hashes
+        """[ids] numbers, or -1; the ids of the part are searched through once."""
+        place = {name: number for number, name in enumerate(dict.fromkeys(ids))}
+        wanted = pc.index_in(self.ids, value_set=pa.array(place, pa.string()))
+        found = np.full(len(place), -1, np.int64)
+        found[wanted.drop_null().to_numpy()] = self.numbers[wanted.is_valid().to_numpy()]
+        return found[[place[name] for name in ids]] if ids else found

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ccx_ray.corpus.cleaning.dedup import digests
-from ccx_ray.corpus.packing.stream import DOCUMENTS, ROW_FILES
+from ccx_ray.corpus.packing.stream import ROW_FILES, Stream
 from ccx_ray.corpus.parts import read_batches
 from ccx_ray.corpus.tokenizing.tokens import REPLAY, Ints, read_language
 from ccx_ray.errors import UserError
@@ -126,7 +126,7 @@ def check_held_out(stream_folder: Path, held_out: Mapping[str, Path]) -> None:
         HeldOutShownError: a row holds a byte of one; or the stream's list of documents lacks one,
             so that their numbers cannot be trusted.
     """
-    forbidden = _numbers_in_stream(stream_folder / DOCUMENTS, held_out)
+    forbidden = _numbers_in_stream(stream_folder, held_out)
     for path in sorted(stream_folder.glob(ROW_FILES)):
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(columns=["segments.list.element.document"]):
@@ -187,19 +187,20 @@ def _rows(text_folder: Path, documents: Ints) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _numbers_in_stream(documents: Path, held_out: Mapping[str, Path]) -> Ints:
+def _numbers_in_stream(stream_folder: Path, held_out: Mapping[str, Path]) -> Ints:
     """The stream's own numbers of the held-out documents, found by their ids."""
     numbers = [np.zeros(0, np.int64)]
     ids = {code: pq.read_table(file, columns=["id"])["id"] for code, file in held_out.items()}
-    with pq.ParquetFile(documents) as file:
-        for batch in file.iter_batches(columns=["index", "id", "language", "part"]):
-            drawn = pc.is_in(batch["part"], pa.array(["monolingual", REPLAY]))
-            for code, names in ids.items():
-                own = pc.and_(drawn, pc.equal(batch["language"], code))
-                met = pc.and_(own, pc.is_in(batch["id"], names.combine_chunks()))
-                numbers.append(batch["index"].filter(met).to_numpy())
+    for batch in Stream.open(stream_folder).document_batches():
+        drawn = pc.is_in(batch["part"], pa.array(["monolingual", REPLAY]))
+        for code, names in ids.items():
+            own = pc.and_(drawn, pc.equal(batch["language"], code))
+            met = pc.and_(own, pc.is_in(batch["id"], names.combine_chunks()))
+            numbers.append(batch["index"].filter(met).to_numpy())
     found = np.concatenate(numbers)
     expected = sum(map(len, ids.values()))
     if len(found) != expected:
-        raise HeldOutShownError(f"{documents}: lists {len(found)} of {expected} held-out documents")
+        raise HeldOutShownError(
+            f"{stream_folder}: lists {len(found)} of {expected} held-out documents"
+        )
     return found

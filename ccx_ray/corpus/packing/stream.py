@@ -22,26 +22,38 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ccx_ray.corpus.tokenizing.tokens import DOCUMENTS, REPLAY
 from ccx_ray.errors import UserError
 
 Ints = npt.NDArray[np.int64]
 Batch = npt.NDArray[np.int32]
 
 DESCRIPTION = "stream.json"
-DOCUMENTS = "documents.parquet"
+REPLAYED_DOCUMENTS = "replayed.parquet"
 ROW_FILES = "rows-*.parquet"
+OPEN_FILES = 16
+"""Row files that a stream keeps open; the others are opened anew when they are asked for."""
 ROWS_PER_RAY_TASK = 2048
 """Of one rank: a task must be worth its scheduling, and prefetching holds a few of them."""
 
 
+def row_file_path(folder: Path, number: int) -> Path:
+    """Where a file of rows stands."""
+    return folder / f"rows-{number:05d}.parquet"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """A prepared stream; opening reads its description, using it the footers of its files."""
+    """A prepared stream; opening reads its description alone, and a file is opened when a row of it
+    is asked for."""
 
     folder: Path
     rows: int
     sequence_length: int
     seed: int
+    row_group_size: int
+    rows_per_file: int
+    """Whole row groups; the last file may hold fewer rows."""
     eos_id: int
     pad_id: int
     vocabulary_size: int
@@ -60,7 +72,7 @@ class Stream:
         if not path.is_file():
             raise UserError(f"stream: {str(folder)!r} has no {DESCRIPTION}; give a stream folder")
         description = json.loads(path.read_text("utf-8"))
-        names = {part.name for part in fields(cls)} - {"folder"}
+        names = {field.name for field in fields(cls)} - {"folder"}
         return cls(folder=folder, **{name: description[name] for name in names})
 
     def row_order(self, epoch: int) -> Ints:
@@ -106,21 +118,46 @@ class Stream:
 
     def documents(self) -> pa.Table:
         """What the segments' document numbers mean: index, id, language, source, part."""
-        return pq.read_table(self.folder / DOCUMENTS)
+        return pa.concat_tables(self.document_batches())
+
+    def document_batches(self) -> Iterator[pa.Table]:
+        """``documents`` in pieces: those of the language's tokens, then the replayed ones, whose
+        table is that of the base language's tokens."""
+        first = 0
+        with pq.ParquetFile(self.folder / DOCUMENTS) as file:
+            for batch in file.iter_batches():
+                yield pa.Table.from_batches([batch])
+                first += batch.num_rows
+        if not (self.folder / REPLAYED_DOCUMENTS).is_file():
+            return
+        with pq.ParquetFile(self.folder / REPLAYED_DOCUMENTS) as file:
+            for batch in file.iter_batches():
+                table = pa.Table.from_batches([batch])
+                table = table.filter(pc.equal(table["part"], "monolingual"))
+                part = pa.array([REPLAY] * table.num_rows, pa.string())
+                table = table.set_column(0, "index", pc.add(table["index"], first))
+                yield table.set_column(table.schema.get_field_index("part"), "part", part)
+
+    def row_file(self, number: int) -> pq.ParquetFile:
+        """One of ``rows-*.parquet``; of the files that are open the one used longest ago is closed
+        where there would be too many."""
+        file = self._open_files.pop(number, None)
+        if file is None:
+            if len(self._open_files) == OPEN_FILES:
+                self._open_files.pop(next(iter(self._open_files))).close()
+            file = pq.ParquetFile(row_file_path(self.folder, number))
+        self._open_files[number] = file
+        return file
 
     @cached_property
-    def _groups(self) -> list[tuple[pq.ParquetFile, int]]:
-        """Every row group of the stream as a file and the group's number in it."""
-        files = [pq.ParquetFile(path) for path in sorted(self.folder.glob(ROW_FILES))]
-        return [(file, number) for file in files for number in range(file.num_row_groups)]
+    def _open_files(self) -> dict[int, pq.ParquetFile]:
+        """In the order in which they were last used."""
+        return {}
 
     @cached_property
     def _group_starts(self) -> Ints:
         """[row groups + 1] first physical row of each, and the number of rows."""
-        sizes = [file.metadata.row_group(number).num_rows for file, number in self._groups]
-        starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-        assert starts[-1] == self.rows, "the description is written after all rows"
-        return starts
+        return np.append(np.arange(0, self.rows, self.row_group_size, dtype=np.int64), self.rows)
 
     @cached_property
     def _orders(self) -> dict[int, Ints]:
@@ -141,7 +178,8 @@ class Stream:
             yield group, at, physical_rows[at] - self._group_starts[group]
 
     def _read_group(self, group: int, column: str) -> pa.Array:
-        file, number = self._groups[group]
+        file_number, number = divmod(group, self.rows_per_file // self.row_group_size)
+        file = self.row_file(file_number)
         values = file.read_row_group(number, columns=[column])[column].combine_chunks()
         # Arrow gives a chunked array back when there is no chunk or more than one.
         return values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
@@ -184,7 +222,7 @@ def read_batches(
     share = rows_per_step // world_size
     begin = first_row + rank * share
     if reader == "ray":
-        from ccx_ray.orchestration.ray_tasks import prefetch
+        from ccx_ray.corpus.packing.ray_reader import prefetch
 
         steps = max(1, ROWS_PER_RAY_TASK // share)
         yield from prefetch(stream, begin=begin, stride=rows_per_step, rows=share, steps=steps)

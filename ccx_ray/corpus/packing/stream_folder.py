@@ -4,6 +4,8 @@ Invariant: the description is written last, so a folder that has one is whole.
 """
 
 import hashlib
+import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,8 +17,8 @@ import pyarrow.parquet as pq
 
 from ccx_ray.corpus.packing.mixing import ROW_GROUP_SIZE, StreamPlan, rows_per_file
 from ccx_ray.corpus.packing.rows import PackedRows, Tape, documents_in, pack_rows
-from ccx_ray.corpus.packing.stream import DESCRIPTION, DOCUMENTS
-from ccx_ray.corpus.tokenizing.tokens import REPLAY, Excerpt, Ints, TokenCorpus
+from ccx_ray.corpus.packing.stream import DESCRIPTION, REPLAYED_DOCUMENTS, row_file_path
+from ccx_ray.corpus.tokenizing.tokens import DOCUMENTS, REPLAY, Excerpt, Ints, TokenCorpus
 from ccx_ray.corpus.tokenizing.vocabulary import Vocabulary
 from ccx_ray.orchestration.fingerprints import fingerprint
 from ccx_ray.storage.publishing import publish_json, writing_aside
@@ -62,7 +64,7 @@ def write_rows(
     counts: Counter[str] = Counter()
     schema = rows_schema(length)
     with (
-        writing_aside(_rows_file(folder, number)) as path,
+        writing_aside(row_file_path(folder, number)) as path,
         pq.ParquetWriter(path, schema, **PARQUET_OF_ROWS) as writer,
     ):
         for start in range(0, len(places), ROW_GROUP_SIZE):
@@ -90,7 +92,9 @@ def finish_stream(
     tokens: Counter[str] = Counter()
     for file in files:
         tokens.update(file["counts"])
-    pq.write_table(corpus.table(), folder / DOCUMENTS, compression="zstd")
+    _link(corpus.folder / DOCUMENTS, folder / DOCUMENTS)
+    if corpus.replay is not None:
+        _link(corpus.replay / DOCUMENTS, folder / REPLAYED_DOCUMENTS)
     identity = {
         "rows": len(plan.order),
         "sequence_length": plan.sequence_length,
@@ -103,13 +107,24 @@ def finish_stream(
     content = {**identity, "files": [file["sha256"] for file in files]}
     counts = {**plan.counts, "tokens": dict(tokens)}
     publish_json(
-        folder / DESCRIPTION, {**identity, "fingerprint": fingerprint(content), "counts": counts}
+        folder / DESCRIPTION,
+        {
+            **identity,
+            "rows_per_file": rows_per_file(plan.sequence_length),
+            "fingerprint": fingerprint(content),
+            "counts": counts,
+        },
     )
     return {"rows": len(plan.order), **counts}
 
 
-def _rows_file(folder: Path, number: int) -> Path:
-    return folder / f"rows-{number:05d}.parquet"
+def _link(source: Path, target: Path) -> None:
+    """The same file under a second name; a copy where the file system has no hard links."""
+    with writing_aside(target) as path:
+        try:
+            os.link(source, path)
+        except OSError:
+            shutil.copyfile(source, path)
 
 
 def _by_tape(plan: StreamPlan, places: Ints) -> Iterator[tuple[Tape, Ints, Ints]]:

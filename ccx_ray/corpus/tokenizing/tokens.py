@@ -10,10 +10,10 @@ are read document by document.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from ccx_ray.corpus.parts import part_files, write_arrow_part
 from ccx_ray.corpus.reading.text_sources import ENGLISH
 from ccx_ray.corpus.tokenizing.encoding import Encoder
-from ccx_ray.storage.publishing import publish_json
+from ccx_ray.storage.publishing import publish_json, writing_aside
 
 Ints = npt.NDArray[np.int64]
 
@@ -35,6 +35,8 @@ COLUMNS = {
 BYTES = "_bytes"
 """Ending of the column that tells how many bytes each token spells, where it is needed."""
 
+DOCUMENTS = "documents.parquet"
+"""What the numbers of documents mean; see ``write_documents``."""
 REPLAY = "replay"
 """Kind of the base language's documents in a trial's stream."""
 
@@ -48,6 +50,36 @@ def read_language(folder: Path) -> str:
     """The language code of a text folder or a tokens folder."""
     code: str = json.loads((folder / "language.json").read_text("utf-8"))["language"]
     return code
+
+
+def write_documents(folder: Path) -> None:
+    """Write ``documents.parquet``: index, id, language, source and part of every document, in the
+    order of their numbers. Streams of these tokens link to it.
+
+    Memory: one part's ids.
+    """
+    language = read_language(folder)
+    rows_of = {
+        "documents": [(language, "monolingual")],
+        "pairs": [(ENGLISH, "english"), (language, "target")],
+    }
+    names = ("id", "language", "source", "part")
+    schema = pa.schema([("index", pa.int64()), *((name, pa.string()) for name in names)])
+    first = 0
+    with (
+        writing_aside(folder / DOCUMENTS) as path,
+        pq.ParquetWriter(path, schema, compression="zstd") as writer,
+    ):
+        for kind, part in _part_paths(folder, None):
+            table, rows = _open(part), rows_of[kind]
+            origin = pa.array(np.repeat(np.arange(table.num_rows), len(rows)))
+            cycle = pa.array(np.tile(np.arange(len(rows)), table.num_rows))
+            index = pa.array(np.arange(first, first + len(origin), dtype=np.int64))
+            columns = {"index": index, **{n: table[n].take(origin) for n in ("id", "source")}}
+            for name, position in (("language", 0), ("part", 1)):
+                columns[name] = pa.array([row[position] for row in rows]).take(cycle)
+            writer.write_table(pa.table(columns).select(schema.names))
+            first += len(origin)
 
 
 def tokenize_part(
@@ -68,6 +100,23 @@ def tokenize_part(
         counts[f"{text}_tokens"] = len(encoded.ids.values)
     write_arrow_part(folder, number, pa.table(columns))
     return {**counts, "fallback": encoder.fallback}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenPart:
+    """One file of token ids, and which documents it holds."""
+
+    kind: str
+    """``documents``, ``pairs`` or ``replay``."""
+    path: Path
+    first: int
+    """Number of its first document."""
+    rows: int
+
+    @property
+    def end(self) -> int:
+        """Number behind its last document."""
+        return self.first + self.rows * len(_id_columns(self.kind))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +143,8 @@ class TokenCorpus:
     """How many of them are monolingual."""
     pairs: int
     """How many pairs follow."""
+    parts: tuple[TokenPart, ...]
+    """In the order of their documents' numbers."""
     replay: Path | None = None
     """The base language's tokens folder, whose documents come last."""
     held_out: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -115,11 +166,12 @@ class TokenCorpus:
                 other one, counted in it.
         """
         lengths = {kind: [np.zeros(0, np.int64)] for kind in (*COLUMNS, REPLAY)}
-        for column in _columns(folder, replay):
-            sizes = np.diff(column.offsets)
-            if column.side == 0:
-                lengths[column.kind].append(np.empty(len(sizes) * column.sides, np.int64))
-            lengths[column.kind][-1][column.side :: column.sides] = sizes
+        parts, first = [], 0
+        for kind, path in _part_paths(folder, replay):
+            sides = [np.diff(column.offsets) for column in _columns(kind, path)]
+            lengths[kind].append(np.stack(sides, axis=1).ravel())
+            parts.append(TokenPart(kind=kind, path=path, first=first, rows=len(sides[0])))
+            first += len(lengths[kind][-1])
         documents, halves, replayed = map(np.concatenate, lengths.values())
         none = np.zeros(0, np.int64)
         own, theirs = (none if n is None else n for n in (held_out, replay_held_out))
@@ -130,6 +182,7 @@ class TokenCorpus:
             lengths=np.concatenate([documents, halves, replayed]),
             monolingual=len(documents),
             pairs=len(halves) // 2,
+            parts=tuple(parts),
             replay=replay,
             held_out=np.concatenate([own, len(documents) + len(halves) + theirs]),
         )
@@ -152,16 +205,19 @@ class TokenCorpus:
     def half_keys(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
         """[pairs] digests of the English and of the target halves, by their ids."""
         keys = (bytearray(), bytearray())
-        for column in _columns(self.folder, None):
-            if column.kind == "pairs":
-                for begin, end in pairwise(column.offsets.tolist()):
-                    ids = column.tokens[begin:end].tobytes()
-                    keys[column.side].extend(blake2b(ids, digest_size=8).digest())
+        for part in self.parts:
+            if part.kind == "pairs":
+                for key, column in zip(keys, _columns(part.kind, part.path), strict=True):
+                    for begin, end in pairwise(column.offsets.tolist()):
+                        ids = column.tokens[begin:end].tobytes()
+                        key.extend(blake2b(ids, digest_size=8).digest())
         english, target = (np.frombuffer(bytes(side), np.uint64) for side in keys)
         return english, target
 
     def read(self, documents: Ints, byte_lengths: npt.NDArray[np.uint16] | None) -> Excerpt:
         """The ids of some documents; memory holds them alone.
+
+        Only parts that hold one of them are opened, one at a time.
 
         Args:
             byte_lengths: [vocabulary] bytes that each token spells; None where the folder notes
@@ -169,70 +225,34 @@ class TokenCorpus:
         """
         wanted = np.unique(documents)
         lengths = self.lengths[wanted]
-        tokens = [np.zeros(0, np.int32)] * (len(wanted) + 1)
-        spelt = [np.zeros(0, np.int32)] * (len(wanted) + 1)
-        for column in _columns(self.folder, self.replay):
-            numbers = self._numbers(column)
-            first, last = np.searchsorted(wanted, (numbers.start, numbers.stop))
-            here = np.arange(first, last)
-            here = here[(wanted[here] - numbers.start) % numbers.step == 0]
-            begins = column.offsets[(wanted[here] - numbers.start) // numbers.step]
-            # A slice a document: three times as fast as one gather over all tokens.
-            bounds = zip(here.tolist(), begins.tolist(), lengths[here].tolist(), strict=True)
-            for place, begin, length in bounds:
-                tokens[place] = column.tokens[begin : begin + length]
-                if column.byte_lengths is not None:
-                    spelt[place] = column.byte_lengths[begin : begin + length]
-        ids = np.concatenate(tokens)
-        sizes = np.concatenate(spelt) if byte_lengths is None else byte_lengths[ids]
+        starts = np.cumsum(lengths) - lengths
+        ids = np.empty(int(lengths.sum()), np.int32)
+        sizes = np.empty_like(ids)
+        for part in self.parts:
+            first, last = np.searchsorted(wanted, (part.first, part.end))
+            if first == last:
+                continue
+            columns = _columns(part.kind, part.path)
+            row, side = np.divmod(wanted[first:last] - part.first, len(columns))
+            for number, column in enumerate(columns):
+                here = np.flatnonzero(side == number)
+                begins = column.offsets[row[here]]
+                spans_of = zip(
+                    starts[first + here].tolist(),
+                    begins.tolist(),
+                    lengths[first + here].tolist(),
+                    strict=True,
+                )
+                # A slice a document: three times as fast as one gather over all tokens.
+                for to, begin, length in spans_of:
+                    ids[to : to + length] = column.tokens[begin : begin + length]
+                    if column.byte_lengths is not None:
+                        sizes[to : to + length] = column.byte_lengths[begin : begin + length]
+        if byte_lengths is not None:
+            sizes = byte_lengths[ids].astype(np.int32)
         bytes_before = np.zeros(len(ids) + 1, np.int32)
         np.cumsum(sizes, out=bytes_before[1:], dtype=np.int32)
-        return Excerpt(
-            documents=wanted,
-            starts=np.cumsum(lengths) - lengths,
-            tokens=ids,
-            bytes_before=bytes_before,
-        )
-
-    def table(self) -> pa.Table:
-        """One row a document in the order of their numbers: index, id, language, source, part."""
-        language = read_language(self.folder)
-        folders = [
-            (self.folder / "documents", [(language, "monolingual")]),
-            (self.folder / "pairs", [(ENGLISH, "english"), (language, "target")]),
-        ]
-        if self.replay is not None:
-            folders.append((self.replay / "documents", [(read_language(self.replay), REPLAY)]))
-        schema = pa.schema([(n, pa.string()) for n in ("id", "language", "source", "part")])
-        tables = [schema.empty_table()]
-        for folder, rows in folders:
-            for part in part_files(folder, "arrow"):
-                table = _open(part)
-                origin = pa.array(np.repeat(np.arange(table.num_rows), len(rows)))
-                cycle = pa.array(np.tile(np.arange(len(rows)), table.num_rows))
-                columns = {name: table[name].take(origin) for name in ("id", "source")}
-                for name, position in (("language", 0), ("part", 1)):
-                    columns[name] = pa.array([row[position] for row in rows]).take(cycle)
-                tables.append(pa.table(columns).select(schema.names))
-        whole = pa.concat_tables(tables)
-        index = pa.array(np.arange(whole.num_rows, dtype=np.int64))
-        return whole.add_column(0, "index", index)
-
-    def _numbers(self, column: "_Column") -> range:
-        """The document numbers of a column's rows."""
-        begin = self._firsts[column.kind, column.part] + column.side
-        rows = len(column.offsets) - 1
-        return range(begin, begin + rows * column.sides, column.sides)
-
-    @cached_property
-    def _firsts(self) -> dict[tuple[str, int], int]:
-        """(kind, part) -> number of its first document."""
-        firsts, next_number = {}, 0
-        for column in _columns(self.folder, self.replay):
-            if column.side == 0:
-                firsts[column.kind, column.part] = next_number
-                next_number += (len(column.offsets) - 1) * column.sides
-        return firsts
+        return Excerpt(documents=wanted, starts=starts, tokens=ids, bytes_before=bytes_before)
 
 
 def one_array(column: pa.ChunkedArray) -> pa.Array:
@@ -248,43 +268,40 @@ def spans(starts: Ints, lengths: Ints) -> Ints:
     return shift
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Column:
+class _Column(NamedTuple):
     """The ids of one side of one part, mapped into memory."""
 
-    kind: str
-    part: int
-    side: int
-    sides: int
     offsets: Ints
     """[rows + 1] where each row begins in ``tokens``."""
     tokens: npt.NDArray[np.int32]
     byte_lengths: npt.NDArray[np.int32] | None
 
 
-def _columns(folder: Path, replay: Path | None) -> Iterator[_Column]:
-    places = [(kind, folder / kind, names) for kind, names in COLUMNS.items()]
+def _part_paths(folder: Path, replay: Path | None) -> Iterator[tuple[str, Path]]:
+    """Kind and path of every part in the order of the documents' numbers."""
+    for kind in COLUMNS:
+        for path in part_files(folder / kind, "arrow"):
+            yield kind, path
     if replay is not None:
-        places.append((REPLAY, replay / "documents", COLUMNS["documents"]))
-    for kind, parts, names in places:
-        for part, path in enumerate(part_files(parts, "arrow")):
-            table = _open(path)
-            for side, name in enumerate(names.values()):
-                ids = one_array(table[name])
-                spelt = name + BYTES
-                yield _Column(
-                    kind=kind,
-                    part=part,
-                    side=side,
-                    sides=len(names),
-                    offsets=ids.offsets.to_numpy().astype(np.int64),
-                    tokens=ids.values.to_numpy(),
-                    byte_lengths=(
-                        one_array(table[spelt]).values.to_numpy()
-                        if spelt in table.column_names
-                        else None
-                    ),
-                )
+        for path in part_files(replay / "documents", "arrow"):
+            yield REPLAY, path
+
+
+def _id_columns(kind: str) -> list[str]:
+    return list(COLUMNS["documents" if kind == REPLAY else kind].values())
+
+
+def _columns(kind: str, path: Path) -> list[_Column]:
+    """The sides of one part; the file stays open as long as they are referred to."""
+    table = _open(path)
+    columns = []
+    for name in _id_columns(kind):
+        ids, spelt = one_array(table[name]), None
+        if name + BYTES in table.column_names:
+            spelt = one_array(table[name + BYTES]).values.to_numpy()
+        offsets = ids.offsets.to_numpy().astype(np.int64)
+        columns.append(_Column(offsets, ids.values.to_numpy(), spelt))
+    return columns
 
 
 def _open(path: Path) -> pa.Table:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ccx_ray.corpus.packing.exposure import IdIndex
+from ccx_ray.corpus.packing.exposure import PartIds
 from ccx_ray.frequency.text.text_parts import read_texts
 
 Ints = NDArray[np.int64]
@@ -66,7 +66,7 @@ class Evidence:
         questions = rows["question"].to_numpy().astype(np.int64)
         return cls(questions=questions, documents=tuple(names), starts=starts, lengths=lengths)
 
-    def numbers(self, index: Callable[[str], IdIndex], part: str) -> Ints:
+    def numbers(self, index: Callable[[str], PartIds], part: str) -> Ints:
         """[evidence] the documents' numbers in a part of a stream; -1 of one that it lacks.
 
         Args:

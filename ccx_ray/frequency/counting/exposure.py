@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ccx_ray.corpus.packing.exposure import ExposureLedger, IdIndex
+from ccx_ray.corpus.packing.exposure import ExposureLedger, PartIds
 from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.frequency.counting.evidence import Evidence
 from ccx_ray.frequency.text.text_parts import DOCUMENTS, ENGLISH, TARGET
@@ -138,7 +138,7 @@ def consumed(
         steps: 0 is before the training.
     """
     stream = Stream.open(training.stream)
-    index = cache(partial(IdIndex.of, stream))
+    index = cache(partial(PartIds.of, stream))
     ledger = ExposureLedger.of_spans(
         stream,
         rows_per_step=training.rows_per_step,
