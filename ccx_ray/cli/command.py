@@ -1,4 +1,4 @@
-"""What every job shares: its arguments, and how it ends.
+"""Arguments and exit codes that all jobs share.
 
 A user's mistake ends with one line on standard error and exit code 2, a failed step with 1 and
 the causes, a defect of ours with its traceback.

@@ -1,4 +1,4 @@
-"""What a job prints at its end: the outcome, and where to look next."""
+"""What a job prints at its end: outcome of the steps, densities, transfer, where to look next."""
 
 import shlex
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""One driver a study: the second refuses instead of writing into the first one's folders."""
+"""The lock of a study: a second driver is refused instead of writing into the same folders."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: a live table on a terminal, plain lines in a log."""
+"""Progress of a run: a live table on a terminal, plain lines in a log."""
 
 import sys
 import threading

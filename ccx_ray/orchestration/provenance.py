@@ -1,4 +1,4 @@
-"""What a result was made by: commit, versions, arguments and machine, captured once a process."""
+"""Provenance of a result: commit, versions, arguments and machine, captured once a process."""
 
 import functools
 import os

@@ -1,4 +1,4 @@
-"""Which tasks of a step are finished, so that a rerun repeats only the others.
+"""Work log of a step: which of its tasks are finished, so that a rerun repeats only the others.
 
 Every task publishes its result as the last thing it does, after its output stands under its final
 name. Invariant: a task with a result is finished, whoever was killed afterwards. The log lies in

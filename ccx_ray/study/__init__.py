@@ -1,1 +1,1 @@
-"""What a study is: its spec, its graph of steps, and what proves where a result came from."""
+"""A study: the spec, its loading, the grid of trials, the shipped studies."""

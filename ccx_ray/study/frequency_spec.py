@@ -1,4 +1,4 @@
-"""The part of a study file that says how knowledge is looked for, judged and tested.
+"""Study file: retrieval, judges, counting and their validation (``frequency``).
 
 Everything here except ``JudgeRuntime`` is identity: it decides the numbers.
 """

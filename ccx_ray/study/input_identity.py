@@ -1,4 +1,4 @@
-"""Files that a study names, and what of them decides its results: content, not place."""
+"""Input files of a study and their identities: hashes of their content, not their places."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""From a study's name or file, and ``--set`` overrides, to a validated spec.
+"""Loads a study by name or file, with ``--set`` overrides, into a validated spec.
 
 Every mistake becomes one line that names the field, the value and what would be right.
 """

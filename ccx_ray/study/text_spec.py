@@ -1,4 +1,4 @@
-"""The part of a study file that says which text is read, and what is done to it before training."""
+"""Study file: languages, sources of text, isolation, cleaning, held-out text, tokenizer, audit."""
 
 import re
 from typing import Annotated, Any, Literal, Self

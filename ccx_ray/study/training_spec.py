@@ -1,4 +1,4 @@
-"""The part of a study file that says what a model is, how it is trained, and on what.
+"""Study file: model, optimizer, steps and checkpoints, and the machines of a training.
 
 Everything here except ``TrainingRuntime`` is identity: it decides the numbers.
 """
