@@ -180,7 +180,8 @@ def test_an_interrupted_training_leaves_a_state_and_the_same_command_goes_on_fro
     folder, reached = interrupt_base(study, results.storage, endless, signal.SIGINT, after=5)
     (state,) = resume_steps(folder)
     assert state >= reached
-    folder, _ = interrupt_base(study, results.storage, endless, signal.SIGTERM, after=state + 1)
+    done = json.loads((folder / "progress.json").read_text("utf-8"))["step"]
+    interrupt_base(study, results.storage, endless, signal.SIGTERM, after=done + 1)
     assert [start.resumed_from for start in read_group_starts(folder)] == [0, state]
     runs = [run for run in results.mlflow_runs("base") if run.info.status == "KILLED"]
     assert len(runs) == 1, "MLflow knows that it was interrupted"
