@@ -90,7 +90,7 @@ def train_benchmark_tokenizer(folder: Path, root: Path, vocabulary_size: int) ->
         text.mkdir(parents=True, exist_ok=True)
         language = language_spec(code, [str(BUNDLED / f"{code}.jsonl.gz")])
         cleaning = CleaningSpec(near_duplicates=None)
-        isolate_text(language, root, text, cleaning=cleaning, run_tasks=run_here)
+        isolate_text(language, root, text, base=language, cleaning=cleaning, run_tasks=run_here)
     tokenizer.mkdir(exist_ok=True)
     train_tokenizer(TokenizerSpec(vocabulary_size=vocabulary_size), texts, tokenizer)
     return tokenizer
@@ -109,9 +109,8 @@ def prepare_language(
         folder.mkdir(parents=True)
     tokenizer = Path(task.tokenizer)
     cleaning = CleaningSpec(near_duplicates=task.near_duplicates)
-    isolate_text(
-        language_spec(code, paths), Path.cwd(), text, cleaning=cleaning, run_tasks=run_tasks
-    )
+    language = language_spec(code, paths)
+    isolate_text(language, Path.cwd(), text, base=language, cleaning=cleaning, run_tasks=run_tasks)
     tokenized = tokenize_text(text, tokenizer, tokens, run_tasks=run_tasks)
     packed = prepare_base_stream(
         tokens, tokenizer, stream, sequence_length=SEQUENCE_LENGTH, seed=SEED, run_tasks=run_tasks

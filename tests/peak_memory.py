@@ -38,7 +38,7 @@ def write_made_text(folder: Path, megabytes: float) -> None:
             "source": ["made"] * len(numbers),
         }
         write_part(folder / "documents", first // DOCUMENTS_OF_A_PART, pa.table(columns))
-    write_language(folder, "en")
+    write_language(folder, "en", "en")
 
 
 def peak_megabytes(program: str, *arguments: object) -> float:

@@ -23,7 +23,7 @@ def prepare(root: Path, tokenizer: Path, out: Path, run_tasks: RunTasks) -> None
     for folder in (text, tokens, stream):
         folder.mkdir(parents=True, exist_ok=True)
     language = base_language(*sorted(path.name for path in root.glob("*.jsonl")))
-    isolate_text(language, root, text, cleaning=CleaningSpec(), run_tasks=run_tasks)
+    isolate_text(language, root, text, base=language, cleaning=CleaningSpec(), run_tasks=run_tasks)
     tokenize_text(text, tokenizer, tokens, run_tasks=run_tasks)
     prepare_base_stream(tokens, tokenizer, stream, sequence_length=64, seed=0, run_tasks=run_tasks)
 

@@ -49,11 +49,23 @@ def target_language(
 
 
 def text_folder(
-    language: BaseLanguageSpec, root: Path, folder: Path, *, cleaning: CleaningSpec = EVERYTHING
+    language: BaseLanguageSpec,
+    root: Path,
+    folder: Path,
+    *,
+    base: BaseLanguageSpec | None = None,
+    cleaning: CleaningSpec = EVERYTHING,
 ) -> dict[str, Any]:
     """Make a text folder in this process; its counts."""
     folder.mkdir(parents=True, exist_ok=True)
-    return isolate_text(language, root, folder, cleaning=cleaning, run_tasks=run_here)
+    return isolate_text(
+        language,
+        root,
+        folder,
+        base=base or base_language("en.jsonl"),
+        cleaning=cleaning,
+        run_tasks=run_here,
+    )
 
 
 def bundled_language(

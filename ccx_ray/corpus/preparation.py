@@ -25,6 +25,7 @@ from ccx_ray.corpus.tokenizing.encoding import open_encoder
 from ccx_ray.corpus.tokenizing.tokens import (
     COLUMNS,
     TokenCorpus,
+    read_base_language,
     read_language,
     tokenize_part,
     write_documents,
@@ -48,18 +49,20 @@ def isolate_text(
     root: Path,
     folder: Path,
     *,
+    base: BaseLanguageSpec,
     cleaning: CleaningSpec,
     run_tasks: RunTasks,
 ) -> dict[str, Any]:
     """Read a language's raw text, isolate it, drop what is repeated.
 
     Writes ``documents``, ``pairs`` (of a target language) and ``rejected`` into ``folder``, each as
-    Parquet parts; see ``text_folder``. The English side of a pair keeps Latin, the target side is
-    isolated as the language says. Two passes: the first isolates every shard into blocks; then the
+    Parquet parts; see ``text_folder``. Each side of a pair is
+    isolated as its language says. Two passes: the first isolates every shard into blocks; then the
     keys of all rows, and they alone, are compared; the second writes the parts.
 
     Args:
         root: folder that relative source paths start from.
+        base: the base language, which the first halves of pairs are in.
 
     Returns:
         counts of records, bytes and characters in and out, rejected records by reason, and removed
@@ -68,7 +71,7 @@ def isolate_text(
     Raises:
         UserError: a file cannot be read, or nothing of a field's files is left.
     """
-    sources = text_sources(language)
+    sources = text_sources(language, base)
     shards = [
         (source, shard)
         for source, field in sources
@@ -113,7 +116,7 @@ def isolate_text(
         return settle_part(part, blocks, read_repeated(blocks, part.block), folder)
 
     settled = run_tasks(WorkLog(folder, "write"), len(parts), settle)
-    write_language(folder, language.code)
+    write_language(folder, language.code, base.code)
     counts = text_counts(kinds, isolated, list(zip(parts, settled, strict=True)))
     for source, field in sources:
         if not counts[source.kind]["kept"]:
@@ -134,7 +137,7 @@ def tokenize_text(
         counts of documents, pairs, and tokens by column; the parts that the fast tokenizer could
         not encode.
     """
-    write_language(folder, read_language(text_folder))
+    write_language(folder, read_language(text_folder), read_base_language(text_folder))
     parts = [
         (part, folder / kind, number)
         for kind in COLUMNS

@@ -119,7 +119,7 @@ def check_corpus(study: StudySpec, root: Path) -> None:
         field = f"languages.{language.code}"
         check_script_names(language.isolation, f"{field}.isolation")
         check_language_codes(language.isolation, language.code, f"{field}.isolation")
-        for source, source_field in text_sources(language):
+        for source, source_field in text_sources(language, study.base_language):
             check_source(source.spec, sides=source.sides, root=root, field=source_field)
 
 
@@ -141,6 +141,7 @@ def _text_step(
         identity={
             "language": language.code,
             "isolation": language.isolation.model_dump(),
+            **_base_of_pairs(study, language),
             "cleaning": study.cleaning.model_dump(),
             **sources,
         },
@@ -150,13 +151,28 @@ def _text_step(
     )
 
 
+def _base_of_pairs(
+    study: StudySpec, language: BaseLanguageSpec | LanguageSpec
+) -> Mapping[str, Any]:
+    """What decides over the first halves of a language's pairs."""
+    if not isinstance(language, LanguageSpec):
+        return {}
+    base = study.base_language
+    return {"base": base.code, "base_isolation": base.isolation.model_dump()}
+
+
 def _text(
     study: StudySpec, language: BaseLanguageSpec | LanguageSpec, root: Path, work: StepWork
 ) -> Mapping[str, Any]:
     from ccx_ray.corpus.preparation import isolate_text
 
     return isolate_text(
-        language, root, work.folder, cleaning=study.cleaning, run_tasks=_tasks(study, work)
+        language,
+        root,
+        work.folder,
+        base=study.base_language,
+        cleaning=study.cleaning,
+        run_tasks=_tasks(study, work),
     )
 
 
@@ -350,6 +366,7 @@ def _audit(
                 folder=work.folder_of(texts[language.code]),
                 isolation=language.isolation,
                 base=base,
+                base_isolation=study.base_language.isolation,
                 counts=work.marker_of(texts[language.code])["counts"],
             )
             for language in (study.base_language, *study.languages)

@@ -37,13 +37,16 @@ def prepared(
     ray_cluster: None, project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """The folders of the whole bundled Mongolian, by name."""
-    language = load_study("laptop")[0].language("mn")
+    study, _ = load_study("laptop")
+    language = study.language("mn")
     folders = {
         name: tmp_path_factory.mktemp(name) for name in ("text", "tokenizer", "tokens", "stream")
     }
     folders["base"] = tmp_path_factory.mktemp("base")
     text, tokenizer, tokens, stream, base = folders.values()
-    counts = isolate_text(language, project, text, cleaning=EVERYTHING, **RUN)
+    counts = isolate_text(
+        language, project, text, base=study.base_language, cleaning=EVERYTHING, **RUN
+    )
     assert counts["documents"]["kept"] == 171
     assert counts["pairs"]["kept"] == 992
     spec = TokenizerSpec(vocabulary_size=800, megabytes_per_language=0.2)
@@ -125,7 +128,9 @@ def test_source_files_are_read_in_their_order(ray_cluster: None, tmp_path: Path)
         (tmp_path / name).write_bytes(gzip.compress(content))
     language = base_language(*names)
     (tmp_path / "out").mkdir()
-    counts = isolate_text(language, tmp_path, tmp_path / "out", cleaning=EVERYTHING, **RUN)
+    counts = isolate_text(
+        language, tmp_path, tmp_path / "out", base=language, cleaning=EVERYTHING, **RUN
+    )
     assert counts["documents"]["kept"] == 20
     assert counts["documents"]["rejected"] == {"duplicate": 19 + 18 + 17 + 16 + 15}
     kept = [pq.read_table(part) for part in part_files(tmp_path / "out/documents")]
@@ -138,8 +143,8 @@ def test_text_that_cannot_be_used_is_the_users_mistake(ray_cluster: None, tmp_pa
     path.write_text('{"id": "1", "body": "Text"}\n', "utf-8")
     (tmp_path / "a").mkdir()
     with pytest.raises(UserError, match=r"^languages\.en\.monolingual: of 1 records none is left"):
-        isolate_text(language, tmp_path, tmp_path / "a", cleaning=EVERYTHING, **RUN)
+        isolate_text(language, tmp_path, tmp_path / "a", base=language, cleaning=EVERYTHING, **RUN)
     path.write_bytes(gzip.compress(b"x" * 1000)[:-12])
     (tmp_path / "b").mkdir()
     with pytest.raises(UserError, match="file ends in the middle"):
-        isolate_text(language, tmp_path, tmp_path / "b", cleaning=EVERYTHING, **RUN)
+        isolate_text(language, tmp_path, tmp_path / "b", base=language, cleaning=EVERYTHING, **RUN)

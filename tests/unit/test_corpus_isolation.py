@@ -13,9 +13,15 @@ from hypothesis import strategies as st
 
 from ccx_ray.corpus.cleaning.dedup import digests, first_seen
 from ccx_ray.corpus.parts import part_files, write_part
+from ccx_ray.corpus.preparation import tokenize_text
+from ccx_ray.corpus.reading.sources import check_source
+from ccx_ray.corpus.reading.text_sources import text_sources
+from ccx_ray.corpus.tokenizing.vocabulary import END_OF_TEXT, PAD, describe_vocabulary
 from ccx_ray.errors import UserError
-from ccx_ray.study.text_spec import CleaningSpec, IsolationSpec
+from ccx_ray.orchestration.tasks import run_here
+from ccx_ray.study.text_spec import BaseLanguageSpec, CleaningSpec, IsolationSpec, SourceSpec
 from tests.small_corpus import base_language, target_language, text_folder
+from tests.training_runs import write_tokenizer
 
 
 def write_lines(path: Path, *lines: object) -> str:
@@ -106,6 +112,35 @@ def test_a_pair_needs_both_sides(tmp_path: Path) -> None:
     assert rejected["3"] == "duplicate"
     assert counts["pairs"]["read"] == 5
     assert sum(counts["pairs"]["rejected"].values()) == 3
+
+
+def test_pairs_are_read_in_the_study_s_base_language(tmp_path: Path, project: Path) -> None:
+    base = BaseLanguageSpec(
+        code="ru",
+        name="Russian",
+        monolingual=(SourceSpec(path="ru.jsonl"),),
+        isolation=IsolationSpec(keep=("Cyrillic", "Common", "Inherited")),
+    )
+    pair = {"id": "1", "ru": "Привет hello", "ko": "안녕 hello", "source": "s"}
+    pairs = write_lines(tmp_path / "ru-ko.jsonl", pair)
+    texts = write_lines(tmp_path / "ko.jsonl", document("1", "글"))
+    language = target_language("ko", (texts,), (pairs,))
+    text, tokens, tokenizer = (tmp_path / name for name in ("text", "tokens", "tokenizer"))
+    text_folder(language, tmp_path, text, base=base)
+    assert rows(text / "pairs") == [
+        {"id": "1", "english": "Привет", "target": "안녕", "source": "s"}
+    ]
+    tokens.mkdir()
+    describe_vocabulary(write_tokenizer(tokenizer), END_OF_TEXT, PAD)
+    tokenize_text(text, tokenizer, tokens, run_tasks=run_here)
+    table = pq.read_table(tokens / "documents.parquet").to_pylist()
+    assert [(row["language"], row["part"]) for row in table] == [
+        ("ko", "monolingual"),
+        ("ru", "english"),
+        ("ko", "target"),
+    ]
+    (source, _), *_ = [s for s in text_sources(language, base) if s[0].kind == "pairs"]
+    check_source(source.spec, sides=source.sides, root=tmp_path, field="languages.ko.parallel")
 
 
 def test_short_documents_and_near_duplicates_go_when_asked(tmp_path: Path) -> None:

@@ -111,11 +111,3 @@ def test_a_packing_task_opens_the_parts_that_it_needs(
     excerpt = corpus.read(np.array([899, 2, 301, 302]), np.zeros(900, np.uint16))
     assert excerpt.tokens.tolist() == [2] * 2 + [301] + [302] * 2 + [899] * 4
     assert len(opened) == 3
-
-
-def test_a_packing_task_keeps_one_part_open(corpus: TokenCorpus) -> None:
-    with file_limit(4):
-        excerpt = corpus.read(np.arange(900), np.ones(900, np.uint16))
-    expected = np.repeat(np.arange(900), np.arange(900) % 5)
-    assert np.array_equal(excerpt.tokens, expected)
-    assert excerpt.bytes_before[-1] == len(expected)

@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ccx_ray.study.text_spec import (
-    ENGLISH_ISOLATION,
     BaseLanguageSpec,
     IsolationSpec,
     LanguageSpec,
     SourceSpec,
 )
-
-ENGLISH = "en"
-"""Of the other half of every pair."""
 
 Kind = Literal["documents", "pairs"]
 
@@ -39,9 +35,13 @@ def side_names(kind: Kind) -> tuple[str, ...]:
 
 
 def text_sources(
-    language: BaseLanguageSpec | LanguageSpec,
+    language: BaseLanguageSpec | LanguageSpec, base: BaseLanguageSpec
 ) -> list[tuple[TextSource, str]]:
-    """The sources of a language in their order, each with the field that names it."""
+    """The sources of a language in their order, each with the field that names it.
+
+    Args:
+        base: the language of the other half of every pair.
+    """
     field = f"languages.{language.code}"
     sources = [
         (
@@ -62,9 +62,9 @@ def text_sources(
                 TextSource(
                     spec=spec,
                     kind="pairs",
-                    sides=(ENGLISH, language.code),
-                    codes=(ENGLISH, language.code),
-                    isolations=(ENGLISH_ISOLATION, language.isolation),
+                    sides=(base.code, language.code),
+                    codes=(base.code, language.code),
+                    isolations=(base.isolation, language.isolation),
                 ),
                 f"{field}.parallel",
             )

@@ -21,7 +21,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ccx_ray.corpus.parts import part_files, write_arrow_part
-from ccx_ray.corpus.reading.text_sources import ENGLISH
 from ccx_ray.corpus.tokenizing.encoding import Encoder
 from ccx_ray.storage.publishing import publish_json, writing_aside
 
@@ -41,14 +40,21 @@ REPLAY = "replay"
 """Kind of the base language's documents in a trial's stream."""
 
 
-def write_language(folder: Path, code: str) -> None:
-    """Note whose text a text folder or a tokens folder holds."""
-    publish_json(folder / "language.json", {"language": code})
+def write_language(folder: Path, code: str, base: str) -> None:
+    """Note whose text a text folder or a tokens folder holds, and the language of the first halves
+    of its pairs."""
+    publish_json(folder / "language.json", {"language": code, "base": base})
 
 
 def read_language(folder: Path) -> str:
     """The language code of a text folder or a tokens folder."""
     code: str = json.loads((folder / "language.json").read_text("utf-8"))["language"]
+    return code
+
+
+def read_base_language(folder: Path) -> str:
+    """The language code of the first halves of the pairs of a text folder or a tokens folder."""
+    code: str = json.loads((folder / "language.json").read_text("utf-8"))["base"]
     return code
 
 
@@ -61,7 +67,7 @@ def write_documents(folder: Path) -> None:
     language = read_language(folder)
     rows_of = {
         "documents": [(language, "monolingual")],
-        "pairs": [(ENGLISH, "english"), (language, "target")],
+        "pairs": [(read_base_language(folder), "english"), (language, "target")],
     }
     names = ("id", "language", "source", "part")
     schema = pa.schema([("index", pa.int64()), *((name, pa.string()) for name in names)])
