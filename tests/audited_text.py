@@ -4,16 +4,16 @@ import gzip
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 
+from ccx_ray.corpus.audit.auditing import audit_tasks, write_audit
 from ccx_ray.corpus.audit.figures import AuditFigures
+from ccx_ray.corpus.audit.findings import Findings
 from ccx_ray.corpus.audit.inputs import AuditedLanguage, AuditInputs, ProbeSide, probe_side
-from ccx_ray.corpus.audit.part_audit import PartTask, audit_part, audit_tasks, merge_parts
-from ccx_ray.corpus.audit.writing import write_audit
 from ccx_ray.corpus.cleaning.scripts import isolate
 from ccx_ray.corpus.parts import write_part
 from ccx_ray.study.text_spec import ENGLISH_ISOLATION, AuditSpec, IsolationSpec
@@ -96,6 +96,7 @@ def run_audit(
     """Do all tasks and write the audit into ``folder``."""
     spec = spec or AuditSpec()
     folder.mkdir(parents=True)
-    tasks: Iterable[PartTask] = audit_tasks(inputs, spec, folder)
-    found = merge_parts(map(audit_part, list(tasks)[:: -1 if backwards else 1]), spec)
+    found = Findings()
+    for task in audit_tasks(inputs, spec, folder)[:: -1 if backwards else 1]:
+        found.add(task())
     return write_audit(folder, inputs, found, spec, title="small")

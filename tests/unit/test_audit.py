@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ccx_ray.corpus.audit.auditing import read_figures
 from ccx_ray.corpus.audit.figures import AuditFigures
 from ccx_ray.corpus.audit.inputs import AuditInputs
 from ccx_ray.corpus.audit.verdicts import Verdict, metrics, verdicts
-from ccx_ray.corpus.audit.writing import read_figures
 from ccx_ray.corpus.cleaning.unicode_scripts import script_of
 from ccx_ray.study.text_spec import AuditSpec
 from tests.audited_text import audited_language, bundled_texts, run_audit
@@ -58,7 +58,7 @@ def test_what_is_not_normalized_is_found(tmp_path: Path, text: str):
     assert not unicodedata.is_normalized("NFC", text)
     figures = audit_documents(tmp_path, "bo", "ཀ་ཁ", text, "가나")
     assert figures.scripts[0].not_normalized == 1
-    assert figures.scripts[0].not_normalized_ids == ("d1",)
+    assert figures.scripts[0].not_normalized_ids == ["d1"]
     assert "texts that are not NFC" in crossed(figures)
 
 
@@ -68,13 +68,13 @@ def test_the_worst_texts_come_first(tmp_path: Path):
         tmp_path, "ko", *clean, "서울 Москва 부산", "Москва и", "한국 漢字 서울 β"
     )
     (scripts,) = figures.scripts
-    assert [(text.id, text.script) for text in scripts.worst] == [
+    assert [(text["id"], text["script"]) for text in scripts.worst] == [
         ("d31", "Cyrillic"),
         ("d30", "Cyrillic"),
         ("d32", "Greek"),
     ]
-    assert scripts.worst[0].share == 7 / 8
-    assert scripts.worst[1].excerpt == "서울 Москва 부산"
+    assert scripts.worst[0]["share"] == 7 / 8
+    assert scripts.worst[1]["excerpt"] == "서울 Москва 부산"
     assert scripts.unexpected == 14
 
 
@@ -136,8 +136,8 @@ def test_texts_in_two_corpora_are_counted(tmp_path: Path, project: Path):
     }
     both = shared["en documents", "en-ko pairs english"]
     assert (both.distinct, both.texts, both.share, both.other_texts) == (1, 1, 0.1, 1)
-    assert both.examples[0].id == "d3"
-    assert english[3].startswith(both.examples[0].text)
+    assert both.examples[0]["id"] == "d3"
+    assert english[3].startswith(both.examples[0]["text"])
     # Halves of two languages meet in no training.
     shares = {part.corpus: part.shared for part in figures.overlaps}
     assert shares["en-mn pairs english"] == 0
@@ -164,8 +164,8 @@ def test_rejected_text_is_counted_by_reason_and_shown(tmp_path: Path):
     (part,), (side,) = figures.rejections, figures.rejected
     assert (part.read, part.kept, part.rejected) == (5, 2, {"too short": 2, "duplicate": 1})
     assert part.adds_up and side.adds_up
-    assert side.examples["duplicate"][0].place == "ko.jsonl, line 4"
-    assert side.examples["duplicate"][0].duplicate_of == "d0"
+    assert side.examples["duplicate"][0]["place"] == "ko.jsonl, line 4"
+    assert side.examples["duplicate"][0]["duplicate_of"] == "d0"
     assert set(crossed(figures)) == {"rejected_share"}
     assert not crossed(figures, AuditSpec(rejected_share=0.6))
 

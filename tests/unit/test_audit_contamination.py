@@ -108,7 +108,7 @@ def test_text_that_language_identification_isolates(tmp_path: Path):
         isolation=isolation,
     )
     figures = run_audit(tmp_path / "audit", AuditInputs(languages=(language,), probes=(side,)))
-    assert (figures.scripts[0].forbidden, figures.scripts[0].expected) == (0, ())
+    assert (figures.scripts[0].forbidden, figures.scripts[0].expected) == (0, [])
     assert figures.contamination[0].filled == 1
 
 

@@ -11,9 +11,10 @@ import pytest
 
 from ccx_ray.corpus.audit.figures import ConditionFigures, StreamFigures
 from ccx_ray.corpus.audit.inputs import AuditedLanguage, AuditedStream, AuditInputs
-from ccx_ray.corpus.audit.part_audit import RowsTask, audit_part, audit_tasks, merge_parts
 from ccx_ray.corpus.audit.verdicts import verdicts
+from ccx_ray.corpus.packing.conditions import count_rows, describe_documents
 from ccx_ray.corpus.packing.stream import Stream
+from ccx_ray.corpus.tokenizing.tokens import TokenCorpus
 from ccx_ray.study.spec import MixtureSpec
 from ccx_ray.study.text_spec import AuditSpec
 from tests.audited_text import NO_LATIN, run_audit
@@ -72,9 +73,9 @@ def write_back(table: pa.Table, folder: Path, condition: str) -> None:
 
 
 def crossed(stream: StreamFigures, corpus: tuple[str, SmallCorpus], out: Path) -> set[str]:
-    from ccx_ray.corpus.audit.writing import read_figures
+    from ccx_ray.corpus.audit.auditing import read_figures
 
-    assert read_figures(out).streams == (stream,)
+    assert read_figures(out).streams == [stream]
     return {verdict.name for verdict in verdicts(read_figures(out), SPEC) if not verdict.passed}
 
 
@@ -146,25 +147,20 @@ def test_real_streams_are_counted_and_clean(
     assert found.token_difference == found.differing_rows == 0
     assert found.same_halves
     assert crossed(found, corpus, tmp_path / "audit") == set()
-    assert not list((tmp_path / "audit").glob(".halves*"))
 
 
-def test_rows_can_be_counted_in_any_cut(
-    corpus: tuple[str, SmallCorpus], streams: Path, tmp_path: Path
-):
-    whole = [
-        t
-        for t in audit_tasks(inputs_of(corpus, streams), SPEC, tmp_path)
-        if isinstance(t, RowsTask)
-    ]
-    pieces = [
-        whole[0]._replace(first=first, last=min(300, first + 37)) for first in range(0, 300, 37)
-    ]
-    counted = [merge_parts(map(audit_part, tasks), SPEC).rows for tasks in (whole, pieces[::-1])]
-    for rows in counted:
+def test_rows_can_be_counted_in_any_cut(corpus: tuple[str, SmallCorpus], streams: Path):
+    tokens = TokenCorpus.open(corpus[1].tokens)
+    bridge, nobridge = (Stream.open(streams / condition) for condition in ("bridge", "nobridge"))
+    documents = describe_documents(bridge, tokens.lengths, *tokens.half_keys())
+    whole = count_rows(bridge, nobridge, documents, 0, 300)
+    pieces: Counter[str] = Counter()
+    for first in reversed(range(0, 300, 37)):
+        pieces.update(count_rows(bridge, nobridge, documents, first, min(300, first + 37)))
+    for counts in (whole, pieces):
         for condition in ("bridge", "nobridge"):
-            rows[whole[0].name][f"{condition}/halves_digest"] %= 2**64
-    assert counted[0] == counted[1]
+            counts[f"{condition}/halves_digest"] %= 2**64
+    assert whole == pieces
 
 
 def test_a_translation_planted_into_a_no_bridge_row_is_found(

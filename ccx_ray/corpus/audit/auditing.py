@@ -1,40 +1,186 @@
-"""One audit from its tasks to its pages."""
+"""The audit of a study's text and streams: its tasks, and the files that it writes.
 
+``audit.json``, ``audit.html``, ``contamination.parquet`` and ``samples/``. A task reads one part of
+the text or some rows of the streams, and nothing else that grows with the corpus.
+"""
+
+import json
 import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ccx_ray.corpus.audit.code_points import batch_of, read_batches
+from ccx_ray.corpus.audit.composition import count_scripts, script_figures
+from ccx_ray.corpus.audit.contamination import (
+    SCHEMA,
+    contamination_figures,
+    count_questions,
+    probe_index,
+    question_rows,
+)
 from ccx_ray.corpus.audit.figures import AuditFigures
-from ccx_ray.corpus.audit.inputs import AuditInputs
-from ccx_ray.corpus.audit.part_audit import PartAudit, audit_part, audit_tasks, merge_parts
-from ccx_ray.corpus.audit.writing import write_audit
+from ccx_ray.corpus.audit.findings import Findings, Hashes
+from ccx_ray.corpus.audit.inputs import AuditInputs, ProbeSide, TextTable, sides_of
+from ccx_ray.corpus.audit.page import audit_page, sample_page
+from ccx_ray.corpus.audit.rejected import count_rejected, rejected_figures, rejection_figures
+from ccx_ray.corpus.audit.sampling import draw
+from ccx_ray.corpus.audit.shared_texts import overlap_figures, shared_figures, text_digests
+from ccx_ray.corpus.audit.streams import audited_documents, stream_figures
+from ccx_ray.corpus.audit.verdicts import verdicts
+from ccx_ray.corpus.packing.conditions import count_rows
+from ccx_ray.corpus.packing.stream import Stream
+from ccx_ray.corpus.parts import part_files
+from ccx_ray.corpus.tokenizing.tokens import TokenCorpus
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog
+from ccx_ray.storage.publishing import publish_bytes, publish_json
 from ccx_ray.study.text_spec import AuditSpec
+
+FIGURES = "audit.json"
+PAGE = "audit.html"
+CONTAMINATION = "contamination.parquet"
+TOKENS_PER_TASK = 2**25
 
 
 def audit(
     inputs: AuditInputs, spec: AuditSpec, folder: Path, *, title: str, run_tasks: RunTasks
 ) -> AuditFigures:
-    """Audit everything and write what was found into ``folder``; see ``writing``."""
+    """Audit everything and write what was found into ``folder``.
+
+    Args:
+        title: whose audit it is, such as the study's name.
+    """
     log = WorkLog(folder, "audit")
     log.scratch.mkdir(parents=True, exist_ok=True)
-    tasks = audit_tasks(inputs, spec, folder)
+    tasks = audit_tasks(inputs, spec, log.scratch)
 
     def found_of(number: int) -> Path:
         return log.scratch / f"found-{number:06d}.pickle"
 
     def run(number: int) -> dict[str, Any]:
-        found_of(number).write_bytes(pickle.dumps(audit_part(tasks[number])))
+        found_of(number).write_bytes(pickle.dumps(tasks[number]()))
         return {}
 
     run_tasks(log, len(tasks), run)
-
-    def found() -> Iterator[PartAudit]:
-        for number in range(len(tasks)):
-            yield pickle.loads(found_of(number).read_bytes())
-
-    figures = write_audit(folder, inputs, merge_parts(found(), spec), spec, title=title)
+    found = Findings()
+    for number in range(len(tasks)):
+        found.add(pickle.loads(found_of(number).read_bytes()))
+    figures = write_audit(folder, inputs, found, spec, title=title)
     shutil.rmtree(log.scratch)  # the folder goes to MLflow as it stands
     return figures
+
+
+def audit_tasks(
+    inputs: AuditInputs, spec: AuditSpec, scratch: Path
+) -> list[Callable[[], Findings]]:
+    """Everything that is to be done, each task by itself; what it finds can be pickled.
+
+    Args:
+        scratch: where every task can read what the documents of the streams are.
+    """
+    tasks: list[Callable[[], Findings]] = [
+        partial(_audit_text, inputs.probes, table, part, number, spec)
+        for table in inputs.tables
+        for number, part in enumerate(part_files(table.folder))
+    ]
+    for language in inputs.languages:
+        for part in part_files(language.folder / "rejected"):
+            tasks.append(partial(count_rejected, language.code, part, seed=spec.seed))
+    for stream in inputs.streams:
+        folders = [stream.folder / condition for condition in ("bridge", "nobridge")]
+        bridge, nobridge = map(Stream.open, folders)
+        path = scratch / f"documents-{stream.language}.npy"
+        if not path.exists():
+            pairs = part_files(inputs.language(stream.language).folder / "pairs")
+            lengths = TokenCorpus.open(stream.tokens).lengths
+            aside = path.with_name(f".{path.name}")
+            np.save(aside, audited_documents(bridge, pairs, lengths))
+            aside.replace(path)  # a killed audit leaves no half of a table
+        rows = max(bridge.rows, nobridge.rows)
+        step = max(1, TOKENS_PER_TASK // bridge.sequence_length)
+        for first in range(0, rows, step):
+            last = min(rows, first + step)
+            tasks.append(partial(_audit_rows, stream.name, folders, path, first, last))
+    return tasks
+
+
+def _audit_text(
+    probes: Sequence[ProbeSide], table: TextTable, part: Path, number: int, spec: AuditSpec
+) -> Findings:
+    """Audit one part of documents or pairs."""
+    found = Findings()
+    indexes = {
+        column.corpus: probe_index(sides_of(column, probes), column.isolation)
+        for column in table.columns
+    }
+    names = [column.name for column in table.columns]
+    digests: dict[str, list[Hashes]] = {
+        column.corpus: [np.zeros(0, np.uint64)] for column in table.columns
+    }
+    for rows in read_batches(part, ["id", "source", *names]):
+        drawn = draw(rows, names, size=spec.sample_documents, seed=spec.seed)
+        found.keep(("sample", table.name), drawn, spec.sample_documents)
+        ids = rows["id"].to_pylist()
+        for column in table.columns:
+            batch = batch_of(rows[column.name].to_pylist())
+            count_scripts(found, column, batch, ids)
+            count_questions(found, column.corpus, batch, ids, indexes[column.corpus])
+            digests[column.corpus].append(text_digests(batch.texts))
+    found.digests = {corpus: {number: np.concatenate(own)} for corpus, own in digests.items()}
+    return found
+
+
+def _audit_rows(name: str, folders: list[Path], documents: Path, first: int, last: int) -> Findings:
+    """Audit some rows of the two streams of a language and seed."""
+    bridge, nobridge = map(Stream.open, folders)
+    counts = count_rows(bridge, nobridge, np.load(documents, mmap_mode="r"), first, last)
+    found = Findings()
+    found.counts.update({("row", name, what): number for what, number in counts.items()})
+    return found
+
+
+def write_audit(
+    folder: Path, inputs: AuditInputs, found: Findings, spec: AuditSpec, *, title: str
+) -> AuditFigures:
+    """Write what all tasks together found."""
+    rows, contamination = [pa.Table.from_pylist([], SCHEMA)], []
+    for column in inputs.columns:
+        sides = sides_of(column, inputs.probes)
+        of_column = question_rows(found, column, sides, probe_index(sides, column.isolation))
+        rows.append(pa.Table.from_pylist(of_column, SCHEMA))
+        for side in sides:
+            own = [row for row in of_column if row["culture"] == side.culture]
+            contamination.append(contamination_figures(own, side, column.corpus))
+    digests = {column.corpus: found.texts(column.corpus) for column in inputs.columns}
+    figures = AuditFigures(
+        seed=spec.seed,
+        sample_documents=spec.sample_documents,
+        scripts=[script_figures(found, column) for column in inputs.columns],
+        contamination=contamination,
+        shared=list(shared_figures(inputs, digests)),
+        overlaps=list(overlap_figures(inputs, digests)),
+        streams=[stream_figures(found, name) for name in sorted(s.name for s in inputs.streams)],
+        rejections=[part for language in inputs.languages for part in rejection_figures(language)],
+        rejected=[rejected_figures(found, language) for language in inputs.languages],
+        samples={table.name: f"samples/{table.page}" for table in inputs.tables},
+    )
+    pq.write_table(pa.concat_tables(rows), folder / CONTAMINATION, compression="zstd")
+    (folder / "samples").mkdir(exist_ok=True)
+    for table in inputs.tables:
+        page = sample_page(table, found.kept(("sample", table.name)), figures, title=title)
+        publish_bytes(folder / "samples" / table.page, page.encode())
+    page = audit_page(figures, verdicts(figures, spec), title=title)
+    publish_bytes(folder / PAGE, page.encode())
+    publish_json(folder / FIGURES, figures.model_dump(mode="json"))
+    return figures
+
+
+def read_figures(folder: Path) -> AuditFigures:
+    """The figures of a finished audit."""
+    return AuditFigures.model_validate(json.loads((folder / FIGURES).read_text("utf-8")))

@@ -2,22 +2,40 @@
 
 For every question and corpus: is its wording there to the letter (the sentence with the right
 answer in the blank, or the longest part of the question itself), and which share of the sentence's
-8-grams stands in one text, and in all of them together. Every hit of a hash is verified.
+8-grams stands in one text, and in all of them together.
 
-One core scans 39 MB/s of English against 1,470 questions, 86 of Korean against 598, 107 of Chinese
-against 328, 169 of Tibetan against 268 (UTF-8; processor time on a busy machine).
-
-Invariant: parts can be scanned in any cut and merged in any order.
+N-grams are found by a trie over the numbers of their units, walked for all places of a batch at
+once; a wording by a run of its units, and then in the normal form of the text.
 """
 
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ccx_ray.corpus.audit.code_points import Batch
-from ccx_ray.corpus.audit.inputs import ProbeSide
-from ccx_ray.corpus.audit.normal_form import GramHashes, Units, normal_text, units_of
-from ccx_ray.corpus.audit.probe_index import FILLED, WORDING, Needle, ProbeIndex
+from ccx_ray.corpus.audit.code_points import Batch, Ints, batch_of
+from ccx_ray.corpus.audit.figures import ContaminationFigures
+from ccx_ray.corpus.audit.findings import Findings
+from ccx_ray.corpus.audit.inputs import Column, ProbeSide
+from ccx_ray.corpus.audit.normal_form import Units, normal_text, units_of
+from ccx_ray.corpus.cleaning.scripts import isolate
+from ccx_ray.corpus.cleaning.unicode_scripts import script_of
+from ccx_ray.study.text_spec import BLANK, IsolationSpec
+
+GRAM = 8
+"""Units of an n-gram. A sentence of fewer is one gram of all its units, ..."""
+LEAST_GRAM = 3
+"""... and one of fewer than these has none, and is not looked for to the letter either."""
+WORDING_LETTERS = 40
+"""Least length of a question's longest part between blanks that is looked for by itself. Han
+characters count fourfold and Hangul syllables twofold, as they say about as much more."""
+MORE_LETTERS = {"Han": 3, "Hangul": 1}
+FOUND_QUESTIONS = 10
 
 SCHEMA = pa.schema(
     [
@@ -36,133 +54,218 @@ SCHEMA = pa.schema(
     ]
 )
 
-
-@dataclass(kw_only=True)
-class Hits:
-    """Where one question was met in one corpus."""
-
-    filled: int = 0
-    """Texts that hold the filled sentence."""
-    wording: int = 0
-    """Texts that hold the question's longest part."""
-    exact: int = 0
-    """Texts that hold one of them, or both."""
-    exact_example: str | None = None
-    """The first id of such a text, in the order of ids."""
-    grams: int = 0
-    """Most distinct n-grams of the sentence that stand in one text."""
-    grams_example: str | None = None
-    """The first id of such a text."""
-    texts: int = 0
-    """Texts that hold at least one of the n-grams."""
-    anywhere: set[int] = field(default_factory=set)
-    """The n-grams that stand in any text."""
-
-    def add(self, other: "Hits") -> None:
-        """Count other texts too."""
-        self.filled += other.filled
-        self.wording += other.wording
-        self.exact += other.exact
-        self.texts += other.texts
-        self.anywhere |= other.anywhere
-        self.exact_example = _first(self.exact_example, other.exact_example)
-        if other.grams > self.grams:
-            self.grams, self.grams_example = other.grams, other.grams_example
-        elif other.grams == self.grams:
-            self.grams_example = _first(self.grams_example, other.grams_example)
+Run = tuple[str, ...]
+"""Units one behind the other, at most ``GRAM``."""
 
 
-Contamination = dict[int, Hits]
-"""The questions of a ``ProbeIndex`` that were met at all."""
+class Wording(NamedTuple):
+    """What is looked for to the letter."""
+
+    question: int
+    kind: str
+    """``filled`` or ``wording``."""
+    text: str
+    """In normal form."""
 
 
-def merge_hits(into: Contamination, other: Contamination) -> None:
-    """Count the texts of another part too."""
-    for question, hits in other.items():
-        into.setdefault(question, Hits()).add(hits)
+class RunTrie:
+    """Finds every place of some runs of units; a run's number is its place among them."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._vocabulary = pa.array(sorted({unit for run in runs for unit in run}), pa.string())
+        number = {unit: i for i, unit in enumerate(self._vocabulary.to_pylist())}
+        sizes = np.array([len(run) for run in runs], np.int64)
+        units = np.zeros((len(runs), GRAM), np.int64)
+        for row, run in enumerate(runs):
+            units[row, : len(run)] = [number[unit] for unit in run]
+        # At each depth: the edges as (parent's place, unit) in one rising number each, and the
+        # number of the run that ends there, or -1. The place of an edge is the number of its node.
+        self._depths: list[tuple[Ints, Ints]] = []
+        node = np.zeros(len(runs), np.int64)
+        for depth in range(sizes.max(initial=0)):
+            deeper = sizes > depth
+            edges, node[deeper] = np.unique(
+                node[deeper] * len(number) + units[deeper, depth], return_inverse=True
+            )
+            ending = np.full(len(edges), -1)
+            (last,) = np.nonzero(sizes == depth + 1)
+            ending[node[last]] = last
+            self._depths.append((edges, ending))
+
+    def find(self, units: Units) -> Iterator[tuple[int, int]]:
+        """(text, number of the run) of every place of a run within one text."""
+        number = pc.index_in(units.words, self._vocabulary).fill_null(-1).to_numpy()
+        number = np.append(number, np.full(GRAM, -1))
+        texts = np.append(units.texts, np.full(GRAM, -1))
+        (place,) = np.nonzero(number >= 0)
+        node = np.zeros(len(place), np.int64)
+        for depth, (edges, ending) in enumerate(self._depths):
+            unit = number[place + depth]
+            wanted = node * len(self._vocabulary) + unit
+            node = np.searchsorted(edges, wanted)
+            node[node == len(edges)] = 0
+            known = (edges[node] == wanted) & (unit >= 0) & (texts[place + depth] == texts[place])
+            place, node = place[known], node[known]
+            ends = ending[node]
+            yield from zip(texts[place[ends >= 0]].tolist(), ends[ends >= 0].tolist(), strict=True)
 
 
-def scan(batch: Batch, ids: list[str], index: ProbeIndex) -> Contamination:
+class ProbeIndex(NamedTuple):
+    """The questions of one language, prepared to be found in any amount of text."""
+
+    trie: RunTrie
+    owners: list[set[int]]
+    """[runs] the questions whose filled sentence holds this n-gram."""
+    wordings: list[list[Wording]]
+    """[runs] the wordings in which this run stands between the first unit and the last, which may
+    be pieces of longer words in a text."""
+    grams: list[set[int]]
+    """[questions] the distinct n-grams of the filled sentence."""
+    has_wording: list[bool]
+    """[questions] whether a part of the question is long enough to be looked for."""
+
+
+@lru_cache(maxsize=16)
+def probe_index(sides: tuple[ProbeSide, ...], isolation: IsolationSpec) -> ProbeIndex:
+    """Prepare the questions of one language for corpora that are isolated in one way.
+
+    What isolation takes out of the corpus is taken out of the questions too.
+    """
+    questions = [question for side in sides for question in side.questions]
+    filled = _prepared([question.filled for question in questions], isolation)
+    longest = (max(map(str.strip, BLANK.split(q.question)), key=_letters) for q in questions)
+    parts = _prepared(list(longest), isolation)
+    has_wording = [_letters(part) >= WORDING_LETTERS for part in parts]
+    wordings = [Wording(i, "filled", text) for i, text in enumerate(filled)]
+    wordings += [Wording(i, "wording", part) for i, part in enumerate(parts) if has_wording[i]]
+    owners: defaultdict[Run, set[int]] = defaultdict(set)
+    for question, units in enumerate(_runs(filled)):
+        size = min(GRAM, len(units))
+        if size >= LEAST_GRAM:
+            for first in range(len(units) - size + 1):
+                owners[units[first : first + size]].add(question)
+    inner: defaultdict[Run, list[Wording]] = defaultdict(list)
+    for wording, units in zip(wordings, _runs([w.text for w in wordings]), strict=True):
+        if len(units) >= LEAST_GRAM:
+            inner[units[1:-1][:GRAM]].append(wording)
+    runs = list(dict.fromkeys([*owners, *inner]))
+    grams: list[set[int]] = [set() for _ in questions]
+    for number, run in enumerate(runs):
+        for question in owners.get(run, ()):
+            grams[question].add(number)
+    return ProbeIndex(
+        RunTrie(runs),
+        [owners.get(run, set()) for run in runs],
+        [inner.get(run, []) for run in runs],
+        grams,
+        has_wording,
+    )
+
+
+def _prepared(texts: Sequence[str], isolation: IsolationSpec) -> list[str]:
+    """The texts in normal form, isolated as the corpus is."""
+    return list(map(normal_text, isolate(pa.array(texts, pa.string()), isolation).text.to_pylist()))
+
+
+def _letters(part: str) -> int:
+    return len(part) + sum(MORE_LETTERS.get(script_of(character), 0) for character in part)
+
+
+def _runs(texts: Sequence[str]) -> list[Run]:
+    """[texts] all units of each."""
+    units = units_of(batch_of(texts))
+    bounds = np.searchsorted(units.texts, np.arange(len(texts) + 1))
+    words = units.words.to_pylist()
+    return [tuple(words[first:last]) for first, last in pairwise(bounds.tolist())]
+
+
+def count_questions(
+    found: Findings, corpus: str, batch: Batch, ids: Sequence[str], index: ProbeIndex
+) -> None:
     """Look for every question in every text of a batch."""
-    found: Contamination = {}
-    units = units_of(batch)
-    hashes = GramHashes(units.hashes)
-    for text, needles in _found_needles(batch, units, hashes, index).items():
-        kinds: dict[int, set[int]] = {}
-        for needle in needles:
-            kinds.setdefault(needle.question, set()).add(needle.kind)
-        for question, held in kinds.items():
-            hits = Hits(exact=1, exact_example=ids[text])
-            hits.filled, hits.wording = int(FILLED in held), int(WORDING in held)
-            found.setdefault(question, Hits()).add(hits)
-    for text, grams in _found_grams(units, hashes, index).items():
-        whose: dict[int, set[int]] = {}
-        for gram in grams:
-            for question in index.owners[gram]:
-                whose.setdefault(question, set()).add(gram)
-        for question, share in whose.items():
-            hits = Hits(grams=len(share), grams_example=ids[text], texts=1, anywhere=share)
-            found.setdefault(question, Hits()).add(hits)
-    return found
+    grams: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
+    candidates: defaultdict[int, set[Wording]] = defaultdict(set)
+    for text, run in index.trie.find(units_of(batch)):
+        for question in index.owners[run]:
+            grams[text, question].add(run)
+        candidates[text].update(index.wordings[run])
+    exact: defaultdict[tuple[int, int], set[str]] = defaultdict(set)
+    for text, wordings in candidates.items():
+        content = normal_text(batch.texts[text]) if wordings else ""
+        for wording in wordings:
+            if wording.text in content:
+                exact[text, wording.question].add(wording.kind)
+    for (text, question), kinds in exact.items():
+        found.counts.update(("question", corpus, question, kind) for kind in ("exact", *kinds))
+        found.keep(("exact", corpus, question), [(ids[text],)], 1)
+    for (text, question), runs in grams.items():
+        found.counts["question", corpus, question, "overlapping"] += 1
+        found.keep(("overlap", corpus, question), [(-len(runs), ids[text])], 1)
+        found.counts.update(("n-gram", corpus, run) for run in runs)
 
 
-def _found_needles(
-    batch: Batch, units: Units, hashes: GramHashes, index: ProbeIndex
-) -> dict[int, list[Needle]]:
-    """Text -> the wordings that it holds to the letter."""
-    candidates: dict[int, list[Needle]] = {}
-    for known, needles in index.anchors:
-        positions, which = known.find(hashes.of(known.size))
-        met = zip(units.owners(positions).tolist(), which.tolist(), strict=True)
-        for text, number in sorted(set(met)):
-            candidates.setdefault(text, []).extend(needles[number])
-    found = {}
-    for text, wanted in candidates.items():
-        content = normal_text(batch.points[batch.starts[text] : batch.ends[text]])
-        found[text] = [needle for needle in wanted if needle.text in content]
-    return found
-
-
-def _found_grams(units: Units, hashes: GramHashes, index: ProbeIndex) -> dict[int, set[int]]:
-    """Text -> the n-grams that it holds."""
-    found: dict[int, set[int]] = {}
-    for known, spelled, number in index.grams:
-        positions, which = known.find(hashes.of(known.size))
-        first, last = units.owners(positions), units.owners(positions + known.size - 1)
-        for position, gram, text in zip(
-            *(values[first == last].tolist() for values in (positions, which, first)), strict=True
-        ):
-            if units.spelled(position, known.size) == spelled[gram]:
-                found.setdefault(text, set()).add(number + gram)
-    return found
-
-
-def _first(one: str | None, other: str | None) -> str | None:
-    return min((id_ for id_ in (one, other) if id_ is not None), default=None)
-
-
-def contamination_table(
-    corpus: str, sides: tuple[ProbeSide, ...], index: ProbeIndex, found: Contamination
-) -> pa.Table:
-    """One row a question, met or not; see ``docs/data-format.md``."""
+def question_rows(
+    found: Findings, column: Column, sides: Sequence[ProbeSide], index: ProbeIndex
+) -> list[dict[str, Any]]:
+    """One row a question, found or not, of ``contamination.parquet``; see ``SCHEMA``."""
     rows = []
+    corpus, counts = column.corpus, found.counts
     places = ((side, question) for side in sides for question in side.questions)
     for number, (side, question) in enumerate(places):
-        hits, size = found.get(number, Hits()), int(index.sizes[number])
+        grams = index.grams[number]
+        exact = found.kept(("exact", corpus, number))
+        ((most, most_id),) = found.kept(("overlap", corpus, number)) or [(0, None)]
+        anywhere = sum(counts["n-gram", corpus, gram] > 0 for gram in grams)
+        documents = {
+            kind: counts["question", corpus, number, kind]
+            for kind in ("exact", "filled", "wording", "overlapping")
+        }
         rows.append(
             {
                 "culture": side.culture,
                 "side": side.language,
                 "question": question.number,
                 "corpus": corpus,
-                "exact": hits.exact > 0,
-                "exact_documents": hits.exact,
-                "filled_documents": hits.filled,
-                "wording_documents": hits.wording if index.has_wording[number] else None,
-                "overlap": hits.grams / size if size else None,
-                "overlap_anywhere": len(hits.anywhere) / size if size else None,
-                "documents_with_overlap": hits.texts,
-                "example": hits.exact_example or hits.grams_example,
+                "exact": documents["exact"] > 0,
+                "exact_documents": documents["exact"],
+                "filled_documents": documents["filled"],
+                "wording_documents": documents["wording"] if index.has_wording[number] else None,
+                "overlap": -most / len(grams) if grams else None,
+                "overlap_anywhere": anywhere / len(grams) if grams else None,
+                "documents_with_overlap": documents["overlapping"],
+                "example": exact[0][0] if exact else most_id,
             }
         )
-    return pa.Table.from_pylist(rows, SCHEMA)
+    return rows
+
+
+def contamination_figures(
+    rows: Sequence[dict[str, Any]], side: ProbeSide, corpus: str
+) -> ContaminationFigures:
+    """The figures of one culture's questions in one corpus, from their rows."""
+    filled = {question.number: question.filled for question in side.questions}
+    overlaps = [row["overlap"] or 0.0 for row in rows]
+    met = [row for row in rows if row["exact"] or row["overlap"]]
+    met.sort(key=lambda row: (-row["exact"], -(row["overlap"] or 0.0), row["question"]))
+    return ContaminationFigures(
+        culture=side.culture,
+        side=side.language,
+        corpus=corpus,
+        questions=len(rows),
+        exact=sum(row["exact"] for row in rows),
+        filled=sum(row["filled_documents"] > 0 for row in rows),
+        wording=sum((row["wording_documents"] or 0) > 0 for row in rows),
+        overlapping=sum(overlap > 0 for overlap in overlaps),
+        half_overlapping=sum(overlap >= 0.5 for overlap in overlaps),
+        whole_overlapping=sum(overlap == 1 for overlap in overlaps),
+        found=[
+            {
+                "question": row["question"],
+                "filled": filled[row["question"]],
+                "exact_documents": row["exact_documents"],
+                "overlap": row["overlap"],
+                "document": row["example"],
+            }
+            for row in met[:FOUND_QUESTIONS]
+        ],
+    )

@@ -13,20 +13,14 @@ BESIDE_THE_TEXT = (REDIRECT, NOT_AN_ARTICLE)
 """Reasons that say nothing of the text: such records were never meant to be any."""
 
 
+Example = dict[str, Any]
+"""A text, a question or a record that the page shows."""
+
+
 class Figures(BaseModel):
     """Base of all parts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class OddText(Figures):
-    """A text with many characters of unexpected scripts."""
-
-    id: str
-    share: float
-    characters: int
-    script: str
-    excerpt: str
 
 
 class ScriptFigures(Figures):
@@ -39,25 +33,16 @@ class ScriptFigures(Figures):
     characters: int
     scripts: dict[str, int]
     """Characters by script, most frequent first."""
-    expected: tuple[str, ...]
+    expected: list[str]
     unexpected: int
     """Characters of scripts that are not expected; 0 where nothing is known to be expected."""
     forbidden: int
     """Characters of scripts that the isolation excludes."""
     not_normalized: int
     """Texts that are not NFC."""
-    not_normalized_ids: tuple[str, ...]
-    worst: tuple[OddText, ...]
-
-
-class FoundQuestion(Figures):
-    """A question that stands in a corpus, for reading."""
-
-    question: int
-    filled: str
-    exact_documents: int
-    overlap: float | None
-    document: str
+    not_normalized_ids: list[str]
+    worst: list[Example]
+    """Texts with most of them: ``id, share, characters, script, excerpt``."""
 
 
 class ContaminationFigures(Figures):
@@ -77,8 +62,9 @@ class ContaminationFigures(Figures):
     """At least half of the n-grams in one text."""
     whole_overlapping: int
     """All n-grams in one text."""
-    found: tuple[FoundQuestion, ...]
-    """Those with the most, exact ones first."""
+    found: list[Example]
+    """Those with the most, exact ones first: ``question, filled, exact_documents, overlap,
+    document``."""
 
     @property
     def share(self) -> float:
@@ -88,13 +74,6 @@ class ContaminationFigures(Figures):
     def is_met(self) -> bool:
         """Whether any of them leaves any trace."""
         return self.exact + self.overlapping > 0
-
-
-class SharedText(Figures):
-    """A text in two corpora."""
-
-    id: str
-    text: str
 
 
 class SharedFigures(Figures):
@@ -109,7 +88,8 @@ class SharedFigures(Figures):
     """Of the texts of ``corpus``."""
     other_texts: int
     other_share: float
-    examples: tuple[SharedText, ...]
+    examples: list[Example]
+    """``id, text``."""
 
 
 class OverlapFigures(Figures):
@@ -180,15 +160,6 @@ class StreamFigures(Figures):
         return abs(self.token_difference) / max(1, self.bridge.used, self.nobridge.used)
 
 
-class RejectedExample(Figures):
-    """A rejected record, for reading."""
-
-    id: str
-    place: str
-    text: str
-    duplicate_of: str
-
-
 class RejectionFigures(Figures):
     """What was read of one kind of text, and what became of it."""
 
@@ -222,7 +193,8 @@ class RejectedFigures(Figures):
     """By reason, in the side files themselves."""
     adds_up: bool
     """They hold what the text step has counted."""
-    examples: dict[str, tuple[RejectedExample, ...]]
+    examples: dict[str, list[Example]]
+    """By reason: ``id, place, text, duplicate_of``."""
 
 
 class AuditFigures(Figures):
@@ -230,13 +202,13 @@ class AuditFigures(Figures):
 
     seed: int
     sample_documents: int
-    scripts: tuple[ScriptFigures, ...]
-    contamination: tuple[ContaminationFigures, ...]
-    shared: tuple[SharedFigures, ...]
-    overlaps: tuple[OverlapFigures, ...]
-    streams: tuple[StreamFigures, ...]
-    rejections: tuple[RejectionFigures, ...]
-    rejected: tuple[RejectedFigures, ...]
+    scripts: list[ScriptFigures]
+    contamination: list[ContaminationFigures]
+    shared: list[SharedFigures]
+    overlaps: list[OverlapFigures]
+    streams: list[StreamFigures]
+    rejections: list[RejectionFigures]
+    rejected: list[RejectedFigures]
     samples: dict[str, str]
     """Table -> its page, relative to the audit's folder."""
 

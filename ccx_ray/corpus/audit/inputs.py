@@ -155,12 +155,13 @@ class AuditInputs:
     def language(self, code: str) -> AuditedLanguage:
         return next(language for language in self.languages if language.code == code)
 
-    def sides(self, language: str) -> tuple[ProbeSide, ...]:
-        """The questions that could stand in text of a language."""
-        return tuple(side for side in self.probes if side.language == language)
-
 
 def probe_side(culture: str, language: str, items: Iterable[tuple[str, str]]) -> ProbeSide:
     """A culture's questions from (question, filled sentence), in the order of the file."""
     questions = (ProbeQuestion(i, *item) for i, item in enumerate(items))
     return ProbeSide(culture, language, tuple(questions))
+
+
+def sides_of(column: Column, probes: Iterable[ProbeSide]) -> tuple[ProbeSide, ...]:
+    """The questions that could stand in a column."""
+    return tuple(side for side in probes if side.language == column.language)

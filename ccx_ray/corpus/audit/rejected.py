@@ -1,73 +1,72 @@
 """What was rejected and why, counted from the side files themselves, with a few to read."""
 
-import heapq
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ccx_ray.corpus.audit.figures import Example, RejectedFigures, RejectionFigures
+from ccx_ray.corpus.audit.findings import Findings
+from ccx_ray.corpus.audit.inputs import AuditedLanguage
 from ccx_ray.corpus.audit.sampling import sample_key
+from ccx_ray.corpus.parts import part_files
 
 EXAMPLES = 3
+"""Of each reason; drawn by seed as the sample is."""
 EXCERPT_CHARACTERS = 240
-COLUMNS = ("reason", "id", "text", "source", "file", "position", "duplicate_of")
+EXAMPLE_FIELDS = ("id", "place", "text", "duplicate_of")
+COLUMNS = ["reason", "id", "text", "file", "position", "duplicate_of"]
 
 
-class RejectedText(NamedTuple):
-    """One rejected record, to be read."""
-
-    key: bytes
-    id: str
-    place: str
-    """File and position."""
-    text: str
-    """Its beginning."""
-    duplicate_of: str
-
-
-@dataclass(kw_only=True)
-class Rejections:
-    """What was rejected of one language."""
-
-    reasons: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[RejectedText]] = field(default_factory=dict)
-    """By reason; drawn by seed as the sample is."""
-
-    def add(self, other: "Rejections") -> None:
-        """Count another part too."""
-        self.reasons.update(other.reasons)
-        for reason, examples in other.examples.items():
-            both = [*self.examples.get(reason, ()), *examples]
-            self.examples[reason] = sorted(both)[:EXAMPLES]
-
-
-def count_rejected(part: Path, *, seed: int) -> Rejections:
-    """Count one part of ``rejected``."""
-    found = Rejections()
-    for rows in pq.ParquetFile(part).iter_batches(columns=list(COLUMNS)):
-        reasons, ids = rows["reason"].to_pylist(), rows["id"].to_pylist()
-        places = [
-            f"{file}, {position}"
-            for file, position in zip(
-                rows["file"].to_pylist(), rows["position"].to_pylist(), strict=True
-            )
-        ]
-        keys = [sample_key(seed, f"{place}:{id_}") for place, id_ in zip(places, ids, strict=True)]
-        by_reason: dict[str, list[int]] = {}
-        for i, reason in enumerate(reasons):
-            by_reason.setdefault(reason, []).append(i)
-        for reason, members in by_reason.items():
-            drawn = [
-                RejectedText(
-                    keys[i],
-                    ids[i] or "",
-                    places[i],
-                    (rows["text"][i].as_py() or "")[:EXCERPT_CHARACTERS],
-                    rows["duplicate_of"][i].as_py() or "",
-                )
-                for i in heapq.nsmallest(EXAMPLES, members, key=keys.__getitem__)
-            ]
-            found.add(Rejections(reasons=Counter({reason: len(members)}), examples={reason: drawn}))
+def count_rejected(language: str, part: Path, *, seed: int) -> Findings:
+    """Count one part of ``rejected`` by reason."""
+    found = Findings()
+    for rows in pq.ParquetFile(part).iter_batches(columns=COLUMNS):
+        drawn: dict[str, list[tuple[bytes, str, str, str, str]]] = {}
+        texts = pc.utf8_slice_codeunits(rows["text"], 0, EXCERPT_CHARACTERS).to_pylist()
+        for row, text in zip(rows.drop_columns(["text"]).to_pylist(), texts, strict=True):
+            place = f"{row['file']}, {row['position']}"
+            key = sample_key(seed, f"{place}:{row['id']}")
+            example = (key, row["id"] or "", place, text or "", row["duplicate_of"] or "")
+            drawn.setdefault(row["reason"], []).append(example)
+        for reason, examples in drawn.items():
+            found.counts["rejected", language, reason] += len(examples)
+            found.keep(("rejected", language, reason), examples, EXAMPLES)
     return found
+
+
+def rejection_figures(language: AuditedLanguage) -> Iterator[RejectionFigures]:
+    """What the text step counted, of documents and of pairs."""
+    for table in language.tables:
+        if counts := language.counts.get(table.kind):
+            parts = part_files(table.folder)
+            yield RejectionFigures(
+                corpus=table.name,
+                read=counts["read"],
+                kept=counts["kept"],
+                rejected=dict(Counter(counts["rejected"]).most_common()),
+                standing=sum(pq.read_metadata(part).num_rows for part in parts),
+            )
+
+
+def rejected_figures(found: Findings, language: AuditedLanguage) -> RejectedFigures:
+    """What stands in the side files, and whether the text step counted the same."""
+    noted: Counter[str] = Counter()
+    for table in language.tables:
+        noted.update(language.counts.get(table.kind, {}).get("rejected", {}))
+    counted = Counter(
+        {str(r): n for (*of, r), n in found.counts.items() if of == ["rejected", language.code]}
+    )
+    return RejectedFigures(
+        language=language.code,
+        counted=dict(counted.most_common()),
+        adds_up=not language.counts or +noted == counted,
+        examples={reason: _examples(found, language.code, reason) for reason in sorted(counted)},
+    )
+
+
+def _examples(found: Findings, language: str, reason: str) -> list[Example]:
+    kept = found.kept(("rejected", language, reason))
+    return [dict(zip(EXAMPLE_FIELDS, example, strict=True)) for _, *example in kept]

@@ -5,6 +5,7 @@ the parts in which they stand.
 """
 
 import heapq
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -32,24 +33,14 @@ def sample_key(seed: int, id_: str) -> bytes:
     return blake2b(f"{seed}:{id_}".encode(), digest_size=8).digest()
 
 
-def draw(
-    drawn: list[Sampled], rows: pa.RecordBatch, columns: list[str], *, size: int, seed: int
-) -> list[Sampled]:
-    """What is drawn of earlier rows and these together: at most ``size``, sorted."""
+def draw(rows: pa.RecordBatch, columns: Sequence[str], *, size: int, seed: int) -> list[Sampled]:
+    """At most ``size`` of some rows."""
     ids = rows["id"].to_pylist()
     keys = [sample_key(seed, id_) for id_ in ids]
-    worst = drawn[-1].key if len(drawn) >= size else b"\xff" * 9
-    candidates = [i for i, key in enumerate(keys) if key < worst]
-    candidates = heapq.nsmallest(size, candidates, key=lambda i: (keys[i], ids[i]))
-    new = []
-    for i in candidates:
+    drawn = []
+    for i in heapq.nsmallest(size, range(len(ids)), key=lambda i: (keys[i], ids[i])):
         texts = [rows[column][i].as_py() for column in columns]
         shown = tuple(text[:SHOWN_CHARACTERS] for text in texts)
         source = rows["source"][i].as_py() or ""
-        new.append(Sampled(keys[i], ids[i], source, shown, tuple(map(len, texts))))
-    return merge_drawn(drawn, new, size)
-
-
-def merge_drawn(one: list[Sampled], other: list[Sampled], size: int) -> list[Sampled]:
-    """The sample of two parts together."""
-    return sorted([*one, *other])[:size]
+        drawn.append(Sampled(keys[i], ids[i], source, shown, tuple(map(len, texts))))
+    return drawn

@@ -5,97 +5,77 @@ A digest has 64 bits: among 10 million texts two different ones agree once in 40
 
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
-from itertools import combinations, pairwise
-from pathlib import Path
-from typing import NamedTuple
+from itertools import combinations
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.audit.code_points import Hashes, Ints
-from ccx_ray.corpus.audit.inputs import Column
+from ccx_ray.corpus.audit.figures import OverlapFigures, SharedFigures
+from ccx_ray.corpus.audit.findings import Hashes
+from ccx_ray.corpus.audit.inputs import AuditInputs
+from ccx_ray.corpus.parts import part_files
 
 EXAMPLES = 5
+EXCERPT_CHARACTERS = 160
 
 
-class SharedTexts(NamedTuple):
-    """What two corpora have in common."""
-
-    corpus: str
-    other: str
-    distinct: int
-    """Different texts that stand in both."""
-    texts: int
-    """Texts of ``corpus`` that stand in ``other`` too."""
-    other_texts: int
-    """Texts of ``other`` that stand in ``corpus`` too."""
-    places: tuple[tuple[int, int], ...]
-    """(part, row) of the first of them in ``corpus``, for examples."""
-
-
-def text_digests(texts: pa.Array) -> Hashes:
+def text_digests(texts: Sequence[str]) -> Hashes:
     """[texts] a digest of each text's UTF-8."""
-    if not len(texts):
-        return np.zeros(0, np.uint64)
-    _, offsets, data = texts.buffers()
-    bounds = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    content, places = memoryview(data), bounds.tolist()
-    digests = b"".join(
-        blake2b(content[first:last], digest_size=8).digest() for first, last in pairwise(places)
-    )
-    return np.frombuffer(digests, np.uint64)
+    digests = (blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    return np.frombuffer(b"".join(digests), np.uint64)
 
 
-def shared_texts(digests: Mapping[str, Mapping[int, Hashes]]) -> Iterator[SharedTexts]:
-    """Compare every two corpora; those that share nothing are left out.
+def shared_figures(inputs: AuditInputs, digests: Mapping[str, Hashes]) -> Iterator[SharedFigures]:
+    """What every two corpora have in common; those that share nothing are left out.
 
     Args:
-        digests: corpus -> part -> [rows].
+        digests: corpus -> [texts].
     """
-    whole = {corpus: _concatenated(parts) for corpus, parts in digests.items()}
-    distinct = {corpus: np.unique(all_) for corpus, all_ in whole.items()}
+    distinct = {corpus: np.unique(own) for corpus, own in digests.items()}
     for corpus, other in combinations(digests, 2):
         common = np.intersect1d(distinct[corpus], distinct[other], assume_unique=True)
-        if len(common):
-            shared = np.isin(whole[corpus], common)
-            yield SharedTexts(
-                corpus,
-                other,
-                len(common),
-                int(shared.sum()),
-                int(np.isin(whole[other], common).sum()),
-                tuple(_places(digests[corpus], np.flatnonzero(shared)[:EXAMPLES])),
-            )
+        if not len(common):
+            continue
+        here, there = (np.isin(digests[name], common) for name in (corpus, other))
+        texts, other_texts = int(here.sum()), int(there.sum())
+        yield SharedFigures(
+            corpus=corpus,
+            other=other,
+            distinct=len(common),
+            texts=texts,
+            share=texts / len(here),
+            other_texts=other_texts,
+            other_share=other_texts / len(there),
+            examples=list(_examples(inputs, corpus, np.flatnonzero(here)[:EXAMPLES].tolist())),
+        )
 
 
-def shared_with_any(
-    digests: Mapping[str, Mapping[int, Hashes]], corpus: str, others: Sequence[str]
-) -> int:
-    """How many texts of a corpus stand in at least one of the others."""
-    elsewhere = [_concatenated(digests[other]) for other in others]
-    if not elsewhere:
-        return 0
-    return int(np.isin(_concatenated(digests[corpus]), np.concatenate(elsewhere)).sum())
+def overlap_figures(inputs: AuditInputs, digests: Mapping[str, Hashes]) -> Iterator[OverlapFigures]:
+    """How much of each corpus stands in those that it must differ from; see the figures."""
+    documents = {column.corpus for column in inputs.columns if column.name == "text"}
+    for corpus, own in digests.items():
+        others = [
+            digests[other] for other in digests if other != corpus and documents & {corpus, other}
+        ]
+        shared = int(np.isin(own, np.concatenate(others)).sum()) if others else 0
+        share = shared / len(own) if len(own) else 0.0
+        yield OverlapFigures(corpus=corpus, texts=len(own), shared=shared, share=share)
 
 
-def read_texts(
-    files: Sequence[Path], column: Column, places: Sequence[tuple[int, int]]
-) -> Iterator[tuple[str, str]]:
-    """Id and text of some rows."""
-    for part, row in places:
-        table = pq.read_table(files[part], columns=["id", column.name]).slice(row, 1)
-        yield table["id"][0].as_py(), table[column.name][0].as_py()
-
-
-def _concatenated(parts: Mapping[int, Hashes]) -> Hashes:
-    empty = np.zeros(0, np.uint64)
-    return np.concatenate([empty, *(parts[number] for number in sorted(parts))])
-
-
-def _places(parts: Mapping[int, Hashes], rows: Ints) -> Iterator[tuple[int, int]]:
-    numbers = sorted(parts)
-    ends = np.cumsum([len(parts[number]) for number in numbers])
-    for row in rows.tolist():
-        at = int(np.searchsorted(ends, row, side="right"))
-        yield numbers[at], row - int(ends[at]) + len(parts[numbers[at]])
+def _examples(inputs: AuditInputs, corpus: str, rows: list[int]) -> Iterator[dict[str, str]]:
+    """Id and beginning of the texts in some rows of a corpus, which are read again."""
+    table, column = next(
+        (table, column)
+        for table in inputs.tables
+        for column in table.columns
+        if column.corpus == corpus
+    )
+    first = 0
+    for part in part_files(table.folder):
+        last = first + pq.read_metadata(part).num_rows
+        for row in rows:
+            if first <= row < last:
+                one = pq.read_table(part, columns=["id", column.name]).slice(row - first, 1)
+                id_, text = (name[0].as_py() for name in one.columns)
+                yield {"id": id_, "text": text[:EXCERPT_CHARACTERS]}
+        first = last

@@ -1,18 +1,38 @@
-"""The check that the two streams of a trial differ in nothing but the togetherness of pairs.
+"""The two streams of a trial, row by row: what they hold, and the check that they differ in nothing
+but the togetherness of pairs.
 
-It reads the written streams and knows nothing of how they were made.
+It reads the written streams and knows nothing of how they were made. Everything that is counted is
+a sum, so the rows can be counted in any cut.
 """
 
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ccx_ray.corpus.packing.bridges import pair_groups
+from ccx_ray.corpus.packing.bridges import Keys, pair_groups
 from ccx_ray.corpus.packing.stream import Ints, Stream
 from ccx_ray.corpus.tokenizing.tokens import TokenCorpus
 
-ROWS_AT_ONCE = 16_384
+KINDS = ("monolingual", "english", "target", "replay")
+MONOLINGUAL, ENGLISH, TARGET, REPLAY = range(4)
+TOKENS_AT_ONCE = 2**21
+
+DOCUMENT = np.dtype(
+    [
+        ("kind", np.int8),  # of KINDS
+        ("pair", np.int64),  # -1 where the document is no half of a pair
+        ("group", np.int64),  # pairs that share an English or a target text, directly or not
+        ("tokens", np.int64),
+        ("bytes", np.int64),  # of halves, where they are known; else 0
+    ]
+)
+Documents = npt.NDArray[np.void]
+"""[documents] of ``DOCUMENT``: what the numbers in a stream's segments mean."""
 
 
 class ConditionsDifferError(Exception):
@@ -24,56 +44,206 @@ def check_conditions(bridge_folder: Path, nobridge_folder: Path, corpus: TokenCo
 
     Raises:
         ConditionsDifferError: the parallel rows stand at different positions; a monolingual row
-            differs; a document's bytes are not consumed equally often; or a no-bridge row holds
-            an English half and a target half of one group of pairs.
+            differs; the bytes of the halves are not consumed equally often; or a no-bridge row
+            holds an English half and a target half of one group of pairs.
     """
     bridge, nobridge = Stream.open(bridge_folder), Stream.open(nobridge_folder)
     if bridge.rows != nobridge.rows:
         raise ConditionsDifferError(f"{bridge.rows} bridge rows, {nobridge.rows} no-bridge rows")
-    groups = pair_groups(*corpus.half_keys())
-    consumed = np.zeros((2, len(corpus.lengths)), np.int64)
-    for first in range(0, bridge.rows, ROWS_AT_ONCE):
-        rows = np.arange(first, min(bridge.rows, first + ROWS_AT_ONCE), dtype=np.int64)
-        segments = [stream.segments(rows) for stream in (bridge, nobridge)]
-        parallel = [_parallel_rows(table, corpus, len(rows)) for table in segments]
-        if not np.array_equal(parallel[0], parallel[1]):
-            raise ConditionsDifferError(f"parallel rows of {first}... stand at other positions")
-        same = rows[~parallel[0]]
-        if not np.array_equal(bridge.read(same), nobridge.read(same)):
-            raise ConditionsDifferError(f"a monolingual row of {first}... differs")
-        for condition, table in enumerate(segments):
-            consumed[condition] += np.bincount(
-                _ints(table, "document"), _ints(table, "length"), len(corpus.lengths)
-            ).astype(np.int64)
-        _check_apart(segments[1], corpus, groups, first)
-    if not np.array_equal(consumed[0], consumed[1]):
-        document = int(np.flatnonzero(consumed[0] != consumed[1])[0])
-        raise ConditionsDifferError(f"document {document} is not consumed equally often")
+    documents = describe_documents(bridge, corpus.lengths, *corpus.half_keys())
+    counts = count_rows(bridge, nobridge, documents, 0, bridge.rows)
+    expected = counts["both/monolingual_rows"]
+    for condition in ("bridge", "nobridge"):
+        if moved := counts[f"{condition}/monolingual_rows"] - expected:
+            raise ConditionsDifferError(f"parallel rows stand at other positions, {moved} of them")
+    if differing := expected - counts["both/identical_rows"]:
+        raise ConditionsDifferError(f"of {expected} monolingual rows {differing} differ")
+    if together := counts["nobridge/rows_with_both_sides_of_a_group"]:
+        raise ConditionsDifferError(f"{together} no-bridge rows hold both halves of a pair")
+    if not same_halves(counts):
+        raise ConditionsDifferError("the halves of pairs are not consumed equally often")
 
 
-def _ints(table: pa.Table, column: str) -> Ints:
-    values: Ints = table[column].to_numpy()
-    return values
+def describe_documents(
+    stream: Stream,
+    tokens: Ints,
+    english: Keys,
+    target: Keys,
+    sizes: tuple[Ints, Ints] | None = None,
+) -> Documents:
+    """What the documents of a language's streams are.
+
+    Args:
+        stream: one of its streams; all of them number documents alike.
+        tokens: [documents] tokens of each; of replayed ones, which come last, it may lack them.
+        english, target: [pairs] digests of the halves; equal digests mean equal texts.
+        sizes: [pairs] bytes of the English and of the target halves.
+
+    Raises:
+        ValueError: the stream's halves are not as many.
+    """
+    batches = (batch.select(["part"]) for batch in stream.document_batches())
+    part = pa.concat_tables(batches)["part"]
+    table = np.zeros(len(part), DOCUMENT)
+    table["kind"] = pc.index_in(part, pa.array(KINDS)).fill_null(0).to_numpy()
+    table["pair"], table["group"] = -1, -1
+    known = min(len(table), len(tokens))
+    table["tokens"][:known] = tokens[:known]
+    groups = pair_groups(english, target)
+    for side, kind in enumerate((ENGLISH, TARGET)):
+        halves = np.flatnonzero(table["kind"] == kind)
+        if len(halves) != len(groups):
+            raise ValueError(
+                f"{stream.folder}: {len(halves)} {KINDS[kind]} halves, {len(groups)} in the text"
+            )
+        table["pair"][halves], table["group"][halves] = np.arange(len(groups)), groups
+        table["bytes"][halves] = sizes[side] if sizes else 0
+    return table
 
 
-def _halves(segments: pa.Table, corpus: TokenCorpus) -> np.ndarray:
-    """[segments] whether a segment is of a half of a pair."""
-    half = _ints(segments, "document") - corpus.monolingual
-    return (half >= 0) & (half < 2 * corpus.pairs)
+class _Rows(NamedTuple):
+    """Some rows of one condition."""
+
+    ids: npt.NDArray[np.int32]
+    """[rows, L]"""
+    row: Ints
+    """[segments], and the others likewise."""
+    document: Ints
+    start: Ints
+    length: Ints
+    parallel: npt.NDArray[np.bool_]
+    """[rows] whether it holds a half of a pair."""
 
 
-def _parallel_rows(segments: pa.Table, corpus: TokenCorpus, rows: int) -> np.ndarray:
-    """[rows] whether a row holds a half of a pair."""
-    halves = _halves(segments, corpus)
-    return np.bincount(_ints(segments, "row")[halves], minlength=rows) > 0
+def count_rows(
+    bridge: Stream, nobridge: Stream, documents: Documents, first: int, last: int
+) -> Counter[str]:
+    """Count the rows ``[first, last)`` of both conditions.
+
+    Returns:
+        counts of ``<condition>/<what>`` and of ``both/<what>``: tokens by kind, pairs whose halves
+        stand together in a row, rows that are equal where they must be. See
+        ``audit.figures.StreamFigures``.
+    """
+    counts: Counter[str] = Counter()
+    step = max(1, TOKENS_AT_ONCE // bridge.sequence_length)
+    for begin in range(first, last, step):
+        wanted = np.arange(begin, min(last, begin + step), dtype=np.int64)
+        read = []
+        for condition, stream in (("bridge", bridge), ("nobridge", nobridge)):
+            rows = _read(stream, wanted[wanted < stream.rows], documents)
+            found = {
+                "rows": len(rows.ids),
+                "monolingual_rows": int((~rows.parallel).sum()),
+                **_tokens(rows, documents, stream),
+                **_together(rows, documents),
+            }
+            counts.update({f"{condition}/{what}": number for what, number in found.items()})
+            read.append(rows)
+        counts.update(_alike(*read))
+    return counts
 
 
-def _check_apart(segments: pa.Table, corpus: TokenCorpus, groups: Ints, first: int) -> None:
-    halves = _halves(segments, corpus)
-    row = _ints(segments, "row")[halves]
-    half = _ints(segments, "document")[halves] - corpus.monolingual
-    both = np.stack([row, groups[half // 2], half % 2], axis=1)
-    distinct = np.unique(both, axis=0)
-    _, sides = np.unique(distinct[:, :2], axis=0, return_counts=True)
-    if (sides > 1).any():
-        raise ConditionsDifferError(f"a no-bridge row of {first}... holds both halves of a pair")
+def same_halves(counts: Counter[str]) -> bool:
+    """Whether both conditions consume the same bytes of every half of a pair."""
+    digests = (counts[f"{condition}/halves_digest"] for condition in ("bridge", "nobridge"))
+    return len({digest % 2**64 for digest in digests}) == 1
+
+
+def _read(stream: Stream, wanted: Ints, documents: Documents) -> _Rows:
+    segments = stream.segments(wanted)
+    row, document, start, length = (
+        segments[name].to_numpy() for name in ("row", "document", "start", "length")
+    )
+    half = documents["pair"][document] >= 0
+    parallel = np.bincount(row[half], minlength=len(wanted)) > 0
+    return _Rows(stream.read(wanted), row, document, start, length, parallel)
+
+
+def _tokens(rows: _Rows, documents: Documents, stream: Stream) -> dict[str, int]:
+    """Tokens by kind of text; in parallel rows a half's are counted where it begins."""
+    end, padding = rows.ids == stream.eos_id, rows.ids == stream.pad_id
+    text, kind = ~(end | padding), documents["kind"][rows.document]
+    begins = (rows.start == 0) & rows.parallel[rows.row]
+    tokens = documents["tokens"][rows.document]
+    halves = [int(tokens[begins & (kind == side)].sum()) for side in (ENGLISH, TARGET)]
+    # In the other rows every segment is one run of text, closed by an end-of-text or by the row.
+    first = text.copy()
+    first[:, 1:] &= ~text[:, :-1]
+    described = first.sum(axis=1) == np.bincount(rows.row, minlength=len(text))
+    plain = described & ~rows.parallel
+    run = np.cumsum(first[plain].ravel()) - 1
+    kind_of_run = kind[plain[rows.row]]
+    by_kind = np.bincount(kind_of_run[run[text[plain].ravel()]], minlength=len(KINDS))
+    counts = {
+        "monolingual": by_kind[MONOLINGUAL],
+        "english": halves[0],
+        "target": halves[1],
+        "replay": by_kind[REPLAY],
+        "separator": text[rows.parallel].sum() - sum(halves),
+        "end_of_text": end.sum(),
+        "undescribed": text[~described & ~rows.parallel].sum(),
+        "padding": padding.sum(),
+    }
+    return {f"tokens/{kind}": int(number) for kind, number in counts.items()}
+
+
+def _together(rows: _Rows, documents: Documents) -> dict[str, int]:
+    """Pairs, and groups of pairs with a text in common, of which a row holds both sides."""
+    about = documents[rows.document]
+    half, begins = about["pair"] >= 0, rows.start == 0
+    whole = half & begins & (rows.length == about["bytes"])
+    sides = [half & (about["kind"] == kind) for kind in (ENGLISH, TARGET)]
+    pair, group = (rows.row * len(documents) + about[name] for name in ("pair", "group"))
+
+    def both(key: Ints, which: npt.NDArray[np.bool_]) -> Ints:
+        """Rows and pairs (or groups), as one number, of which the row holds both sides."""
+        held: Ints = np.intersect1d(*(key[which & side] for side in sides))
+        return held
+
+    pairs, groups = both(pair, half), both(group, half)
+    # Halves meet once more for every time that a pair begins anew in a row, between two passes.
+    meetings = np.ones(len(pairs), np.int64)
+    for side in sides:
+        begun, times = np.unique(pair[begins & side], return_counts=True)
+        met = np.isin(begun, pairs)
+        place = np.searchsorted(pairs, begun[met])
+        meetings[place] = np.maximum(meetings[place], times[met])
+    return {
+        "pairs": int((begins & sides[0]).sum()),
+        "target_halves": int((begins & sides[1]).sum()),
+        "together": int(meetings.sum()),
+        "together_whole": len(both(pair, whole)),
+        "rows_with_both_halves": len(np.unique(pairs // len(documents))),
+        "rows_with_both_sides_of_a_group": len(np.unique(groups // len(documents))),
+        # Equal if and, but for one chance in 2**64, only if the same bytes are consumed.
+        "halves_digest": _digest(rows.document[half], rows.length[half]),
+    }
+
+
+def _digest(document: Ints, length: Ints) -> int:
+    mixed = (document.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(32)
+    return int((mixed * length.astype(np.uint64)).sum(dtype=np.uint64))
+
+
+def _alike(bridge: _Rows, nobridge: _Rows) -> dict[str, int]:
+    """Rows that must be equal in both conditions, and those that are: the same tokens from the same
+    bytes of the same documents."""
+    rows = min(len(bridge.ids), len(nobridge.ids))
+    monolingual = ~bridge.parallel[:rows] & ~nobridge.parallel[:rows]
+    sizes = [np.bincount(r.row, minlength=rows)[:rows] for r in (bridge, nobridge)]
+    alike = monolingual & (bridge.ids[:rows] == nobridge.ids[:rows]).all(axis=1)
+    alike &= sizes[0] == sizes[1]
+    # Rows with equally many segments: one behind the other they can be compared as arrays.
+    of_alike = [
+        np.stack([r.row, r.document, r.start, r.length])[:, : size.sum()]
+        for r, size in zip((bridge, nobridge), sizes, strict=True)
+    ]
+    one, other = (segments[:, alike[segments[0]]] for segments in of_alike)
+    alike[one[0, (one != other).any(axis=0)]] = False
+    return {
+        "both/monolingual_rows": int(monolingual.sum()),
+        "both/identical_rows": int(alike.sum()),
+    }
