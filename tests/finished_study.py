@@ -197,6 +197,18 @@ def analysed(root: Path, inputs: AnalysisInputs) -> tuple[dict[str, Any], dict[s
     return results, summary, (folder / "report.html").read_text("utf-8")
 
 
+def finding(results: Mapping[str, Any], question: str) -> tuple[str, str, str]:
+    """Result, verdict and reason of the one finding whose question starts so."""
+    (row,) = (row for row in results["findings"] if row["question"].startswith(question))
+    return row["result"], row["verdict"], row["reason"]
+
+
+def limit(results: Mapping[str, Any], name: str) -> tuple[str, str]:
+    """What a limit is in the run, and its consequence."""
+    (row,) = (row for row in results["limits"] if row["limit"] == name)
+    return row["here"], row["consequence"]
+
+
 def marker(kind: str, counts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "kind": kind, "fingerprint": "0123456789ab", "commit": "c0ffee" * 6 + "cafe",

@@ -19,7 +19,14 @@ import pytest
 from ccx_ray.analysis.measures.inputs import AnalysisInputs
 from ccx_ray.analysis.report.writing import analyse
 from ccx_ray.study.trials import Trial
-from tests.finished_study import QUESTIONS, analyse_unrendered, small_study, write_study
+from tests.finished_study import (
+    QUESTIONS,
+    analyse_unrendered,
+    finding,
+    limit,
+    small_study,
+    write_study,
+)
 
 
 def known_effect(run: str, step: int, probe: str) -> list[bool]:
@@ -64,6 +71,29 @@ def test_transfer_equals_the_hand_computation(analysed: tuple[Any, Path, Any]) -
     assert by_step == pytest.approx({20: 0, 40: 0.2, 60: 0.2})
 
 
+def test_every_cell_has_a_verdict_and_the_headline_counts_them(
+    analysed: tuple[Any, Path, Any],
+) -> None:
+    _, folder, summary = analysed
+    results = results_of(folder)
+    verdicts = {(row["language"], row["direction"]): row for row in results["verdicts"]}
+    assert len(verdicts) == 8
+    assert verdicts["ko", "base-to-target"]["verdict"] == "found"
+    assert verdicts["ko", "target-to-base"]["verdict"] == "not found"
+    assert verdicts["bo", "base-to-target"]["paper"] is False
+    assert "found in 1 of 8 cells" in summary["headline"]
+    assert "English → Korean. In 7 of them it cannot be told from 0" in summary["headline"]
+    assert "no proof that there is none: the 95% intervals" in summary["headline"]
+    # Found into Korean, here and in the paper; into Tibetan and Mongolian in neither.
+    result, verdict, reason = finding(results, "Agreement with the paper")
+    assert (verdict, "in 3 of 8 cells" in result) == ("measured", True)
+    assert "weak agreement" in reason
+    result, verdict, reason = finding(results, "Accuracy above guessing")
+    assert verdict == "not found"
+    assert result.startswith("0 of 16 cells two standard errors above")
+    assert "ways of guessing" in reason
+
+
 def test_a_tie_counted_as_wrong_lowers_the_accuracy_by_that_question(
     analysed: tuple[Any, Path, Any],
 ) -> None:
@@ -102,14 +132,16 @@ def test_report_shows_the_numbers_of_the_results(analysed: tuple[Any, Path, Any]
     _, folder, _ = analysed
     page, results = (folder / "report.html").read_text("utf-8"), results_of(folder)
     text = html.unescape(re.sub(r"<[^>]+>", "", page))
-    for sentence in (*results["findings"], *results["limits"]):
-        assert sentence in text
+    assert results["headline"] in text
+    for row in (*results["findings"], *results["limits"]):
+        for shown in row.values():
+            assert shown in text or f'href="#{shown}"' in page
     for row in results["transfers"]:
         assert f"{100 * row['bridge']:.1f}\u202f%" in text
     korean = re.search(r"<td[^>]*>English → Korean</td>.*?</tr>", page)
     assert korean is not None
     assert "+20.0" in korean[0]
-    assert "yes" in korean[0]
+    assert '<td class="yes">found</td><td>yes</td>' in korean[0], "verdict, and the paper's"
     assert "duplicate" in text
     assert "65,432" in text, "the table of corpora"
     assert f"{results['facts']['parameters']:,} parameters" in text
@@ -180,7 +212,8 @@ def test_one_condition_has_accuracies_and_no_transfer(tmp_path: Path) -> None:
     folder.mkdir()
     summary = analyse(inputs, folder)
     assert summary["transfer"] == []
-    assert "Transfer: it cannot be computed" in summary["findings"][0]
+    assert summary["headline"].startswith("Transfer cannot be computed")
+    assert {row["verdict"] for row in results_of(folder)["verdicts"]} == {"cannot be said"}
     page = (folder / "report.html").read_text("utf-8")
     assert "Frequency was not estimated in this run" in page
     assert not (folder / "figures" / "transfer.svg").exists()
@@ -197,7 +230,8 @@ def test_a_missing_trial_leaves_its_pair_out_and_is_named(tmp_path: Path) -> Non
     summary = analyse(replace(inputs, evaluations=evaluations), folder)
     assert summary["missing_trials"] == [gone]
     assert all(row["seeds"] == [0] for row in results_of(folder)["transfers"])
-    assert f"not evaluated and in no result:</b> {gone}." in (folder / "report.html").read_text()
+    assert limit(results_of(folder), "Missing trials") == (gone, "Not evaluated, and in no result.")
+    assert gone in (folder / "report.html").read_text("utf-8")
 
 
 def test_an_empty_corpus_has_no_density_rather_than_none_found(tmp_path: Path) -> None:

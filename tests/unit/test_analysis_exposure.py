@@ -12,6 +12,8 @@ from tests.finished_study import (
     QUESTIONS,
     Times,
     analysed,
+    finding,
+    limit,
     small_study,
     write_exposure,
     write_study,
@@ -125,24 +127,27 @@ def test_transfer_by_exposure(known: tuple[dict[str, Any], dict[str, Any], str])
 
 def test_findings_say_what_the_rows_say(known: tuple[dict[str, Any], dict[str, Any], str]) -> None:
     results, _, page = known
-    english, target = (text for text in results["findings"] if text.startswith("Exposure, "))
-    assert "was read 6.00 times on average, that of all items 3.00 times" in english
-    assert "not told from none" not in english
-    assert target.startswith("Exposure, target → English: evidence of 88 of 88 items was read")
-    assert "too few that transfer otherwise" in target
+    question = "Correlation of exposure with transfer, "
+    result, verdict, _ = finding(results, question + "English → target")
+    assert "6.00 times of transferred items and 3.00 of all" in result
+    assert verdict == "found"
+    result, verdict, reason = finding(results, question + "target → English")
+    assert result == "evidence of 88 of 88 items was read up to step 60"
+    assert verdict == "cannot be said"
+    assert "too few that transfer otherwise" in reason
     assert 'id="exposure-correlation-' in page, "the figure"
-    assert not any(text.startswith("Exposure:") for text in results["limits"])
+    assert not any(row["question"] == question + "Korean" for row in results["findings"])
 
 
 def test_what_was_not_computed_is_said(tmp_path: Path) -> None:
     results, summary, page = exposed_study(tmp_path, lambda *_: {}, "mn")
     assert {row["culture"] for row in results["exposures"]} == {"mn", "all"}
-    assert "was not computed for Korean." in next(
-        text for text in results["limits"] if text.startswith("Exposure:")
-    )
-    nothing = next(text for text in results["findings"] if text.startswith("Exposure, English"))
-    assert "no evidence of any of 28 items was read" in nothing
-    never = next(text for text in results["limits"] if text.startswith("No exposure"))
+    _, verdict, reason = finding(results, "Correlation of exposure with transfer, Korean")
+    assert (verdict, "was not computed" in reason) == ("cannot be said", True)
+    result, verdict, reason = finding(results, "Correlation of exposure with transfer, English")
+    assert result == "evidence of 0 of 28 items was read up to step 60"
+    assert (verdict, reason) == ("cannot be said", "No evidence was read.")
+    never, _ = limit(results, "No exposure")
     assert "Mongolian questions in English text and Mongolian questions in Mongolian text" in never
     assert summary["exposures"][0]["exposed"] == 0
     assert "Mean exposure of transferred items" in page

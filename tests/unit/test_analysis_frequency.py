@@ -19,7 +19,7 @@ from ccx_ray.analysis.statistics.intervals import (
     stratified_bootstrap_interval,
 )
 from ccx_ray.analysis.statistics.rank_correlation import spearman, spearman_interval
-from tests.finished_study import QUESTIONS, analysed, small_study, write_study
+from tests.finished_study import QUESTIONS, analysed, finding, limit, small_study, write_study
 
 KOREAN = ("trials.languages=[ko]", "trials.seeds=[0]")
 
@@ -46,13 +46,6 @@ def korean_study(
     return inputs
 
 
-def sentence(results: dict[str, Any], start: str) -> str:
-    (found,) = (
-        text for text in (*results["findings"], *results["limits"]) if text.startswith(start)
-    )
-    return str(found)
-
-
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any], str]:
     root = tmp_path_factory.mktemp("study")
@@ -73,7 +66,8 @@ def test_the_ratio_is_paired_by_question(known: tuple[dict[str, Any], dict[str, 
     assert row["base_density_high"] == pytest.approx(row["base_occurrences_high"] / 1000)
     assert row["target_occurrences_low"] == pytest.approx(2 * row["base_occurrences_low"])
     assert known[1]["densities"] == known[0]["densities"]
-    assert "higher in Korean 20.0 (20.0 to 20.0)" in sentence(known[0], "Density")
+    result, verdict, _ = finding(known[0], "Higher density in the Korean corpus")
+    assert (result, verdict) == ("ratio 20.0 (20.0 to 20.0)", "found")
 
 
 def test_exact_counts_stand_beside_the_estimate(
@@ -111,8 +105,12 @@ def test_ratio_without_a_bound_where_the_base_corpus_holds_next_to_nothing(tmp_p
     assert row["ratio_low"] > 0
     assert row["ratio_high"] is None
     assert f"from {row['ratio_low']:,.1f} up" in page
-    assert "not known in Korean, where fewer than 10 questions" in sentence(results, "Density")
-    assert "(English and target: Korean 1 and 45 of 60)" in sentence(results, "Found")
+    _, verdict, reason = finding(results, "Higher density in the Korean corpus")
+    assert verdict == "cannot be said"
+    assert reason == "Fewer than 10 questions are found in one of the two."
+    here, consequence = limit(results, "Questions found")
+    assert here.endswith("Korean 1 and 45 of 60")
+    assert "handful of questions" in consequence
 
 
 def test_nothing_found_is_no_interval_and_no_finding(tmp_path: Path) -> None:
@@ -121,12 +119,12 @@ def test_nothing_found_is_no_interval_and_no_finding(tmp_path: Path) -> None:
     (row,) = results["densities"]
     assert (row["target_density"], row["target_density_low"], row["ratio"]) == (0, None, None)
     assert row["ratio_low"] is None
-    assert "not known in Korean" in sentence(results, "Density")
-    assert "nothing was found of any of 60 items" in sentence(
-        results, "Frequency, English → target"
-    )
-    model = sentence(results, "Model of transfer, occurrences, estimated")
-    assert "it cannot be estimated" in model
+    assert finding(results, "Higher density in the Korean corpus")[1] == "cannot be said"
+    _, verdict, reason = finding(results, "More occurrences of transferred items, English")
+    assert verdict == "cannot be said"
+    assert "Nothing was found of any of 60 items" in reason
+    _, verdict, reason = finding(results, "Effect of occurrences, estimated")
+    assert (verdict, reason[:23]) == ("cannot be said", "It cannot be estimated:")
     assert results["model_terms"] == []
     assert "Not estimated: " in page
 
@@ -135,7 +133,7 @@ def test_zero_is_where_a_corpus_holds_none_of_what_the_other_holds(tmp_path: Pat
     results, _, _ = analysed(tmp_path, korean_study(tmp_path, korean=[0] * 60))
     (row,) = results["densities"]
     assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == (0, None, None)
-    assert "lower in" not in sentence(results, "Density")
+    assert finding(results, "Higher density in the Korean corpus")[1] == "cannot be said"
 
 
 def test_frequencies_of_before_the_exact_counts_are_still_reported(tmp_path: Path) -> None:
@@ -204,12 +202,12 @@ def test_interval_of_a_rank_correlation_covers_the_truth() -> None:
     [
         (wording.average(2.345), "2.35"), (wording.average(0.0123), "0.012"),
         (wording.average(0.00004), "4.00e−5"), (wording.average(0.0), "0"),
-        (wording.average(None), "–"), (wording.average_bounds(0.0, 0.5), "0 to 0.50"),
+        (wording.average(None), "–"), (wording.span(0.0, 0.5, wording.average), "0 to 0.50"),
         (wording.ratio(61.74), "61.7"), (wording.ratio(1.0), "1.00"), (wording.ratio(0.01), "0.01"),
-        (wording.ratio_bounds(1.3, math.inf), "from 1.30 up"),
-        (wording.ratio_bounds(math.nan, math.nan), "–"),
+        (wording.span(1.3, math.inf, wording.ratio), "from 1.30 up"),
+        (wording.span(math.nan, math.nan, wording.ratio), "–"),
         (wording.correlation(0.314), "+0.31"), (wording.correlation(-0.001), "0.00"),
-        (wording.correlation_bounds(-0.2, 0.1), "−0.20 to +0.10"),
+        (wording.span(-0.2, 0.1, wording.correlation), "−0.20 to +0.10"),
     ],
 )  # fmt: skip
 def test_small_numbers_are_not_shown_as_nothing(shown: str, expected: str) -> None:

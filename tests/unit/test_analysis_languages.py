@@ -18,6 +18,8 @@ from tests.finished_study import (
     QUESTIONS,
     Question,
     analyse_unrendered,
+    finding,
+    limit,
     small_study,
     write_evaluation,
     write_study,
@@ -72,10 +74,11 @@ def test_proficiency_is_compared_document_by_document(tmp_path: Path) -> None:
     assert korean["low"] == pytest.approx(-8 / 40 / LN2)
     assert korean["high"] == pytest.approx(-10 / 80 / LN2)
     assert (last["en"]["difference"], last["en"]["low"], last["en"]["high"]) == (0, 0, 0)
-    (stated,) = (text for text in results["findings"] if text.startswith("Proficiency"))
-    assert "in 1 of 2 cells (English → Korean −0.216), more in 0, and 1 cannot be told" in stated
-    assert stated.endswith("may be proficiency in part: English → Korean.")
-    assert any(text.startswith("Held-out text: fewer than 20") for text in results["limits"])
+    result, verdict, reason = finding(results, "Better proficiency with bridges")
+    assert result.endswith("asked in: 1 of 2 cells, more: 0, not told apart: 1")
+    assert verdict == "in part"
+    assert reason == "Transfer that may be proficiency in part: English → Korean."
+    assert limit(results, "Held-out text")[0].startswith("fewer than 20 documents: Korean 2")
     assert "−0.216" in page
     assert 'id="proficiency-' in page, "the figure"
 
@@ -86,9 +89,10 @@ def test_significant_transfer_beside_worse_proficiency_is_called_that(tmp_path: 
 
     study = small_study("trials.languages=[ko]", "trials.seeds=[0]")
     results, _ = analysed(tmp_path, write_study(tmp_path, study, known_effect, nats))
-    (stated,) = (text for text in results["findings"] if text.startswith("Proficiency"))
-    assert "in 0 of 2 cells, more in 2 (English → Korean +0.240 and " in stated
-    assert stated.endswith("without better proficiency: English → Korean.")
+    result, verdict, reason = finding(results, "Better proficiency with bridges")
+    assert result.endswith("0 of 2 cells, more: 2, not told apart: 0")
+    assert verdict == "not found"
+    assert reason == "Transfer without better proficiency: English → Korean."
 
 
 def test_one_document_has_no_interval_and_no_held_out_text_is_a_limit(tmp_path: Path) -> None:
@@ -101,7 +105,9 @@ def test_one_document_has_no_interval_and_no_held_out_text_is_a_limit(tmp_path: 
     none = tmp_path / "none"
     results, page = analysed(none, write_study(none, study, known_effect))
     assert results["proficiencies"] == []
-    assert any("no held-out text was scored" in text for text in results["limits"])
+    _, verdict, reason = finding(results, "Better proficiency with bridges")
+    assert verdict == "cannot be said"
+    assert reason.startswith("No held-out text was scored under both conditions")
     assert "No trial was scored on held-out text" in page
 
 
@@ -160,5 +166,7 @@ def test_consistency_is_of_the_two_versions_of_a_question(tmp_path: Path) -> Non
     assert bridge["consistency"] == pytest.approx((1 + (3 * reverse + 4) / 7) / 2)
     assert bridge["low"] < bridge["consistency"] < bridge["high"]
     assert bridge["random"] == pytest.approx(sum(w * j / 4 for j, w in enumerate(weights, 1)))
-    (stated,) = (text for text in results["findings"] if text.startswith("Consistency"))
-    assert "1.000 against 0.377" in stated
+    result, verdict, reason = finding(results, "Consistency between the languages")
+    assert "1.000 against 0.377" in result
+    assert verdict == "found"
+    assert "no proof of knowledge that is shared" in reason

@@ -17,6 +17,8 @@ from tests.finished_study import (
     QUESTIONS,
     Question,
     analysed,
+    finding,
+    limit,
     plain_questions,
     small_study,
     write_evaluation,
@@ -57,7 +59,7 @@ def test_transfer_and_its_test_are_of_each_score_by_itself(tmp_path: Path) -> No
         Question(scores=RIGHT if index % 4 == 0 else WRONG, gold=0, others={"sum": RIGHT})
         for index in range(12)
     ]
-    results, summary, page = analysed(tmp_path, korean_study(tmp_path, bridge, nobridge))
+    results, _, page = analysed(tmp_path, korean_study(tmp_path, bridge, nobridge))
     rows = {
         (row["score"], row["direction"]): row
         for row in results["score_transfers"]
@@ -81,9 +83,10 @@ def test_transfer_and_its_test_are_of_each_score_by_itself(tmp_path: Path) -> No
     # Sample variance of 3 ones and 9 zeros: 12/11 * 1/4 * 3/4.
     assert accuracy["per_byte"]["standard_error"] == pytest.approx((12 / 11 * 3 / 16 / 12) ** 0.5)
     assert accuracy["sum"]["accuracy"] == 1
-    stated = next(text for text in summary["findings"] if text.startswith("Score types"))
-    assert "Under all of them: none; under some only: English → Korean (6 of 7)" in stated
-    assert "0 to 1 of 2 cells" in stated
+    result, verdict, _ = finding(results, "Dependence on the score (here mean per token)")
+    assert "by one score 0 to 1 of 2 cells significant; by all 7: none" in result
+    assert "by some: English → Korean (6 of 7)" in result
+    assert verdict == "found"
     shown = re.search(r"<td[^>]*>English → Korean</td><td class=\"yes\">\+75\.0</td>", page)
     assert shown is not None
 
@@ -103,7 +106,7 @@ def test_headline_equals_the_row_of_the_study_s_score(tmp_path: Path) -> None:
     )
     for field in ("transfer", "low", "high", "p_value", "p_holm"):
         assert own[field] == cell[field]
-    assert any(text.startswith("Score: ") for text in results["limits"])
+    assert "option alone, per token" in limit(results, "Score")[0]
 
 
 def tied_answers() -> list[Question]:
@@ -155,7 +158,7 @@ def test_transfer_is_tested_in_every_counting_of_ties(tmp_path: Path) -> None:
     nobridge = [
         Question(scores=[4.0, 1.0, 3.0, 2.0], gold=question.gold) for question in tied_answers()
     ]
-    results, summary, _ = analysed(tmp_path, korean_study(tmp_path, tied_answers(), nobridge))
+    results, _, _ = analysed(tmp_path, korean_study(tmp_path, tied_answers(), nobridge))
     last = {
         row["counting"]: row
         for row in results["transfers"]
@@ -168,10 +171,10 @@ def test_transfer_is_tested_in_every_counting_of_ties(tmp_path: Path) -> None:
     assert last["published"]["p_value"] == pytest.approx(2 / 2**7)
     assert last["ties-wrong"]["p_value"] == pytest.approx(2 / 2**2)
     assert last["ties-shared"]["p_value"] == pytest.approx(2 / 2**8)
-    stated = next(text for text in summary["findings"] if text.startswith("Ties"))
-    assert "transfer by at most 50.0 points" in stated
-    assert "at most 50.0 points to an accuracy" in stated
-    assert "(ko-ko, bridge), and 22.5 there against sharing" in stated
+    result, verdict, _ = finding(results, "Effect of ties on transfer")
+    assert result.startswith("a cell's transfer changes by at most 50.0 points")
+    assert "(ko-ko, bridge: 70.0\u202f%): +50.0 points against ties wrong, +22.5 points" in result
+    assert verdict == "found"
 
 
 def test_differences_of_shared_ties_are_whole_in_their_common_unit() -> None:
@@ -206,7 +209,7 @@ def test_questions_are_left_out_of_both_conditions_by_their_oddity(tmp_path: Pat
     assert {(row["probe"], row["reason"], row["questions"]) for row in results["left_out"]} == {
         (f"{culture}-{side}", "no_blank", 1) for culture in QUESTIONS for side in (culture, "en")
     }
-    assert any("no blank and answer absent" in text for text in results["limits"])
+    assert limit(results, "Questions left out")[0].startswith("no blank and answer absent: 1 of 60")
     korean = next(row for row in results["occurrences"] if row["culture"] == "ko")
     assert (korean["questions"], korean["mean_transferred"]) == (59, 3)
     recipe = re.search(r'<pre id="recompute-example">(.*?)</pre>', page, re.DOTALL)

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from scipy.stats import spearmanr
 
-from tests.finished_study import QUESTIONS, analysed, small_study, write_study, write_validation
+from tests.finished_study import (
+    QUESTIONS,
+    analysed,
+    finding,
+    small_study,
+    write_study,
+    write_validation,
+)
 
 OWN = "ngram+bm25"
 PRECISION = {"precision": 0.8, "precision_low": 0.7, "precision_high": 0.9}
@@ -120,15 +127,15 @@ def test_findings_and_limits_name_what_is_missed(
     tested: tuple[dict[str, Any], dict[str, Any], str],
 ) -> None:
     results, _, page = tested
-    (trust,) = (text for text in results["findings"] if text.startswith("Trust"))
-    assert "brings 75\u202f% of 200 reachable documents" in trust
-    assert "60\u202f% of 100, for Korean questions in Korean text" in trust
-    assert "a correlation of +1.00 with the truth" in trust
-    assert "people accept 80\u202f% in Korean" in trust
-    (low,) = (text for text in results["limits"] if text.startswith("Recall"))
-    assert "misses more than 20\u202f%" in low
-    assert "(Korean questions in Korean text 60\u202f%)" in low
-    assert not any(text.startswith("Review") for text in results["limits"])
+    result, verdict, reason = finding(results, f"Recall of the retriever ({OWN})")
+    assert result.startswith("75\u202f% of 200 reachable documents")
+    assert "least 60\u202f% (Korean questions in Korean text)" in result
+    assert verdict == "measured"
+    assert "more than 20\u202f% are missed: Korean questions in Korean text 60\u202f%" in reason
+    planted_ranks = finding(results, "Ranks of planted facts")
+    assert planted_ranks == ("rank correlation with the truth +1.00", "measured", "")
+    result, verdict, _ = finding(results, "Precision of the judge, by people")
+    assert (result.endswith("accept 80\u202f% in Korean"), verdict) == (True, "measured")
     assert "1.20e\u22127 to 3.00e\u22127" in page
     assert "No review has been imported" not in page
 
@@ -137,8 +144,10 @@ def test_without_a_review_the_report_says_how_to_make_one(tmp_path: Path) -> Non
     results, _, page = validated_study(tmp_path, tables=TABLES)
     command = "python jobs/validate_frequency.py --study laptop --export DIR"
     assert command in html.unescape(page)
-    (stated,) = (text for text in results["limits"] if text.startswith("Review"))
-    assert command in stated
+    _, verdict, reason = finding(results, "Precision of the judge, by people")
+    assert verdict == "cannot be said"
+    assert reason.startswith("Nobody has read")
+    assert command in reason
     assert results["reviews"] == []
 
 
@@ -155,6 +164,7 @@ def test_tests_without_rows_have_no_part_in_the_report(tmp_path: Path) -> None:
 def test_an_untested_estimate_is_called_that(tmp_path: Path) -> None:
     results, summary, page = validated_study(tmp_path, tables=None)
     assert "nothing is known of its errors" in page
-    assert any(text.startswith("Validation: the estimate") for text in results["limits"])
-    assert not any(text.startswith("Trust") for text in results["findings"])
+    _, verdict, reason = finding(results, "Errors of the frequency estimate")
+    assert (verdict, reason[:18]) == ("cannot be said", "It was not tested:")
+    assert not any(row["question"].startswith("Recall") for row in results["findings"])
     assert summary["recalls"] == summary["planted"] == summary["reviews"] == []

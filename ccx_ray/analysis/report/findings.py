@@ -1,184 +1,344 @@
-"""The findings in plain sentences, each made of the numbers and of their uncertainty.
+"""The findings: a verdict on every cell of transfer, and what could and could not be measured.
 
-Invariant: a sentence never says more than its test does. "Not significant" is reported with the
-interval of what remains possible, and accuracies no better than guessing are called that.
+Invariant: a verdict never says more than its test does. "not found" stands beside the interval of
+what remains possible, and what cannot be said has its reason.
 """
 
-from collections.abc import Sequence
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sized
+from dataclasses import dataclass
+from typing import Literal
 
+from ccx_ray.analysis.measures.accuracy import AccuracyRow, last_accuracies
+from ccx_ray.analysis.measures.consistency import last_consistencies
+from ccx_ray.analysis.measures.proficiency import last_differences
 from ccx_ray.analysis.measures.results import Results
+from ccx_ray.analysis.measures.ties import TieRow
 from ccx_ray.analysis.measures.transfer import (
     DIRECTIONS,
     Direction,
-    TransferRow,
     is_significant,
     last_rows,
     probe_of,
     significance_level,
 )
-from ccx_ray.analysis.report.frequency_findings import frequency_findings
 from ccx_ray.analysis.report.paper import SIGNIFICANT
-from ccx_ray.analysis.report.robustness import (
-    consistency,
-    positions,
-    proficiency,
-    score_types,
-    ties,
-)
 from ccx_ray.analysis.report.wording import (
+    SCORE_NAMES,
+    condition_name,
+    decimal,
     direction_name,
-    interval,
     listing,
-    p_phrase,
+    names_of,
     percent,
     plural,
     points,
-    short_name,
+    span,
 )
+from ccx_ray.evaluation.results import SCORE_TYPES
 from ccx_ray.study.spec import StudySpec
 
-STANDARD_ERRORS_ABOVE_GUESSING = 2.0
+STANDARD_ERRORS = 2.0
+"""By which two accuracies, or an accuracy and guessing, must differ to be called different."""
+
+Verdict = Literal["found", "in part", "the opposite", "not found", "measured", "cannot be said"]
+Cell = tuple[str, Direction]
+"""Language and direction."""
 
 
-def findings(study: StudySpec, results: Results) -> list[str]:
-    """The headline, most important first."""
-    last = last_rows(results.transfers)
+@dataclass(frozen=True)
+class Finding:
+    """A row of the table of what could and could not be measured."""
+
+    section: str
+    """Identifier of the section of the page that shows it in full."""
+    question: str
+    result: str
+    verdict: Verdict
+    reason: str = ""
+    """Why it cannot be said, or what the result does not show."""
+
+
+@dataclass(frozen=True)
+class TransferVerdict:
+    """What is known of transfer in one cell at the last checkpoint."""
+
+    language: str
+    direction: Direction
+    verdict: Literal["found", "found, negative", "not found", "cannot be said"]
+    paper: bool | None
+    """Whether transfer is significant in the paper; None where it says nothing."""
+
+    @property
+    def cell(self) -> Cell:
+        """Language and direction."""
+        return self.language, self.direction
+
+
+def transfer_verdicts(study: StudySpec, results: Results) -> list[TransferVerdict]:
+    """Every language of the grid in both directions, whether it could be tested or not."""
+    last = {(row.language, row.direction): row for row in last_rows(results.transfers)}
+    cells: list[Cell] = [(one.code, way) for one in study.trial_languages for way in DIRECTIONS]
+    verdicts = []
+    for cell in cells:
+        row, paper = last.get(cell), SIGNIFICANT.get(cell)
+        if row is None:
+            verdicts.append(TransferVerdict(*cell, "cannot be said", paper))
+        elif not is_significant(study, row):
+            verdicts.append(TransferVerdict(*cell, "not found", paper))
+        else:
+            found = "found" if row.transfer > 0 else "found, negative"
+            verdicts.append(TransferVerdict(*cell, found, paper))
+    return verdicts
+
+
+def headline(study: StudySpec, results: Results) -> str:
+    """In how many cells transfer is found, and what remains possible in the others."""
+    verdicts, last = transfer_verdicts(study, results), last_rows(results.transfers)
     if not last:
-        return [
-            "Transfer: it cannot be computed, because no language was trained and evaluated under "
-            "both conditions with the same seed.",
-            *_knowledge(study, results),
-            *ties(study, results),
-            *positions(results),
-            *consistency(study, results),
-            *frequency_findings(study, results),
-            *_forgetting(study, results),
-        ]
-    return [
-        *(_transfer(study, direction, last) for direction in DIRECTIONS),
-        *_agreement(study, last),
-        *_knowledge(study, results),
-        *proficiency(study, results),
-        *score_types(study, results),
-        *ties(study, results),
-        *positions(results),
-        *_seeds(last),
-        *consistency(study, results),
-        *frequency_findings(study, results),
-        *_forgetting(study, results),
-    ]
-
-
-def _transfer(study: StudySpec, direction: Direction, last: Sequence[TransferRow]) -> str:
-    cells = [row for row in last if row.direction == direction]
-    heading = direction_name(direction, study.base_language.name, "target")
-    found = [row for row in cells if is_significant(study, row)]
-    level = f"Holm-adjusted p below {significance_level(study):g}"
-    if not found:
-        reach = interval(min(row.low for row in cells), max(row.high for row in cells))
         return (
-            f"{heading}: bridge and no-bridge do not differ beyond chance in any of "
-            f"{plural(len(cells), 'language')} ({level}). That is no proof of no transfer: the "
-            f"{study.analysis.confidence:.0%} intervals together run from {reach} points."
+            "Transfer cannot be computed, because no language was trained and evaluated under both "
+            "conditions with the same seed."
         )
-    described = [
-        f"{_name(study, row.language)} {points(row.transfer)} points "
-        f"({interval(row.low, row.high)}; {p_phrase(row.p_holm)}, {row.questions} questions)"
-        for row in found
-    ]
-    worse = [_name(study, row.language) for row in found if row.transfer < 0]
-    sign = f" In {listing(worse)} the bridge makes the answers worse, not better." if worse else ""
-    return (
-        f"{heading}: bridge and no-bridge differ beyond chance in {len(found)} of "
-        f"{plural(len(cells), 'language')} ({level}): {listing(described)}.{sign}"
+
+    def named(verdict: str) -> str:
+        return _cells(study, (row.cell for row in verdicts if row.verdict == verdict))
+
+    found, negative, untested = map(named, ("found", "found, negative", "cannot be said"))
+    count = sum(row.verdict == "found" for row in verdicts)
+    stated = (
+        f"Transfer is found in {count} of {plural(len(verdicts), 'cell')} (language and direction; "
+        f"Holm-adjusted p below {significance_level(study):g}){f': {found}' if found else ''}."
     )
+    if negative:
+        stated += f" In {negative} bridges make the answers worse, not better."
+    rest = [row for row in last if not is_significant(study, row)]
+    if rest:
+        reach = span(min(row.low for row in rest), max(row.high for row in rest), points)
+        stated += (
+            f" In {len(rest)} of them it cannot be told from 0, which is no proof that there is "
+            f"none: the {study.analysis.confidence:.0%} intervals together run from {reach} points."
+        )
+    if untested:
+        stated += f" Not tested, because no seed has both conditions: {untested}."
+    return stated
 
 
-def _agreement(study: StudySpec, last: Sequence[TransferRow]) -> list[str]:
-    known = [row for row in last if (row.language, row.direction) in SIGNIFICANT]
+def transfer_findings(study: StudySpec, results: Results) -> list[Finding]:
+    """How far transfer and accuracy rest on knowledge, proficiency, score, ties and seeds."""
+    parts: tuple[Callable[[StudySpec, Results], Finding | None], ...] = (
+        _agreement,
+        _above_guessing,
+        _proficiency,
+        _scores,
+        _ties,
+        _first_option,
+        _seeds,
+        _consistency,
+        _forgetting,
+    )
+    return [found for part in parts if (found := part(study, results)) is not None]
+
+
+def _agreement(study: StudySpec, results: Results) -> Finding | None:
+    known = [
+        row
+        for row in transfer_verdicts(study, results)
+        if row.paper is not None and row.verdict != "cannot be said"
+    ]
+    same = [row for row in known if (row.verdict == "found") == row.paper]
+    question = "Agreement with the paper's first table"
+    reason = "Cells that agree because nothing was detected are weak agreement."
     if not known:
-        return []
-    same = sum(
-        (is_significant(study, row) and row.transfer > 0)
-        == SIGNIFICANT[row.language, row.direction]
-        for row in known
-    )
-    return [
-        f"Beside the paper: whether positive transfer is significant agrees in {same} of "
-        f"{plural(len(known), 'cell')} of its first table. Cells that agree because nothing was "
-        "detected are weak agreement."
-    ]
+        return None
+    result = f"in {_of(same, known)}, of whether positive transfer is significant"
+    return Finding("transfer", question, result, "measured", reason)
 
 
-def _knowledge(study: StudySpec, results: Results) -> list[str]:
+def _above_guessing(_: StudySpec, results: Results) -> Finding | None:
     """Whether any accuracy is better than what a model without knowledge gets."""
     guessing = {row.probe: max(row.chance, row.first_option_accuracy) for row in results.probes}
-    steps: dict[str, int] = {}
-    for row in results.accuracies:
-        steps[row.probe] = max(row.step, steps.get(row.probe, 0))
     cells = [
-        row
-        for row in results.accuracies
-        if row.seed is None and row.condition != "base" and row.step == steps[row.probe]
+        (row.accuracy - guessing[row.probe], row)
+        for row in last_accuracies(results.accuracies)
+        if row.condition != "base"
     ]
-    above = [
-        row
-        for row in cells
-        if row.accuracy > guessing[row.probe] + STANDARD_ERRORS_ABOVE_GUESSING * row.standard_error
-    ]
+    above = [(gap, row) for gap, row in cells if gap > STANDARD_ERRORS * row.standard_error]
     if not cells:
-        return []
-    if not above:
-        return [
-            f"Knowledge: no sign of it. In none of {plural(len(cells), 'cell')} (probe and "
-            "condition) at the last checkpoint is the accuracy two standard errors above both "
-            "chance and the rule to always choose the first option. A difference between the "
-            "conditions is then one between ways of guessing."
-        ]
-    best = max(above, key=lambda row: row.accuracy - guessing[row.probe])
-    return [
-        "Knowledge: accuracy is two standard errors above both chance and the first-option rule "
-        f"in {len(above)} of {plural(len(cells), 'cell')} (probe and condition) at the last "
-        f"checkpoint; furthest on {best.probe} under {best.condition}: {percent(best.accuracy)} "
-        f"against {percent(guessing[best.probe])}."
+        return None
+    result = f"{_of(above, cells)} two standard errors above chance and the first-option rule"
+    reason = "A difference between the conditions is then one between ways of guessing."
+    if above:
+        best = max(above, key=lambda cell: cell[0])[1]
+        against = percent(guessing[best.probe])
+        result, reason = f"{result}; furthest {_at(best, best.accuracy)} against {against}", ""
+    return Finding("accuracy", "Accuracy above guessing", result, _share(above, cells), reason)
+
+
+def _proficiency(study: StudySpec, results: Results) -> Finding:
+    """Whether bridge models are better at the languages, where they are better at questions."""
+    question = "Better proficiency with bridges"
+    rows = {(r.language, r.direction): r for r in last_differences(results.proficiency_differences)}
+    if not rows:
+        reason = (
+            "No held-out text was scored under both conditions, so transfer cannot be told from a "
+            "model that merely became better at the language."
+        )
+        return Finding("proficiency", question, "", "cannot be said", reason)
+    better = [cell for cell, row in rows.items() if row.high < 0]
+    worse = [cell for cell, row in rows.items() if row.low > 0]
+    moved = [row.cell for row in transfer_verdicts(study, results) if row.verdict == "found"]
+    both = _cells(study, (cell for cell in moved if cell in better))
+    alone = _cells(study, (cell for cell in moved if cell in rows and cell not in better))
+    result = (
+        f"fewer bits per byte in the language asked in: {_of(better, rows)}, more: {len(worse)}, "
+        f"not told apart: {len(rows) - len(better) - len(worse)}"
+    )
+    reason = f"Transfer that may be proficiency in part: {both}. " if both else ""
+    reason += f"Transfer without better proficiency: {alone}." if alone else ""
+    return Finding("proficiency", question, result, _share(better, rows), reason.strip())
+
+
+def _scores(study: StudySpec, results: Results) -> Finding | None:
+    """In which cells significance or sign depends on the score."""
+    published = [row for row in results.score_transfers if row.counting == "published"]
+    if not published:
+        return None
+    significant = [row for row in published if is_significant(study, row)]
+    signs: dict[Cell, set[int]] = defaultdict(set)
+    for row in published:
+        signs[row.language, row.direction].add((row.transfer > 0) - (row.transfer < 0))
+    times = Counter((row.language, row.direction) for row in significant)
+    by_score = [sum(row.score == kind for row in significant) for kind in SCORE_TYPES]
+    scores, one_sign = len(SCORE_TYPES), [sign for sign in signs.values() if sign in ({1}, {-1})]
+    every = _cells(study, (cell for cell in signs if times[cell] == scores)) or "none"
+    some = [f"{_cells(study, [c])} ({n} of {scores})" for c, n in times.items() if n < scores]
+    result = (
+        f"by one score {min(by_score)} to {max(by_score)} of {plural(len(signs), 'cell')} "
+        f"significant; by all {scores}: {every}; by some: {listing(some) or 'none'}; transfer has "
+        f"one sign by all in {_of(one_sign, signs)}"
+    )
+    question = f"Dependence on the score (here {SCORE_NAMES[study.evaluation.scoring]})"
+    return Finding("score-types", question, result, "found" if some else "not found")
+
+
+def _ties(_: StudySpec, results: Results) -> Finding | None:
+    """What ties, broken by the order of the options, are worth to an accuracy and to transfer."""
+    if not results.ties:
+        return None
+    if not any(row.tied for row in results.ties):
+        return Finding("ties", "Effect of ties", "there are none", "not found")
+    most = max(results.ties, key=lambda row: abs(row.worth_against_wrong))
+    changes = [
+        abs(row.transfer - other.transfer)
+        for counting in ("ties-wrong", "ties-shared")
+        for row, other in zip(
+            last_rows(results.transfers), last_rows(results.transfers, counting), strict=True
+        )
     ]
+    largest = round(100 * max(changes, default=most.worth_against_wrong), 1)
+    result = f"a cell's transfer changes by at most {largest:.1f} points; " if changes else ""
+    result += (
+        f"most worth to an accuracy ({_at(most, most.accuracy)}): "
+        f"{points(most.worth_against_wrong)} points against ties wrong, "
+        f"{points(most.worth_against_shared)} against ties shared"
+    )
+    question = f"Effect of ties on {'transfer' if changes else 'accuracy'}"
+    return Finding("ties", question, result, "found" if largest else "not found")
 
 
-def _seeds(last: Sequence[TransferRow]) -> list[str]:
-    several = [row for row in last if len(row.seeds) > 1]
+def _first_option(_: StudySpec, results: Results) -> Finding | None:
+    """Whether questions whose right option is the first are answered rightly more often."""
+    cells = [
+        (
+            row.accuracy_gold_first - row.accuracy_gold_elsewhere,
+            math.hypot(row.standard_error_gold_first, row.standard_error_gold_elsewhere),
+            row,
+        )
+        for row in results.ties
+        if row.condition != "base"
+    ]
+    cells = [cell for cell in cells if not math.isnan(cell[0])]
+    if not cells:
+        return None
+    above = [gap for gap, error, _ in cells if gap > STANDARD_ERRORS * error]
+    below = [gap for gap, error, _ in cells if gap < -STANDARD_ERRORS * error]
+    most = max(cells, key=lambda cell: abs(cell[0]))[2]
+    result = (
+        f"by two standard errors in {_of(above, cells)}, lower in {len(below)}; furthest apart "
+        f"{_at(most, most.accuracy_gold_first)} against {percent(most.accuracy_gold_elsewhere)}"
+    )
+    reason = "Order itself acts through ties alone; the rest is in the texts of the options."
+    question = "Higher accuracy where the right option is the first"
+    return Finding("ties", question, result, _share(above, cells), reason)
+
+
+def _seeds(_: StudySpec, results: Results) -> Finding | None:
+    question, last = "Seeds of opposite signs", last_rows(results.transfers)
+    several = [row.seed_transfers for row in last if len(row.seeds) > 1]
+    if not last:
+        return None
     if not several:
-        return ["Seeds: there is one, so nothing here shows how much a repetition would differ."]
-    opposed = sum(min(row.seed_transfers) < 0 < max(row.seed_transfers) for row in several)
-    widest = max(max(row.seed_transfers) - min(row.seed_transfers) for row in several)
-    return [
-        f"Seeds: their transfers have opposite signs in {opposed} of "
-        f"{plural(len(several), 'cell')} and lie up to {100 * widest:.1f} points apart. The "
-        "intervals are over questions; they do not contain the variation between trainings."
-    ]
+        reason = "There is one seed, so nothing shows how much a repetition would differ."
+        return Finding("transfer", question, "", "cannot be said", reason)
+    opposed = [seeds for seeds in several if min(seeds) < 0 < max(seeds)]
+    widest = 100 * max(max(seeds) - min(seeds) for seeds in several)
+    result = f"in {_of(opposed, several)}; seeds are up to {widest:.1f} points apart"
+    reason = "Intervals are over questions; they do not contain the variation between trainings."
+    return Finding("transfer", question, result, _share(opposed, several), reason)
 
 
-def _forgetting(study: StudySpec, results: Results) -> list[str]:
-    base = study.base_language
-    described = []
+def _consistency(study: StudySpec, results: Results) -> Finding | None:
+    """Whether the two versions of a question are ranked alike, beyond what chance gives."""
+    cells = [row for row in last_consistencies(results.consistencies) if row.condition != "base"]
+    if not cells:
+        return None
+    above = [row for row in cells if row.low > row.random]
+    most = max(cells, key=lambda row: row.consistency - row.random)
+    result = (
+        f"RankC above unrelated rankings in {_of(above, cells)}; furthest "
+        f"{names_of(study)[most.language]}, {condition_name(most.condition)}: "
+        f"{decimal(most.consistency, 3)} against {decimal(most.random, 3)}"
+    )
+    reason = (
+        "Options of like length in both languages are ranked alike without any knowledge, so a "
+        "value above chance is no proof of knowledge that is shared."
+    )
+    question = "Consistency between the languages above chance"
+    return Finding("consistency", question, result, _share(above, cells), reason)
+
+
+def _forgetting(study: StudySpec, results: Results) -> Finding | None:
+    base, changes = study.base_language, []
     for language in study.trial_languages:
         probe = probe_of("target-to-base", language.code, base.code)
         rows = [row for row in results.accuracies if row.probe == probe and row.seed is None]
-        start = [row for row in rows if row.condition == "base"]
-        end = {row.condition: row for row in rows if row.condition != "base"}
-        if start and end:
-            changes = ", ".join(
-                f"{'bridge' if condition == 'bridge' else 'no-bridge'} "
-                f"{points(row.accuracy - start[0].accuracy)}"
-                for condition, row in end.items()
-            )
-            described.append(f"{short_name(language)} {changes}")
-    if not described:
-        return []
-    return [
-        f"Forgetting: accuracy on the {base.name} questions from the base to the last checkpoint, "
-        f"in points: {'; '.join(described)}."
-    ]
+        last = {row.condition: row.accuracy for row in rows}
+        start = last.pop("base", None)
+        changes += [
+            f"{names_of(study)[language.code]} {condition_name(one)} {points(accuracy - start)}"
+            for one, accuracy in last.items()
+            if start is not None
+        ]
+    if not changes:
+        return None
+    result = f"accuracy on {base.name} questions, last minus base, in points: {', '.join(changes)}"
+    return Finding("accuracy", "Forgetting", result, "measured")
 
 
-def _name(study: StudySpec, code: str) -> str:
-    return short_name(study.language(code))
+def _share(some: Sized, cells: Sized) -> Verdict:
+    return "found" if len(some) == len(cells) else "in part" if len(some) else "not found"
+
+
+def _of(some: Sized, cells: Sized) -> str:
+    return f"{len(some)} of {plural(len(cells), 'cell')}"
+
+
+def _at(row: AccuracyRow | TieRow, accuracy: float) -> str:
+    return f"{row.probe}, {condition_name(row.condition)}: {percent(accuracy)}"
+
+
+def _cells(study: StudySpec, cells: Iterable[Cell]) -> str:
+    base, names = study.base_language.name, names_of(study)
+    return listing([direction_name(direction, base, names[code]) for code, direction in cells])

@@ -1,13 +1,14 @@
-"""Findings on frequency, exposure and what transfers, in plain sentences.
+"""Findings on frequency, exposure and the model of transfer, and on errors of the estimate.
 
-Invariant: as for the other findings, a sentence never says more than its test does; a model that
-cannot be estimated has its reason in the place of a number.
+Invariant: as for the other findings, a verdict never says more than its test does; what cannot be
+estimated has its reason in the place of a number.
 """
 
 import math
-from collections.abc import Sequence
 
+from ccx_ray.analysis.measures.densities import DensityRow
 from ccx_ray.analysis.measures.exposure_effect import ExposureRow, last_exposures
+from ccx_ray.analysis.measures.frequency_effect import OccurrenceRow
 from ccx_ray.analysis.measures.question_transfer import POOLED
 from ccx_ray.analysis.measures.results import Results
 from ccx_ray.analysis.measures.transfer import significance_level
@@ -18,157 +19,119 @@ from ccx_ray.analysis.measures.transfer_model import (
     frequency_term,
 )
 from ccx_ray.analysis.measures.validation_facts import own_planted
+from ccx_ray.analysis.report.findings import Finding, Verdict
 from ccx_ray.analysis.report.paper import OCCURRENCES
 from ccx_ray.analysis.report.wording import (
     PREDICTOR_NAMES,
     average,
-    average_bounds,
-    bounds,
     correlation,
-    correlation_bounds,
     decimal,
     direction_name,
     listing,
+    names_of,
     p_phrase,
     percent,
     plural,
     ratio,
-    ratio_bounds,
-    short_name,
+    span,
 )
 from ccx_ray.study.spec import StudySpec
 
 FEW_FOUND = 10
 """Questions; a ratio that hangs on fewer is called unknown, whatever its interval."""
+LOW_RECALL = 0.8
 
 
-def frequency_findings(study: StudySpec, results: Results) -> list[str]:
-    """What is known of frequency, most important first."""
-    if not results.densities and not results.exposures:
-        return ["Frequency: it was not estimated, so it cannot be set against transfer."]
-    return [
-        *_densities(study, results),
-        *_occurrences(study, results),
-        *_exposures(study, results),
-        *_models(study, results),
-        *_trust(study, results),
-    ]
-
-
-def _densities(study: StudySpec, results: Results) -> list[str]:
-    rows = results.densities
-    if not rows:
-        return []
-    names = {row.culture: short_name(study.language(row.culture)) for row in rows}
-
-    def described(some: Sequence[str]) -> str:
-        ratios = {row.culture: row for row in rows}
-        return listing(
-            [
-                f"{names[one]} {ratio(ratios[one].ratio)} "
-                f"({ratio_bounds(ratios[one].ratio_low, ratios[one].ratio_high)})"
-                for one in some
-            ]
-        )
-
-    few = [row.culture for row in rows if min(row.base_found, row.target_found) < FEW_FOUND]
-    enough = [row for row in rows if row.culture not in few]
-    denser = [row.culture for row in enough if row.ratio_low > 1]
-    sparser = [row.culture for row in enough if row.ratio_high < 1]
-    told = (*denser, *sparser)
-    open_cases = [row.culture for row in enough if row.culture not in told]
-    stated = [
-        f"higher in {described(denser)}" if denser else "",
-        f"lower in {described(sparser)}" if sparser else "",
-        f"not told from equal in {listing([names[one] for one in open_cases])}"
-        if open_cases
-        else "",
-        f"not known in {listing([names[one] for one in few])}, where fewer than {FEW_FOUND} "
-        "questions are found in one of the two"
-        if few
-        else "",
-    ]
-    intervals = f" ({study.analysis.confidence:.0%} intervals over questions)" if told else ""
-    return [
-        f"Density: the estimated cultural density of the target corpus over that of the "
-        f"{study.base_language.name} one is {'; '.join(filter(None, stated))}{intervals}."
-    ]
-
-
-def _occurrences(study: StudySpec, results: Results) -> list[str]:
-    level = significance_level(study)
-    stated = []
-    for row in (row for row in results.occurrences if row.culture == POOLED):
-        heading = f"Frequency, {direction_name(row.direction, study.base_language.name, 'target')}"
-        if not 0 < row.transferred < row.questions:
-            which = "no item" if not row.transferred else "every item"
-            stated.append(f"{heading}: {which} transferred, so there is nothing to compare.")
-            continue
-        if not row.mean_all:
-            stated.append(
-                f"{heading}: nothing was found of any of {plural(row.questions, 'item')}, so there "
-                "is nothing to compare."
-            )
-            continue
-        verdict = (
-            ""
-            if row.p_value < level
-            else " Items drawn at random differ as much, so this is no sign of an effect."
-        )
-        stated.append(
-            f"{heading}: transferred items occur {average(row.mean_transferred)} times on average "
-            f"({average_bounds(row.transferred_low, row.transferred_high)}), all items "
-            f"{average(row.mean_all)} times ({p_phrase(row.p_value)}; {row.transferred:,} of "
-            f"{row.questions:,} items).{verdict} The paper: {OCCURRENCES[row.direction][0]} and "
-            f"{OCCURRENCES[row.direction][1]}."
-        )
-    return stated
-
-
-def _exposures(study: StudySpec, results: Results) -> list[str]:
-    stated = []
-    for row in last_exposures(results.exposures):
-        if (row.culture, row.measure) == (POOLED, "exposure"):
-            heading = direction_name(row.direction, study.base_language.name, "target")
-            stated.append(f"Exposure, {heading}: {_exposure(row)}")
-    return stated
-
-
-def _exposure(row: ExposureRow) -> str:
-    if not row.exposed:
-        return (
-            f"no evidence of any of {plural(row.questions, 'item')} was read up to step "
-            f"{row.step:,}, so exposure cannot be set against transfer."
-        )
-    if math.isnan(row.correlation):
-        return (
-            f"evidence of {row.exposed:,} of {plural(row.questions, 'item')} was read up to step "
-            f"{row.step:,}: too few, or too few that transfer otherwise than the rest, for a "
-            "correlation."
-        )
-    found = (
-        f"up to step {row.step:,} the evidence of transferred items was read "
-        f"{average(row.mean_transferred)} times on average, that of all items "
-        f"{average(row.mean_all)} times ({p_phrase(row.p_value)}); {row.exposed:,} of "
-        f"{row.questions:,} items were read of at all. The rank correlation of exposure with "
-        f"transfer is {correlation(row.correlation)} "
-        f"({correlation_bounds(row.correlation_low, row.correlation_high)})"
-    )
-    if row.correlation_low <= 0 <= row.correlation_high:
-        return f"{found}, which is not told from none."
-    return f"{found}."
-
-
-def _models(study: StudySpec, results: Results) -> list[str]:
+def frequency_findings(study: StudySpec, results: Results) -> list[Finding]:
+    """What is known of frequency, exposure, the model and the estimate, in this order."""
+    stated = [_density(study, row) for row in results.densities]
+    stated += [_occurrences(study, row) for row in results.occurrences if row.culture == POOLED]
+    stated += _exposures(study, results)
     fitted = {fit.predictor for fit in results.model_fits}
-    return [
-        f"Model of transfer, {PREDICTOR_NAMES[predictor]}: {_model(study, results, predictor)}"
-        for predictor in PREDICTORS
-        if predictor in fitted
+    stated += [_model(study, results, one) for one in PREDICTORS if one in fitted]
+    if not results.densities:
+        reason = "It was not estimated, so nothing is said about the frequency hypothesis."
+        return [Finding("frequency", "Frequency", "", "cannot be said", reason), *stated]
+    return stated + _validation(study, results)
+
+
+def _density(study: StudySpec, row: DensityRow) -> Finding:
+    name, base = names_of(study)[row.culture], study.base_language.name
+    question = f"Higher density in the {name} corpus than in the {base} one"
+    result = f"ratio {ratio(row.ratio)} ({span(row.ratio_low, row.ratio_high, ratio)})"
+    if min(row.base_found, row.target_found) < FEW_FOUND:
+        reason = f"Fewer than {FEW_FOUND} questions are found in one of the two."
+        return Finding("frequency", question, result, "cannot be said", reason)
+    if row.ratio_low > 1:
+        return Finding("frequency", question, result, "found")
+    if row.ratio_high < 1:
+        return Finding("frequency", question, result, "the opposite")
+    return Finding("frequency", question, result, "not found", "Not told from equal.")
+
+
+def _occurrences(study: StudySpec, row: OccurrenceRow) -> Finding:
+    direction = direction_name(row.direction, study.base_language.name, "target")
+    question = f"More occurrences of transferred items, {direction}"
+    paper, items = OCCURRENCES[row.direction], plural(row.questions, "item")
+    result = (
+        f"mean {average(row.mean_transferred)} "
+        f"({span(row.transferred_low, row.transferred_high, average)}) against "
+        f"{average(row.mean_all)} of all; {p_phrase(row.p_value)}; {row.transferred:,} of {items}; "
+        f"the paper: {paper[0]} and {paper[1]}"
+    )
+    if not 0 < row.transferred < row.questions:
+        which = "No item" if not row.transferred else "Every item"
+        reason = f"{which} transferred, so there is nothing to compare."
+    elif not row.mean_all:
+        reason = f"Nothing was found of any of {items}, so there is nothing to compare."
+    elif row.p_value < significance_level(study):
+        more = row.mean_transferred > row.mean_all
+        return Finding("frequency", question, result, "found" if more else "the opposite")
+    else:
+        reason = "Items drawn at random differ as much, so this is no sign of an effect."
+        return Finding("frequency", question, result, "not found", reason)
+    return Finding("frequency", question, result, "cannot be said", reason)
+
+
+def _exposures(study: StudySpec, results: Results) -> list[Finding]:
+    stated = [
+        _exposure(study, row)
+        for row in last_exposures(results.exposures)
+        if (row.culture, row.measure) == (POOLED, "exposure")
     ]
+    known = {row.culture for row in results.exposures}
+    missing = {
+        names_of(study)[row.language] for row in results.transfers if row.language not in known
+    }
+    if missing and results.densities:
+        question = f"Correlation of exposure with transfer, {listing(sorted(missing))}"
+        reason = "What the trainings showed of each question's evidence was not computed."
+        stated.append(Finding("exposure", question, "", "cannot be said", reason))
+    return stated
 
 
-def _model(study: StudySpec, results: Results, predictor: Predictor) -> str:
+def _exposure(study: StudySpec, row: ExposureRow) -> Finding:
+    direction = direction_name(row.direction, study.base_language.name, "target")
+    question = f"Correlation of exposure with transfer, {direction}"
+    items, (low, high) = plural(row.questions, "item"), (row.correlation_low, row.correlation_high)
+    result = f"evidence of {row.exposed:,} of {items} was read up to step {row.step:,}"
+    if not row.exposed or math.isnan(row.correlation):
+        reason = "Too few, or too few that transfer otherwise than the rest, for a correlation."
+        reason = reason if row.exposed else "No evidence was read."
+        return Finding("exposure", question, result, "cannot be said", reason)
+    result += (
+        f", on average {average(row.mean_transferred)} times of transferred items and "
+        f"{average(row.mean_all)} of all ({p_phrase(row.p_value)}); rank correlation "
+        f"{correlation(row.correlation)} ({span(low, high, correlation)})"
+    )
+    if low <= 0 <= high:
+        return Finding("exposure", question, result, "not found", "Not told from none.")
+    return Finding("exposure", question, result, "found" if low > 0 else "the opposite")
+
+
+def _model(study: StudySpec, results: Results, predictor: Predictor) -> Finding:
+    """Whether frequency goes with transfer, lengths held fixed and unlike in the placebo."""
+    section, question = "transfer-model", f"Effect on transfer of {PREDICTOR_NAMES[predictor]}"
     terms, level = results.model_terms, significance_level(study)
     plain = frequency_term(terms, predictor, "transferred", lengths=False)
     fixed = frequency_term(terms, predictor, "transferred", lengths=True)
@@ -179,65 +142,90 @@ def _model(study: StudySpec, results: Results, predictor: Predictor) -> str:
         if (fit.predictor, fit.outcome) == (predictor, "transferred")
     }
     if plain is None:
-        return f"it cannot be estimated: {problems[False]}."
-    effect = f"a doubling multiplies the odds of transfer by {_odds(plain)}"
+        reason = f"It cannot be estimated: {problems[False]}."
+        return Finding(section, question, "", "cannot be said", reason)
+    result = f"odds ratio of a doubling {_odds(plain)}"
     if fixed is None:
-        return (
-            f"{effect}. With the lengths of sentence and answer it cannot be estimated "
+        reason = (
+            "With the lengths of sentence and answer it cannot be estimated "
             f"({problems[True]}), so length may stand behind this."
         )
-    effect += f", and by {_odds(fixed)} with the lengths of sentence and answer held fixed."
+        return Finding(section, question, result, "cannot be said", reason)
+    result += f"; lengths held fixed {_odds(fixed)}"
+    result += f"; placebo {_odds(placebo)}" if placebo else ""
     if fixed.p_value >= level:
-        verdict = (
-            "With the lengths held fixed no effect is told from none, so length may be what is "
-            "behind the first."
-            if plain.p_value < level
-            else "Neither is told from no effect."
+        reason = "Not told from no effect."
+        if plain.p_value < level:
+            reason = "Length may be what is behind the first: held fixed, no effect is told."
+        return Finding(section, question, result, "not found", reason)
+    if placebo and placebo.p_value < level and (placebo.coefficient > 0) == (fixed.coefficient > 0):
+        reason = (
+            "The odds to be answered worse under bridge (placebo) change in the same way, so this "
+            "may be of answers that vary more, not of transfer."
         )
-    elif placebo is None:
-        verdict = "The effect is not explained by length. The placebo cannot be estimated."
-    elif placebo.p_value < level and (placebo.coefficient > 0) == (fixed.coefficient > 0):
-        verdict = (
-            f"The odds to be answered worse under bridge change in the same way, by "
-            f"{_odds(placebo)}, so this may be of answers that vary more, not of transfer."
-        )
-    else:
-        verdict = (
-            "The effect is not explained by length, and there is none like it on the odds to be "
-            f"answered worse under bridge: {_odds(placebo)}."
-        )
-    return f"{effect} {verdict}"
+        return Finding(section, question, result, "cannot be said", reason)
+    reason = "Not explained by length; " + (
+        "none like it in the placebo." if placebo else "the placebo cannot be estimated."
+    )
+    verdict: Verdict = "found" if fixed.coefficient > 0 else "the opposite"
+    return Finding(section, question, result, verdict, reason)
 
 
 def _odds(row: ModelTermRow) -> str:
-    return (
-        f"{decimal(row.odds_ratio)} ({bounds(row.odds_low, row.odds_high)}; "
-        f"{p_phrase(row.p_value)})"
-    )
+    interval = span(row.odds_low, row.odds_high)
+    return f"{decimal(row.odds_ratio)} ({interval}; {p_phrase(row.p_value)})"
 
 
-def _trust(study: StudySpec, results: Results) -> list[str]:
-    own, stated = study.frequency.retriever_name, []
-    names = {one.code: short_name(one) for one in (study.base_language, *study.languages)}
-    recalls = [row for row in results.recalls if row.retriever == own and row.recall is not None]
-    if recalls:
-        reachable = sum(row.reachable for row in recalls)
-        worst = min(recalls, key=lambda row: row.recall or 0.0)
-        stated.append(
-            f"the retriever ({own}) brings {percent(sum(r.found for r in recalls) / reachable, 0)} "
-            f"of {reachable:,} reachable documents that the lexical judge accepts, and least, "
-            f"{percent(worst.recall, 0)} of {worst.reachable:,}, for {names[worst.culture]} "
-            f"questions in {names[worst.corpus]} text"
-        )
+def _validation(study: StudySpec, results: Results) -> list[Finding]:
+    """How well the estimate of frequency does against the scan, planted facts and people."""
+    section, own, names = "validation", study.frequency.retriever_name, names_of(study)
+    recalls = [
+        (row.recall, row)
+        for row in results.recalls
+        if row.retriever == own and row.recall is not None
+    ]
     ranks = own_planted(study.frequency, results.planted_ranks, results.validation)
     known = [row.correlation for row in ranks if not math.isnan(row.correlation)]
+    reviews = [
+        f"{percent(row.precision, 0)} in {names[row.corpus]}"
+        for row in results.reviews
+        if row.culture == POOLED and row.precision is not None
+    ]
+    stated = []
+    if not results.validated:
+        question = "Errors of the frequency estimate"
+        reason = "It was not tested: nothing is known of what retrieval and judge miss or invent."
+        stated.append(Finding(section, question, "", "cannot be said", reason))
+    if recalls:
+        reachable = sum(row.reachable for _, row in recalls)
+        at = {
+            f"{names[row.culture]} questions in {names[row.corpus]} text": recall
+            for recall, row in recalls
+        }
+        low = [f"{place} {percent(x, 0)}" for place, x in at.items() if x < LOW_RECALL]
+        least = min(at, key=at.__getitem__)
+        result = (
+            f"{percent(sum(row.found for _, row in recalls) / reachable, 0)} of {reachable:,} "
+            f"reachable documents that the lexical judge accepts; least {percent(at[least], 0)} "
+            f"({least})"
+        )
+        missed = percent(1 - LOW_RECALL, 0)
+        reason = f"Occurrences are too few where more than {missed} are missed: {listing(low)}."
+        question = f"Recall of the retriever ({own})"
+        stated.append(Finding(section, question, result, "measured", reason if low else ""))
     if known:
         reach = " to ".join(dict.fromkeys((correlation(min(known)), correlation(max(known)))))
-        stated.append(f"planted facts are ranked with a correlation of {reach} with the truth")
-    reviews = [
-        row for row in results.reviews if row.culture == POOLED and row.precision is not None
-    ]
+        result = f"rank correlation with the truth {reach}"
+        stated.append(Finding(section, "Ranks of planted facts", result, "measured"))
+    question = "Precision of the judge, by people"
     if reviews:
-        shares = listing([f"{percent(row.precision, 0)} in {names[row.corpus]}" for row in reviews])
-        stated.append(f"of what the judge accepts, people accept {shares}")
-    return [f"Trust in the frequencies: {'; '.join(stated)}."] if stated else []
+        result = f"of what the judge accepts, people accept {listing(reviews)}"
+        stated.append(Finding(section, question, result, "measured"))
+    elif results.validated and not results.reviews:
+        reason = (
+            "Nobody has read what the judge accepts and refuses, so its errors are unknown beside "
+            "other judges and planted facts. How to make a review: python "
+            f"jobs/validate_frequency.py --study {study.name} --export DIR"
+        )
+        stated.append(Finding(section, question, "", "cannot be said", reason))
+    return stated

@@ -1,12 +1,21 @@
-"""What a run can and cannot say, computed from its size, its data and its design.
+"""The limits of a run, computed from its size, its data and its design.
 
 Invariant: a limit is stated where its cause holds in this run; none is boilerplate for all runs.
 """
 
+from dataclasses import dataclass
+
+from ccx_ray.analysis.measures.exposure_effect import last_exposures
 from ccx_ray.analysis.measures.results import Results
 from ccx_ray.analysis.measures.transfer import last_rows
-from ccx_ray.analysis.report.frequency_limits import frequency_limits
-from ccx_ray.analysis.report.wording import amount, listing, plural, score_name, short_name
+from ccx_ray.analysis.report.wording import (
+    SCORE_NAMES,
+    amount,
+    listing,
+    names_of,
+    plural,
+    short_name,
+)
 from ccx_ray.study.spec import StudySpec
 
 PAPER_PARAMETERS = 494_032_768
@@ -16,106 +25,124 @@ TINY_PARAMETERS = 100e6
 """Below this and on so little text, cloze accuracies have shown nothing but guessing."""
 FEW_HELD_OUT = 20
 """Documents below which a percentile bootstrap over them is known to be too narrow."""
+FEW_DOCUMENTS = 1_000
+RETRIEVERS = {
+    "vectors": "vectors of the {} embedder",
+    "bm25": "BM25",
+    "hybrid": "BM25 and vectors of the {} embedder together",
+}
 
 
-def limits(study: StudySpec, results: Results) -> list[str]:
-    """The limits, most important first."""
-    return [
-        *_size(results),
-        *_resolution(study, results),
-        *_measure(study, results),
-        *_proficiency(study, results),
-        *_seeds(study),
-        *_data(study),
-        *frequency_limits(study, results),
-        *_missing(results),
-    ]
+@dataclass(frozen=True)
+class Limit:
+    """A row of the table of limits."""
+
+    limit: str
+    here: str
+    """What it is in this run."""
+    consequence: str = ""
+    """What cannot be concluded for it."""
 
 
-def _size(results: Results) -> list[str]:
-    facts = results.facts
+def limits(study: StudySpec, results: Results) -> list[Limit]:
+    """The limits that hold in this run, most important first."""
+    facts, last, names = results.facts, last_rows(results.transfers), names_of(study)
     a_trial = facts.trial_tokens / facts.trials_trained if facts.trials_trained else 0
-    compared = (
-        f"Size: the model has {amount(facts.parameters)} parameters and saw "
-        f"{amount(facts.base_tokens)} tokens as base and {amount(a_trial)} in each trial. "
-        f"The paper's has {amount(PAPER_PARAMETERS)}, {amount(PAPER_BASE_TOKENS)} and "
-        f"{amount(PAPER_TRIAL_TOKENS)}."
-    )
-    if facts.parameters >= TINY_PARAMETERS:
-        return [compared]
-    return [
-        compared + " A model this small, trained on this little text, holds next to no facts: "
-        "accuracies near chance or near the first-option rule carry no knowledge. This run shows "
-        "that the experiment works from end to end; it says nothing about language models."
-    ]
-
-
-def _resolution(study: StudySpec, results: Results) -> list[str]:
-    last = last_rows(results.transfers)
-    if not last:
-        return []
-    halves = [50 * (row.high - row.low) for row in last]
-    asked = [row.questions for row in last]
-    return [
-        f"Resolution: with {min(asked)} to {max(asked)} questions a cell, the "
-        f"{study.analysis.confidence:.0%} intervals are {min(halves):.1f} to {max(halves):.1f} "
-        "points wide on either side: smaller transfers cannot be told from none."
-    ]
-
-
-def _measure(study: StudySpec, results: Results) -> list[str]:
-    """Departures from the published evaluation that the study file asks for."""
-    stated = []
     scoring, exclude = study.evaluation.scoring, study.evaluation.exclude
+    stated = [
+        Limit(
+            "Size",
+            f"{amount(facts.parameters)} parameters, {amount(facts.base_tokens)} tokens as base, "
+            f"{amount(a_trial)} in each trial; the paper: {amount(PAPER_PARAMETERS)}, "
+            f"{amount(PAPER_BASE_TOKENS)}, {amount(PAPER_TRIAL_TOKENS)}",
+            "A model this small, trained on this little text, holds next to no facts: accuracies "
+            "near chance or the first-option rule carry no knowledge. This run shows that the "
+            "experiment works from end to end; it says nothing about language models."
+            if facts.parameters < TINY_PARAMETERS
+            else "",
+        )
+    ]
+    if last:
+        halves = [50 * (row.high - row.low) for row in last]
+        asked = [row.questions for row in last]
+        here = (
+            f"{min(asked)} to {max(asked)} questions a cell; {study.analysis.confidence:.0%} "
+            f"intervals of {min(halves):.1f} to {max(halves):.1f} points on either side"
+        )
+        stated.append(Limit("Resolution", here, "Smaller transfers cannot be told from none."))
     if scoring != "reference":
-        stated.append(
-            f"Score: options are compared by {score_name(scoring)}, not by the published scorer's "
-            "rule, so accuracies and transfers are not comparable with the paper's."
-        )
+        here = f"options are compared by {SCORE_NAMES[scoring]}, not as in the published scorer"
+        consequence = "Accuracies and transfers are not comparable with the paper's."
+        stated.append(Limit("Score", here, consequence))
     if exclude:
+        kinds = listing([kind.replace("_", " ") for kind in exclude])
         taken = [f"{row.left_out} of {row.asked} in {row.probe}" for row in results.probes]
-        stated.append(
-            f"Left out: questions with {listing([kind.replace('_', ' ') for kind in exclude])} are "
-            f"in no accuracy and no transfer ({listing(taken)}). Densities are of all questions."
+        consequence = "They are in no accuracy and no transfer. Densities are of all questions."
+        stated.append(Limit("Questions left out", f"{kinds}: {listing(taken)}", consequence))
+    documents = {row.text: row.documents for row in results.proficiency_differences}
+    few = [f"{names[code]} {count}" for code, count in documents.items() if count < FEW_HELD_OUT]
+    if few:
+        here = f"fewer than {FEW_HELD_OUT} documents: {listing(few)}"
+        stated.append(Limit("Held-out text", here, "Intervals of proficiency are rough there."))
+    stated.append(
+        Limit(
+            "Seeds",
+            f"each condition was trained with {plural(len(study.trials.seeds), 'seed')}",
+            "The tests generalise over questions like these, for these trained models; how another "
+            "training would come out is only hinted at by the spread of the seeds.",
         )
+    )
+    for language in (study.base_language, *study.trial_languages):
+        if language.note.strip():
+            stated.append(Limit(f"{short_name(language)} text", " ".join(language.note.split())))
+    stated += _frequency(study, results) if results.densities else []
+    if results.missing_trials:
+        missing = listing(results.missing_trials)
+        stated.append(Limit("Missing trials", missing, "Not evaluated, and in no result."))
     return stated
 
 
-def _proficiency(study: StudySpec, results: Results) -> list[str]:
-    documents = {row.text: row.documents for row in results.proficiency_differences}
-    if not documents:
-        return [
-            "Proficiency: no held-out text was scored under both conditions, so transfer cannot be "
-            "told from a model that merely became better at the language."
-        ]
-    names = {lang.code: short_name(lang) for lang in (study.base_language, *study.languages)}
-    few = [f"{names[code]} {count}" for code, count in documents.items() if count < FEW_HELD_OUT]
-    if not few:
-        return []
-    return [
-        f"Held-out text: fewer than {FEW_HELD_OUT} documents in some languages ({listing(few)}), "
-        "so the intervals of proficiency over documents are rough there."
+def _frequency(study: StudySpec, results: Results) -> list[Limit]:
+    spec, names, rows = study.frequency, names_of(study), results.densities
+    stated = [
+        Limit(
+            "Occurrences",
+            f"counted among the {spec.top_documents} documents retrieved for a question by "
+            f"{RETRIEVERS[spec.retriever].format(spec.embedder.kind)} and judged by the "
+            f"{spec.judge.kind} judge",
+            "What is not retrieved is missed, and a count cannot exceed the number retrieved. "
+            "Exact counts and exposure are of what the lexical judge accepts: a fact in other "
+            "words is missed, and words that stand together by chance are counted.",
+        )
     ]
-
-
-def _seeds(study: StudySpec) -> list[str]:
-    seeds = plural(len(study.trials.seeds), "seed")
-    return [
-        f"Seeds: each condition was trained with {seeds}. The tests generalise over questions "
-        "like these, for these trained models; how another training would come out is only hinted "
-        "at by the spread of the seeds."
+    few = [
+        f"{names[row.culture]} {row.base_found} and {row.target_found} of {row.questions}"
+        for row in rows
+        if min(row.base_found, row.target_found) < row.questions / 10
     ]
-
-
-def _data(study: StudySpec) -> list[str]:
-    return [
-        f"{short_name(language)} text: {' '.join(language.note.split())}"
-        for language in (study.base_language, *study.trial_languages)
-        if language.note.strip()
+    if few:
+        here = f"in {study.base_language.name} and in target text: {'; '.join(few)}"
+        consequence = "Fewer than a tenth: means and ratios hang on a handful of questions."
+        stated.append(Limit("Questions found", here, consequence))
+    small = [names[row.culture] for row in rows if row.target_documents < FEW_DOCUMENTS]
+    if small:
+        here = f"fewer than {FEW_DOCUMENTS:,} documents in the target corpus: {listing(small)}"
+        consequence = "One document moves the density by a large step."
+        stated.append(Limit("Small corpora", here, consequence))
+    never = [
+        f"{names[row.culture]} questions in {names[row.text]} text"
+        for row in last_exposures(results.exposures)
+        if row.measure == "exposure" and not row.exposed and row.culture in names
     ]
-
-
-def _missing(results: Results) -> list[str]:
-    if not results.missing_trials:
-        return []
-    return [f"Missing trials, not evaluated and in no result: {listing(results.missing_trials)}."]
+    if never:
+        here = f"no evidence was read at all of {listing(never)}"
+        consequence = (
+            "Whatever transferred there was not taken from what the lexical judge recognises."
+        )
+        stated.append(Limit("No exposure", here, consequence))
+    failed = sum(fit.problem is not None for fit in results.model_fits)
+    if failed:
+        here = f"{failed} of {plural(len(results.model_fits), 'model')} cannot be estimated"
+        consequence = "So little data: the table of the models says why for each."
+        stated.append(Limit("Models of transfer", here, consequence))
+    return stated

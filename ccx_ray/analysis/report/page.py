@@ -5,6 +5,10 @@ Invariant: the page computes nothing: it looks up rows of the results and words 
 
 from collections.abc import Mapping
 from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from ccx_ray.analysis.measures.accuracy import last_accuracies
 from ccx_ray.analysis.measures.consistency import last_consistencies
@@ -23,73 +27,45 @@ from ccx_ray.analysis.measures.transfer import (
 from ccx_ray.analysis.measures.transfer_model import frequency_term
 from ccx_ray.analysis.measures.validation_facts import EVERY_DOCUMENT, own_planted
 from ccx_ray.analysis.report import paper, wording
-from ccx_ray.analysis.report.description import short_commit, what_was_run
 from ccx_ray.analysis.report.drawing import inline_svg
-from ccx_ray.evaluation.results import SCORE_TYPES
 
-FILTERS = (
-    wording.percent,
-    wording.points,
-    wording.interval,
-    wording.signed,
-    wording.signed_interval,
-    wording.p_value,
-    wording.decimal,
-    wording.scientific,
-    wording.whole,
-    wording.duration,
-    wording.plural,
-    wording.score_name,
-    wording.condition_name,
-    wording.average,
-    wording.average_bounds,
-    wording.correlation,
-    wording.correlation_bounds,
-    wording.bounds,
-    wording.ratio,
-    wording.ratio_bounds,
-    wording.scientific_bounds,
-    wording.measure_name,
-    short_commit,
-)
+PACKAGE = "ccx_ray.analysis.report"
+WORDS = {name: shown for name, shown in vars(wording).items() if callable(shown)}
 
 
 def render_report(
-    inputs: AnalysisInputs,
-    results: Results,
-    figures: Mapping[str, str],
-    words: Mapping[str, list[str]],
+    inputs: AnalysisInputs, results: Results, figures: Mapping[str, str], said: Mapping[str, Any]
 ) -> str:
-    """The page as HTML, its style and figures inside."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
+    """The page as HTML, its style and figures inside.
 
+    Args:
+        figures: name -> SVG.
+        said: headline, verdicts, findings and limits.
+    """
     environment = Environment(
-        loader=PackageLoader("ccx_ray.analysis.report", "."),
+        loader=PackageLoader(PACKAGE, "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {shown.__name__: shown for shown in FILTERS}
+    environment.filters |= WORDS
     study = inputs.study
-    style = (resources.files("ccx_ray.analysis.report") / "report.css").read_text("utf-8")
     return environment.get_template("report.html.j2").render(
+        **WORDS,
+        **said,
         study=study,
         results=results,
-        **words,
-        what_was_run=what_was_run(study, results.facts),
         figures={name: Markup(inline_svg(svg, name)) for name, svg in figures.items()},
-        style=Markup(style),
-        names={
-            lang.code: wording.short_name(lang) for lang in (study.base_language, *study.languages)
-        },
+        style=Markup((resources.files(PACKAGE) / "report.css").read_text("utf-8")),
+        names=wording.names_of(study),
+        score_names=wording.SCORE_NAMES,
+        measure_names=wording.MEASURE_NAMES,
+        predictor_names=wording.PREDICTOR_NAMES,
         last=last_rows(results.transfers),
         ties_wrong=_last_transfers(results, "ties-wrong"),
         ties_shared=_last_transfers(results, "ties-shared"),
-        pooled_accuracies=[row for row in results.accuracies if row.seed is None],
         last_accuracies=last_accuracies(results.accuracies),
-        score_types=SCORE_TYPES,
         score_transfers={
             (row.language, row.direction, row.score, row.counting): row
             for row in results.score_transfers
@@ -103,7 +79,6 @@ def render_report(
         last_exposures=last_exposures(results.exposures),
         last_parts=last_exposures(results.exposure_parts),
         frequency_term=frequency_term,
-        predictor_names=wording.PREDICTOR_NAMES,
         own_retriever=study.frequency.retriever_name,
         own_planted=own_planted(study.frequency, results.planted_ranks, results.validation),
         every_document=EVERY_DOCUMENT,
@@ -111,7 +86,6 @@ def render_report(
         folders={run: path.name for run, path in inputs.evaluations.items()},
         is_significant=lambda row: is_significant(study, row),
         level=significance_level(study),
-        direction_name=wording.direction_name,
         pooled=POOLED,
         paper=paper,
     )

@@ -1,17 +1,21 @@
-"""Numbers as a reader is shown them: points, intervals, p-values, durations.
+"""Numbers and names as a reader is shown them.
 
 Invariant: a value that does not exist (NaN or None) is shown as a dash, never as 0.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Concatenate, ParamSpec
 
 from ccx_ray.analysis.measures.transfer import Direction
-from ccx_ray.study.spec import ScoreType
+from ccx_ray.study.spec import ScoreType, StudySpec
 from ccx_ray.study.text_spec import BaseLanguageSpec
 
+Parameters = ParamSpec("Parameters")
+Shown = Callable[[float | None], str]
+
 DASH = "–"
-MINUS = "−"
 SCORE_NAMES: Mapping[ScoreType, str] = {
     "reference": "mean per token",
     "sum": "sum",
@@ -43,6 +47,11 @@ def short_name(language: BaseLanguageSpec) -> str:
     return name if name.isascii() else language.code
 
 
+def names_of(study: StudySpec) -> dict[str, str]:
+    """Code -> short name of the base language and of every target language."""
+    return {one.code: short_name(one) for one in (study.base_language, *study.languages)}
+
+
 def direction_name(direction: Direction, base: str, target: str) -> str:
     """A direction in words: ``English → Korean``."""
     return f"{base} → {target}" if direction == "base-to-target" else f"{target} → {base}"
@@ -53,104 +62,103 @@ def condition_name(condition: str) -> str:
     return "no-bridge" if condition == "nobridge" else condition
 
 
-def score_name(kind: ScoreType) -> str:
-    """A score as figures and tables name it."""
-    return SCORE_NAMES[kind]
+def _number(
+    shown: Callable[Concatenate[float, Parameters], str],
+) -> Callable[Concatenate[float | None, Parameters], str]:
+    """Show None and NaN as a dash, and minus as its own character."""
+
+    @wraps(shown)
+    def with_dash(
+        value: float | None, /, *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> str:
+        if value is None or math.isnan(value):
+            return DASH
+        return shown(value, *args, **kwargs).replace("-", "−")
+
+    return with_dash
 
 
-def percent(share: float | None, digits: int = 1) -> str:
+@_number
+def percent(share: float, digits: int = 1) -> str:
     """0.253 -> ``25.3 %``."""
-    return DASH if _absent(share) else f"{100 * share:.{digits}f}\u202f%"  # type: ignore[operator]
+    return f"{100 * share:.{digits}f}\u202f%"
 
 
-def points(share: float | None) -> str:
+@_number
+def points(share: float) -> str:
     """A difference of shares in percentage points, with its sign: 0.031 -> ``+3.1``."""
-    if _absent(share):
-        return DASH
-    assert share is not None
     rounded = round(100 * share, 1)
-    return f"{rounded:+.1f}".replace("-", MINUS) if rounded else "0.0"
+    return f"{rounded:+.1f}" if rounded else "0.0"
 
 
-def signed(value: float | None, digits: int = 3) -> str:
+@_number
+def signed(value: float, digits: int = 3) -> str:
     """A difference with its sign: -0.0123 -> ``−0.012``."""
-    if _absent(value):
-        return DASH
-    assert value is not None
-    return f"{value:+.{digits}f}".replace("-", MINUS)
+    return f"{value:+.{digits}f}"
 
 
-def signed_interval(low: float | None, high: float | None, digits: int = 3) -> str:
-    """An interval of differences."""
-    return DASH if _absent(low) else f"{signed(low, digits)} to {signed(high, digits)}"
+@_number
+def correlation(value: float) -> str:
+    """A correlation with its sign: ``+0.31``."""
+    shown = f"{value:+.2f}"
+    return "0.00" if shown.endswith("0.00") else shown
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """An interval of shares in points."""
-    return DASH if _absent(low) else f"{points(low)} to {points(high)}"
+@_number
+def decimal(value: float, digits: int = 2) -> str:
+    """A plain number."""
+    return f"{value:,.{digits}f}"
 
 
-def correlation_bounds(low: float | None, high: float | None) -> str:
-    """An interval of correlations."""
-    return DASH if _absent(low) else f"{correlation(low)} to {correlation(high)}"
+@_number
+def whole(value: float) -> str:
+    """A count with thousands separated."""
+    return f"{value:,.0f}"
 
 
-def average(value: float | None) -> str:
+@_number
+def scientific(value: float) -> str:
+    """2.86e-07 -> ``2.86e−7``; 0 stays 0."""
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa}e{int(exponent)}" if value else "0"
+
+
+@_number
+def average(value: float) -> str:
     """A mean of counts: two decimals, or two digits of what is smaller: 0.00271 -> ``0.0027``."""
-    if _absent(value):
-        return DASH
-    assert value is not None
-    if value == 0 or value >= 0.1:
+    if value >= 0.1 or not value:
         return decimal(value) if value else "0"
     return f"{value:.2g}" if value >= 0.001 else scientific(value)
 
 
-def average_bounds(low: float | None, high: float | None) -> str:
-    """An interval of means of counts."""
-    return DASH if _absent(low) else f"{average(low)} to {average(high)}"
-
-
-def correlation(value: float | None) -> str:
-    """A correlation with its sign: ``+0.31``."""
-    shown = signed(value, 2)
-    return "0.00" if shown.endswith("0.00") else shown
-
-
-def ratio(value: float | None) -> str:
+@_number
+def ratio(value: float) -> str:
     """A ratio that may be large or small: ``62.1``, ``1.84`` or ``0.010``."""
-    return decimal(value, 1) if value is not None and value >= 10 else average(value)
+    return decimal(value, 1) if value >= 10 else average(value)
 
 
-def ratio_bounds(low: float | None, high: float | None) -> str:
-    """An interval of ratios; ``from 1.30 up`` where it has no upper bound."""
-    if _absent(low):
-        return DASH
-    if _absent(high) or math.isinf(high or 0.0):
-        return f"from {ratio(low)} up"
-    return f"{ratio(low)} to {ratio(high)}"
-
-
-def bounds(low: float | None, high: float | None, digits: int = 2) -> str:
-    """An interval of plain numbers."""
-    return DASH if _absent(low) else f"{decimal(low, digits)} to {decimal(high, digits)}"
-
-
-def scientific_bounds(low: float | None, high: float | None) -> str:
-    """An interval of densities."""
-    return DASH if _absent(low) else f"{scientific(low)} to {scientific(high)}"
-
-
-def measure_name(measure: str) -> str:
-    """A way to count, as figures and tables name it."""
-    return MEASURE_NAMES[measure]
-
-
-def p_value(value: float | None) -> str:
+@_number
+def p_value(value: float) -> str:
     """0.0341 -> ``0.034``; below 0.001 only that it is."""
-    if _absent(value):
-        return DASH
-    assert value is not None
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+@_number
+def duration(seconds: float) -> str:
+    """Seconds as ``3 h 20 min``, ``9 min 40 s`` or ``12 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def span(low: float | None, high: float | None, shown: Shown = decimal) -> str:
+    """An interval; ``from 1.30 up`` where it has no upper bound."""
+    if low is None or math.isnan(low):
+        return DASH
+    if high is None or not math.isfinite(high):
+        return f"from {shown(low)} up"
+    return f"{shown(low)} to {shown(high)}"
 
 
 def p_phrase(value: float | None) -> str:
@@ -159,50 +167,12 @@ def p_phrase(value: float | None) -> str:
     return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
 
 
-def decimal(value: float | None, digits: int = 2) -> str:
-    """A plain number."""
-    if _absent(value):
-        return DASH
-    assert value is not None
-    return f"{value:,.{digits}f}".replace("-", MINUS)
-
-
-def scientific(value: float | None) -> str:
-    """2.86e-07 -> ``2.86e−7``; 0 stays 0."""
-    if _absent(value):
-        return DASH
-    assert value is not None
-    if value == 0:
-        return "0"
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa}e{int(exponent)}".replace("-", MINUS)
-
-
-def whole(value: float | None) -> str:
-    """A count with thousands separated."""
-    return DASH if _absent(value) else f"{value:,.0f}".replace("-", MINUS)
-
-
 def amount(value: float) -> str:
     """A large count in words: 2,450,000 -> ``2.5 million``."""
     for unit, size in (("billion", 1e9), ("million", 1e6)):
         if value >= size:
             return f"{value / size:.3g} {unit}"
     return f"{value:,.0f}"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as ``3 h 20 min``, ``9 min 40 s`` or ``12 s``."""
-    if _absent(seconds):
-        return DASH
-    assert seconds is not None
-    whole_seconds = round(seconds)
-    if whole_seconds < 60:
-        return f"{whole_seconds} s"
-    minutes, rest = divmod(whole_seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def listing(items: Sequence[str]) -> str:
@@ -217,5 +187,6 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def _absent(value: float | None) -> bool:
-    return value is None or math.isnan(value)
+def short_commit(commit: str) -> str:
+    """The first 12 digits, and whether the tree differed from the commit."""
+    return commit.partition("+")[0][:12] + ("+changes" if commit.endswith("+changes") else "")

@@ -1,0 +1,258 @@
+"""Figures of answers: transfer, accuracy, scores, ties, positions, proficiency, RankC, losses.
+
+Invariant: a figure shows rows of the results and computes nothing of its own; where there is
+nothing to show, there is no figure.
+"""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ccx_ray.analysis.measures.inputs import BASE_RUN, AnalysisInputs
+from ccx_ray.analysis.measures.results import Results
+from ccx_ray.analysis.measures.run_facts import loss_curves
+from ccx_ray.analysis.measures.transfer import DIRECTIONS, Direction, probe_of
+from ccx_ray.analysis.report.drawing import (
+    CONDITION_COLOURS,
+    CONDITION_LEGEND,
+    FAINT,
+    INK,
+    NARROWEST,
+    condition_curves,
+    draw_legend,
+    grouped,
+    language_colours,
+    languages_of,
+    name_rows,
+    panel_grid,
+    panel_row,
+)
+from ccx_ray.analysis.report.wording import SCORE_NAMES, condition_name, short_name
+from ccx_ray.evaluation.results import SCORE_TYPES
+from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.text_spec import LanguageSpec
+
+COLOURS = {"base": INK, **CONDITION_COLOURS}
+FIRST_OPTION = {"always the first option": {"color": FAINT, "linestyle": "--"}}
+
+
+def transfer_figure(study: StudySpec, results: Results) -> Figure | None:
+    """Transfer over the checkpoints with its interval, and every seed alone."""
+    cells = grouped(results.transfers, "language", "direction", "counting")
+
+    def panel(axes: Axes, language: LanguageSpec, direction: Direction) -> None:
+        cell = cells[language.code, direction, "published"]
+        colour = language_colours(study)[language.code]
+        steps = [0, *(row.step for row in cell)]
+        low, high = ([0, *(100 * end for end in ends)] for ends in (
+            (row.low for row in cell), (row.high for row in cell)
+        ))  # fmt: skip
+        axes.axhline(0, color=FAINT, linewidth=0.8)
+        axes.fill_between(steps, low, high, color=colour, alpha=0.22, linewidth=0)
+        axes.plot(steps, [0, *(100 * row.transfer for row in cell)], color=colour, marker="o", ms=3)
+        for row in cell:
+            if len(row.seeds) > 1:
+                points = [100 * transfer for transfer in row.seed_transfers]
+                axes.plot([row.step] * len(points), points, "x", color=INK, ms=3.5, mew=0.8)
+
+    if not cells:
+        return None
+    codes = (language for language, _, _ in cells)
+    return panel_grid(study, list(codes), panel, label="transfer, points", share_y=True)
+
+
+def accuracy_figure(study: StudySpec, results: Results) -> Figure | None:
+    """Accuracy under both conditions from the base on, with chance and the first option."""
+    pooled = grouped((row for row in results.accuracies if row.seed is None), "probe")
+    asked = {probe.probe: probe for probe in results.probes}
+
+    def panel(axes: Axes, language: LanguageSpec, direction: Direction) -> None:
+        probe = probe_of(direction, language.code, study.base_language.code)
+        rows = pooled[(probe,)]
+        if probe in asked:
+            axes.axhline(100 * asked[probe].chance, color=FAINT, linewidth=0.9, linestyle=":")
+            first = 100 * asked[probe].first_option_accuracy
+            axes.axhline(first, color=FAINT, linewidth=0.9, linestyle="--")
+        base = [row for row in rows if row.condition == "base"]
+        condition_curves(axes, base, rows, "accuracy", lambda row: row.standard_error, unit=100)
+
+    if not results.accuracies:
+        return None
+    legend = {**CONDITION_LEGEND, **FIRST_OPTION, "chance": {"color": FAINT, "linestyle": ":"}}
+    codes = [row.language for row in results.accuracies]
+    return panel_grid(study, codes, panel, label="accuracy, %", legend=legend)
+
+
+def score_figure(study: StudySpec, results: Results) -> Figure | None:
+    """Transfer with its interval under every score, the study's own filled."""
+    cells = grouped(results.score_transfers, "language", "direction", "counting")
+    languages = languages_of(study, (language for language, _, _ in cells))
+
+    def panel(axes: Axes, language: LanguageSpec, direction: Direction) -> None:
+        colour = language_colours(study)[language.code]
+        axes.axvline(0, color=FAINT, linewidth=0.8)
+        for row in cells[language.code, direction, "published"]:
+            axes.errorbar(
+                100 * row.transfer,
+                SCORE_TYPES.index(row.score),
+                xerr=[[100 * (row.transfer - row.low)], [100 * (row.high - row.transfer)]],
+                fmt="o",
+                color=colour,
+                markerfacecolor=colour if row.score == study.evaluation.scoring else "white",
+                markersize=4.5,
+                elinewidth=1.1,
+                capsize=2,
+            )
+        first = language is languages[0]
+        name_rows(axes, [SCORE_NAMES[kind] if first else "" for kind in SCORE_TYPES])
+
+    if not cells:
+        return None
+    codes = [language.code for language in languages]
+    return panel_grid(study, codes, panel, label="", across="transfer, points")
+
+
+def tie_figure(study: StudySpec, results: Results) -> Figure | None:
+    """Accuracy with ties by order, shared and wrong, beside the rule to take the first option."""
+    cells = grouped(results.ties, "probe")
+
+    def panel(axes: Axes, language: LanguageSpec, direction: Direction) -> None:
+        here = cells[(probe_of(direction, language.code, study.base_language.code),)]
+        for row in here:
+            axes.axhline(100 * row.first_option_accuracy, color=FAINT, linewidth=0.9, ls="--")
+        for row in here:
+            place, colour = list(COLOURS).index(row.condition), COLOURS[row.condition]
+            ends = [100 * row.accuracy_ties_wrong, 100 * row.accuracy]
+            axes.plot([place, place], ends, color=colour, linewidth=1.2)
+            axes.plot(place, ends[1], "o", color=colour, markersize=5)
+            axes.plot(place, 100 * row.accuracy_ties_shared, "_", color=colour, ms=11, mew=1.6)
+            axes.plot(place, ends[0], "o", color=colour, markerfacecolor="white", markersize=5)
+        axes.set_xticks(range(len(COLOURS)), [condition_name(name) for name in COLOURS])
+        axes.set_xlim(-0.5, len(COLOURS) - 0.5)
+
+    if not results.ties:
+        return None
+    return panel_grid(
+        study, [row.language for row in results.ties], panel,
+        title=_probe_titles(study), label="accuracy, %", across="", legend=FIRST_OPTION,
+    )  # fmt: skip
+
+
+def position_figure(study: StudySpec, results: Results) -> Figure | None:
+    """Accuracy by position of the right option, beside how often that position is chosen."""
+    cells = grouped((r for r in results.positions if r.position >= 0), "probe", "condition")
+
+    def panel(axes: Axes, language: LanguageSpec, direction: Direction) -> None:
+        probe = probe_of(direction, language.code, study.base_language.code)
+        for shift, (condition, colour) in zip(
+            (-0.12, 0.12), CONDITION_COLOURS.items(), strict=True
+        ):
+            here = cells[probe, condition]
+            asked = [row for row in here if row.questions]
+            axes.errorbar(
+                [row.position + 1 + shift for row in asked],
+                [100 * row.accuracy for row in asked],
+                # Of one question there is no standard error.
+                yerr=[100 * row.standard_error if row.questions > 1 else 0 for row in asked],
+                fmt="o",
+                color=colour,
+                markersize=4,
+                elinewidth=0.9,
+            )
+            places = [row.position + 1 + shift for row in here]
+            axes.plot(places, [100 * r.chosen for r in here], "_", color=colour, ms=10, mew=1.6)
+
+    if not results.ties:
+        return None
+    return panel_grid(
+        study, [row.language for row in results.positions], panel, title=_probe_titles(study),
+        label="%", across="position of the right option", legend=CONDITION_LEGEND,
+    )  # fmt: skip
+
+
+def proficiency_figure(study: StudySpec, results: Results) -> Figure | None:
+    """Bits per byte of held-out text under both conditions, from the base on."""
+    rows = results.proficiencies
+    base = grouped((row for row in rows if row.condition == "base"), "text")
+    trained = grouped((r for r in rows if r.condition != "base" and r.seed is None), "language")
+
+    def panel(axes: Axes, language: LanguageSpec, direction: Direction) -> None:
+        text = language.code if direction == "base-to-target" else study.base_language.code
+        condition_curves(
+            axes,
+            base[(text,)],
+            [row for row in trained[(language.code,)] if row.text == text],
+            "bits_per_byte",
+            lambda row: row.standard_error if row.documents > 1 else 0,
+        )
+
+    def title(language: LanguageSpec, direction: Direction) -> str:
+        if direction == "base-to-target":
+            return f"{short_name(language)} text"
+        return f"{study.base_language.name}, {short_name(language)} trials"
+
+    if not trained:
+        return None
+    codes = [language for (language,) in trained]
+    return panel_grid(
+        study, codes, panel, title=title, label="bits per byte", legend=CONDITION_LEGEND
+    )
+
+
+def consistency_figure(study: StudySpec, results: Results) -> Figure | None:
+    """RankC under both conditions from the base on, beside that of unrelated rankings."""
+    cells = grouped(results.consistencies, "language")
+
+    def panel(axes: Axes, language: LanguageSpec, _: Direction) -> None:
+        here = cells[(language.code,)]
+        axes.axhline(here[0].random, color=FAINT, linewidth=0.9, linestyle=":")
+        condition_curves(
+            axes,
+            [row for row in here if row.condition == "base"],
+            here,
+            "consistency",
+            lambda row: (row.consistency - row.low, row.high - row.consistency),
+        )
+
+    if not cells:
+        return None
+    return panel_grid(
+        study, [language for (language,) in cells], panel,
+        rows=DIRECTIONS[:1],  # both versions of the questions are in one panel
+        title=lambda language, _: f"{short_name(language)} culture",
+        label="RankC", share_y=True,
+        legend={**CONDITION_LEGEND, "unrelated rankings": {"color": FAINT, "linestyle": ":"}},
+    )  # fmt: skip
+
+
+def loss_figure(inputs: AnalysisInputs) -> Figure | None:
+    """Training loss of the base, and of every trial by language."""
+    study, by_run = inputs.study, {curve.run: curve for curve in loss_curves(inputs.trainings)}
+    if not by_run:
+        return None
+    trials = [trial for trial in inputs.trials if trial.name in by_run]
+    languages = languages_of(study, (trial.language for trial in trials))
+    titles = [f"base ({study.base_language.name})", *map(short_name, languages)]
+    figure, panels = panel_row(max(NARROWEST, 1.95 * len(titles)), 2.3, len(titles))
+    for axes, title in zip(panels, titles, strict=True):
+        axes.set_title(title)
+        axes.set_xlabel("optimizer step")
+    if BASE_RUN in by_run:
+        panels[0].plot(by_run[BASE_RUN].steps, by_run[BASE_RUN].losses, color=INK, lw=1)
+    for axes, language in zip(panels[1:], languages, strict=True):
+        for trial in trials:
+            if trial.language == language.code:
+                curve, colour = by_run[trial.name], CONDITION_COLOURS[trial.condition]
+                axes.plot(curve.steps, curve.losses, color=colour, lw=0.9, alpha=0.85)
+    panels[0].set_ylabel("loss, nats a token")
+    draw_legend(figure, CONDITION_LEGEND)
+    return figure
+
+
+def _probe_titles(study: StudySpec):
+    """Titles of panels that are a probe each, culture and language: ``Korean, in English``."""
+
+    def title(language: LanguageSpec, direction: Direction) -> str:
+        asked = language if direction == "base-to-target" else study.base_language
+        return f"{short_name(language)}, in {short_name(asked)}"
+
+    return title
