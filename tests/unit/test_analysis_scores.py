@@ -173,7 +173,7 @@ def test_transfer_is_tested_in_every_counting_of_ties(tmp_path: Path) -> None:
     assert last["ties-shared"]["p_value"] == pytest.approx(2 / 2**8)
     result, verdict, _ = finding(results, "Effect of ties on transfer")
     assert result.startswith("a cell's transfer changes by at most 50.0 points")
-    assert "(ko-ko, bridge: 70.0\u202f%): +50.0 points against ties wrong, +22.5 points" in result
+    assert "(ko-ko, bridge: 70.0\u202f%): +50.0 points against ties wrong, +22.5 against" in result
     assert verdict == "found"
 
 

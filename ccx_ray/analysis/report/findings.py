@@ -18,6 +18,7 @@ from ccx_ray.analysis.measures.ties import TieRow
 from ccx_ray.analysis.measures.transfer import (
     DIRECTIONS,
     Direction,
+    TransferRow,
     is_significant,
     last_rows,
     probe_of,
@@ -42,6 +43,7 @@ from ccx_ray.study.spec import StudySpec
 STANDARD_ERRORS = 2.0
 """By which two accuracies, or an accuracy and guessing, must differ to be called different."""
 
+CellVerdict = Literal["found", "found, negative", "not found", "cannot be said"]
 Verdict = Literal["found", "in part", "the opposite", "not found", "measured", "cannot be said"]
 Cell = tuple[str, Direction]
 """Language and direction."""
@@ -66,7 +68,7 @@ class TransferVerdict:
 
     language: str
     direction: Direction
-    verdict: Literal["found", "found, negative", "not found", "cannot be said"]
+    verdict: CellVerdict
     paper: bool | None
     """Whether transfer is significant in the paper; None where it says nothing."""
 
@@ -80,17 +82,17 @@ def transfer_verdicts(study: StudySpec, results: Results) -> list[TransferVerdic
     """Every language of the grid in both directions, whether it could be tested or not."""
     last = {(row.language, row.direction): row for row in last_rows(results.transfers)}
     cells: list[Cell] = [(one.code, way) for one in study.trial_languages for way in DIRECTIONS]
-    verdicts = []
-    for cell in cells:
-        row, paper = last.get(cell), SIGNIFICANT.get(cell)
+
+    def verdict(row: TransferRow | None) -> CellVerdict:
         if row is None:
-            verdicts.append(TransferVerdict(*cell, "cannot be said", paper))
-        elif not is_significant(study, row):
-            verdicts.append(TransferVerdict(*cell, "not found", paper))
-        else:
-            found = "found" if row.transfer > 0 else "found, negative"
-            verdicts.append(TransferVerdict(*cell, found, paper))
-    return verdicts
+            return "cannot be said"
+        if not is_significant(study, row):
+            return "not found"
+        return "found" if row.transfer > 0 else "found, negative"
+
+    return [
+        TransferVerdict(*cell, verdict(last.get(cell)), SIGNIFICANT.get(cell)) for cell in cells
+    ]
 
 
 def headline(study: StudySpec, results: Results) -> str:

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ccx_ray.analysis.measures.densities import DensityRow
 from ccx_ray.analysis.measures.exposure_effect import EXPOSURE_BINS
 from ccx_ray.analysis.measures.frequency_effect import BINS, Bin, BinRow
 from ccx_ray.analysis.measures.occurrences import EXACT_MEASURES
@@ -60,22 +59,28 @@ def density_figure(study: StudySpec, results: Results) -> Figure | None:
     figure, (densities, ratios) = panel_row(
         WIDE, 0.9 + 0.52 * len(rows), 2, sharey=True, width_ratios=[3, 2]
     )
+    drawn: dict[Axes, list[float]] = {densities: [], ratios: [1.0]}
     for place, language in enumerate(languages):
         row, colour = rows[language.code], language_colours(study)[language.code]
-        interval_mark(densities, place - 0.14, _base(row), INK, at_edge=True)
-        interval_mark(densities, place + 0.14, _target(row), colour, "s", at_edge=True)
-        interval_mark(ratios, place, _ratio(row), colour, at_edge=True)
+        for axes, name, shift, of, marker in (
+            (densities, "base_density", -0.14, INK, "o"),
+            (densities, "target_density", 0.14, colour, "s"),
+            (ratios, "ratio", 0.0, colour, "o"),
+        ):
+            value, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
+            drawn[axes] += [value, low, high]
+            interval_mark(axes, place + shift, (value, low, high), of, marker, at_edge=True)
         if known := DENSITIES.get(language.code):
+            ratio = known[1] / known[0]
+            drawn[ratios].append(ratio)
             for axes, value, shift, of in (
                 (densities, known[0], -0.14, INK),
                 (densities, known[1], 0.14, colour),
-                (ratios, known[1] / known[0], 0.0, colour),
+                (ratios, ratio, 0.0, colour),
             ):
                 axes.plot(value, place + shift, "d", color=of, mfc="white", ms=5, zorder=1)
-    paper = [known[1] / known[0] for code in rows if (known := DENSITIES.get(code))]
-    own = [value for row in rows.values() for value in _ratio(row)]
-    _log_axis(densities, [v for r in rows.values() for v in (*_base(r), *_target(r))])
-    _log_axis(ratios, [*own, *paper, 1.0])
+    for axes, values in drawn.items():
+        _log_axis(axes, values)
     densities.set_title("cultural density")
     ratios.set_title(f"ratio, target over {base}")
     ratios.axvline(1, color=FAINT, linewidth=0.8, zorder=0)
@@ -196,8 +201,9 @@ def correlation_figure(study: StudySpec, results: Results) -> Figure | None:
         for code, curve in curves.items():
             steps = [row.step for row in curve]
             if code == POOLED:
-                ends = [[r.correlation_low for r in curve], [r.correlation_high for r in curve]]
-                axes.fill_between(steps, *ends, color=INK, alpha=0.14, linewidth=0)
+                low = [row.correlation_low for row in curve]
+                high = [row.correlation_high for row in curve]
+                axes.fill_between(steps, low, high, color=INK, alpha=0.14, linewidth=0)
             (shown[names[code]],) = axes.plot(
                 steps,
                 [row.correlation for row in curve],
@@ -319,18 +325,6 @@ def planted_figure(study: StudySpec, results: Results) -> Figure | None:
         axes.set_xlabel("planted")
     panels[0].set_ylabel("estimated")
     return figure
-
-
-def _base(row: DensityRow) -> tuple[float, float, float]:
-    return row.base_density, row.base_density_low, row.base_density_high
-
-
-def _target(row: DensityRow) -> tuple[float, float, float]:
-    return row.target_density, row.target_density_low, row.target_density_high
-
-
-def _ratio(row: DensityRow) -> tuple[float, float, float]:
-    return row.ratio, row.ratio_low, row.ratio_high
 
 
 def _log_axis(axes: Axes, values: Iterable[float]) -> None:

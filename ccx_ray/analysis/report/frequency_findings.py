@@ -131,7 +131,7 @@ def _exposure(study: StudySpec, row: ExposureRow) -> Finding:
 
 def _model(study: StudySpec, results: Results, predictor: Predictor) -> Finding:
     """Whether frequency goes with transfer, lengths held fixed and unlike in the placebo."""
-    section, question = "transfer-model", f"Effect on transfer of {PREDICTOR_NAMES[predictor]}"
+    section, question = "transfer-model", f"Effect of {PREDICTOR_NAMES[predictor]}"
     terms, level = results.model_terms, significance_level(study)
     plain = frequency_term(terms, predictor, "transferred", lengths=False)
     fixed = frequency_term(terms, predictor, "transferred", lengths=True)

@@ -4,6 +4,8 @@ Invariant: a figure shows rows of the results and computes nothing of its own; w
 nothing to show, there is no figure.
 """
 
+from collections.abc import Callable
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -248,7 +250,7 @@ def loss_figure(inputs: AnalysisInputs) -> Figure | None:
     return figure
 
 
-def _probe_titles(study: StudySpec):
+def _probe_titles(study: StudySpec) -> Callable[[LanguageSpec, Direction], str]:
     """Titles of panels that are a probe each, culture and language: ``Korean, in English``."""
 
     def title(language: LanguageSpec, direction: Direction) -> str:
