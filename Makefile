@@ -16,6 +16,9 @@ IN_PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
 # Small CPU models are slower with two OpenMP threads that contend than with one.
 export OMP_NUM_THREADS ?= 1
 
+# Compiling all 29,000 files would take minutes; Python compiles those that it imports, once.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+
 .DEFAULT_GOAL := help
 .PHONY: help install study test storms lint unit ui clean
 
@@ -30,8 +33,8 @@ install: $(STAMP)  ## the environment in .venv (about 4 minutes once; then nothi
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	$(PIP_INSTALL) "$(TORCH)"
+	$(PIP_INSTALL) -e '.[dev]' -c constraints.txt
 	touch $@
 
 study: install  ## run a study: corpora, base, trials, evaluation, frequency, report
