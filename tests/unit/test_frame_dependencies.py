@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 
@@ -21,7 +22,7 @@ def imported(path: Path) -> set[str]:
 
 def test_imported_libraries_are_dependencies(project: Path) -> None:
     content = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))["project"]
-    named = [*content["dependencies"], *sum(content["optional-dependencies"].values(), [])]
+    named = [*content["dependencies"], *chain(*content["optional-dependencies"].values())]
     names = {re.split(r"[^\w.-]", name)[0].lower().replace("_", "-") for name in named}
     modules = set().union(*map(imported, (project / "ccx_ray").rglob("*.py")))
     distributions = packages_distributions()
