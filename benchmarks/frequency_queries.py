@@ -19,7 +19,7 @@ from frequency_text import questions
 from numpy.typing import NDArray
 
 from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex, Hit
-from ccx_ray.frequency.retrieval.index_pieces import PIECE_VECTORS
+from ccx_ray.frequency.retrieval.index_building import PIECE_VECTORS
 from ccx_ray.orchestration.step_folders import WORK
 from ccx_ray.study.frequency_spec import RetrieverName
 

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from ccx_ray.errors import UserError
 from ccx_ray.frequency.text.questions import Cloze
+from ccx_ray.frequency.validation.review_import import keep_reviews
 from ccx_ray.frequency.validation.review_sheet import SAMPLE, write_review_sheets
-from ccx_ray.frequency.validation.reviewing import keep_reviews
 from tests.estimated_corpus import write_estimated
 from tests.frequency_step_cases import GOES_ON, STEP_CASES, step_line
 from tests.jobs import call_job
@@ -102,8 +102,8 @@ _FIELDS = (
     ("no folder of an embedder to compare", f"{_OTHER}.model: 'none'",
      _compared("embedders=[{kind: hidden_states, model: none}")),
     ("local judge: no folder", f"{_JUDGE}.folder: 'none'", _LOCAL + "none}"),
-    ("local judge: no causal model", f"{_JUDGE}.folder: bert", _LOCAL + "bert}"),
-    ("local judge: config that is no JSON", f"{_JUDGE}.folder: broken/config.json",
+    ("local judge: no causal model", f"{_JUDGE}.folder: 'bert'", _LOCAL + "bert}"),
+    ("local judge: config that is no JSON", f"{_JUDGE}.folder: 'broken/config.json'",
      _LOCAL + "broken}"),
     ("no prompt file", f"{_JUDGE}.prompt: 'none.txt'", _prompt("none.txt"), HERE),
     ("prompt without a placeholder", f"{_JUDGE}.prompt: 'part.txt' has no {{document}}",

@@ -26,7 +26,7 @@ from ccx_ray.frequency.estimation import (
     estimate_frequency,
     open_corpus_judge,
 )
-from ccx_ray.frequency.judges.opening import judge_counts, open_judge
+from ccx_ray.frequency.judges.factory import open_judge
 from ccx_ray.frequency.judges.verdict import Request
 from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex
 from ccx_ray.frequency.retrieval.index_building import build_index
@@ -157,7 +157,7 @@ def _local(folder: Path, cloze: Cloze, text: str) -> str:
         document_frequencies={}, documents=0,
     )  # fmt: skip
     opened.judge([Request(cloze=cloze, document=Document(id="d", text=text))])
-    return f"shown in a smaller window, narrowed = {judge_counts(opened).get('narrowed', 0)}"
+    return f"shown in a smaller window, narrowed = {opened.counts.get('narrowed', 0)}"
 
 
 def _other_embedder(folder: Path) -> str:

@@ -6,11 +6,11 @@
 import json
 import random
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ccx_ray.frequency.judges.opening import judge_counts, open_judge
+from ccx_ray.frequency.judges.factory import open_judge
+from ccx_ray.frequency.judges.model_judge import ModelJudge
 from ccx_ray.frequency.judges.verdict import Request, Verdict
 from ccx_ray.frequency.text.documents import Document
 from ccx_ray.frequency.text.questions import Cloze
@@ -46,7 +46,6 @@ def judge(
     *,
     run: str | None = None,
     asked: list[Request] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
     **runtime: Any,
 ) -> tuple[list[Verdict], dict[str, int]]:
     """The verdicts, and what the judge counted."""
@@ -61,9 +60,9 @@ def judge(
         document_frequencies={},
         documents=0,
         run=run,
-        on_progress=on_progress,
     )
-    return opened.judge(requests() if asked is None else asked), judge_counts(opened)
+    assert isinstance(opened, ModelJudge)
+    return opened.judge(requests() if asked is None else asked), dict(opened.counts)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def _analyse(
 
 def _record(study: StudySpec, work: StepWork, summary: Mapping[str, Any]) -> None:
     """The analysis as an MLflow run: transfer by step, densities, the report and the spec."""
-    from ccx_ray.frequency_metrics import analysis_metrics
+    from ccx_ray.analysis.metrics import analysis_metrics
 
     tracking = work.tracking
     run = tracking.open_run(name="analysis", kind="analysis", fingerprint=work.step.fingerprint)

@@ -4,6 +4,7 @@ Invariant: a model whose weights do not all come from its files is refused; Tran
 warns of it, fills the gap at random, and the accuracies would be of nobody's model.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from fnmatch import filter as matching
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+_CAUSAL = "CausalLM|LMHead|ConditionalGeneration"
 END_OF_TEXT = "<|endoftext|>"
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -58,6 +60,37 @@ def check_model_folder(folder: Path) -> None:
                 f"{folder}: no {kind} ({' or '.join(patterns)}); "
                 "give a folder written by save_pretrained of both the model and its tokenizer"
             )
+
+
+def check_causal_folder(folder: Path, field: str) -> None:
+    """``check_model_folder``, and that the config names no other kind of model than a causal one.
+
+    Args:
+        field: of the study file, for the error.
+
+    Raises:
+        UserError: it does.
+    """
+    try:
+        check_model_folder(folder)
+    except UserError as error:
+        raise UserError(f"{field}: {error}") from None
+    config = folder / "config.json"
+    try:
+        content = json.loads(config.read_text("utf-8"))
+    except OSError:
+        return  # a pointer to files elsewhere, which are read when the model is opened
+    except ValueError as error:
+        raise UserError(
+            f"{field}: {str(config)!r} is not JSON ({error}); "
+            "give the file that save_pretrained wrote"
+        ) from None
+    named = content.get("architectures") if isinstance(content, dict) else None
+    if named and not any(re.search(_CAUSAL, str(one)) for one in named):
+        raise UserError(
+            f"{field}: {str(folder)!r} holds a {named[0]}, not a causal model; "
+            "give a folder that AutoModelForCausalLM opens"
+        )
 
 
 def choose_device(wanted: str = "auto") -> str:

@@ -1,7 +1,8 @@
 """From a culture's questions to what was found of them: retrieve, judge, count, scan.
 
-Invariant: a result does not depend on how the questions were cut into tasks, on who ran them, or on
-who was killed. Tasks leave Parquet parts beside their log; ``run_tasks`` puts them on Ray.
+Invariant: a result does not depend on how the work was cut into tasks, on who ran them, or on who
+was killed. A search and a judgement are a task a block of questions, a scan is a task a block and
+shard of a corpus. Tasks leave Parquet parts beside their log; ``run_tasks`` puts them on Ray.
 """
 
 import time
@@ -10,26 +11,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ccx_ray.frequency.counting.density import (
     EXHAUSTIVE,
-    QUESTIONS,
     RETRIEVED,
     concatenated,
     question_rows,
     summary,
 )
-from ccx_ray.frequency.counting.exact_counts import exact_counts
-from ccx_ray.frequency.counting.exhaustive import exhaustive_holders
+from ccx_ray.frequency.counting.exact_counts import (
+    SHARD_COUNTS,
+    Entity,
+    question_entities,
+    shard_counts,
+)
+from ccx_ray.frequency.counting.exhaustive import scan_shard
 from ccx_ray.frequency.counting.lexicon.reading import Lexicon
+from ccx_ray.frequency.judges.factory import open_judge
 from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
-from ccx_ray.frequency.judges.opening import open_judge
 from ccx_ray.frequency.judges.verdict import Judge, Request
 from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex
+from ccx_ray.frequency.text.documents import read_documents
 from ccx_ray.frequency.text.questions import Cloze
-from ccx_ray.frequency.text.text_parts import read_documents
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog
 from ccx_ray.storage.publishing import publish_parquet
 from ccx_ray.study.frequency_spec import FrequencySpec, JudgeRuntime, JudgeSpec, LexicalJudgeSpec
@@ -77,6 +83,7 @@ OpenJudge = Callable[[Sequence[Cloze], Lexicon], Judge]
 
 @dataclass(frozen=True, kw_only=True)
 class _Block:
+    number: int
     asked: AskedCorpus
     start: int
     stop: int
@@ -95,6 +102,19 @@ class _Block:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Scan:
+    """A task: the questions of a block in one shard of a part."""
+
+    block: _Block
+    scanned: ScannedPart
+    shard: int
+
+    @property
+    def of_documents(self) -> bool:
+        return self.scanned is self.block.asked.scanned[0]
+
+
 def estimate_frequency(
     spec: FrequencySpec,
     corpora: Sequence[AskedCorpus],
@@ -111,63 +131,90 @@ def estimate_frequency(
         run_judge: runs the judge's tasks, which may need a GPU or this very process.
 
     Returns:
-        Per corpus the counts of ``density.summary``, holders by part, and seconds of each stage.
+        Per corpus the counts of ``density.summary``, supporting texts by part, and seconds of each
+        stage.
     """
-    blocks = [
-        _Block(asked=asked, start=start, stop=min(start + QUESTIONS_AT_ONCE, len(asked.clozes)))
-        for asked in corpora
-        for start in range(0, len(asked.clozes), QUESTIONS_AT_ONCE)
-    ]
-    stages: dict[str, list[dict[str, Any]]] = {}
-    logs = {stage: WorkLog(folder, stage) for stage in ("search", "scan", "judge")}
+    logs = {stage: WorkLog(folder, stage) for stage in ("search", "entities", "scan", "judge")}
     scratch = logs["search"].scratch
+    blocks = _blocks(corpora)
+    scans = [
+        _Scan(block=block, scanned=scanned, shard=shard)
+        for block in blocks
+        for scanned in block.asked.scanned
+        for shard in range(Lexicon(scanned.lexicon).shard_count(scanned.part))
+    ]
 
-    def part(stage: str, number: int) -> Path:
-        return scratch / f"{stage}-{number:05d}.parquet"
+    def part(name: str, number: int) -> Path:
+        return scratch / f"{name}-{number:05d}.parquet"
 
     def search(number: int) -> dict[str, Any]:
         return _timed(lambda: _search(spec, blocks[number], part("hits", number)))
 
+    def choose_entities(number: int) -> dict[str, Any]:
+        clock = time.monotonic()
+        entities = question_entities(blocks[number].asked.lexicon(), blocks[number].clozes)
+        return {"entities": entities, "seconds": time.monotonic() - clock}
+
     def scan(number: int) -> dict[str, Any]:
-        paths = part("counts", number), part("holders", number)
-        return _timed(lambda: _scan(spec, blocks[number], *paths))
+        own = chosen[scans[number].block.number]
+        paths = part("supports", number), part("counts", number)
+        return _timed(lambda: _scan(spec, scans[number], own, *paths))
 
     def judge(number: int) -> dict[str, Any]:
         paths = part("hits", number), part("judged", number)
         return _timed(lambda: _judge(blocks[number], open_judge, *paths))
 
-    stages["search"] = run_tasks(logs["search"], len(blocks), search)
-    stages["scan"] = run_tasks(logs["scan"], len(blocks), scan)
-    stages["judge"] = run_judge(logs["judge"], len(blocks), judge)
+    results = {"search": run_tasks(logs["search"], len(blocks), search)}
+    results["entities"] = run_tasks(logs["entities"], len(blocks), choose_entities)
+    chosen = [[Entity(*one) for one in found["entities"]] for found in results["entities"]]
+    results["scan"] = run_tasks(logs["scan"], len(scans), scan)
+    results["judge"] = run_judge(logs["judge"], len(blocks), judge)
 
     counts: dict[str, Any] = {}
     written: dict[str, list[pa.Table]] = {"questions": [], "retrieved": [], "exhaustive": []}
     for asked in corpora:
-        own = [number for number, block in enumerate(blocks) if block.asked is asked]
-        read = {
-            name: [pq.read_table(part(name, number)) for number in own]
-            for name in ("counts", "judged", "holders")
-        }
-        retrieved = concatenated(read["judged"], RETRIEVED)
-        exhaustive = concatenated(read["holders"], EXHAUSTIVE)
-        questions = question_rows(
-            pa.concat_tables(read["counts"]), retrieved, asked.lexicon().documents
+        own = [block for block in blocks if block.asked is asked]
+        own_scans = [number for number, one in enumerate(scans) if one.block.asked is asked]
+        retrieved = concatenated(
+            [pq.read_table(part("judged", block.number)) for block in own], RETRIEVED
         )
-        written["questions"].append(questions)
-        written["retrieved"].append(retrieved)
-        written["exhaustive"].append(exhaustive)
-        holders = exhaustive["part"].to_pylist()
+        exhaustive = concatenated(
+            [pq.read_table(part("supports", number)) for number in own_scans], EXHAUSTIVE
+        )
+        exact = np.zeros((len(asked.clozes), len(SHARD_COUNTS)), np.int64)
+        for number in own_scans:
+            if scans[number].of_documents:
+                block = scans[number].block
+                shard = pq.read_table(part("counts", number))
+                exact[block.start : block.stop] += np.stack(shard.columns, axis=1)
+        questions = question_rows(
+            asked.culture,
+            asked.corpus,
+            entities=[entity for block in own for entity in chosen[block.number]],
+            exact=exact,
+            retrieved=retrieved,
+            exhaustive=exhaustive,
+            documents=asked.lexicon().documents,
+        )
+        for name, table in zip(written, (questions, retrieved, exhaustive), strict=True):
+            written[name].append(table)
+        supports = exhaustive["part"].to_pylist()
+        seconds = {
+            stage: sum(results[stage][block.number]["seconds"] for block in own)
+            for stage in ("search", "entities", "judge")
+        }
+        scanning = sum(results["scan"][number]["seconds"] for number in own_scans)
         counts[asked.corpus] = {
             **summary(questions),
-            "holders": {scanned.part: holders.count(scanned.part) for scanned in asked.scanned},
+            "holders": {scanned.part: supports.count(scanned.part) for scanned in asked.scanned},
             "seconds": {
-                stage: round(sum(results[number]["seconds"] for number in own), 3)
-                for stage, results in stages.items()
+                "search": round(seconds["search"], 3),
+                "scan": round(seconds["entities"] + scanning, 3),
+                "judge": round(seconds["judge"], 3),
             },
         }
-    schemas = {"questions": QUESTIONS, "retrieved": RETRIEVED, "exhaustive": EXHAUSTIVE}
     for name, tables in written.items():
-        publish_parquet(folder / f"{name}.parquet", concatenated(tables, schemas[name]))
+        publish_parquet(folder / f"{name}.parquet", pa.concat_tables(tables))
     return counts
 
 
@@ -182,7 +229,7 @@ def open_corpus_judge(
     fingerprint: str,
     run: str,
 ) -> Judge:
-    """A judge for questions asked of one corpus; see ``judges.opening.open_judge``."""
+    """A judge for questions asked of one corpus; see ``judges.factory.open_judge``."""
     return open_judge(
         spec,
         runtime,
@@ -195,11 +242,41 @@ def open_corpus_judge(
     )
 
 
+def scanning_judge(spec: FrequencySpec, clozes: Sequence[Cloze], lexicon: Lexicon) -> LexicalJudge:
+    """The lexical judge that scans a corpus, whatever judge reads what was retrieved.
+
+    Nobody but the lexical judge can read everything.
+    """
+    lexical = spec.judge if isinstance(spec.judge, LexicalJudgeSpec) else LexicalJudgeSpec()
+    return LexicalJudge(
+        _frequencies(clozes, lexicon),
+        documents=lexicon.documents,
+        salient_share=lexical.salient_share,
+    )
+
+
 def _frequencies(clozes: Sequence[Cloze], lexicon: Lexicon) -> dict[str, int]:
     """Document frequencies of the terms that the questions are made of."""
     return lexicon.document_frequencies(
         {term for cloze in clozes for term in question_terms(cloze)}
     )
+
+
+def _blocks(corpora: Sequence[AskedCorpus]) -> list[_Block]:
+    spans = [
+        (asked, start)
+        for asked in corpora
+        for start in range(0, len(asked.clozes), QUESTIONS_AT_ONCE)
+    ]
+    return [
+        _Block(
+            number=number,
+            asked=asked,
+            start=start,
+            stop=min(start + QUESTIONS_AT_ONCE, len(asked.clozes)),
+        )
+        for number, (asked, start) in enumerate(spans)
+    ]
 
 
 def _timed(work: Callable[[], None]) -> dict[str, Any]:
@@ -217,7 +294,7 @@ def _search(spec: FrequencySpec, block: _Block, path: Path) -> None:
         for question, found in enumerate(hits)
         for rank, hit in enumerate(found)
     ]
-    publish_parquet(path, _table(rows, _HITS))
+    publish_parquet(path, pa.Table.from_pylist(rows, _HITS))
 
 
 _HITS = pa.schema(
@@ -251,13 +328,10 @@ def _judge(block: _Block, open_judge: OpenJudge, hits: Path, path: Path) -> None
         )
         rows.extend(
             {
+                **hit,
                 **block.key(hit["question"]),
-                "rank": hit["rank"],
                 "document": texts[hit["document"]].id,
                 "row": hit["document"],
-                "score": hit["score"],
-                "passage_start": hit["passage_start"],
-                "passage_length": hit["passage_length"],
                 "verdict": verdict.holds,
                 "evidence_start": verdict.evidence_start,
                 "evidence_length": verdict.evidence_length,
@@ -265,7 +339,7 @@ def _judge(block: _Block, open_judge: OpenJudge, hits: Path, path: Path) -> None
             }
             for hit, verdict in zip(some, verdicts, strict=True)
         )
-    publish_parquet(path, _table(rows, RETRIEVED))
+    publish_parquet(path, pa.Table.from_pylist(rows, RETRIEVED))
 
 
 def _by_questions(hits: list[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:
@@ -276,45 +350,16 @@ def _by_questions(hits: list[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:
     return groups.values()
 
 
-def _scan(spec: FrequencySpec, block: _Block, counts: Path, holders: Path) -> None:
-    """Exact counts, and everything that the lexical judge accepts wherever it stands."""
-    asked, lexicon = block.asked, block.asked.lexicon()
-    # Another judge reads what was retrieved; nobody but the lexical one can read everything.
-    lexical = spec.judge if isinstance(spec.judge, LexicalJudgeSpec) else LexicalJudgeSpec()
-    judge = LexicalJudge(
-        _frequencies(asked.clozes, lexicon),
-        documents=lexicon.documents,
-        salient_share=lexical.salient_share,
-    )
-    found: list[dict[str, Any]] = []
-    accepted = [0] * len(block.clozes)
-    for scanned in asked.scanned:
-        for holder in exhaustive_holders(
-            Lexicon(scanned.lexicon), scanned.text, judge, block.clozes, part=scanned.part
-        ):
-            found.append(
-                {
-                    **block.key(holder.question),
-                    "part": scanned.part,
-                    "row": holder.row,
-                    "document": holder.document,
-                    "evidence_start": holder.evidence_start,
-                    "evidence_length": holder.evidence_length,
-                }
-            )
-            accepted[holder.question] += scanned is asked.scanned[0]
-    rows = [
-        {
-            **block.key(question),
-            **vars(counted),
-            "lexical_documents": accepted[question],
-        }
-        for question, counted in enumerate(exact_counts(lexicon, block.clozes))
-    ]
-    names = ("retrieved", "occurrences", "documents", "density")
-    publish_parquet(counts, _table(rows, pa.schema([f for f in QUESTIONS if f.name not in names])))
-    publish_parquet(holders, _table(found, EXHAUSTIVE))
-
-
-def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=schema)
+def _scan(
+    spec: FrequencySpec, task: _Scan, entities: Sequence[Entity], supports: Path, counts: Path
+) -> None:
+    """Everything in a shard that the lexical judge accepts; in one of documents exact counts."""
+    block, scanned = task.block, task.scanned
+    judge = scanning_judge(spec, block.asked.clozes, block.asked.lexicon())
+    shard = Lexicon(scanned.lexicon).shard(scanned.part, task.shard)
+    if task.of_documents:
+        counted = shard_counts(shard, block.clozes, entities)
+        publish_parquet(counts, pa.table(dict(zip(SHARD_COUNTS, counted.T, strict=True))))
+    found = scan_shard(shard, scanned.text, judge, block.clozes, part=scanned.part)
+    rows = [{**row, **block.key(row["question"]), "part": scanned.part} for row in found]
+    publish_parquet(supports, pa.Table.from_pylist(rows, EXHAUSTIVE))

@@ -37,7 +37,7 @@ from ccx_ray.training.steps import TrainingSteps
 if TYPE_CHECKING:
     from ccx_ray.frequency.estimation import AskedCorpus, OpenJudge
     from ccx_ray.frequency.text.questions import Cloze
-    from ccx_ray.frequency.validation.validating import TestedCorpus
+    from ccx_ray.frequency.validation.validating import ValidatedCorpus
 
 SHIPPED_PROMPT = Path(str(resources.files("ccx_ray"))) / "frequency/judges/judge_prompt.txt"
 REVIEWS, VERDICTS = "reviews", "verdicts"
@@ -163,8 +163,8 @@ def check_frequency(study: StudySpec, root: Path) -> None:
     Raises:
         UserError: the first mistake.
     """
-    from ccx_ray.frequency.judges.opening import check_judge, judge_name
-    from ccx_ray.frequency.retrieval.embedding.opening import check_embedder
+    from ccx_ray.frequency.judges.factory import check_judge, judge_name
+    from ccx_ray.frequency.retrieval.embedding.factory import check_embedder
     from ccx_ray.frequency.retrieval.index_types import choose_index
 
     inputs = InputFiles(root)
@@ -357,7 +357,7 @@ def _asked_corpora(
 ) -> "list[AskedCorpus]":
     """The culture's questions in English and in its own language."""
     from ccx_ray.frequency.estimation import AskedCorpus, ScannedPart
-    from ccx_ray.frequency.text.text_parts import DOCUMENTS, ENGLISH, TARGET
+    from ccx_ray.frequency.text.documents import DOCUMENTS, ENGLISH, TARGET
 
     texts, indexes, lexicons = map(work.inputs, ("texts", "indexes", "lexicons"))
     base, culture = study.base_language.code, language.code
@@ -403,6 +403,8 @@ def _exposure_step(
             "texts": {code: corpus.texts[code] for code in (base, culture)},
         },
         run=partial(_exposure, study, study.language(culture), root),
+        resumable=True,
+        pool=DATA,
     )
 
 
@@ -425,7 +427,7 @@ def _exposure(
         culture=language.code,
         base_language=base,
         questions=len(load_culture(language, root, base=base)[base].items),
-        holders=pq.read_table(frequency / "exhaustive.parquet"),
+        supports=pq.read_table(frequency / "exhaustive.parquet"),
         retrieved=pq.read_table(frequency / "retrieved.parquet"),
         base_text=texts[base],
         text=texts[language.code],
@@ -442,6 +444,8 @@ def _exposure(
             if trial.language == language.code
         },
         steps=study.trials.checkpoint_steps,
+        folder=work.folder,
+        run_tasks=_tasks(study, work),
     )
     publish_parquet(work.folder / "exposure.parquet", table)
     tracking = work.tracking
@@ -457,14 +461,13 @@ def _exposure(
 
 
 def _validation(study: StudySpec, root: Path, work: StepWork) -> Mapping[str, Any]:
-    from ccx_ray.frequency.judges.opening import judge_name
-    from ccx_ray.frequency.validation.validating import validate
-    from ccx_ray.frequency_metrics import validation_metrics
+    from ccx_ray.frequency.judges.factory import judge_name
+    from ccx_ray.frequency.validation.validating import validate, validation_metrics
 
     judges, embedders = _judges(study), _embedders(study)
     summary = validate(
         study.frequency,
-        [_tested_corpus(study, code, root, work) for code in work.inputs("texts")],
+        [_validated_corpus(study, code, root, work) for code in work.inputs("texts")],
         work.folder,
         title=study.name,
         judges={
@@ -479,8 +482,7 @@ def _validation(study: StudySpec, root: Path, work: StepWork) -> Mapping[str, An
 
 
 def _review(study: StudySpec, validation: Step, work: StepWork) -> Mapping[str, Any]:
-    from ccx_ray.frequency.validation.reviewing import review
-    from ccx_ray.frequency_metrics import review_metrics
+    from ccx_ray.frequency.validation.review_statistics import review, review_metrics
 
     corpora = [study.base_language.code, *work.inputs("frequencies")]
     rows = review(
@@ -502,12 +504,14 @@ def _frequencies_in(study: StudySpec, corpus: str, work: StepWork) -> dict[str, 
     return {corpus: frequencies[corpus]}
 
 
-def _tested_corpus(study: StudySpec, corpus: str, root: Path, work: StepWork) -> "TestedCorpus":
+def _validated_corpus(
+    study: StudySpec, corpus: str, root: Path, work: StepWork
+) -> "ValidatedCorpus":
     from ccx_ray.frequency.validation.estimated import EstimatedCorpus
-    from ccx_ray.frequency.validation.validating import TestedCorpus, TestedIndex
+    from ccx_ray.frequency.validation.validating import ComparedIndex, ValidatedCorpus
 
     frequencies = _frequencies_in(study, corpus, work)
-    return TestedCorpus(
+    return ValidatedCorpus(
         estimated=EstimatedCorpus(
             corpus=corpus,
             text=work.inputs("texts")[corpus],
@@ -518,7 +522,7 @@ def _tested_corpus(study: StudySpec, corpus: str, root: Path, work: StepWork) ->
         ),
         lexicon=work.inputs("lexicons")[corpus],
         indexes=tuple(
-            TestedIndex(
+            ComparedIndex(
                 embedder=embedder,
                 folder=work.inputs(f"indexes of {field}")[corpus],
                 model_folder=_model_folder(study, embedder, root, work, field),

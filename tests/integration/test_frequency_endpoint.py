@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
+from ccx_ray.frequency.judges.cache import StoredVerdict, VerdictCache
 from ccx_ray.frequency.judges.verdict import Verdict
 from tests.judge_client import NAMES, judge, requests
 from tests.judge_model import judge_model
@@ -153,17 +154,23 @@ def test_a_killed_client_has_lost_nothing_that_it_had_got(
 
 
 def test_a_dead_endpoint_ends_it_and_the_same_command_goes_on(
-    server: Server, undisturbed: list[Verdict], tmp_path: Path
+    server: Server, undisturbed: list[Verdict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(finished: int, pairs: int) -> None:
-        if finished == PAIRS // 2:
+    keep = VerdictCache.add
+
+    def keep_and_kill(cache: VerdictCache, verdict: StoredVerdict) -> StoredVerdict:
+        kept = keep(cache, verdict)
+        if stored(tmp_path) == PAIRS // 2:
             server.kill()
+        return kept
 
     with proxy(server) as standing:
-        with pytest.raises(
-            UserError, match=r"failed 2 times, last: 503 .*pairs of question"
-        ) as end:
-            judge(standing.url, judge_model(), tmp_path, max_retries=1, on_progress=die)
+        with (
+            monkeypatch.context() as patched,
+            pytest.raises(UserError, match=r"failed 2 times, last: 503 .*pairs of question") as end,
+        ):
+            patched.setattr(VerdictCache, "add", keep_and_kill)
+            judge(standing.url, judge_model(), tmp_path, max_retries=1)
         kept = stored(tmp_path)
         assert PAIRS // 2 <= kept < PAIRS
         assert f"; {kept} of {PAIRS} pairs" in str(end.value)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import ray
 
-from ccx_ray.frequency.counting.exact_counts import ExactCounts, exact_counts
-from ccx_ray.frequency.counting.exhaustive import Holder, exhaustive_holders
+from ccx_ray.frequency.counting.exact_counts import corpus_counts, question_entities
+from ccx_ray.frequency.counting.exhaustive import exhaustive_scan
 from ccx_ray.frequency.counting.lexicon.building import build_lexicon
 from ccx_ray.frequency.counting.lexicon.reading import Lexicon
 from ccx_ray.orchestration.ray_tasks import run_tasks
@@ -46,18 +46,19 @@ def test_ray_builds_what_one_process_builds(ray_cluster: None, text: Path, tmp_p
     assert files_of(there) == files_of(here)
 
 
-def test_a_task_finds_the_holders_and_counts(
+def test_a_task_scans_and_counts(
     ray_cluster: None, text: Path, project: Path, tmp_path: Path
 ) -> None:
     build_lexicon(text, tmp_path, run_tasks=run_here, shard_bytes=4000)
     clozes = bundled_questions(project, "mn", "mn")[:2]
 
-    def ask(folder: Path) -> tuple[list[Holder], list[ExactCounts]]:
+    def ask(folder: Path) -> tuple[list[dict[str, Any]], list[list[int]]]:
         lexicon = Lexicon(folder)
-        found = exhaustive_holders(lexicon, text, judge_of(lexicon, clozes), clozes)
-        return list(found), exact_counts(lexicon, clozes)
+        found = exhaustive_scan(lexicon, text, judge_of(lexicon, clozes), clozes)
+        entities = question_entities(lexicon, clozes)
+        return list(found), corpus_counts(lexicon, clozes, entities).tolist()
 
     task: Any = ray.remote(num_cpus=0.5)(ask)
-    holders, counts = ray.get(task.remote(tmp_path))
-    assert {(holder.question, holder.row) for holder in holders} >= {(0, 90), (1, 91)}
-    assert all(count.answer_documents >= count.together_documents > 0 for count in counts)
+    found, counts = ray.get(task.remote(tmp_path))
+    assert {(row["question"], row["row"]) for row in found} >= {(0, 90), (1, 91)}
+    assert all(own_words >= together > 0 for _, own_words, together in counts)

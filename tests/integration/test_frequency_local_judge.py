@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.frequency.judges.opening import judge_counts, open_judge
+from ccx_ray.frequency.judges.factory import open_judge
 from ccx_ray.frequency.judges.verdict import Judge, Request
 from ccx_ray.frequency.text.documents import Document
 from ccx_ray.frequency.text.questions import Cloze
@@ -39,7 +39,7 @@ def test_it_judges_and_remembers(tmp_path: Path) -> None:
     assert all("log-odds" in verdict.reason for verdict in verdicts)
     again = local(judge_model(), tmp_path)
     assert again.judge(requests()) == verdicts
-    assert judge_counts(again)["cached"] == len(verdicts)
+    assert again.counts["cached"] == len(verdicts)
 
 
 def test_the_evidence_is_the_sentence_with_the_questions_terms(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_of_a_long_document_it_reads_around_the_passage(window: int, tmp_path: P
     ]
     judge = local(judge_model(), tmp_path, window=window)
     assert [verdict.holds for verdict in judge.judge(asked)] == [True, False]
-    assert judge_counts(judge).get("narrowed", 0) == (2 if window > 300 else 0)
+    assert judge.counts.get("narrowed", 0) == (2 if window > 300 else 0)
 
 
 def test_any_causal_model_gives_a_verdict(tmp_path: Path) -> None:

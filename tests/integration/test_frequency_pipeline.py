@@ -19,8 +19,8 @@ from ccx_ray.frequency.estimation import (
     open_corpus_judge,
 )
 from ccx_ray.frequency.retrieval.index_building import build_index
+from ccx_ray.frequency.text.documents import read_documents
 from ccx_ray.frequency.text.questions import Cloze
-from ccx_ray.frequency.text.text_parts import read_documents
 from ccx_ray.orchestration.ray_tasks import run_tasks
 from ccx_ray.orchestration.tasks import RunTasks, run_here
 from ccx_ray.study.frequency_spec import (

@@ -1,14 +1,45 @@
 """Counts of answers and entities against plain counting, and what they count at all."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from ccx_ray.frequency.counting.exact_counts import ExactCounts, exact_counts
+from ccx_ray.frequency.counting.exact_counts import (
+    SHARD_COUNTS,
+    corpus_counts,
+    question_entities,
+)
+from ccx_ray.frequency.counting.lexicon.reading import Lexicon
 from ccx_ray.frequency.judges.lexical import answer_pattern, normalized_answer
 from ccx_ray.frequency.text.documents import Document
 from ccx_ray.frequency.text.questions import Cloze
 from tests.lexicon_corpus import bundled_documents, bundled_questions, lexicon_of, write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactCounts:
+    """Of one question in one corpus."""
+
+    answer_strings: int = 0
+    answer_documents: int = 0
+    together_documents: int = 0
+    entity: str = ""
+    entity_documents: int = 0
+
+
+def exact_counts(lexicon: Lexicon, clozes: Sequence[Cloze]) -> list[ExactCounts]:
+    entities = question_entities(lexicon, clozes)
+    counts = corpus_counts(lexicon, clozes, entities).tolist()
+    return [
+        ExactCounts(
+            **dict(zip(SHARD_COUNTS, own, strict=True)),
+            entity=entity.term,
+            entity_documents=entity.documents,
+        )
+        for entity, own in zip(entities, counts, strict=True)
+    ]
 
 
 def counted(tmp_path: Path, documents: list[str], question: str, answer: str) -> ExactCounts:

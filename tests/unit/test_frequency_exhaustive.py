@@ -1,17 +1,15 @@
 """The exhaustive search against the judge on every document for every question."""
 
-from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.frequency.counting.exhaustive import exhaustive_holders, holders_by_question
+from ccx_ray.frequency.counting.exhaustive import exhaustive_scan
 from ccx_ray.frequency.counting.lexicon.building import SHARD_BYTES
 from ccx_ray.frequency.judges.lexical import LexicalJudge
-from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.documents import COLUMNS, Document
 from ccx_ray.frequency.text.questions import Cloze
-from ccx_ray.frequency.text.text_parts import COLUMNS
 from tests.lexicon_corpus import (
     bundled_documents,
     bundled_pairs,
@@ -50,13 +48,9 @@ def found_by_search(
 ) -> tuple[Found, LexicalJudge]:
     lexicon = lexicon_of(text, lexicon_folder, shard_bytes=shard_bytes)
     judge = judge_of(lexicon, clozes)
-    holders = list(exhaustive_holders(lexicon, text, judge, clozes, part=part))
-    counts = Counter(holder.question for holder in holders)
-    assert holders_by_question(holders, len(clozes)).tolist() == [
-        counts[question] for question in range(len(clozes))
-    ]
-    found = [(h.row, h.question, h.document, h.evidence_start, h.evidence_length) for h in holders]
-    return found, judge
+    names = ("row", "question", "document", "evidence_start", "evidence_length")
+    rows = exhaustive_scan(lexicon, text, judge, clozes, part=part)
+    return [tuple(row[name] for name in names) for row in rows], judge
 
 
 @pytest.mark.parametrize(
@@ -70,7 +64,7 @@ def found_by_search(
         ("bo", "bo", "target", 300),
     ],
 )
-def test_the_holders_are_those_of_judging_everything(
+def test_the_scan_finds_what_judging_everything_finds(
     culture: str, side: str, part: str, number: int, project: Path, tmp_path: Path
 ) -> None:
     """On real text; every third question, filled in, is planted so that there is much to find."""

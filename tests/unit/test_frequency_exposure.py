@@ -13,10 +13,10 @@ import pytest
 
 from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.corpus.preparation import prepare_base_stream, tokenize_text
-from ccx_ray.frequency.counting.evidence import Evidence
+from ccx_ray.frequency.counting.evidence import EVIDENCE
 from ccx_ray.frequency.counting.exposure import SCHEMA, Training, consumed, exposure_table
-from ccx_ray.frequency.text.text_parts import COLUMNS
-from ccx_ray.orchestration.tasks import run_here
+from ccx_ray.frequency.text.documents import COLUMNS
+from ccx_ray.orchestration.tasks import RunTasks, WorkLog, run_here
 from ccx_ray.study.spec import MixtureSpec
 from tests.small_corpus import bundled_language, small_corpus, text_folder
 
@@ -34,15 +34,15 @@ class Prepared:
     base: Stream
     base_steps: int
     trials: dict[str, Stream]
-    holders: list[Row]
+    supports: list[Row]
     retrieved: list[Row]
 
-    def table(self, **changes: Any) -> pa.Table:
+    def table(self, folder: Path, *, run_tasks: RunTasks = run_here, **changes: Any) -> pa.Table:
         arguments: dict[str, Any] = {
             "culture": "ko",
             "base_language": "en",
             "questions": QUESTIONS,
-            "holders": as_table(self.holders, part=pa.string()),
+            "supports": as_table(self.supports, part=pa.string()),
             "retrieved": as_table(self.retrieved, verdict=pa.bool_()),
             "base_text": self.texts["en"],
             "text": self.texts["ko"],
@@ -53,6 +53,8 @@ class Prepared:
                 for name, stream in self.trials.items()
             },
             "steps": STEPS,
+            "folder": folder,
+            "run_tasks": run_tasks,
         }
         return exposure_table(**{**arguments, **changes})
 
@@ -121,7 +123,7 @@ def prepared(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepare
         # In the middle of the third epoch.
         base_steps=int(2.4 * base.rows) // BASE_BATCH,
         trials={f"ko-{name}-s0": stream for name, stream in streams.items()},
-        holders=rows[:160],
+        supports=rows[:160],
         retrieved=[
             {**row, "verdict": number % 3 > 0}
             for number, row in enumerate(rows[160:])
@@ -184,7 +186,7 @@ def times_walked(
 @pytest.mark.parametrize("trial", ["ko-bridge-s0", "ko-nobridge-s0"])
 @pytest.mark.parametrize("step", [0, *STEPS])
 def test_exposure_is_what_walking_through_the_rows_gives(
-    prepared: Prepared, trial: str, step: int
+    prepared: Prepared, trial: str, step: int, tmp_path: Path
 ) -> None:
     judged = [{**row, "part": "documents"} for row in prepared.retrieved if row["verdict"]]
 
@@ -201,20 +203,20 @@ def test_exposure_is_what_walking_through_the_rows_gives(
     expected = {
         "en": {
             "judged": np.add(count(judged, "en", "documents", "base"), replayed),
-            "base": count(prepared.holders, "en", "documents", "base"),
+            "base": count(prepared.supports, "en", "documents", "base"),
             "monolingual": nothing,
-            "parallel": count(prepared.holders, "en", "english", "english"),
-            "replay": count(prepared.holders, "en", "documents", "replay"),
+            "parallel": count(prepared.supports, "en", "english", "english"),
+            "replay": count(prepared.supports, "en", "documents", "replay"),
         },
         "ko": {
             "judged": count(judged, "ko", "documents", "monolingual"),
             "base": nothing,
-            "monolingual": count(prepared.holders, "ko", "documents", "monolingual"),
-            "parallel": count(prepared.holders, "ko", "target", "target"),
+            "monolingual": count(prepared.supports, "ko", "documents", "monolingual"),
+            "parallel": count(prepared.supports, "ko", "target", "target"),
             "replay": nothing,
         },
     }
-    rows = prepared.table().to_pylist()
+    rows = prepared.table(tmp_path).to_pylist()
     for language, columns in expected.items():
         own = [r for r in rows if (r["trial"], r["step"], r["language"]) == (trial, step, language)]
         assert [row["question"] for row in own] == list(range(QUESTIONS))
@@ -224,9 +226,34 @@ def test_exposure_is_what_walking_through_the_rows_gives(
         assert [row["exposure"] for row in own] == pytest.approx(total)
 
 
-def test_everything_was_seen_by_the_last_step(prepared: Prepared) -> None:
+def test_every_stream_and_kind_of_evidence_is_a_task_that_is_done_once(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    """And the table is the same, whichever tasks a killed driver has left to the next."""
+    done: list[str] = []
+
+    def run_until(stop: int) -> RunTasks:
+        def run(log: WorkLog, tasks: int, function: Any, /) -> list[Row]:
+            for task in log.begin(tasks):
+                if len(done) == stop:
+                    raise KeyboardInterrupt
+                log.publish(task, function(task))
+                done.append(f"{log._folder.name}-{task}")
+            return [log.result(task) for task in range(tasks)]
+
+        return run
+
+    for stop in (3, 7):
+        with pytest.raises(KeyboardInterrupt):
+            prepared.table(tmp_path / "killed", run_tasks=run_until(stop))
+    table = prepared.table(tmp_path / "killed", run_tasks=run_until(99))
+    assert table.equals(prepared.table(tmp_path / "whole"))
+    assert done == [*(f"evidence-{n}" for n in range(6)), *(f"streams-{n}" for n in range(3))]
+
+
+def test_everything_was_seen_by_the_last_step(prepared: Prepared, tmp_path: Path) -> None:
     """So that the comparison above compares something, in every column."""
-    table = prepared.table()
+    table = prepared.table(tmp_path)
     assert table.schema == SCHEMA
     assert table.num_rows == 2 * (1 + len(STEPS)) * QUESTIONS * 2
     last = [row for row in table.to_pylist() if row["step"] == STEPS[-1]]
@@ -238,9 +265,11 @@ def test_everything_was_seen_by_the_last_step(prepared: Prepared) -> None:
     assert sum(row["base"] for row in started) == sum(row["exposure"] for row in started) > 0
 
 
-def test_the_conditions_differ_in_their_parallel_rows_alone(prepared: Prepared) -> None:
+def test_the_conditions_differ_in_their_parallel_rows_alone(
+    prepared: Prepared, tmp_path: Path
+) -> None:
     by_trial: dict[str, list[Row]] = {}
-    for row in prepared.table().to_pylist():
+    for row in prepared.table(tmp_path).to_pylist():
         by_trial.setdefault(row.pop("trial"), []).append(row)
     bridge, nobridge = by_trial.values()
     for name in ("judged", "base", "monolingual", "replay"):
@@ -256,29 +285,29 @@ def test_documents_that_a_stream_does_not_show_count_nothing(prepared: Prepared)
     never = next(
         name for part, name in known if part == "monolingual" and (part, name) not in shown
     )
-    spans = {"questions": np.array([3]), "starts": np.array([0]), "lengths": np.array([4])}
-    sought = {
-        "never drawn": ("monolingual", Evidence(documents=(never,), **spans)),
-        "not there": ("replay", Evidence(documents=(never,), **spans)),
-    }
+    row = {"question": 3, "document": never, "start": 0, "length": 4}
+    evidence = pa.Table.from_pylist([row], EVIDENCE)
+    sought = {"never drawn": ("monolingual", evidence), "not there": ("replay", evidence)}
     training = Training(stream=stream.folder, rows_per_step=BATCH)
     found = consumed(training, sought, steps=np.array([0, 50]), questions=5)
     for name in sought:
         assert found[name].tolist() == [[0.0, 0.0]] * 5
 
 
-def test_without_evidence_nothing_was_consumed(prepared: Prepared) -> None:
+def test_without_evidence_nothing_was_consumed(prepared: Prepared, tmp_path: Path) -> None:
     table = prepared.table(
-        holders=as_table([], part=pa.string()), retrieved=as_table([], verdict=pa.bool_())
+        tmp_path / "none",
+        supports=as_table([], part=pa.string()),
+        retrieved=as_table([], verdict=pa.bool_()),
     )
-    assert table.num_rows == prepared.table().num_rows
+    assert table.num_rows == prepared.table(tmp_path).num_rows
     assert sum(table["exposure"].to_pylist()) == sum(table["judged"].to_pylist()) == 0
 
 
-def test_evidence_of_another_text_is_refused(prepared: Prepared) -> None:
-    wrong = {**prepared.holders[0], "document": "another"}
+def test_evidence_of_another_text_is_refused(prepared: Prepared, tmp_path: Path) -> None:
+    wrong = {**prepared.supports[0], "document": "another"}
     with pytest.raises(ValueError, match="and not 'another' as the evidence says"):
-        prepared.table(holders=as_table([wrong], part=pa.string()))
-    beyond = {**prepared.holders[0], "row": 10**6}
+        prepared.table(tmp_path / "wrong", supports=as_table([wrong], part=pa.string()))
+    beyond = {**prepared.supports[0], "row": 10**6}
     with pytest.raises(ValueError, match="has no row 1000000"):
-        prepared.table(holders=as_table([beyond], part=pa.string()))
+        prepared.table(tmp_path / "beyond", supports=as_table([beyond], part=pa.string()))

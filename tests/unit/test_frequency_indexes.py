@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.frequency.retrieval import bm25, index_building, index_pieces, passage_counting
+from ccx_ray.frequency.retrieval import bm25, index_building, passage_counting
 from ccx_ray.frequency.retrieval.bm25 import (
     count_terms,
     make_postings,
@@ -24,12 +24,11 @@ from ccx_ray.frequency.retrieval.bm25 import (
     weigh_terms,
 )
 from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex
-from ccx_ray.frequency.retrieval.index_building import build_index
+from ccx_ray.frequency.retrieval.index_building import Rows, build_index, write_piece
 from ccx_ray.frequency.retrieval.index_files import IndexDescription
-from ccx_ray.frequency.retrieval.index_pieces import Rows, write_piece
 from ccx_ray.frequency.retrieval.index_types import VectorIndex, choose_index, write_vectors
 from ccx_ray.frequency.retrieval.passage_counting import draw_lots
-from ccx_ray.frequency.text.corpus_rows import CorpusRows
+from ccx_ray.frequency.text.documents import CorpusRows
 from ccx_ray.frequency.text.terms import terms_of
 from ccx_ray.orchestration.tasks import WorkLog, run_here
 from ccx_ray.study.frequency_spec import FrequencySpec, RetrieverName
@@ -91,7 +90,7 @@ def test_shards_files_and_row_groups_change_nothing(
 ) -> None:
     texts, expected = one_shard
     monkeypatch.setattr(index_building, "PIECE_PASSAGES", 13)
-    monkeypatch.setattr(index_pieces, "TEXTS_AT_ONCE", 5)
+    monkeypatch.setattr(index_building, "TEXTS_AT_ONCE", 5)
     text = write_texts(texts, tmp_path / "text", files=3, rows_of_a_group=7)
     counts = build(text, tmp_path / "index", passage_characters=100, shard_passages=50)
     index = CorpusIndex(tmp_path / "index")

@@ -8,7 +8,7 @@ import pytest
 
 from ccx_ray.errors import UserError
 from ccx_ray.frequency.judges.answers import Answer, answer_schema, find_evidence, read_answers
-from ccx_ray.frequency.judges.opening import check_judge, judge_name
+from ccx_ray.frequency.judges.factory import check_judge, judge_name
 from ccx_ray.frequency.judges.prompting import Pair, Prompt, read_prompt, shown_part
 from ccx_ray.frequency.judges.verdict import Request
 from ccx_ray.frequency.text.documents import Document
@@ -204,8 +204,8 @@ HERE, THERE = {"url": "http://127.0.0.1:8000/v1"}, {"url": "https://api.example.
          "frequency.judge.folder: {folder}/none: not an existing folder; "
          "give a Hugging Face model folder"),
         (local("bert"), {},
-         "frequency.judge.folder: {folder}/bert holds a BertModel, which is no causal model; "
-         "give one that AutoModelForCausalLM opens"),
+         "frequency.judge.folder: '{folder}/bert' holds a BertModel, not a causal model; "
+         "give a folder that AutoModelForCausalLM opens"),
     ],
 )  # fmt: skip
 def test_mistakes_are_found_before_anything_is_asked(

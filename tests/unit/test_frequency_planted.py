@@ -11,9 +11,8 @@ import pytest
 from ccx_ray.frequency.counting.lexicon.reading import Lexicon
 from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
 from ccx_ray.frequency.judges.verdict import Judge, Request, Verdict
-from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.documents import Document, read_documents
 from ccx_ray.frequency.text.questions import Cloze
-from ccx_ray.frequency.text.text_parts import read_documents
 from ccx_ray.frequency.validation.planted import (
     EVERY_DOCUMENT,
     PLANTED,

@@ -15,11 +15,10 @@ from scipy.stats import spearmanr
 
 from ccx_ray.errors import UserError
 from ccx_ray.frequency.judges.lexical import LexicalJudge
-from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex
-from ccx_ray.frequency.retrieval.fusion import fuse
+from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex, fuse
 from ccx_ray.frequency.retrieval.index_building import build_index
+from ccx_ray.frequency.text.documents import read_documents
 from ccx_ray.frequency.text.questions import BLANK, Cloze
-from ccx_ray.frequency.text.text_parts import read_documents
 from ccx_ray.orchestration.tasks import run_here
 from ccx_ray.study.frequency_spec import FrequencySpec, NgramEmbedderSpec, RetrieverName
 

@@ -14,13 +14,23 @@ import pytest
 from ccx_ray.errors import UserError
 from ccx_ray.frequency.text.documents import Document
 from ccx_ray.frequency.text.questions import Cloze
-from ccx_ray.frequency.validation.corrected_density import Stratum, carried_over, correct
 from ccx_ray.frequency.validation.estimated import EstimatedCorpus
-from ccx_ray.frequency.validation.excerpts import answer_spans, excerpts
 from ccx_ray.frequency.validation.review_import import read_review
-from ccx_ray.frequency.validation.review_sample import ReviewPair, draw_review
-from ccx_ray.frequency.validation.review_sheet import COLUMNS, write_review_sheets
-from ccx_ray.frequency.validation.review_statistics import REVIEW, review_rows
+from ccx_ray.frequency.validation.review_sheet import (
+    COLUMNS,
+    ReviewPair,
+    answer_spans,
+    draw_review,
+    excerpts,
+    write_review_sheets,
+)
+from ccx_ray.frequency.validation.review_statistics import (
+    REVIEW,
+    Stratum,
+    carried_over,
+    correct,
+    review_rows,
+)
 from tests.estimated_corpus import write_estimated
 
 EVIL = '=1+1 </p><script>alert("x")</script><img src=x onerror=alert(1)> & "quoted", two\nlines'
@@ -72,11 +82,11 @@ def test_a_sheet_is_half_accepted_and_over_the_cultures(tmp_path: Path) -> None:
     drawn = draw_review(corpus, size=100, seed=0)
     assert len({pair.id for pair in drawn}) == 100
     for verdict in (True, False):
-        cultures = [pair.culture for pair in drawn if pair.verdict is verdict]
+        cultures = [pair.row["culture"] for pair in drawn if pair.row["verdict"] is verdict]
         assert len(cultures) == 50
         assert cultures.count("mn") in (12, 13)
     # The order tells nothing: the verdicts are mixed.
-    assert 10 < sum(pair.verdict for pair in drawn[:50]) < 40
+    assert 10 < sum(pair.row["verdict"] for pair in drawn[:50]) < 40
     assert [pair.id for pair in draw_review(corpus, size=100, seed=0)] == [p.id for p in drawn]
     assert [pair.id for pair in draw_review(corpus, size=100, seed=1)] != [p.id for p in drawn]
 
@@ -89,7 +99,7 @@ def test_where_one_verdict_is_rare_the_other_fills_the_sheet(
     tmp_path: Path, accepted: int, refused: int, expected: tuple[int, int]
 ) -> None:
     corpus = estimated(tmp_path, accepted=accepted, refused=refused)
-    verdicts = [pair.verdict for pair in draw_review(corpus, size=100, seed=0)]
+    verdicts = [pair.row["verdict"] for pair in draw_review(corpus, size=100, seed=0)]
     assert (verdicts.count(True), verdicts.count(False)) == expected
 
 
@@ -99,7 +109,7 @@ def test_every_refused_pair_has_the_same_chance(tmp_path: Path) -> None:
     times = np.zeros(100)
     for seed in range(60):
         for pair in draw_review(corpus, size=40, seed=seed):
-            times[pair.row] += 1
+            times[pair.row["row"]] += 1
     assert times.sum() == 60 * 40
     # Four or three pairs a document, each drawn with chance 1/10.
     assert times[:75].min() > 8 and times.max() < 48
@@ -182,18 +192,11 @@ def test_a_corpus_of_which_nothing_was_retrieved_has_no_sheet(tmp_path: Path) ->
 
 
 def pair_of(text: str, answer: str, passage: tuple[int, int], *, verdict: bool) -> ReviewPair:
-    return ReviewPair(
-        corpus="en",
-        culture="ko",
-        question=0,
-        cloze=Cloze(question="It is ___.", answer=answer),
-        document=Document(id="d", text=text),
-        row=0,
-        passage=passage,
-        verdict=verdict,
-        reason="",
-        evidence=(-1, 0),
-    )
+    row = {"corpus": "en", "culture": "ko", "question": 0, "row": 0, "verdict": verdict}
+    row |= {"passage_start": passage[0], "passage_length": passage[1]}
+    row |= {"evidence_start": -1, "evidence_length": 0, "reason": ""}
+    cloze = Cloze(question="It is ___.", answer=answer)
+    return ReviewPair(cloze=cloze, document=Document(id="d", text=text), row=row)
 
 
 def test_what_is_shown_does_not_depend_on_the_verdict() -> None:
@@ -371,15 +374,16 @@ def test_a_judge_that_accepts_nothing_has_no_precision() -> None:
     corrected = correct(
         Stratum(pairs=0, reviewed=0, held=0), Stratum(pairs=500, reviewed=100, held=0), seed=0
     )
-    assert corrected.precision == corrected.kappa == corrected.sample_kappa == (None, None, None)
-    estimate, low, high = corrected.held
+    assert corrected["precision"] == corrected["kappa"] == (None, None, None)
+    assert corrected["sample_kappa"] == (None, None, None)
+    estimate, low, high = corrected["held"]
     assert (estimate, low) == (0, 0)
     assert high is not None and 5 < high < 20  # 100 without one do not mean that none is among 500
 
 
 def test_a_stratum_that_was_looked_at_wholly_adds_no_error() -> None:
     whole = Stratum(pairs=50, reviewed=50, held=31), Stratum(pairs=50, reviewed=50, held=4)
-    assert correct(*whole, seed=0).held == (35, 35, 35)
+    assert correct(*whole, seed=0)["held"] == (35, 35, 35)
     assert carried_over(25, 10, whole, seed=0) == pytest.approx((16.3, 16.3, 16.3))
 
 
@@ -405,7 +409,7 @@ def test_the_corrected_interval_holds_the_truth(
             )
             for of_stratum, size in zip(held, sizes, strict=True)
         ]
-        _, low, high = correct(*strata, seed=simulation).held
+        _, low, high = correct(*strata, seed=simulation)["held"]
         assert low is not None and high is not None
         covered += low <= truth <= high
         # The interval that a count of documents has by itself.

@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ccx_ray.frequency.counting.exact_counts import SHARD_COUNTS, Entity
+from ccx_ray.frequency.text.documents import DOCUMENTS
 
 KEY = [("culture", pa.string()), ("question", pa.int32()), ("corpus", pa.string())]
 EVIDENCE = [("evidence_start", pa.int32()), ("evidence_length", pa.int32())]
@@ -49,28 +53,44 @@ EXHAUSTIVE = pa.schema(
 )
 
 
-def question_rows(counts: pa.Table, retrieved: pa.Table, documents: int) -> pa.Table:
+def question_rows(
+    culture: str,
+    corpus: str,
+    *,
+    entities: Sequence[Entity],
+    exact: NDArray[np.int64],
+    retrieved: pa.Table,
+    exhaustive: pa.Table,
+    documents: int,
+) -> pa.Table:
     """One row a question of one culture and corpus.
 
     Args:
-        counts: of every question the key and the exact counts.
+        exact: [questions, ``SHARD_COUNTS``] summed over the corpus.
         retrieved: what was judged, of schema ``RETRIEVED``.
+        exhaustive: what the scan found, of schema ``EXHAUSTIVE``; the halves of pairs do not count.
         documents: of the corpus.
     """
-    asked = counts["question"].to_numpy()
-    places = np.searchsorted(asked, retrieved["question"].to_numpy())
-    judged = np.bincount(places, minlength=len(asked))
-    held = retrieved["verdict"].to_numpy(zero_copy_only=False)
-    occurrences = np.bincount(places[held], minlength=len(asked))
-    density = [found / documents if documents else None for found in occurrences.tolist()]
+    asked = len(entities)
+
+    def rows_of_questions(table: pa.Table, chosen: pa.ChunkedArray) -> NDArray[np.int64]:
+        return np.bincount(table.filter(chosen)["question"].to_numpy(), minlength=asked)
+
+    occurrences = rows_of_questions(retrieved, retrieved["verdict"])
     columns: dict[str, Any] = {
-        **{name: counts[name] for name in counts.column_names},
-        "retrieved": judged,
+        "culture": [culture] * asked,
+        "question": np.arange(asked),
+        "corpus": [corpus] * asked,
+        "retrieved": np.bincount(retrieved["question"].to_numpy(), minlength=asked),
         "occurrences": occurrences,
-        "documents": [documents] * len(asked),
-        "density": density,
+        "documents": [documents] * asked,
+        "density": [found / documents if documents else None for found in occurrences.tolist()],
+        "entity": [entity.term for entity in entities],
+        "entity_documents": [entity.documents for entity in entities],
+        **dict(zip(SHARD_COUNTS, exact.T, strict=True)),
+        "lexical_documents": rows_of_questions(exhaustive, pc.equal(exhaustive["part"], DOCUMENTS)),
     }
-    return pa.table({name: columns[name] for name in QUESTIONS.names}).cast(QUESTIONS)
+    return pa.table({field.name: pa.array(columns[field.name], field.type) for field in QUESTIONS})
 
 
 def summary(questions: pa.Table) -> dict[str, Any]:

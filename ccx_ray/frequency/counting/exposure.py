@@ -13,19 +13,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ccx_ray.corpus.packing.exposure import ExposureLedger, PartIds
 from ccx_ray.corpus.packing.stream import Stream
-from ccx_ray.frequency.counting.evidence import Evidence
-from ccx_ray.frequency.text.text_parts import DOCUMENTS, ENGLISH, TARGET
+from ccx_ray.frequency.counting.evidence import evidence_bytes
+from ccx_ray.frequency.text.documents import DOCUMENTS, ENGLISH, TARGET
+from ccx_ray.orchestration.tasks import RunTasks, WorkLog
+from ccx_ray.storage.publishing import publish_parquet, writing_aside
 
 Ints = NDArray[np.int64]
 Times = NDArray[np.float64]
+_NONE: Ints = np.zeros(0, np.int64)
 
 SCHEMA = pa.schema(
     [
@@ -52,7 +57,7 @@ def exposure_table(
     culture: str,
     base_language: str,
     questions: int,
-    holders: pa.Table,
+    supports: pa.Table,
     retrieved: pa.Table,
     base_text: Path,
     text: Path,
@@ -60,54 +65,88 @@ def exposure_table(
     base_steps: int,
     trials: Mapping[str, Training],
     steps: Sequence[int],
+    folder: Path,
+    run_tasks: RunTasks,
 ) -> pa.Table:
     """What every trial of a language had consumed of its questions' evidence.
 
     Args:
         questions: of the culture.
-        holders: ``exhaustive.parquet`` of the culture.
+        supports: ``exhaustive.parquet`` of the culture.
         retrieved: ``retrieved.parquet`` of the culture; refused documents are left out here.
         base_text: text folder of the base language; ``text`` that of the culture's language.
         base_steps: after which the trials begin.
         trials: by name.
         steps: checkpoints of every trial, from 1; 0 is added.
+        folder: of the step; what is finished of it is not done again.
+        run_tasks: runs a task a kind of evidence, then one a stream.
 
     Returns:
         ``exposure.parquet``: a row for every trial, step, question and language of the text.
     """
     judged = retrieved.filter(retrieved["verdict"])
     judged = judged.append_column("part", pa.array([DOCUMENTS] * judged.num_rows, pa.string()))
+    sources = {
+        "english documents": (supports, base_language, DOCUMENTS),
+        "english halves": (supports, base_language, ENGLISH),
+        "documents": (supports, culture, DOCUMENTS),
+        "halves": (supports, culture, TARGET),
+        "judged english documents": (judged, base_language, DOCUMENTS),
+        "judged documents": (judged, culture, DOCUMENTS),
+    }
+    log = WorkLog(folder, "evidence")
+    files = {kind: log.scratch / f"{kind}.parquet" for kind in sources}
 
-    def evidence(table: pa.Table, corpus: str, part: str) -> Evidence:
-        own = pc.and_(pc.equal(table["corpus"], corpus), pc.equal(table["part"], part))
+    def locate(number: int) -> dict[str, Any]:
+        kind = list(sources)[number]
+        table, corpus, part = sources[kind]
+        own = table.filter(
+            pc.and_(pc.equal(table["corpus"], corpus), pc.equal(table["part"], part))
+        )
         of_base = corpus == base_language and part == DOCUMENTS
-        return Evidence.of(table.filter(own), base_text if of_base else text, part)
+        evidence = evidence_bytes(own, base_text if of_base else text, part)
+        publish_parquet(files[kind], evidence)
+        return {"evidence": len(evidence)}
 
-    english = evidence(holders, base_language, DOCUMENTS)
-    english_judged = evidence(judged, base_language, DOCUMENTS)
-    at_base = consumed(
-        base,
-        {"monolingual": ("monolingual", english), "judged": ("monolingual", english_judged)},
-        steps=np.array([base_steps]),
-        questions=questions,
-    )
-    sought = {
-        "replay": ("replay", english),
-        "english": ("english", evidence(holders, base_language, ENGLISH)),
-        "monolingual": ("monolingual", evidence(holders, culture, DOCUMENTS)),
-        "target": ("target", evidence(holders, culture, TARGET)),
-        "judged replay": ("replay", english_judged),
-        "judged": ("monolingual", evidence(judged, culture, DOCUMENTS)),
+    run_tasks(log, len(sources), locate)
+    of_base = {
+        "base": ("monolingual", "english documents"),
+        "judged base": ("monolingual", "judged english documents"),
+    }
+    of_trial = {
+        "replay": ("replay", "english documents"),
+        "english": ("english", "english halves"),
+        "monolingual": ("monolingual", "documents"),
+        "target": ("target", "halves"),
+        "judged replay": ("replay", "judged english documents"),
+        "judged": ("monolingual", "judged documents"),
     }
     at_steps = np.array([0, *steps], np.int64)
+    log = WorkLog(folder, "streams")
+
+    def consume(number: int) -> dict[str, Any]:
+        training = [base, *trials.values()][number]
+        parts = of_trial if number else of_base
+        found = consumed(
+            training,
+            {name: (part, pq.read_table(files[kind])) for name, (part, kind) in parts.items()},
+            steps=at_steps if number else np.array([base_steps]),
+            questions=questions,
+        )
+        with writing_aside(_times_file(log, number)) as path, path.open("wb") as file:
+            np.savez(file, **cast("dict[str, Any]", found))
+        return {}
+
+    run_tasks(log, 1 + len(trials), consume)
+    at_base = np.load(_times_file(log, 0))
     nothing = np.zeros((questions, len(at_steps)))
     tables = [SCHEMA.empty_table()]
-    for trial, training in trials.items():
-        found = consumed(training, sought, steps=at_steps, questions=questions)
+    for number, trial in enumerate(trials, start=1):
+        found = np.load(_times_file(log, number))
         columns = {
             base_language: {
-                "judged": at_base["judged"] + found["judged replay"],
-                "base": at_base["monolingual"] + nothing,
+                "judged": at_base["judged base"] + found["judged replay"],
+                "base": at_base["base"] + nothing,
                 "monolingual": nothing,
                 "parallel": found["english"],
                 "replay": found["replay"],
@@ -126,7 +165,7 @@ def exposure_table(
 
 def consumed(
     training: Training,
-    sought: Mapping[str, tuple[str, Evidence]],
+    sought: Mapping[str, tuple[str, pa.Table]],
     *,
     steps: Ints,
     questions: int,
@@ -134,28 +173,36 @@ def consumed(
     """Name -> [questions, steps] evidence that had been consumed when each step was complete.
 
     Args:
-        sought: name -> part of the stream, and the evidence that is looked for in it.
+        sought: name -> part of the stream, and the ``EVIDENCE`` that is looked for in it.
         steps: 0 is before the training.
     """
     stream = Stream.open(training.stream)
     index = cache(partial(PartIds.of, stream))
+    numbers = [
+        # An index is not made for a part in which nothing is looked for.
+        index(part).find(evidence["document"].to_pylist()) if len(evidence) else _NONE
+        for part, evidence in sought.values()
+    ]
+    evidence = pa.concat_tables([table for _, table in sought.values()])
     ledger = ExposureLedger.of_spans(
         stream,
         rows_per_step=training.rows_per_step,
-        documents=np.concatenate(
-            [evidence.numbers(index, part) for part, evidence in sought.values()]
-        ),
-        starts=np.concatenate([evidence.starts for _, evidence in sought.values()]),
-        lengths=np.concatenate([evidence.lengths for _, evidence in sought.values()]),
+        documents=np.concatenate(numbers),
+        starts=evidence["start"].to_numpy(),
+        lengths=evidence["length"].to_numpy(),
     )
     times = ledger.consumed(np.arange(len(ledger.lengths)), steps).times
     found, first = {}, 0
-    for name, (_, evidence) in sought.items():
-        end = first + len(evidence.questions)
+    for name, (_, table) in sought.items():
+        end = first + len(table)
         found[name] = np.zeros((questions, len(steps)))
-        np.add.at(found[name], evidence.questions, times[first:end])
+        np.add.at(found[name], table["question"].to_numpy(), times[first:end])
         first = end
     return found
+
+
+def _times_file(log: WorkLog, number: int) -> Path:
+    return log.scratch / f"times-{number:05d}.npz"
 
 
 def _table(trial: str, steps: Ints, language: str, columns: Mapping[str, Times]) -> pa.Table:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ccx_ray.frequency.judges.databases import open_database
+from ccx_ray.frequency.judges.cache import open_database
 from ccx_ray.study.frequency_spec import JudgeRuntime
 
 SPENDING = "spending.sqlite"

@@ -18,9 +18,6 @@ from ccx_ray.frequency.judges.cache import StoredVerdict, VerdictCache, open_cac
 from ccx_ray.frequency.judges.prompting import Pair, Shown
 from ccx_ray.frequency.judges.verdict import Request, Verdict
 
-OnProgress = Callable[[int, int], None]
-"""Called with the pairs that have a verdict, and all pairs of the call."""
-
 
 class UnansweredError(Exception):
     """Some pairs have no answer; the message says why, ``remedy`` what to do."""
@@ -65,18 +62,20 @@ class AnsweringModel(Protocol):
 class ModelJudge:
     """Judges by a model's answers, those of the cache first."""
 
-    def __init__(
-        self, model: AnsweringModel, cache_file: Path, *, on_progress: OnProgress | None = None
-    ) -> None:
+    def __init__(self, model: AnsweringModel, cache_file: Path) -> None:
         self._model = model
         self._cache_file = cache_file
-        self._on_progress = on_progress or (lambda finished, pairs: None)
         self._own: Counter[str] = Counter()
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Since it was opened: pairs, of them those in the cache before, those whose evidence is
-        not in what was shown; and what the model counts."""
+        """Since it was opened.
+
+        ``pairs`` of question and document that were different, of them ``cached`` before;
+        ``evidence_not_found``: accepted, but what the model quotes is not in the document;
+        ``narrowed``: shown in a smaller window to fit a local model; of an endpoint ``requests``,
+        of them ``retries``, ``unreadable`` pairs, ``prompt_tokens``, ``completion_tokens``.
+        """
         return {**self._own, **self._model.counts}
 
     def judge(self, requests: Sequence[Request]) -> list[Verdict]:
@@ -105,13 +104,11 @@ class ModelJudge:
         self, missing: Sequence[Pair], cache: VerdictCache, stored: dict[str, StoredVerdict]
     ) -> None:
         total = len(stored) + len(missing)
-        self._on_progress(len(stored), total)
         if not missing:
             return
 
         def keep(pair: Pair, answered: Answered) -> None:
             stored[pair.key] = cache.add(_to_store(pair, answered))
-            self._on_progress(len(stored), total)
 
         try:
             self._model.answer(missing, keep)

@@ -20,10 +20,9 @@ from pydantic import TypeAdapter
 
 from ccx_ray.errors import UserError
 from ccx_ray.frequency.retrieval.bm25 import query_terms, weigh_terms
+from ccx_ray.frequency.retrieval.embedding.factory import open_embedder
 from ccx_ray.frequency.retrieval.embedding.interface import Embedder
 from ccx_ray.frequency.retrieval.embedding.ngram import NgramEmbedder
-from ccx_ray.frequency.retrieval.embedding.opening import open_embedder
-from ccx_ray.frequency.retrieval.fusion import fuse
 from ccx_ray.frequency.retrieval.index_files import IndexDescription
 from ccx_ray.frequency.retrieval.index_types import OVERSAMPLED
 from ccx_ray.frequency.retrieval.open_shard import OpenShard, Scored
@@ -205,3 +204,20 @@ def _fused(rankings: Sequence[Scored], top: int) -> Scored:
         np.array([document for document, _ in fused], np.int64),
         np.array([score for _, score in fused], np.float32),
     )
+
+
+CONSTANT = 60
+"""Of the paper."""
+
+
+def fuse(rankings: Sequence[Sequence[int]]) -> list[tuple[int, float]]:
+    """Documents with the sum of 1 / (60 + rank), best first, ties by document.
+
+    Args:
+        rankings: documents of each ranking, best first.
+    """
+    scores: dict[int, float] = {}
+    for ranking in rankings:
+        for rank, document in enumerate(ranking, 1):
+            scores[document] = scores.get(document, 0.0) + 1 / (CONSTANT + rank)
+    return sorted(scores.items(), key=lambda scored: (-scored[1], scored[0]))

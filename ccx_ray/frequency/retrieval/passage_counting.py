@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ccx_ray.frequency.retrieval.bm25 import count_terms
 from ccx_ray.frequency.retrieval.embedding.ngram import NgramEmbedder
 from ccx_ray.frequency.retrieval.embedding.ngrams import FEATURES, count_ngrams
-from ccx_ray.frequency.text.corpus_rows import CorpusRows
+from ccx_ray.frequency.text.documents import CorpusRows
 from ccx_ray.frequency.text.normalization import normalize
 from ccx_ray.frequency.text.passages import cut_passages
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog

@@ -1,20 +1,38 @@
-"""A text as this stage reads it: normalised once, with the way back to its own characters."""
+"""The texts of a corpus by their rows: documents, and the halves of pairs.
 
+Invariant: a row counts over the Parquet files of its folder in the order of their names, here as in
+everything that is made of a text folder; it does not depend on which range it is read with.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ccx_ray.frequency.text.normalization import normalize, origins
 from ccx_ray.frequency.text.terms import terms_of
 
+DOCUMENTS, ENGLISH, TARGET = "documents", "english", "target"
+COLUMNS = {
+    DOCUMENTS: ("documents", "text"),
+    ENGLISH: ("pairs", "english"),
+    TARGET: ("pairs", "target"),
+}
+"""Part -> its folder and its column there. The halves of pairs exist in target languages alone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """One document of a corpus, in NFC."""
+    """One text in NFC, normalised once, with the way back to its own characters."""
 
     id: str
+    """Of a half of a pair the pair's."""
     text: str
 
     @cached_property
@@ -33,3 +51,93 @@ class Document:
         """Start and length in ``text`` of ``normalized[start:end]``."""
         first, last = int(self._origins[start]), int(self._origins[end - 1])
         return first, last + 1 - first
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowGroup:
+    """Some consecutive rows of a part that lie together."""
+
+    file: Path
+    number: int
+    first: int
+    rows: int
+    bytes: int
+    """Of text, as Parquet counts them before compression."""
+
+    @property
+    def end(self) -> int:
+        return self.first + self.rows
+
+
+class CorpusRows:
+    """The texts of a part of a text folder."""
+
+    def __init__(self, text_folder: Path, part: str = DOCUMENTS) -> None:
+        self._files = text_files(text_folder, part)
+        self._column = COLUMNS[part][1]
+
+    @cached_property
+    def groups(self) -> list[RowGroup]:
+        """All row groups, in order."""
+        groups: list[RowGroup] = []
+        first = 0
+        for file in self._files:
+            metadata = pq.read_metadata(file)
+            text = metadata.schema.names.index(self._column)
+            for number in range(metadata.num_row_groups):
+                group = metadata.row_group(number)
+                size = group.column(text).total_uncompressed_size
+                rows = group.num_rows
+                groups.append(
+                    RowGroup(file=file, number=number, first=first, rows=rows, bytes=size)
+                )
+                first += rows
+        return groups
+
+    def texts(self, first: int, end: int) -> Iterator[tuple[int, str]]:
+        """Row and text of the rows ``first`` to ``end``, without the end."""
+        groups = [group for group in self.groups if group.end > first and group.first < end]
+        for group, table in self._read(groups, [self._column]):
+            begin = max(0, first - group.first)
+            texts = table[self._column].slice(begin, min(end, group.end) - group.first - begin)
+            yield from enumerate(texts.to_pylist(), group.first + begin)
+
+    def documents(self, rows: Sequence[int]) -> Iterator[tuple[int, Document]]:
+        """Row and text of some rows, one row group in memory at a time.
+
+        Args:
+            rows: rising.
+        """
+        wanted = np.asarray(rows, np.int64)
+        ends = [(group.first, group.end) for group in self.groups]
+        bounds = np.searchsorted(wanted, np.array(ends, np.int64).reshape(-1, 2))
+        own = {
+            group: wanted[begin:stop]
+            for group, (begin, stop) in zip(self.groups, bounds, strict=True)
+            if stop > begin
+        }
+        for group, table in self._read(own, ["id", self._column]):
+            chosen = table.take(pa.array(own[group] - group.first))
+            found = (chosen[name].to_pylist() for name in ("id", self._column))
+            for row, name, text in zip(own[group].tolist(), *found, strict=True):
+                yield row, Document(id=name, text=text)
+
+    @staticmethod
+    def _read(
+        groups: Iterable[RowGroup], columns: list[str]
+    ) -> Iterator[tuple[RowGroup, pa.Table]]:
+        """Each file is opened once."""
+        for path, of_file in groupby(groups, lambda group: group.file):
+            file = pq.ParquetFile(path)
+            for group in of_file:
+                yield group, file.read_row_group(group.number, columns=columns)
+
+
+def text_files(text_folder: Path, part: str) -> list[Path]:
+    """The files that hold a part; none where a language has no such part."""
+    return sorted((text_folder / COLUMNS[part][0]).glob("*.parquet"))
+
+
+def read_documents(text_folder: Path, rows: Iterable[int]) -> dict[int, Document]:
+    """The documents in some rows, each with its row."""
+    return dict(CorpusRows(text_folder).documents(sorted(rows)))

@@ -15,9 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ccx_ray.frequency.judges.verdict import Judge, Request
-from ccx_ray.frequency.text.text_parts import read_documents
-from ccx_ray.frequency.validation.estimated import EVERY_CULTURE, EstimatedCorpus
-from ccx_ray.frequency.validation.sampling import half_accepted
+from ccx_ray.frequency.text.documents import read_documents
+from ccx_ray.frequency.validation.estimated import EVERY_CULTURE, EstimatedCorpus, half_accepted
 
 AGREEMENT = pa.schema(
     [
@@ -90,12 +89,6 @@ def cohens_kappa(
     result = kappa_of(table)
     ends = np.clip([result.kappa_low, result.kappa_upp], -1.0, 1.0)
     return float(result.kappa), float(ends[0]), float(ends[1])
-
-
-def is_constant(row: Mapping[str, Any]) -> bool:
-    """Whether one of the judges of a row of ``AGREEMENT`` said the same of every pair."""
-    accepted = row["both"] + row["only_judge"], row["both"] + row["only_other"]
-    return any(count in (0, row["pairs"]) for count in accepted)
 
 
 def _verdicts(

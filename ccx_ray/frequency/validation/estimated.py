@@ -1,7 +1,9 @@
-"""What a study found in one corpus, as all tests of the estimate read it.
+"""What a study found in one corpus, as all tests of the estimate read it, and samples of that.
 
-Invariant: a question's number is its place among the clozes of its culture, and a row is a row of
-the corpus's documents.
+Invariants: a question's number is its place among the clozes of its culture, and a row is a row of
+the corpus's documents. A sample depends on the seed and on what was retrieved alone; among the
+pairs that the judge accepted, and among those that it refused, every pair has the same chance, so
+that shares of a stratum need no weights.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,12 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ccx_ray.frequency.text.documents import DOCUMENTS
 from ccx_ray.frequency.text.questions import Cloze
-from ccx_ray.frequency.text.text_parts import DOCUMENTS
 from ccx_ray.study.frequency_spec import RetrieverName, retriever_name
 
 if TYPE_CHECKING:
     from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex, Hit
+
+
+from ccx_ray.corpus.audit.sampling import sample_key
 
 EVERY_CULTURE = "all"
 
@@ -81,3 +86,35 @@ def _search(
     index: "CorpusIndex", retriever: RetrieverName, queries: Sequence[str], top: int
 ) -> "list[list[Hit]]":
     return index.search(queries, top, retriever)
+
+
+def half_accepted(estimated: EstimatedCorpus, *, size: int, seed: int) -> list[dict[str, Any]]:
+    """Rows of ``retrieved.parquet``, accepted and refused ones mixed by the seed.
+
+    Half are accepted ones, or as many as there are, and the rest refused ones; only where these do
+    not suffice there are more accepted ones.
+    """
+    pairs = estimated.retrieved().to_pylist()
+    accepted = [pair for pair in pairs if pair["verdict"]]
+    refused = [pair for pair in pairs if not pair["verdict"]]
+    taken = min(len(accepted), max(size // 2, size - len(refused)))
+    drawn = [
+        *_spread(accepted, taken, seed),
+        *_spread(refused, min(len(refused), size - taken), seed),
+    ]
+    return sorted(drawn, key=lambda pair: sample_key(seed, f"order/{_name(pair)}"))
+
+
+def _spread(pairs: Sequence[dict[str, Any]], size: int, seed: int) -> list[dict[str, Any]]:
+    """A systematic sample over the cultures: in each of them its share of the pairs, by chance."""
+    if not size:
+        return []
+    ordered = sorted(
+        pairs, key=lambda pair: (pair["culture"], sample_key(seed, _name(pair)), _name(pair))
+    )
+    start = int.from_bytes(sample_key(seed, f"start/{_name(ordered[0])}")) / 2**64
+    return [ordered[int((start + place) * len(ordered) / size)] for place in range(size)]
+
+
+def _name(pair: Mapping[str, Any]) -> str:
+    return "/".join(str(pair[key]) for key in ("corpus", "culture", "question", "document"))

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ccx_ray.frequency.counting.exact_counts import exact_counts
-from ccx_ray.frequency.counting.exhaustive import exhaustive_holders
+from ccx_ray.frequency.counting.exact_counts import SHARD_COUNTS, corpus_counts, question_entities
+from ccx_ray.frequency.counting.exhaustive import exhaustive_scan
 from ccx_ray.frequency.counting.lexicon.building import build_lexicon
 from ccx_ray.frequency.counting.lexicon.reading import Lexicon
 from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
 from ccx_ray.frequency.judges.verdict import Judge, Request
 from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex, Hit
 from ccx_ray.frequency.retrieval.index_building import build_index
+from ccx_ray.frequency.text.documents import read_documents
 from ccx_ray.frequency.text.questions import Cloze
-from ccx_ray.frequency.text.text_parts import read_documents
 from ccx_ray.frequency.validation.estimated import Search, retrievers_of
 from ccx_ray.frequency.validation.planting import PlantedCorpus
 from ccx_ray.orchestration.tasks import RunTasks
@@ -178,7 +178,8 @@ def _counted(
     planted: PlantedCorpus, clozes: Sequence[Cloze], lexicon: Lexicon, salient_share: float
 ) -> dict[str, list[int]]:
     """Judge -> of every fact, what is counted over all documents."""
-    exact = exact_counts(lexicon, clozes)
+    exact = corpus_counts(lexicon, clozes, question_entities(lexicon, clozes))
+    counted = dict(zip(SHARD_COUNTS, exact.T.tolist(), strict=True))
     terms = {term for cloze in clozes for term in question_terms(cloze)}
     judge = LexicalJudge(
         lexicon.document_frequencies(terms),
@@ -186,10 +187,10 @@ def _counted(
         salient_share=salient_share,
     )
     found = [0] * len(clozes)
-    for holder in exhaustive_holders(lexicon, planted.text, judge, clozes):
-        found[holder.question] += 1
+    for row in exhaustive_scan(lexicon, planted.text, judge, clozes):
+        found[row["question"]] += 1
     return {
         f"lexical {salient_share:g}": found,
-        TOGETHER: [counts.together_documents for counts in exact],
-        ANSWER: [counts.answer_documents for counts in exact],
+        TOGETHER: counted["together_documents"],
+        ANSWER: counted["answer_documents"],
     }

@@ -20,18 +20,14 @@ from ccx_ray.corpus.audit.sampling import sample_key
 from ccx_ray.corpus.cleaning.text_folder import DOCUMENTS as SCHEMA
 from ccx_ray.corpus.parts import write_part
 from ccx_ray.frequency.judges.lexical import LexicalJudge
-from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.documents import DOCUMENTS, Document, read_documents, text_files
 from ccx_ray.frequency.text.questions import Cloze
-from ccx_ray.frequency.text.text_parts import DOCUMENTS, read_documents, text_files
 from ccx_ray.study.text_spec import BLANK
 
 FREQUENCIES = (0, 1, 2, 4, 8, 16, 32, 64)
 _READ_AT_ONCE = 256
 # Where a sentence may be put: at blanks, and behind the stops of scripts that have none.
 _BORDER = re.compile(r"\s+|[。！？；།༎༏༐༑᠃᠉]")
-
-# A blank that follows a word of a script that puts spaces between words.
-_GLUED_BLANK = re.compile("([A-Za-z\u1820-\u18aa])(?=_)")
 
 
 @dataclass(frozen=True, kw_only=True)

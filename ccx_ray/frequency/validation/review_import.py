@@ -1,4 +1,4 @@
-"""A sheet that a person has filled in, read strictly.
+"""Sheets that people have filled in: read strictly, and kept with the study.
 
 Invariant: an answer is taken only for a pair that was drawn, and once; whatever cannot be an answer
 is refused with its row. Rows that are empty, or gone, count as not reviewed.
@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ccx_ray.errors import UserError
+from ccx_ray.frequency.validation.review_sheet import SAMPLE
+from ccx_ray.storage.publishing import publish_bytes
 
 ID, HOLDS = "id", "holds"
 ANSWERS: Mapping[str, bool | None] = {
@@ -148,3 +151,32 @@ def _header(path: Path, text: str) -> tuple[Sequence[str], str]:
 
 def _shortened(cell: str) -> str:
     return repr(cell if len(cell) < 40 else cell[:37] + "...")
+
+
+def keep_reviews(filled: Sequence[Path], validation: Path, reviews: Path) -> list[Path]:
+    """Copy filled tables to ``<corpus>.csv`` below the study, each in place of an earlier one.
+
+    Args:
+        validation: folder of the step that drew the sheets.
+
+    Raises:
+        UserError: a file is no filled sheet of this study, or two are of one corpus.
+    """
+    sample = pq.read_table(validation / SAMPLE)
+    read: dict[str, Path] = {}
+    for path in filled:
+        review = read_review(path, sample)
+        if not review.answers:
+            raise UserError(f"{path.name}: nothing is filled in; write yes, no or unclear in holds")
+        if review.corpus in read:
+            raise UserError(
+                f"{path.name}: is of the same corpus as {read[review.corpus].name} "
+                f"({review.corpus}); give one table a corpus"
+            )
+        read[review.corpus] = path
+    reviews.mkdir(parents=True, exist_ok=True)
+    kept = []
+    for corpus, path in read.items():
+        kept.append(reviews / f"{corpus}.csv")
+        publish_bytes(kept[-1], path.read_bytes())
+    return kept

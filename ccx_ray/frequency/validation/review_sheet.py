@@ -1,40 +1,59 @@
-"""A sheet for people: 100 retrieved documents of a corpus to read, and a table to fill in.
+"""Sheets for people: 100 retrieved documents of a corpus to read, and a table to fill in.
 
-Invariant: a page is one file that asks for nothing over the network, whatever comes from a corpus
+Invariants: a page is one file that asks for nothing over the network, whatever comes from a corpus
 is escaped in it, and no cell of the table is a formula to a spreadsheet. The judge's verdict is
-never in the table, and on the page only behind a fold.
+never in the table, and on the page only behind a fold; what is shown and marked depends on the
+document, the answer and the places that were pointed at, never on the verdict. The id of a pair is
+a hash of what a person reads, so an answer is never counted for another text.
 """
 
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
+from hashlib import blake2b
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ccx_ray.frequency.validation.estimated import EstimatedCorpus
-from ccx_ray.frequency.validation.excerpts import answer_spans, excerpts, filled, highlighted
-from ccx_ray.frequency.validation.review_sample import (
-    REVIEW_SAMPLE,
-    ReviewPair,
-    draw_review,
-    sample_table,
-)
+from ccx_ray.frequency.judges.lexical import answer_pattern, normalized_answer
+from ccx_ray.frequency.text.documents import Document, read_documents
+from ccx_ray.frequency.text.questions import Cloze
+from ccx_ray.frequency.validation.estimated import EstimatedCorpus, half_accepted
 from ccx_ray.storage.publishing import publish_bytes, publish_parquet
+from ccx_ray.study.text_spec import BLANK
 
 if TYPE_CHECKING:
     from jinja2 import Template
     from markupsafe import Markup
 
 SAMPLE = "review_sample.parquet"
+REVIEW_SAMPLE = pa.schema(
+    [
+        *((name, pa.string()) for name in ("id", "corpus", "culture")),
+        ("question", pa.int32()),
+        ("document", pa.string()),
+        ("row", pa.int64()),
+        ("verdict", pa.bool_()),
+        ("stratum_pairs", pa.int64()),
+        ("stratum_drawn", pa.int64()),
+    ]
+)
+"""Every drawn pair stands for ``stratum_pairs``, the retrieved pairs of which the judge said the
+same, by ``stratum_drawn``, those of them that were drawn."""
 COLUMNS = (
     "id", "culture", "question number", "question", "answer", "document", "passage", "holds",
     "note",
 )  # fmt: skip
+CONTEXT = 300
+"""Characters on either side of an answer."""
+SHOWN_ANSWERS = 3
+"""Places outside the retrieved passage that are shown; a country's name stands everywhere."""
 SHOWN_CHARACTERS = 20_000
 """Of a whole document on the page."""
 PASSAGE_CHARACTERS = 3_000
@@ -43,6 +62,31 @@ EVIDENCE_CONTEXT = 80
 # Not all that Python calls a blank: U+202F stands before a Mongolian case suffix.
 _LINE_BREAKS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]+")
 _FORMULA_STARTS = tuple("=+-@＝＋－＠")
+
+Span = tuple[int, int]
+"""Start and length in characters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewPair:
+    """A question and a document that was retrieved for it."""
+
+    cloze: Cloze
+    document: Document
+    row: Mapping[str, Any]
+    """Of ``retrieved.parquet``."""
+
+    @property
+    def id(self) -> str:
+        """Begins with a letter: a spreadsheet takes ``31415926e535`` for a number."""
+        read = (self.cloze.question, self.cloze.answer, self.document.id, self.document.text)
+        parts = (*(str(self.row[name]) for name in ("corpus", "culture", "question")), *read)
+        content = "\x1f".join(parts).encode("utf-8", "surrogatepass")
+        return "q" + blake2b(content, digest_size=6).hexdigest()
+
+    def span(self, name: str) -> Span:
+        """Of ``passage`` or ``evidence``; a length of 0 where the judge pointed at nothing."""
+        return self.row[f"{name}_start"], self.row[f"{name}_length"]
 
 
 def write_review_sheets(
@@ -58,22 +102,43 @@ def write_review_sheets(
         Corpus -> retrieved, drawn and among them accepted pairs. A corpus of which nothing was
         retrieved has no sheet, and zeros here.
     """
-    counts, tables = {}, [REVIEW_SAMPLE.empty_table()]
+    counts: dict[str, dict[str, int]] = {}
+    rows: list[dict[str, Any]] = []
     for estimated in corpora:
+        verdicts = estimated.retrieved()["verdict"].to_pylist()
         drawn = draw_review(estimated, size=size, seed=seed)
+        accepted = sum(pair.row["verdict"] for pair in drawn)
         counts[estimated.corpus] = {
-            "retrieved": len(estimated.retrieved()),
+            "retrieved": len(verdicts),
             "drawn": len(drawn),
-            "drawn_accepted": sum(pair.verdict for pair in drawn),
+            "drawn_accepted": accepted,
         }
-        if drawn:
-            name = f"review-{estimated.corpus}"
-            page = review_page(drawn, title=title, seed=seed, table=f"{name}.csv")
-            publish_bytes(folder / f"{name}.html", page.encode("utf-8", "replace"))
-            publish_bytes(folder / f"{name}.csv", review_table(drawn))
-            tables.append(sample_table(estimated, drawn))
-    publish_parquet(folder / SAMPLE, pa.concat_tables(tables))
+        if not drawn:
+            continue
+        name = f"review-{estimated.corpus}"
+        page = review_page(drawn, title=title, seed=seed, table=f"{name}.csv")
+        publish_bytes(folder / f"{name}.html", page.encode("utf-8", "replace"))
+        publish_bytes(folder / f"{name}.csv", review_table(drawn))
+        strata = {True: accepted, False: len(drawn) - accepted}
+        for pair in drawn:
+            verdict = pair.row["verdict"]
+            stratum = {
+                "stratum_pairs": verdicts.count(verdict),
+                "stratum_drawn": strata[verdict],
+            }
+            rows.append({**pair.row, **stratum, "id": pair.id})
+    publish_parquet(folder / SAMPLE, pa.Table.from_pylist(rows, REVIEW_SAMPLE))
     return counts
+
+
+def draw_review(estimated: EstimatedCorpus, *, size: int, seed: int) -> list[ReviewPair]:
+    """The pairs of one corpus in the order of its sheet; none if nothing was retrieved."""
+    rows = half_accepted(estimated, size=size, seed=seed)
+    documents = read_documents(estimated.text, {row["row"] for row in rows})
+    return [
+        ReviewPair(cloze=estimated.cloze(row), document=documents[row["row"]], row=row)
+        for row in rows
+    ]
 
 
 def review_table(drawn: Sequence[ReviewPair]) -> bytes:
@@ -83,14 +148,21 @@ def review_table(drawn: Sequence[ReviewPair]) -> bytes:
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     for pair in drawn:
-        text = pair.document.text
+        text, row = pair.document.text, pair.row
         shown = " … ".join(text[start : start + length] for start, length in excerpts(pair))
         cells = (
-            *(pair.id, pair.culture, str(pair.question), pair.cloze.question, pair.cloze.answer),
+            *(pair.id, row["culture"], str(row["question"])),
+            *(pair.cloze.question, pair.cloze.answer),
             *(pair.document.id, shown[:PASSAGE_CHARACTERS], "", ""),
         )
         writer.writerow(map(_cell, cells))
     return out.getvalue().encode("utf-8-sig", "replace")
+
+
+def _cell(text: str) -> str:
+    """One line; what a spreadsheet would compute becomes text."""
+    line = _LINE_BREAKS.sub(" ", text)
+    return f"'{line}" if line.startswith(_FORMULA_STARTS) else line
 
 
 def review_page(drawn: Sequence[ReviewPair], *, title: str, seed: int, table: str) -> str:
@@ -101,7 +173,7 @@ def review_page(drawn: Sequence[ReviewPair], *, title: str, seed: int, table: st
     """
     return _template().render(
         title=title,
-        corpus=drawn[0].corpus,
+        corpus=drawn[0].row["corpus"],
         entries=[_entry(pair) for pair in drawn],
         seed=seed,
         table=table,
@@ -109,35 +181,30 @@ def review_page(drawn: Sequence[ReviewPair], *, title: str, seed: int, table: st
     )
 
 
-def _cell(text: str) -> str:
-    """One line; what a spreadsheet would compute becomes text."""
-    line = _LINE_BREAKS.sub(" ", text)
-    return f"'{line}" if line.startswith(_FORMULA_STARTS) else line
-
-
 def _entry(pair: ReviewPair) -> dict[str, Any]:
     text = pair.document.text
     answers, shown = answer_spans(pair.cloze, pair.document), excerpts(pair)
-    start, length = pair.evidence
+    start, length = pair.span("evidence")
     first = max(0, start - EVIDENCE_CONTEXT)
     evidence = text[first : start + length + EVIDENCE_CONTEXT] if length else ""
     return {
-        "pair": pair,
-        "statement": filled(pair.cloze),
+        **pair.row,
+        "id": pair.id,
+        "statement": _marked_statement(pair.cloze),
         "excerpts": [
             {
                 "start": begin,
                 "end": begin + size,
-                "text": highlighted(text[begin : begin + size], answers, offset=begin),
+                "text": _marked(text[begin : begin + size], answers, offset=begin),
             }
             for begin, size in shown
         ],
         "more_than_shown": shown != [(0, len(text))],
         "answers": len(answers),
-        "whole": highlighted(text[:SHOWN_CHARACTERS], answers),
+        "whole": _marked(text[:SHOWN_CHARACTERS], answers),
         "characters": len(text),
         "more": max(0, len(text) - SHOWN_CHARACTERS),
-        "evidence": highlighted(evidence, [pair.evidence], offset=first),
+        "evidence": _marked(evidence, [(start, length)], offset=first),
     }
 
 
@@ -161,3 +228,60 @@ def _style() -> "Markup":
 
     sheets = (("ccx_ray.corpus.audit", "audit.css"), (__package__, "review.css"))
     return Markup("\n".join((resources.files(p) / name).read_text("utf-8") for p, name in sheets))
+
+
+def answer_spans(cloze: Cloze, document: Document) -> list[Span]:
+    """Where the answer stands in the document as words of its own."""
+    answer = normalized_answer(cloze.answer)
+    if not answer or answer not in document.normalized:
+        return []
+    found = answer_pattern(answer).finditer(document.normalized)
+    return [document.original_span(match.start(), match.end()) for match in found]
+
+
+def excerpts(pair: ReviewPair) -> list[Span]:
+    """The passage, the first answers and the evidence, with context, in the order of the text."""
+    size = len(pair.document.text)
+    pointed = list(islice(answer_spans(pair.cloze, pair.document), SHOWN_ANSWERS))
+    if pair.row["evidence_length"]:
+        pointed.append(pair.span("evidence"))
+    around = [(start - CONTEXT, start + length + CONTEXT) for start, length in pointed]
+    start, length = pair.span("passage")
+    merged: list[list[int]] = []
+    for first, last in sorted(
+        (max(0, first), min(size, last)) for first, last in [(start, start + length), *around]
+    ):
+        if first >= last:
+            continue
+        if merged and first <= merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], last)
+        else:
+            merged.append([first, last])
+    return [(first, last - first) for first, last in merged]
+
+
+def _marked(text: str, spans: Iterable[Span], *, offset: int = 0) -> "Markup":
+    """The text as HTML with spans marked.
+
+    Args:
+        spans: in a document of which ``text`` begins at ``offset``; in order, none in another.
+    """
+    from markupsafe import Markup, escape
+
+    pieces, at = [], 0
+    for start, length in spans:
+        first, last = (min(max(p - offset, at), len(text)) for p in (start, start + length))
+        if first < last:
+            pieces.append(escape(text[at:first]))
+            pieces.append(Markup("<mark>{}</mark>").format(text[first:last]))
+            at = last
+    return Markup("").join([*pieces, escape(text[at:])])
+
+
+def _marked_statement(cloze: Cloze) -> "Markup":
+    """The statement as HTML with the answer marked wherever it was put."""
+    from markupsafe import Markup, escape
+
+    answer = Markup("<mark>{}</mark>").format(cloze.answer)
+    pieces = [escape(piece) for piece in BLANK.split(cloze.question)]
+    return answer.join(pieces) if len(pieces) > 1 else Markup("{} {}").format(pieces[0], answer)

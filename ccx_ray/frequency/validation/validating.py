@@ -3,13 +3,15 @@
 Invariant: a result does not depend on who ran which task, or who was killed.
 """
 
+import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ccx_ray.frequency.counting.lexicon.reading import Lexicon
 from ccx_ray.frequency.estimation import OpenJudge
@@ -33,7 +35,7 @@ from ccx_ray.study.frequency_spec import EmbedderSpec, FrequencySpec, LexicalJud
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestedIndex:
+class ComparedIndex:
     """An index of the corpus by one embedder."""
 
     embedder: EmbedderSpec
@@ -42,12 +44,12 @@ class TestedIndex:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestedCorpus:
+class ValidatedCorpus:
     """One corpus, what was estimated of it, and all that could have been used for that."""
 
     estimated: EstimatedCorpus
     lexicon: Path
-    indexes: tuple[TestedIndex, ...]
+    indexes: tuple[ComparedIndex, ...]
     """The study's own first."""
 
     @property
@@ -57,7 +59,7 @@ class TestedCorpus:
 
 def validate(
     spec: FrequencySpec,
-    corpora: Sequence[TestedCorpus],
+    corpora: Sequence[ValidatedCorpus],
     folder: Path,
     *,
     title: str,
@@ -81,9 +83,11 @@ def validate(
     def recall(number: int) -> dict[str, Any]:
         corpus = corpora[number]
         retrievers: dict[str, Search] = {}
-        for tested in corpus.indexes:
-            index = CorpusIndex(tested.folder, tested.embedder, model_folder=tested.model_folder)
-            retrievers |= retrievers_of(index, tested.embedder.name, RETRIEVERS)
+        for compared in corpus.indexes:
+            index = CorpusIndex(
+                compared.folder, compared.embedder, model_folder=compared.model_folder
+            )
+            retrievers |= retrievers_of(index, compared.embedder.name, RETRIEVERS)
         rows = measure_recall(
             corpus.estimated, retrievers, query=spec.query, top=spec.top_documents, seed=plan.seed
         )
@@ -137,7 +141,7 @@ def validate(
 
 
 def _planted(
-    spec: FrequencySpec, corpus: TestedCorpus, judges: Mapping[str, OpenJudge]
+    spec: FrequencySpec, corpus: ValidatedCorpus, judges: Mapping[str, OpenJudge]
 ) -> dict[str, Any]:
     plan = spec.validation
     share = (
@@ -162,8 +166,8 @@ def _planted(
             planted,
             spec,
             {
-                tested.embedder.name: (tested.embedder, tested.model_folder)
-                for tested in corpus.indexes
+                compared.embedder.name: (compared.embedder, compared.model_folder)
+                for compared in corpus.indexes
             },
             Path(scratch),
             open_judges=open_judges,
@@ -180,3 +184,27 @@ def _planted(
             "passed_over": planted.known,
         },
     }
+
+
+def validation_metrics(folder: Path) -> dict[str, float]:
+    """For MLflow what is known, as ``recall/en/ko/bm25``, ``planted/...`` and ``kappa/...``."""
+    content = json.loads((folder / "validation.json").read_text("utf-8"))
+    kinds = (
+        ("recall", "recall", pq.read_table(folder / "recall.parquet").to_pylist(),
+         ("corpus", "culture", "retriever")),
+        ("planted", "spearman", content["planted"], ("corpus", "retriever", "judge")),
+        ("kappa", "kappa", pq.read_table(folder / "agreement.parquet").to_pylist(),
+         ("corpus", "culture", "judge", "other")),
+    )  # fmt: skip
+    return {
+        _metric(kind, (row[key] for key in keys)): row[value]
+        for kind, value, rows, keys in kinds
+        for row in rows
+        if row[value] is not None
+    }
+
+
+def _metric(kind: str, names: Iterable[str]) -> str:
+    """MLflow takes letters, digits, blanks and ``_-./:`` in a name."""
+    joined = "/".join(names).replace("+", " and ")
+    return f"{kind}/{''.join(c if c.isalnum() or c in ' _-./:' else '_' for c in joined)}"

@@ -10,18 +10,15 @@ from the footers of the Parquet files, in bytes of text, so that no task holds m
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from ccx_ray.frequency.counting.lexicon.suffix_arrays import write_shard
 from ccx_ray.frequency.counting.lexicon.term_counts import merge_partition, write_shard_counts
+from ccx_ray.frequency.text.documents import COLUMNS, DOCUMENTS, CorpusRows, text_files
 from ccx_ray.frequency.text.normalization import normalize
 from ccx_ray.frequency.text.terms import terms_of
-from ccx_ray.frequency.text.text_parts import COLUMNS, DOCUMENTS, text_files
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog
 from ccx_ray.storage.publishing import publish_json
 
@@ -32,21 +29,13 @@ SHARD_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlannedShard:
-    """Consecutive row groups of one column."""
-
+class _Shard:
     part: str
     number: int
     """Within the part."""
-    groups: tuple[tuple[Path, int], ...]
-    """File and row group."""
-
-    def texts(self) -> Iterator[str]:
-        """The texts of its rows, as they stand in the corpus."""
-        _, column = COLUMNS[self.part]
-        for path, group in self.groups:
-            table = pq.ParquetFile(path).read_row_group(group, columns=[column])
-            yield from (str(value.as_py()) for value in table[column])
+    first: int
+    end: int
+    """Rows, without the end; whole row groups."""
 
 
 def build_lexicon(
@@ -66,12 +55,13 @@ def build_lexicon(
     partitions = max(1, sum(shard.part == DOCUMENTS for shard in shards))
     log = WorkLog(folder, "suffixes")
 
-    def counts_of(shard: PlannedShard) -> Path:
+    def counts_of(shard: _Shard) -> Path:
         return log.scratch / "term-counts" / f"shard-{shard.number:05d}.arrow"
 
     def write(number: int) -> dict[str, Any]:
         shard = shards[number]
-        texts = list(map(normalize, shard.texts()))
+        rows = CorpusRows(text_folder, shard.part).texts(shard.first, shard.end)
+        texts = [normalize(text) for _, text in rows]
         if shard.part == DOCUMENTS:
             terms = Counter(term for text in texts for term in set(terms_of(text)))
             write_shard_counts(counts_of(shard), terms, partitions=partitions)
@@ -111,24 +101,18 @@ def shard_folder(folder: Path, part: str, number: int) -> Path:
     return folder / part / f"shard-{number:05d}"
 
 
-def _plan(text_folder: Path, part: str, shard_bytes: int) -> list[PlannedShard]:
-    _, column = COLUMNS[part]
-    planned: list[list[tuple[Path, int]]] = []
+def _plan(text_folder: Path, part: str, shard_bytes: int) -> list[_Shard]:
+    planned: list[list[int]] = []
     filled = 0
-    for path in text_files(text_folder, part):
-        metadata = pq.read_metadata(path)
-        place = metadata.schema.names.index(column)
-        for number in range(metadata.num_row_groups):
-            group = metadata.row_group(number)
-            size = group.column(place).total_uncompressed_size
-            if not group.num_rows:
-                continue
-            if not planned or filled + size > shard_bytes:
-                planned.append([])
-                filled = 0
-            planned[-1].append((path, number))
-            filled += size
+    for group in CorpusRows(text_folder, part).groups:
+        if not group.rows:
+            continue
+        if not planned or filled + group.bytes > shard_bytes:
+            planned.append([group.first, group.end])
+            filled = 0
+        planned[-1][1] = group.end
+        filled += group.bytes
     return [
-        PlannedShard(part=part, number=number, groups=tuple(groups))
-        for number, groups in enumerate(planned)
+        _Shard(part=part, number=number, first=first, end=end)
+        for number, (first, end) in enumerate(planned)
     ]

@@ -15,7 +15,7 @@ import numpy as np
 from ccx_ray.frequency.counting.lexicon.building import DESCRIPTION, TERMS, shard_folder
 from ccx_ray.frequency.counting.lexicon.suffix_arrays import Occurrences, Shard
 from ccx_ray.frequency.counting.lexicon.term_counts import read_counts
-from ccx_ray.frequency.text.text_parts import DOCUMENTS
+from ccx_ray.frequency.text.documents import DOCUMENTS
 
 OPEN_SHARDS = 128
 """Each holds three open files, of which a process may often have 1,024."""

@@ -6,7 +6,6 @@ The study's own base can be one, which never saw anything but the study's text.
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +13,9 @@ from numpy.typing import NDArray
 from ccx_ray.evaluation.models import CausalModel, choose_device, load_causal_model
 from ccx_ray.frequency.retrieval.embedding.interface import Vectors, unit_rows
 from ccx_ray.frequency.retrieval.embedding.model_folders import (
-    check_causal_folder,
+    check_hidden_states_folder,
     folder_fingerprint,
 )
-
-if TYPE_CHECKING:
-    pass
 
 LONGEST_WINDOW = 2048
 """Tokens, of a model with a longer context."""
@@ -36,7 +32,7 @@ class HiddenStatesEmbedder:
         Raises:
             UserError: the folder holds no causal model with its tokenizer.
         """
-        check_causal_folder(folder, field)
+        check_hidden_states_folder(folder, field)
         self._folder = folder
         self.cut_texts = 0
 

@@ -3,13 +3,12 @@
 Invariant: a folder of the wrong kind is named before any work, with the kind that would suit it.
 """
 
-import json
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.models import check_model_folder
+from ccx_ray.evaluation.models import check_causal_folder
 from ccx_ray.orchestration.fingerprints import fingerprint
 from ccx_ray.storage.input_files import InputFile
 
@@ -28,7 +27,10 @@ def check_sentence_transformers_folder(folder: Path, field: str) -> None:
             f"{field}: {str(folder)!r} is no folder; give one written by SentenceTransformer.save"
         )
     if not (folder / MODULES).is_file():
-        hint = "; for a causal model give the kind hidden_states" if _is_causal(folder) else ""
+        hint = ""
+        with suppress(UserError):
+            check_causal_folder(folder, field)
+            hint = "; for a causal model give the kind hidden_states"
         raise UserError(
             f"{field}: {str(folder)!r} has no {MODULES}; "
             f"give a folder written by SentenceTransformer.save{hint}"
@@ -40,7 +42,7 @@ def check_sentence_transformers_folder(folder: Path, field: str) -> None:
         )
 
 
-def check_causal_folder(folder: Path, field: str) -> None:
+def check_hidden_states_folder(folder: Path, field: str) -> None:
     """See that a folder holds a causal model and its tokenizer.
 
     Raises:
@@ -51,24 +53,7 @@ def check_causal_folder(folder: Path, field: str) -> None:
             f"{field}: {str(folder)!r} is a sentence-transformers folder; "
             "give it as folder of the kind sentence_transformers"
         )
-    try:
-        check_model_folder(folder)
-    except UserError as error:
-        raise UserError(f"{field}: {error}") from None
-    try:
-        json.loads((folder / "config.json").read_text("utf-8"))
-    except OSError:
-        pass  # a pointer to files elsewhere, which are read when the model is opened
-    except ValueError as error:
-        raise UserError(
-            f"{field}: {str(folder / 'config.json')!r} is not JSON ({error}); "
-            "give the file that save_pretrained wrote"
-        ) from None
-    if not _is_causal(folder):
-        raise UserError(
-            f"{field}: {str(folder)!r} holds a {_architectures(folder)[0]}, not a causal model; "
-            "give a folder that AutoModelForCausalLM opens"
-        )
+    check_causal_folder(folder, field)
 
 
 def folder_fingerprint(folder: Path) -> str:
@@ -81,17 +66,3 @@ def folder_fingerprint(folder: Path) -> str:
             if not any(part.startswith(".") for part in Path(name).parts)
         }
     )
-
-
-def _is_causal(folder: Path) -> bool:
-    """Whether the config names a causal model, or none at all."""
-    named = _architectures(folder)
-    return not named or any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in named)
-
-
-def _architectures(folder: Path) -> list[str]:
-    try:
-        config: Any = json.loads((folder / "config.json").read_text("utf-8"))
-        return list(config.get("architectures") or [])
-    except (OSError, ValueError, AttributeError):
-        return []

@@ -4,6 +4,11 @@ Noise is the price of few dimensions: two unrelated vectors of 256 have a cosine
 as much as a question and a passage that answers it. So what the vectors bring up is put in order by
 the n-grams themselves (see ``signatures``).
 
+Features are projected at random, or onto singular vectors of a sample. Fitted vectors alone are
+better in a corpus of 4,000 passages (108 of 129 documents that the judge accepts, at random 90) and
+worse in a large one: of statements planted in 100,000 documents they found 47 %, random ones 83 %.
+Leading singular vectors keep what is common; a question asks for what is rare.
+
 Invariant: the state that the corpus gives has a fingerprint, so an index is never searched with
 another embedder than its own.
 """
@@ -19,16 +24,17 @@ from numpy.typing import NDArray
 
 from ccx_ray.frequency.retrieval.embedding.interface import Vectors, unit_rows
 from ccx_ray.frequency.retrieval.embedding.ngrams import FEATURES, ORDERS, count_ngrams
-from ccx_ray.frequency.retrieval.embedding.projections import (
-    NONZEROS,
-    fitted_projection,
-    random_projection,
-)
 from ccx_ray.frequency.text.normalization import normalize
 from ccx_ray.study.frequency_spec import NgramEmbedderSpec
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
 
 FREQUENCIES_FILE, PROJECTION_FILE = "ngram-frequencies.npy", "ngram-projection.npy"
 
@@ -149,3 +155,36 @@ class NgramEmbedder:
         if self._fitted is None:
             raise ValueError("a fitted projection must be fitted before it embeds")
         return self._fitted.astype(np.float32)
+
+
+NONZEROS = 8
+"""Of the random projection in each row (sparse Johnson-Lindenstrauss, Kane and Nelson 2014)."""
+
+
+def random_projection(dimensions: int, seed: int) -> "csr_matrix":
+    """``[FEATURES, dimensions]``, float32: signs at random places."""
+    from scipy.sparse import csr_matrix
+
+    generator = np.random.default_rng(seed)
+    columns = generator.integers(dimensions, size=FEATURES * NONZEROS, dtype=np.int32)
+    signs = generator.choice(np.array([-1, 1], dtype=np.float32), size=FEATURES * NONZEROS)
+    ends = np.arange(0, FEATURES * NONZEROS + 1, NONZEROS)
+    return csr_matrix((signs, columns, ends), shape=(FEATURES, dimensions))
+
+
+def fitted_projection(weighted: "csr_matrix", dimensions: int, seed: int) -> Any:
+    """``[FEATURES, dimensions]``, float16: the leading right singular vectors of the sample.
+
+    A sample of fewer passages than dimensions has fewer singular vectors; the rest is zero.
+
+    Args:
+        weighted: ``[passages, FEATURES]``, unit rows of a sample.
+    """
+    from sklearn.decomposition import TruncatedSVD
+
+    projection = np.zeros((FEATURES, dimensions), np.float16)
+    rank = min(dimensions, weighted.shape[0] - 1)
+    if rank > 0:
+        solver = TruncatedSVD(rank, n_iter=2, random_state=seed)
+        projection[:, :rank] = solver.fit(weighted).components_.T
+    return projection

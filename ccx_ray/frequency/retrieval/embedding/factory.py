@@ -6,7 +6,7 @@ from ccx_ray.errors import UserError
 from ccx_ray.frequency.retrieval.embedding.hidden_states import HiddenStatesEmbedder
 from ccx_ray.frequency.retrieval.embedding.interface import Embedder
 from ccx_ray.frequency.retrieval.embedding.model_folders import (
-    check_causal_folder,
+    check_hidden_states_folder,
     check_sentence_transformers_folder,
 )
 from ccx_ray.frequency.retrieval.embedding.ngram import NgramEmbedder
@@ -37,7 +37,7 @@ def check_embedder(
     if isinstance(spec, SentenceTransformersSpec):
         check_sentence_transformers_folder(model_folder or Path(spec.folder), f"{field}.folder")
     elif isinstance(spec, HiddenStatesSpec) and (model_folder or spec.model != OWN_BASE):
-        check_causal_folder(model_folder or Path(spec.model), f"{field}.model")
+        check_hidden_states_folder(model_folder or Path(spec.model), f"{field}.model")
 
 
 def open_embedder(spec: EmbedderSpec, *, state_folder: Path, model_folder: Path | None) -> Embedder:

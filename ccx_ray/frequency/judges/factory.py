@@ -4,7 +4,6 @@ Invariant: what a user can get wrong is found by ``check_judge``, before any com
 before anything is sent.
 """
 
-import json
 import re
 import uuid
 from collections.abc import Mapping
@@ -12,15 +11,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.models import check_model_folder
+from ccx_ray.evaluation.models import check_causal_folder
 from ccx_ray.frequency.judges.lexical import LexicalJudge
-from ccx_ray.frequency.judges.model_judge import AnsweringModel, ModelJudge, OnProgress
+from ccx_ray.frequency.judges.model_judge import AnsweringModel, ModelJudge
 from ccx_ray.frequency.judges.prompting import read_prompt
 from ccx_ray.frequency.judges.verdict import Judge
 from ccx_ray.storage.object_stores import refuse_credentials
 from ccx_ray.study.frequency_spec import JudgeRuntime, JudgeSpec, LexicalJudgeSpec, LocalJudgeSpec
-
-_CAUSAL = "CausalLM|LMHead|ConditionalGeneration"
 
 
 def open_judge(
@@ -33,7 +30,6 @@ def open_judge(
     document_frequencies: Mapping[str, int],
     documents: int,
     run: str | None = None,
-    on_progress: OnProgress | None = None,
 ) -> Judge:
     """The judge of a spec, for the process that calls it; a model is opened when it is needed.
 
@@ -45,7 +41,6 @@ def open_judge(
         documents: of the corpus, for the lexical judge.
         run: names a run of the driver: caps hold for all judges that are opened with one name, in
             whatever process; a new one for this judge alone when absent.
-        on_progress: for judges that are models.
 
     Raises:
         UserError: what ``check_judge`` would have found.
@@ -71,18 +66,7 @@ def open_judge(
             run=run or uuid.uuid4().hex,
             judge=f"{judge_name(spec)} {fingerprint}",
         )
-    return ModelJudge(model, cache_folder / f"{fingerprint}.sqlite", on_progress=on_progress)
-
-
-def judge_counts(judge: Judge) -> dict[str, int]:
-    """What a judge that is a model counted since it was opened; nothing of the lexical one.
-
-    ``pairs`` of question and document that were different, of them ``cached`` before;
-    ``evidence_not_found``: accepted, but what the model quotes is not in the document;
-    ``narrowed``: shown in a smaller window to fit a local model; of an endpoint ``requests``, of
-    them ``retries``, ``unreadable`` pairs, ``prompt_tokens``, ``completion_tokens``.
-    """
-    return dict(judge.counts) if isinstance(judge, ModelJudge) else {}
+    return ModelJudge(model, cache_folder / f"{fingerprint}.sqlite")
 
 
 def judge_name(spec: JudgeSpec) -> str:
@@ -111,31 +95,9 @@ def check_judge(spec: JudgeSpec, runtime: JudgeRuntime, root: Path, field: str) 
         return
     read_prompt(spec.prompt, root, f"{field}.prompt")
     if isinstance(spec, LocalJudgeSpec):
-        _check_folder(_folder(spec, root), f"{field}.folder")
+        check_causal_folder(_folder(spec, root), f"{field}.folder")
     else:
         _check_endpoint(runtime, field)
-
-
-def _check_folder(folder: Path, field: str) -> None:
-    try:
-        check_model_folder(folder)
-    except UserError as error:
-        raise UserError(f"{field}: {error}") from None
-    config = folder / "config.json"
-    try:
-        content = json.loads(config.read_text("utf-8"))
-    except OSError:
-        return  # a pointer to files elsewhere, which are read when the model is opened
-    except ValueError as error:
-        raise UserError(
-            f"{field}: {config} is not JSON ({error}); give the file that save_pretrained wrote"
-        ) from None
-    named = content.get("architectures") if isinstance(content, dict) else None
-    if named and not any(re.search(_CAUSAL, str(one)) for one in named):
-        raise UserError(
-            f"{field}: {folder} holds a {named[0]}, which is no causal model; give one that "
-            "AutoModelForCausalLM opens"
-        )
 
 
 def _check_endpoint(runtime: JudgeRuntime, field: str) -> None:
