@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ccx_ray.corpus.audit.code_points import batch_of, read_batches
@@ -129,6 +130,9 @@ def _audit_text(
         ids = rows["id"].to_pylist()
         for column in table.columns:
             batch = batch_of(rows[column.name].to_pylist())
+            found.counts["bytes", column.corpus] += sum(
+                pc.binary_length(rows[column.name]).to_pylist()
+            )
             count_scripts(found, column, batch, ids)
             count_questions(found, column.corpus, batch, ids, indexes[column.corpus])
             digests[column.corpus].append(text_digests(batch.texts))

@@ -6,6 +6,7 @@ from typing import Any
 from unicodedata import is_normalized
 
 import numpy as np
+import numpy.typing as npt
 
 from ccx_ray.corpus.audit.code_points import (
     SCRIPT_NAMES,
@@ -23,26 +24,27 @@ EXCERPT_CHARACTERS = 120
 
 def count_scripts(found: Findings, column: Column, batch: Batch, ids: Sequence[str]) -> None:
     """Count the characters of a batch by script, and keep the texts that are least as expected."""
-    corpus, scripts = column.corpus, script_numbers()[batch.points]
-    numbers = np.bincount(scripts, minlength=len(SCRIPT_NAMES)).tolist()
-    by_script = zip(SCRIPT_NAMES, numbers, strict=True)
-    odd = ~scripts_among(column.expected or SCRIPT_NAMES)[scripts]
+    corpus, by_point = column.corpus, np.bincount(batch.points)
+    numbers = np.bincount(script_numbers()[: len(by_point)], by_point, len(SCRIPT_NAMES))
+    odd = ~scripts_among(column.expected or SCRIPT_NAMES)
     wrong = [
         id_ for id_, text in zip(ids, batch.texts, strict=True) if not is_normalized("NFC", text)
     ]
-    found.counts.update({("script", corpus, name): n for name, n in by_script if n})
+    for name, number in zip(SCRIPT_NAMES, numbers.astype(int).tolist(), strict=True):
+        found.counts["script", corpus, name] += number
     found.counts["texts", corpus] += len(ids)
-    found.counts["bytes", corpus] += sum(len(text.encode()) for text in batch.texts)
     found.counts["not NFC", corpus] += len(wrong)
     found.keep(("not NFC", corpus), ((id_,) for id_ in wrong), WORST_TEXTS)
-    if odd.any():
-        found.keep(("worst", corpus), _worst(batch, ids, scripts, odd), WORST_TEXTS)
+    if numbers[odd].any():
+        found.keep(("worst", corpus), _worst(batch, ids, odd), WORST_TEXTS)
 
 
 def _worst(
-    batch: Batch, ids: Sequence[str], scripts: np.ndarray, odd: np.ndarray
+    batch: Batch, ids: Sequence[str], unexpected: npt.NDArray[np.bool_]
 ) -> Iterator[tuple[Any, ...]]:
     """Texts with the largest share of unexpected scripts, then with most of them, then by id."""
+    scripts = script_numbers()[batch.points]
+    odd = unexpected[scripts]
     before = np.concatenate([[0], np.cumsum(odd)])
     count = before[batch.ends] - before[batch.starts]
     share = count / np.maximum(batch.ends - batch.starts, 1)

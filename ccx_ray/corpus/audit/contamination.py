@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -36,6 +37,7 @@ WORDING_LETTERS = 40
 characters count fourfold and Hangul syllables twofold, as they say about as much more."""
 MORE_LETTERS = {"Han": 3, "Hangul": 1}
 FOUND_QUESTIONS = 10
+FILTER = 2**20
 
 SCHEMA = pa.schema(
     [
@@ -68,6 +70,17 @@ class Wording(NamedTuple):
     """In normal form."""
 
 
+class Level(NamedTuple):
+    """The nodes of a trie at one depth."""
+
+    edges: Ints
+    """[nodes] rising: the parent's number times the size of the vocabulary, plus the unit."""
+    maybe: npt.NDArray[np.bool_]
+    """Whether an edge may exist, by its low bits: turns almost everything away in one look."""
+    ending: Ints
+    """[nodes] number of the run that ends here, or -1."""
+
+
 class RunTrie:
     """Finds every place of some runs of units; a run's number is its place among them."""
 
@@ -78,36 +91,41 @@ class RunTrie:
         units = np.zeros((len(runs), GRAM), np.int64)
         for row, run in enumerate(runs):
             units[row, : len(run)] = [number[unit] for unit in run]
-        # At each depth: the edges as (parent's place, unit) in one rising number each, and the
-        # number of the run that ends there, or -1. The place of an edge is the number of its node.
-        self._depths: list[tuple[Ints, Ints]] = []
-        node = np.zeros(len(runs), np.int64)
+        # The first unit of a run is the number of its node; behind all others stands "no unit".
+        node, self._levels = units[:, 0].copy(), list[Level]()
+        self._begins = np.isin(np.arange(len(number) + 1), node)
         for depth in range(sizes.max(initial=0)):
-            deeper = sizes > depth
-            edges, node[deeper] = np.unique(
-                node[deeper] * len(number) + units[deeper, depth], return_inverse=True
-            )
-            ending = np.full(len(edges), -1)
+            deeper, edges = sizes > depth, np.arange(len(number))
+            if depth:
+                edges, node[deeper] = np.unique(
+                    node[deeper] * len(number) + units[deeper, depth], return_inverse=True
+                )
+            maybe, ending = np.zeros(FILTER, bool), np.full(len(edges), -1)
+            maybe[edges % FILTER] = True
             (last,) = np.nonzero(sizes == depth + 1)
             ending[node[last]] = last
-            self._depths.append((edges, ending))
+            self._levels.append(Level(edges, maybe, ending))
 
     def find(self, units: Units) -> Iterator[tuple[int, int]]:
         """(text, number of the run) of every place of a run within one text."""
+        # Behind the last unit as many that are no unit, so that no place reaches beyond the end.
         number = pc.index_in(units.words, self._vocabulary).fill_null(-1).to_numpy()
         number = np.append(number, np.full(GRAM, -1))
         texts = np.append(units.texts, np.full(GRAM, -1))
-        (place,) = np.nonzero(number >= 0)
-        node = np.zeros(len(place), np.int64)
-        for depth, (edges, ending) in enumerate(self._depths):
-            unit = number[place + depth]
-            wanted = node * len(self._vocabulary) + unit
-            node = np.searchsorted(edges, wanted)
-            node[node == len(edges)] = 0
-            known = (edges[node] == wanted) & (unit >= 0) & (texts[place + depth] == texts[place])
-            place, node = place[known], node[known]
-            ends = ending[node]
-            yield from zip(texts[place[ends >= 0]].tolist(), ends[ends >= 0].tolist(), strict=True)
+        place = np.flatnonzero(self._begins[number])
+        node = number[place]
+        for depth, level in enumerate(self._levels):
+            if depth:
+                unit = number[place + depth]
+                edge = node * len(self._vocabulary) + unit
+                passed = np.flatnonzero(level.maybe[edge % FILTER] & (unit >= 0))
+                place, edge = place[passed], edge[passed]
+                node = np.searchsorted(level.edges, edge).clip(max=len(level.edges) - 1)
+                known = (level.edges[node] == edge) & (texts[place + depth] == texts[place])
+                place, node = place[known], node[known]
+            (ends,) = np.nonzero(level.ending[node] >= 0)
+            runs = level.ending[node[ends]]
+            yield from zip(texts[place[ends]].tolist(), runs.tolist(), strict=True)
 
 
 class ProbeIndex(NamedTuple):

@@ -67,14 +67,12 @@ def units_of(batch: Batch) -> Units:
     inside = begins.copy()
     begins &= ~continued
     per_text = np.diff(np.searchsorted(np.flatnonzero(begins), ends), prepend=0)
-    points, starts = _folding()[points[inside]], np.flatnonzero(begins[inside])
-    # Where each character begins in UTF-8.
-    sizes = 1 + (points > 0x7F).astype(np.int32) + (points > 0x7FF) + (points > 0xFFFF)
-    places = np.concatenate([np.zeros(1, np.int32), np.cumsum(sizes, dtype=np.int32)])
+    letters = as_text(_folding()[points[inside]]).encode()
+    # The bytes of a character after its first are 0b10xxxxxx.
+    first_bytes = np.flatnonzero((np.frombuffer(letters, np.uint8) & 0xC0) != 0x80)
+    places = np.append(first_bytes[begins[inside]], len(letters)).astype(np.int32)
     words = pa.StringArray.from_buffers(
-        len(starts),
-        pa.py_buffer(places[np.append(starts, len(points))]),
-        pa.py_buffer(as_text(points).encode()),
+        len(places) - 1, pa.py_buffer(places), pa.py_buffer(letters)
     )
     return Units(words, np.repeat(np.arange(len(ends)), per_text))
 
