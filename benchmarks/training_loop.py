@@ -22,7 +22,7 @@ from ccx_ray.study.training_spec import ModelSpec, OptimizerSpec, TrainingSpec
 from ccx_ray.training.history import read_history
 from ccx_ray.training.loss import NextTokenLoss, next_token_labels
 from ccx_ray.training.model import build_model
-from ccx_ray.training.size import parameter_count
+from ccx_ray.training.size import model_size
 from tests.training_runs import EOS, PAD, tiny_run, train_here, write_stream, write_tokenizer
 
 LEAST_SHARE_OF_BARE = 0.95
@@ -79,7 +79,7 @@ def loop_table(arguments: argparse.Namespace, folder: Path) -> BenchmarkTable:
     return BenchmarkTable(
         part="loop",
         title=(
-            f"The worker loop, {parameter_count(model, vocabulary) / 1e6:.1f} M parameters, "
+            f"The worker loop, {model_size(model, vocabulary).parameters / 1e6:.1f} M parameters, "
             f"{arguments.sequences} x {length} tokens a step, fp32, {arguments.threads} threads"
         ),
         columns=("loop", "tokens/s", "of bare"),

@@ -24,7 +24,7 @@ from ccx_ray.training.memory import (
     workload,
 )
 from ccx_ray.training.model import check_architecture
-from ccx_ray.training.size import parameter_count, training_flops_per_token
+from ccx_ray.training.size import model_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +80,8 @@ def print_dry_run(study: StudySpec, root: Path) -> None:
     known = KnownHashes(folders.root / INPUT_HASHES)
     inputs = InputFiles(root, allow_missing=True, known=known)
     graph = study_graph(study, inputs, read_reruns(folders.root), folders.root)
-    per_token = training_flops_per_token(
-        study.model, study.tokenizer.vocabulary_size, study.sequence_length
-    )
+    size = model_size(study.model, study.tokenizer.vocabulary_size)
+    per_token = size.flops_per_token(study.sequence_length)
     plan = plan_study(study, graph, folders, flops_per_token=per_token)
     console = Console()
     _print_steps(console, study, plan)
@@ -124,7 +123,7 @@ def _print_steps(console: Console, study: StudySpec, plan: Sequence[PlannedStep]
         style="bold",
     )
     console.print(table)
-    parameters = parameter_count(study.model, study.tokenizer.vocabulary_size)
+    parameters = model_size(study.model, study.tokenizer.vocabulary_size).parameters
     console.print(
         f"\n{parameters:,} parameters; device hours at {cost.model_flops_utilization:.0%} of "
         f"{cost.peak_tflops:g} TFLOP/s, ${cost.dollars_per_device_hour:g} an hour; the evaluations "

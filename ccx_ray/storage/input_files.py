@@ -11,7 +11,13 @@ from typing import Any, BinaryIO, cast
 
 from ccx_ray.errors import UserError
 from ccx_ray.storage.hashing import KnownHashes, sampled_sha256
-from ccx_ray.storage.object_stores import ACCESS, SCHEMES, one_line, open_store, refuse_credentials
+from ccx_ray.storage.object_stores import (
+    ACCESS,
+    one_line,
+    open_store,
+    refuse_credentials,
+    scheme_of,
+)
 
 GLOB = re.compile(r"[*?\[]")
 
@@ -67,16 +73,10 @@ def find_files(path: str, *, root: Path, field: str) -> list[InputFile]:
     Raises:
         UserError: no file is found, the store is unknown or refuses, or the URI holds a credential.
     """
-    scheme = path.split("://", 1)[0] if "://" in path else "file"
-    if scheme == "file":
+    if scheme_of(path, field) == "file":
         found = _local_files((root / Path(path.removeprefix("file://")).expanduser()).absolute())
-    elif scheme in SCHEMES:
-        found = _remote_files(path, field)
     else:
-        raise UserError(
-            f"{field}: {path!r} has an unknown scheme; give a local path or one of "
-            f"{', '.join(known + '://' for known in SCHEMES)}"
-        )
+        found = _remote_files(path, field)
     if not found:
         raise UserError(
             f"{field}: {path!r} is not an existing file, and no file matches it or lies below it; "

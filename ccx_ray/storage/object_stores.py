@@ -26,6 +26,21 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 """Seconds; each pause is twice the one before."""
 
 
+def scheme_of(place: str, field: str) -> str:
+    """``file`` for a local path or ``file://`` URI, else the scheme of an object store.
+
+    Raises:
+        UserError: it is unknown.
+    """
+    scheme = place.split("://", 1)[0] if "://" in place else "file"
+    if scheme in ("file", *SCHEMES):
+        return scheme
+    raise UserError(
+        f"{field}: {place!r} has an unknown scheme; give a local path or one of "
+        f"{', '.join(known + '://' for known in SCHEMES)}"
+    )
+
+
 def refuse_credentials(uri: str, field: str, *, variable: str = "AWS_SECRET_ACCESS_KEY") -> None:
     """Refuse a URI with a password, an access key or the like.
 

@@ -26,13 +26,13 @@ from ccx_ray.storage.local_cache import cache_entry, partial
 from ccx_ray.storage.object_stores import (
     ACCESS,
     RETRY_SECONDS,
-    SCHEMES,
     child_uri,
     local_path,
     one_line,
     open_store,
     refuse_credentials,
     retrying,
+    scheme_of,
 )
 from ccx_ray.storage.publishing import publish_json, resolve_storage
 
@@ -57,15 +57,9 @@ def remote_storage_uri(storage: str, field: str = CHECKPOINT_STORAGE) -> str:
     Raises:
         UserError: the scheme is unknown, or the URI holds a credential.
     """
-    scheme = storage.split("://", 1)[0] if "://" in storage else "file"
-    if scheme == "file":
+    if scheme_of(storage, field) == "file":
         path = local_path(storage) or Path(storage).expanduser()
         return path.absolute().as_uri()
-    if scheme not in SCHEMES:
-        raise UserError(
-            f"{field}: {storage!r} has an unknown scheme; give a folder or one of "
-            f"{', '.join(known + '://' for known in SCHEMES)}"
-        )
     refuse_credentials(storage, field)
     return storage
 

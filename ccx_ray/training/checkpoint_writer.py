@@ -7,20 +7,20 @@ that fails is raised once, at the next call, and harms nothing that was publishe
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ccx_ray.storage.hashing import DamagedFolderError, verify_folder
 from ccx_ray.storage.object_stores import RETRY_SECONDS, one_line
+from ccx_ray.storage.published_folders import publish_verified
 from ccx_ray.storage.remote_folders import read_pointer
 from ccx_ray.training.checkpoints import (
     ResumePoint,
     checkpoint_folder,
-    publish_checkpoint,
-    publish_resume_state,
+    fill_checkpoint,
+    fill_resume_state,
     remove_leftover_writes,
     resume_folder,
     resume_steps,
@@ -104,9 +104,12 @@ class CheckpointWriter:
         records = list(history)
 
         def work() -> None:
-            self._write_state(point, state, records)
+            self._publish(
+                resume_folder(self._run.folder, point.step),
+                lambda folder: fill_resume_state(folder, point, state, records),
+            )
             if checkpoint:
-                self._write_checkpoint(point.step, state)
+                self._publish_checkpoint(point.step, state)
             self._retain()
 
         self._begin(work)
@@ -119,7 +122,7 @@ class CheckpointWriter:
         Raises:
             CheckpointError: an earlier write failed; this one has not begun.
         """
-        self._begin(lambda: self._write_checkpoint(step, state))
+        self._begin(lambda: self._publish_checkpoint(step, state))
 
     def flush(self) -> None:
         """Wait until everything is written.
@@ -152,33 +155,31 @@ class CheckpointWriter:
         if self._synchronous:
             self.flush()
 
-    def _write_state(
-        self, point: ResumePoint, state: "Mapping[str, Tensor]", history: Sequence[StepRecord]
+    def _publish_checkpoint(self, step: int, state: "Mapping[str, Tensor]") -> None:
+        run = self._run
+        self._publish(
+            checkpoint_folder(run.folder, step),
+            lambda folder: fill_checkpoint(folder, self._model, run.tokenizer_folder, state),
+            unless_whole=True,
+        )
+
+    def _publish(
+        self, folder: Path, fill: Callable[[Path], None], *, unless_whole: bool = False
     ) -> None:
         run = self._run
-        with self._naming(resume_folder(run.folder, point.step)):
-            publish_resume_state(
-                run.folder,
-                point,
-                state,
-                history,
-                storage=run.checkpoint_storage,
-                retry_seconds=self._retry_seconds,
-            )
-
-    def _write_checkpoint(self, step: int, state: "Mapping[str, Tensor]") -> None:
-        run, folder = self._run, checkpoint_folder(self._run.folder, step)
-        with self._naming(folder):
-            if not _is_whole(folder):
-                publish_checkpoint(
-                    run.folder,
-                    step,
-                    self._model,
-                    run.tokenizer_folder,
-                    state,
-                    storage=run.checkpoint_storage,
-                    retry_seconds=self._retry_seconds,
-                )
+        storage, seconds = run.checkpoint_storage, self._retry_seconds
+        try:
+            if not (unless_whole and _is_whole(folder)):
+                publish_verified(folder, fill, storage=storage, retry_seconds=seconds)
+        except Exception as error:
+            steps = resume_steps(run.folder)
+            onwards = f"from step {steps[-1]}" if steps else "from the start"
+            place = f" of {storage}" if storage else ""
+            raise CheckpointError(
+                f"{folder}: cannot be written ({type(error).__name__}: {one_line(error)}); "
+                f"free space{place} or mend the access to it, and start again; the training goes "
+                f"on {onwards}"
+            ) from error
 
     def _retain(self) -> None:
         run = self._run
@@ -190,22 +191,6 @@ class CheckpointWriter:
             )
         except OSError as error:  # too many states harm nobody
             logger.warning("%s: an old state stays: %s", run.folder, one_line(error))
-
-    @contextmanager
-    def _naming(self, folder: Path) -> Iterator[None]:
-        """Turn an error of writing ``folder`` into one that says where the training goes on."""
-        try:
-            yield
-        except Exception as error:
-            steps = resume_steps(self._run.folder)
-            onwards = f"from step {steps[-1]}" if steps else "from the start"
-            storage = self._run.checkpoint_storage
-            place = f" of {storage}" if storage else ""
-            raise CheckpointError(
-                f"{folder}: cannot be written ({type(error).__name__}: {one_line(error)}); "
-                f"free space{place} or mend the access to it, and start again; the training goes "
-                f"on {onwards}"
-            ) from error
 
 
 def _is_whole(folder: Path) -> bool:

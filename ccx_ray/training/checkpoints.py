@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from ccx_ray.errors import UserError
 from ccx_ray.storage.hashing import DamagedFolderError
-from ccx_ray.storage.object_stores import ACCESS, RETRY_SECONDS, one_line
-from ccx_ray.storage.published_folders import publish_verified, remove_leftovers, remove_published
+from ccx_ray.storage.object_stores import ACCESS, one_line
+from ccx_ray.storage.published_folders import remove_leftovers, remove_published
 from ccx_ray.storage.publishing import publish_json
 from ccx_ray.storage.remote_folders import fetch_folder, read_unverified
 from ccx_ray.training.history import StepRecord, read_history, write_history
@@ -76,64 +76,35 @@ def resume_steps(run_folder: Path) -> list[int]:
     return _steps_in(run_folder / RESUME)
 
 
-def publish_checkpoint(
-    run_folder: Path,
-    step: int,
-    model: "PreTrainedModel",
-    tokenizer_folder: Path,
-    state: "Mapping[str, Tensor]",
-    *,
-    storage: str | None = None,
-    retry_seconds: float = RETRY_SECONDS,
+def fill_checkpoint(
+    folder: Path, model: "PreTrainedModel", tokenizer_folder: Path, state: "Mapping[str, Tensor]"
 ) -> None:
-    """Write a Hugging Face folder of model and tokenizer, and make it appear at once.
+    """Write a Hugging Face folder of model and tokenizer.
 
     Args:
         state: as ``TrainingEngine.state`` gave it; of the model only the config is taken.
-        storage: as in ``publish_verified``.
     """
     from transformers.utils.logging import disable_progress_bar
 
     from ccx_ray.training.model import save_model
 
     disable_progress_bar()  # of writing the weights, which would tear up the driver's own
-
-    def write(aside: Path) -> None:
-        for file in sorted(tokenizer_folder.iterdir()):
-            # A step's completion marker begins with an underscore.
-            if file.is_file() and not file.name.startswith((".", "_")):
-                shutil.copyfile(file, aside / file.name)
-        save_model(model, state, aside)
-
-    publish_verified(
-        checkpoint_folder(run_folder, step), write, storage=storage, retry_seconds=retry_seconds
-    )
+    for file in sorted(tokenizer_folder.iterdir()):
+        # A step's completion marker begins with an underscore.
+        if file.is_file() and not file.name.startswith((".", "_")):
+            shutil.copyfile(file, folder / file.name)
+    save_model(model, state, folder)
 
 
-def publish_resume_state(
-    run_folder: Path,
-    point: ResumePoint,
-    state: "Mapping[str, Tensor]",
-    history: Sequence[StepRecord],
-    *,
-    storage: str | None = None,
-    retry_seconds: float = RETRY_SECONDS,
+def fill_resume_state(
+    folder: Path, point: ResumePoint, state: "Mapping[str, Tensor]", history: Sequence[StepRecord]
 ) -> None:
-    """Write the state after ``point.step`` steps; older ones stay until they are pruned.
-
-    Args:
-        storage: as in ``publish_verified``.
-    """
+    """Write the state after ``point.step`` steps, and the history up to it."""
     from safetensors.torch import save_file
 
-    def write(aside: Path) -> None:
-        save_file(dict(state), aside / "state.safetensors")
-        write_history(aside / "history.parquet", history)
-        publish_json(aside / POINT, asdict(point))
-
-    publish_verified(
-        resume_folder(run_folder, point.step), write, storage=storage, retry_seconds=retry_seconds
-    )
+    save_file(dict(state), folder / "state.safetensors")
+    write_history(folder / "history.parquet", history)
+    publish_json(folder / POINT, asdict(point))
 
 
 def find_resume_point(

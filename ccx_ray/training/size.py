@@ -33,7 +33,8 @@ class ModelSize:
     """Counts that follow from an architecture's shapes."""
 
     parameters: int
-    """Each weight once: a tied head counts with the embedding."""
+    """Each weight once: a tied head counts with the embedding. Qwen2.5-0.5B has 494,032,768, the
+    published number."""
     multiplied_parameters: int
     """Without the input embedding where the head is a matrix of its own: a look-up computes
     nothing. N in the FLOPs of a token."""
@@ -92,18 +93,6 @@ def model_size(model: "ModelSpec", vocabulary_size: int) -> ModelSize:
     """
     # Only what was given: a field left to the architecture is not the same as its default.
     return _model_size(model.model_dump_json(exclude_unset=True), vocabulary_size)
-
-
-def parameter_count(model: "ModelSpec", vocabulary_size: int) -> int:
-    """Parameters, exactly: Qwen2.5-0.5B gives 494,032,768, the published number."""
-    return model_size(model, vocabulary_size).parameters
-
-
-def training_flops_per_token(
-    model: "ModelSpec", vocabulary_size: int, sequence_length: int
-) -> float:
-    """FLOPs of the forward and the backward pass over one token."""
-    return model_size(model, vocabulary_size).flops_per_token(sequence_length)
 
 
 def flops_per_token(

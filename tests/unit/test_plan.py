@@ -11,7 +11,7 @@ from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.loading import load_study
 from ccx_ray.study.training_spec import ModelSpec
 from ccx_ray.study_graph import study_graph
-from ccx_ray.training.size import model_size, parameter_count, training_flops_per_token
+from ccx_ray.training.size import model_size
 
 QWEN_HALF_BILLION = ModelSpec.model_validate("qwen2.5-0.5b")
 
@@ -28,7 +28,7 @@ QWEN_HALF_BILLION = ModelSpec.model_validate("qwen2.5-0.5b")
 def test_parameters_equal_the_published_count(
     preset: str, vocabulary_size: int, published: int
 ) -> None:
-    assert parameter_count(ModelSpec.model_validate(preset), vocabulary_size) == published
+    assert model_size(ModelSpec.model_validate(preset), vocabulary_size).parameters == published
 
 
 @pytest.mark.parametrize("architecture", ["qwen2", "llama", "gpt2", "gpt_neox", "mamba"])
@@ -56,7 +56,7 @@ def test_parameters_equal_what_is_trained(architecture: str) -> None:
 
 def test_flops_a_token() -> None:
     """6 x 494,032,768 + 12 x 24 layers x 896 x 2,048."""
-    flops = training_flops_per_token(QWEN_HALF_BILLION, 151_936, 2048)
+    flops = model_size(QWEN_HALF_BILLION, 151_936).flops_per_token(2048)
     assert flops == 6 * 494_032_768 + 12 * 24 * 896 * 2048
 
 

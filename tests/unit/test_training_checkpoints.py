@@ -12,14 +12,16 @@ import pytest
 import torch
 
 from ccx_ray.errors import UserError
+from ccx_ray.storage.published_folders import publish_verified
 from ccx_ray.training.checkpoints import (
     checkpoint_folder,
+    fill_checkpoint,
+    fill_resume_state,
     find_resume_point,
     load_resume_state,
     prune_resume_states,
-    publish_checkpoint,
-    publish_resume_state,
     published_steps,
+    resume_folder,
     resume_point_at,
     resume_steps,
     retain_resume_states,
@@ -33,7 +35,8 @@ OURS = {"fingerprint": "run", "stream_fingerprint": "stream"}
 
 def publish_states(folder: Path, *steps: int, storage: str | None = None) -> None:
     for step in steps:
-        publish_resume_state(folder, point(step), STATE, [RECORD], storage=storage)
+        fill = partial(fill_resume_state, point=point(step), state=STATE, history=[RECORD])
+        publish_verified(resume_folder(folder, step), fill, storage=storage)
 
 
 @pytest.fixture(params=["in the run's folder", "on another disk"])
@@ -53,8 +56,8 @@ def test_a_checkpoint_opens_with_hugging_face_and_no_key_missing(run: Path, tmp_
     (tokenizer_folder / "_complete.json").write_text("{}")
     model = tiny_model()
     state = snapshot(model, 20)
-    publish_checkpoint(run, 20, model, tokenizer_folder, state)
     folder = checkpoint_folder(run, 20)
+    publish_verified(folder, lambda aside: fill_checkpoint(aside, model, tokenizer_folder, state))
     assert folder == run / "checkpoints" / "step-000020"
     assert not (folder / "_complete.json").exists()
     logging.disable(logging.NOTSET)

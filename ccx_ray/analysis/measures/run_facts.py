@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from ccx_ray.analysis.measures.inputs import BASE_RUN, AnalysisInputs
 from ccx_ray.study.spec import Condition
 from ccx_ray.study.trials import Trial
-from ccx_ray.training.size import parameter_count
+from ccx_ray.training.size import model_size
 
 CONDITIONS: tuple[Condition, ...] = ("bridge", "nobridge")
 
@@ -176,8 +176,9 @@ def study_facts(inputs: AnalysisInputs, trainings: list[TrainingRow]) -> StudyFa
     latest: Mapping[str, Any] = max(markers, key=lambda marker: marker["finished"], default={})
     study = inputs.study
     counted = inputs.markers.get(BASE_RUN, {}).get("counts", {}).get("parameters")
+    vocabulary = study.tokenizer.vocabulary_size
     return StudyFacts(
-        parameters=counted or parameter_count(study.model, study.tokenizer.vocabulary_size),
+        parameters=counted or model_size(study.model, vocabulary).parameters,
         trials=len(inputs.trials),
         trials_trained=sum(row.run != BASE_RUN for row in trainings),
         base_tokens=sum(row.tokens for row in trainings if row.run == BASE_RUN),
