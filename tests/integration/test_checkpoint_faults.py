@@ -169,7 +169,7 @@ def test_a_process_killed_during_an_upload_leaves_no_half_state(
         [sys.executable, "-c", KILLED, str(run.folder), str(inputs), store.uri], cwd=project
     )
     try:
-        assert store.door.stalled.wait(timeout=60)
+        assert store.door.stalled.wait(timeout=180)
     finally:
         os.kill(writing.pid, signal.SIGKILL)
         writing.wait()
