@@ -9,9 +9,8 @@ PORT    ?= 5000
 BIN   := .venv/bin
 STAMP := .venv/installed
 
-# Tests of one file share a process, those of several where their mark xdist_group says so; the files
-# with the longest tests are taken first.
-IN_PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
+# Which tests share a process is said in tests/conftest.py.
+IN_PARALLEL := -n 2 --no-loadscope-reorder
 
 # Small CPU models are slower with two OpenMP threads that contend than with one.
 export OMP_NUM_THREADS ?= 1

@@ -2,33 +2,49 @@
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 PROJECT = Path(__file__).resolve().parents[1]
+SHARED = ("finished_study", "ray_cluster")
+"""Fixtures that are dear to make; the files that name one share a process, and are run first."""
 
 
-GROUPS = {"finished_study": "finished study", "ray_cluster": "ray cluster"}
-"""Fixture that is dear to make -> name of the files that share it."""
+@cache
+def shared_fixture(file: str) -> str:
+    """The dear fixture that a file of tests names, or nothing."""
+    text = (PROJECT / file).read_text("utf-8")
+    return next(
+        (fixture for fixture in SHARED if fixture + ":" in text or f'"{fixture}"' in text), ""
+    )
 
 
-@pytest.hookimpl(tryfirst=True)
+class FilesTogether(LoadScopeScheduling):
+    """For xdist: the tests of a file share a process, and so do files that share a fixture.
+
+    xdist 3.8 has this as ``--dist loadgroup``, which pytest 9.2 does not let it do.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return shared_fixture(file) or file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogether:
+    return FilesTogether(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For xdist: the tests of a file share a process, and so do files that share a fixture; these
-    come first, because they take longest."""
-    groups: dict[Path, str] = {}
-    for item in items:
-        for fixture, group in GROUPS.items():
-            if fixture in getattr(item, "fixturenames", ()):
-                groups[item.path] = group
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups.get(item.path, item.path.stem)))
-    order = list(GROUPS.values())
-    last = len(order)
-    items.sort(key=lambda item: order.index(groups[item.path]) if item.path in groups else last)
+    """Files of a shared fixture come first, because they take longest."""
+    order = [*SHARED, ""]
+    items.sort(key=lambda item: order.index(shared_fixture(item.nodeid.partition("::")[0])))
 
 
 @pytest.fixture(scope="session")
