@@ -1,4 +1,4 @@
-"""From a culture's questions to what was found of them: retrieve, judge, count, scan.
+"""The estimate of a culture's frequencies: retrieve, scan and count, judge.
 
 Invariant: a result does not depend on how the work was cut into tasks, on who ran them, or on who
 was killed. A search and a judgement are a task a block of questions, a scan is a task a block and

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ccx_ray.frequency.counting.lexicon.building import SHARD_BYTES, build_lexicon
@@ -62,6 +63,16 @@ def some_strings(normalized: list[str]) -> list[str]:
     return pieces
 
 
+def occurrences(lexicon: Lexicon, part: str, wanted: str) -> list[tuple[int, int]]:
+    """Row and bytes of its text before every occurrence."""
+    return [
+        (shard.first_row + row, position - int(shard.starts[row]))
+        for shard in lexicon.shards(part)
+        for position in shard.find(wanted).tolist()
+        for row in shard.rows_at(np.array([position])).tolist()
+    ]
+
+
 def test_every_occurrence_of_a_string_is_found(
     lexicon: Lexicon, texts: dict[str, list[str]]
 ) -> None:
@@ -73,8 +84,7 @@ def test_every_occurrence_of_a_string_is_found(
             expected = [
                 (row, at) for row, text in enumerate(normalized) for at in places(text, wanted)
             ]
-            found = lexicon.find(part, wanted)
-            assert list(zip(*(values.tolist() for values in found), strict=True)) == expected
+            assert occurrences(lexicon, part, wanted) == expected
             assert lexicon.count_strings(part, wanted) == len(expected)
 
 
@@ -82,10 +92,8 @@ def test_a_row_gives_its_normal_form(lexicon: Lexicon, texts: dict[str, list[str
     for part in PARTS:
         assert lexicon.rows(part) == len(texts[part])
         for row in (0, 1, 17, len(texts[part]) - 1):
-            assert lexicon.normalized(part, row) == normalize(texts[part][row])
-        for row in (-1, len(texts[part])):
-            with pytest.raises(IndexError, match=f"{part} has {len(texts[part])} rows"):
-                lexicon.normalized(part, row)
+            shard = [one for one in lexicon.shards(part) if one.first_row <= row][-1]
+            assert shard.normalized(row - shard.first_row) == normalize(texts[part][row])
 
 
 def test_document_frequencies_are_those_of_counting(
@@ -105,8 +113,8 @@ def test_no_string_reaches_into_the_next_row(tmp_path: Path) -> None:
     assert lexicon.parts == ("documents",)
     assert lexicon.count_strings("documents", "is a") == 0
     assert lexicon.count_strings("documents", "isa") == 0
-    assert lexicon.find("documents", "aa").starts.tolist() == [0, 1]
-    assert lexicon.count_strings("documents", "") == len(lexicon.find("documents", "").rows) == 0
+    assert occurrences(lexicon, "documents", "aa") == [(2, 0), (2, 1)]
+    assert lexicon.count_strings("documents", "") == len(occurrences(lexicon, "documents", "")) == 0
 
 
 def test_a_corpus_without_documents_knows_nothing(tmp_path: Path) -> None:
@@ -114,15 +122,18 @@ def test_a_corpus_without_documents_knows_nothing(tmp_path: Path) -> None:
     lexicon = lexicon_of(text, tmp_path / "lexicon")
     for part in PARTS:
         assert lexicon.rows(part) == lexicon.count_strings(part, "a") == 0
-        assert len(lexicon.find(part, "a").rows) == 0
+        assert occurrences(lexicon, part, "a") == []
     assert lexicon.document_frequencies(["a"]) == {"a": 0}
 
 
 def test_an_empty_document_is_a_row(tmp_path: Path) -> None:
     text = write_text(tmp_path / "text", ["", "one", "..."])
     lexicon = lexicon_of(text, tmp_path / "lexicon")
-    assert [lexicon.normalized("documents", row) for row in range(3)] == ["", "one", " "]
-    assert lexicon.find("documents", "one").rows.tolist() == [1]
+    texts = [
+        shard.normalized(row) for shard in lexicon.shards("documents") for row in range(shard.rows)
+    ]
+    assert texts == ["", "one", " "]
+    assert occurrences(lexicon, "documents", "one") == [(1, 0)]
 
 
 def test_a_killed_build_goes_on_and_gives_the_same_files(tmp_path: Path, project: Path) -> None:

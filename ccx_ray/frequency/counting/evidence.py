@@ -1,4 +1,4 @@
-"""Evidence as a stream knows it: bytes of documents, where a judge points at characters.
+"""Evidence in bytes of documents, as streams count, where a judge points at characters.
 
 Invariant: both count in the text as it stands in the corpus, isolated and in NFC, which is what the
 tokens of a stream spell. A verdict without evidence stands for the whole text.

@@ -1,4 +1,4 @@
-"""How often a question's answer and its entity stand in a corpus, counted and not estimated.
+"""Exact counts of a question's answer and entity in a corpus.
 
 Beside the frequency that retrieval and a judge estimate stand what other work counts: the answer as
 a string (infini-gram), and documents that hold question and answer together (Kandpal et al. 2023;

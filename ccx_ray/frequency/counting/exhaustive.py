@@ -1,4 +1,4 @@
-"""Every document that the lexical judge accepts, found without reading a corpus for each question.
+"""Exhaustive scan: every document that the lexical judge accepts, by suffix arrays.
 
 The suffix array tells where an answer stands, and where the question's salient terms stand as bare
 strings. Only a document in which enough of them begin close to the answer is given to the judge.

@@ -1,4 +1,4 @@
-"""How much of the evidence for every question a checkpoint had really consumed.
+"""Exposure: how much of the evidence for every question a checkpoint had consumed.
 
 Evidence is a span of a document: where a judge found the knowledge. It is looked for in the streams
 as the bytes that the consumed rows' tokens spell, so that a document that was held out, cut, drawn

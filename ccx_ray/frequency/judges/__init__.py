@@ -1,1 +1,1 @@
-"""Who decides whether a document holds the knowledge of a question."""
+"""Judges: does a document hold the knowledge of a question?"""

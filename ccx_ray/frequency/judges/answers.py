@@ -1,4 +1,4 @@
-"""What a model answers: its form, how it is read, and where the evidence stands.
+"""The form of a model's answer, how it is read, and where its evidence stands.
 
 Invariant: an answer that has not the form is no verdict. It is asked for again or missing, never
 "the document does not hold the knowledge".

@@ -1,4 +1,4 @@
-"""What may be asked of an endpoint in one run of the driver, and what was.
+"""Caps on requests and dollars of an endpoint in one run of the driver, and what was spent.
 
 Invariant: neither cap is passed, however many requests are on their way and whoever sends them. A
 request is entered before it is sent, with the most that it can cost; what it did cost replaces that

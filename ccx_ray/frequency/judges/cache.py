@@ -1,4 +1,4 @@
-"""The verdicts of one judge on disk, so that no answer is ever asked for, or paid for, twice.
+"""The cache of a judge's verdicts on disk: no answer is asked for, or paid for, twice.
 
 Invariants: a verdict is on the disk before it is used, and the first of two stays; whoever is
 killed loses no answer that had arrived. The file is named by what decides a verdict, and holds

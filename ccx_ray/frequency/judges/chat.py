@@ -1,4 +1,4 @@
-"""One question to an OpenAI-compatible endpoint, and what may become of it.
+"""One request to an OpenAI-compatible endpoint, its answer and its errors.
 
 Invariant: one call sends one request. The client's own retries are off, because each would have to
 be counted before it is sent. The key is in no message: what an endpoint says is shown without it.
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 COMPLETION_TOKENS = 1000
 """At most, of the answer about one document: a quoted sentence of Tibetan takes several hundred."""
-_PASSING = frozenset({408, 409, 425, 429})
+_TRANSIENT = frozenset({408, 409, 425, 429})
 _OF_GATEWAYS = frozenset({408, 502, 504})
 """Behind these the model may have answered."""
 _NO_KEY = "none"
@@ -44,8 +44,8 @@ class Reply:
     """None: the endpoint does not report them."""
 
 
-class PassingError(Exception):
-    """It did not work, and may work if it is tried again."""
+class TransientError(Exception):
+    """No answer now; there may be one if it is tried again."""
 
     def __init__(
         self, reason: str, *, retry_after: float | None = None, maybe_paid: bool = False
@@ -124,7 +124,7 @@ class Chat:
         """Send one request.
 
         Raises:
-            PassingError, RefusedError, AdaptedError: there is no answer.
+            TransientError, RefusedError, AdaptedError: there is no answer.
         """
         import openai
 
@@ -137,12 +137,12 @@ class Chat:
             raise self._of_status(error, parameters) from None
         except openai.APITimeoutError:
             seconds = self._runtime.timeout_seconds
-            raise PassingError(f"no answer in {seconds:g} s", maybe_paid=True) from None
+            raise TransientError(f"no answer in {seconds:g} s", maybe_paid=True) from None
         except (openai.APIError, ValueError) as error:
-            raise PassingError(self._shown(error.__cause__ or error), maybe_paid=True) from None
+            raise TransientError(self._shown(error.__cause__ or error), maybe_paid=True) from None
         reply = read_reply(completion)
         if reply is None:
-            raise PassingError("what it answers is no chat completion", maybe_paid=True)
+            raise TransientError("what it answers is no chat completion", maybe_paid=True)
         return reply
 
     async def close(self) -> None:
@@ -155,8 +155,8 @@ class Chat:
             return AdaptedError(said)
         if status == 429 and error.code == "insufficient_quota":
             return RefusedError(f"answers 429: {said}", "see to the account")
-        if status in _PASSING or status >= 500:
-            return PassingError(
+        if status in _TRANSIENT or status >= 500:
+            return TransientError(
                 f"{status} {said}",
                 retry_after=retry_after(error.response.headers),
                 maybe_paid=status in _OF_GATEWAYS,

@@ -22,9 +22,9 @@ from ccx_ray.frequency.judges.chat import (
     AdaptedError,
     Chat,
     Parameters,
-    PassingError,
     RefusedError,
     Reply,
+    TransientError,
 )
 from ccx_ray.frequency.judges.model_judge import Answered, Keep, UnansweredError
 from ccx_ray.frequency.judges.prompting import Pair, Prompt, Shown, shown_part
@@ -146,7 +146,7 @@ class _Asking:
                 self._end(str(error), "raise the cap")
             except RefusedError as error:
                 self._end(f"{self._where()} {error}", error.remedy)
-            except PassingError as error:
+            except TransientError as error:
                 failures += 1
                 await self._wait(failures, error)
             else:
@@ -185,9 +185,9 @@ class _Asking:
                 reply = await self._chat.ask(prompt, documents)
         except TimeoutError:
             seconds = self._runtime.timeout_seconds
-            raise PassingError(f"no whole answer in {seconds:g} s", maybe_paid=True) from None
-        except (PassingError, RefusedError, AdaptedError) as error:
-            if not (isinstance(error, PassingError) and error.maybe_paid):
+            raise TransientError(f"no whole answer in {seconds:g} s", maybe_paid=True) from None
+        except (TransientError, RefusedError, AdaptedError) as error:
+            if not (isinstance(error, TransientError) and error.maybe_paid):
                 self._budget.settle(reserved, Tokens(prompt=0, completion=0))
             raise
         else:
@@ -226,7 +226,7 @@ class _Asking:
                 )
         return [pair for pair, answer in zip(pairs, answers, strict=True) if answer is None]
 
-    async def _wait(self, failures: int, error: PassingError) -> None:
+    async def _wait(self, failures: int, error: TransientError) -> None:
         """Pause before the next try, or end everything after the last."""
         if failures > self._runtime.max_retries:
             self._end(f"{self._where()} failed {failures} times, last: {error}", "see to it")

@@ -1,4 +1,4 @@
-"""From the judge of a study file to one that judges.
+"""Opening the judge of a study file, and checking its settings before any work.
 
 Invariant: what a user can get wrong is found by ``check_judge``, before any compute is spent and
 before anything is sent.

@@ -1,4 +1,4 @@
-"""The judge that needs no model: the answer, and beside it enough of what makes the question.
+"""The lexical judge: the answer, and near it enough of the question's rare terms.
 
 Its verdict points at the evidence in the document's own characters, so that a person can check it.
 It sees words, not meaning: a paraphrase is absent, and the right words in the wrong relation count.
@@ -19,8 +19,8 @@ from ccx_ray.frequency.text.terms import (
     HANGUL,
     PARTICLES,
     TIBETAN,
-    is_cut,
     is_lone_unit,
+    may_be_no_word,
     terms_of,
 )
 from ccx_ray.study.text_spec import BLANK
@@ -89,7 +89,7 @@ class LexicalJudge:
         frequencies = {
             term: self._document_frequencies.get(term, 0) for term in question_terms(cloze)
         }
-        known = {term for term, count in frequencies.items() if count or not is_cut(term)}
+        known = {term for term, count in frequencies.items() if count or not may_be_no_word(term)}
         most = COMMON_SHARE * self._documents
         return frozenset(term for term in known if frequencies[term] <= most) or frozenset(known)
 

@@ -1,4 +1,4 @@
-"""The judge that asks a model, and asks about nothing twice.
+"""A judge that asks a model, with a cache of its verdicts.
 
 Invariant: a pair without a verdict ends the call with an error; it is never taken for a document
 that does not hold the knowledge. What was judged until then is in the cache.

@@ -1,4 +1,4 @@
-"""What a model that judges is shown: the question, its answer, and one or more documents.
+"""The prompt of a judge that is a model: the question, its answer, one or more documents.
 
 Invariant: a document's text enters as it is. Placeholders are filled in one pass, so a document
 that spells one is not filled again, and what is shown is a span of the document's characters.

@@ -1,4 +1,4 @@
-"""What a judge is asked and what it answers.
+"""The interface of judges: requests and verdicts.
 
 Invariant: the evidence is a span of the document's own characters, so that a person can check it.
 """

@@ -1,4 +1,4 @@
-"""A corpus made searchable, out of core: counted, embedded piece by piece, put together by shards.
+"""Building the index of a corpus, out of core: count, embed pieces, assemble shards.
 
 Every stage is tasks of ``run_tasks``, so that it runs on Ray in a study and in this process in a
 test. A piece is so many passages as one task embeds: small enough that its texts, vectors and

@@ -1,4 +1,4 @@
-"""What an index folder holds, and how its folders come to stand there.
+"""Files of an index folder.
 
 ::
 

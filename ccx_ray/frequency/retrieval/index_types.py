@@ -1,4 +1,4 @@
-"""The FAISS indexes over a shard's vectors: which one, how it is built, how it is searched.
+"""FAISS indexes over a shard's vectors: the choice of a type, building, searching.
 
 Invariant: the same vectors make the same file. So training is seeded, and one thread builds; the
 shards are what runs side by side.

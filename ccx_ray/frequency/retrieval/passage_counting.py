@@ -1,4 +1,4 @@
-"""The first pass over a corpus: how many passages there are, and statistics of a sample of them.
+"""First pass over a corpus: number of passages, and statistics of a sample of them.
 
 Inverse frequencies must be known before the first vector. Counting them over everything would read
 and hash a large corpus twice, so they are those of a sample, which is all of a corpus of up to

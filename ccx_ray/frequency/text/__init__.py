@@ -1,1 +1,1 @@
-"""What questions and documents become before they are searched and judged."""
+"""Texts and questions as this stage reads them: normal form, terms, passages, rows."""

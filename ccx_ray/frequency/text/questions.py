@@ -1,4 +1,4 @@
-"""The knowledge that is looked for: a cloze question with its right answer, and how to ask it."""
+"""A cloze question with its right answer, and the query that is made of it."""
 
 import re
 from dataclasses import dataclass

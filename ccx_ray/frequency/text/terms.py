@@ -1,4 +1,4 @@
-"""The terms that a text is made of, by the writing system of each run of characters.
+"""Terms of a text, cut by the writing system of each run of characters.
 
 A question and a document must be cut alike whatever language they are in, so nothing here asks
 for a language: Chinese runs give character bigrams, Tibetan runs syllable bigrams, both cut at
@@ -79,7 +79,7 @@ def _bigrams(units: Sequence[str], between: str) -> Iterator[str]:
         yield from map(between.join, pairwise(units))
 
 
-def is_cut(term: str) -> bool:
+def may_be_no_word(term: str) -> bool:
     """Whether the term was cut out without knowing where words begin, and may be no word at all."""
     return is_bigram(term) or is_lone_unit(term)
 

@@ -1,1 +1,1 @@
-"""How good the estimate of frequencies is: recall, agreement, planted facts, people's review."""
+"""Validation of the estimate: recall, agreement, planted facts, people's review."""

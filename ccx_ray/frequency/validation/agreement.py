@@ -1,4 +1,4 @@
-"""Whether two judges say the same of the same documents.
+"""Agreement of judges on the same documents: counts and Cohen's kappa.
 
 Few retrieved documents hold anything, so a plain sample would compare refusals. Half of the pairs
 are those that the study's judge accepted, as far as there are so many; the numbers are therefore of

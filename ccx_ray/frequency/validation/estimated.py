@@ -1,4 +1,4 @@
-"""What a study found in one corpus, as all tests of the estimate read it, and samples of that.
+"""What a study found in one corpus, read for its validation, and samples of retrieved pairs.
 
 Invariants: a question's number is its place among the clozes of its culture, and a row is a row of
 the corpus's documents. A sample depends on the seed and on what was retrieved alone; among the
@@ -6,11 +6,11 @@ pairs that the judge accepted, and among those that it refused, every pair has t
 that shares of a stratum need no weights.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -50,7 +50,7 @@ class EstimatedCorpus:
             [rows_of(self.corpus, folder, "retrieved") for folder in self.frequencies.values()]
         )
 
-    def holders(self, culture: str) -> dict[int, set[int]]:
+    def supports(self, culture: str) -> dict[int, set[int]]:
         """Question -> the documents' rows that an exhaustive lexical scan accepts, if any."""
         table = rows_of(self.corpus, self.frequencies[culture], "exhaustive")
         table = table.filter(pc.equal(table["part"], DOCUMENTS))
@@ -71,21 +71,14 @@ def rows_of(corpus: str, frequency_folder: Path, name: str) -> pa.Table:
     return table.filter(pc.equal(table["corpus"], corpus))
 
 
-def retrievers_of(
-    index: "CorpusIndex", embedder: str, names: Iterable[RetrieverName]
-) -> dict[str, Search]:
-    """The retrievers of an index by the names under which they are reported.
+def retrievers_of(index: "CorpusIndex", embedder: str) -> dict[str, Search]:
+    """All retrievers of an index by the names under which they are reported.
 
     Args:
         embedder: name of the index's embedder, such as ``ngram``.
     """
-    return {retriever_name(name, embedder): partial(_search, index, name) for name in names}
-
-
-def _search(
-    index: "CorpusIndex", retriever: RetrieverName, queries: Sequence[str], top: int
-) -> "list[list[Hit]]":
-    return index.search(queries, top, retriever)
+    names: tuple[RetrieverName, ...] = get_args(RetrieverName)
+    return {retriever_name(name, embedder): partial(index.search, retriever=name) for name in names}
 
 
 def half_accepted(estimated: EstimatedCorpus, *, size: int, seed: int) -> list[dict[str, Any]]:

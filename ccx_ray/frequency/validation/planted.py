@@ -1,4 +1,4 @@
-"""Whether planted facts are found as often as they stand in the text.
+"""Estimated against true frequencies of planted facts.
 
 Every retriever's documents are given to every judge, as the study does it; exact counts stand
 beside them. Invariant: nothing of a planted text is told to what estimates: lexicon and index are
@@ -25,7 +25,7 @@ from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.frequency.validation.estimated import Search, retrievers_of
 from ccx_ray.frequency.validation.planting import PlantedCorpus
 from ccx_ray.orchestration.tasks import RunTasks
-from ccx_ray.study.frequency_spec import EmbedderSpec, FrequencySpec, RetrieverName
+from ccx_ray.study.frequency_spec import EmbedderSpec, FrequencySpec
 
 PLANTED = pa.schema(
     [
@@ -36,7 +36,6 @@ PLANTED = pa.schema(
 EVERY_DOCUMENT = "every document"
 """The retriever of what is counted without retrieval."""
 ANSWER, TOGETHER = "answer", "answer and entity"
-RETRIEVERS: tuple[RetrieverName, ...] = ("vectors", "bm25", "hybrid")
 
 OpenJudges = Callable[[Lexicon, Sequence[Cloze]], Mapping[str, Judge]]
 """The judges by name, for a corpus with this lexicon and for these questions."""
@@ -74,7 +73,7 @@ def estimate_planted(
             run_tasks=run_tasks,
         )
         opened = CorpusIndex(index, embedder, model_folder=model_folder)
-        retrievers |= retrievers_of(opened, name, RETRIEVERS)
+        retrievers |= retrievers_of(opened, name)
     queries = [cloze.query(spec.query) for cloze in clozes]
     hits = {name: search(queries, spec.top_documents) for name, search in retrievers.items()}
     estimates = {

@@ -1,4 +1,4 @@
-"""Facts written into real text at known frequencies.
+"""Facts planted in real text at known frequencies.
 
 Invariant: how often a fact stands in the text is known. Only a question whose knowledge the lexical
 judge finds nowhere in the sampled text is planted, and no planted sentence holds another fact.

@@ -1,8 +1,8 @@
-"""How much of what an exhaustive scan finds a retriever brings up.
+"""Recall of retrievers against the exhaustive scan.
 
 The scan is the lexical judge's, so this is recall of what that judge accepts and of nothing else. A
-question with more holders than documents asked for cannot have all of them found: recall is of what
-was reachable. Invariant: a question without a holder says nothing about a retriever and is not
+question with more supporting documents than are asked for cannot have all of them found: recall is
+of what was reachable. Invariant: a question without one says nothing about a retriever and is not
 counted.
 """
 
@@ -39,23 +39,23 @@ def measure_recall(
     """Rows of ``RECALL``: one a culture and retriever."""
     rows = []
     for culture, clozes in estimated.clozes.items():
-        holders = estimated.holders(culture)
-        queries = [clozes[question].query(query) for question in holders]
+        supports = estimated.supports(culture)
+        queries = [clozes[question].query(query) for question in supports]
         for name, search in retrievers.items():
             hits = search(queries, top) if queries else []
             retrieved = [{hit.document for hit in found} for found in hits]
             key = {"corpus": estimated.corpus, "culture": culture, "retriever": name}
-            rows.append({**key, **recall(list(holders.values()), retrieved, top=top, seed=seed)})
+            rows.append({**key, **recall(list(supports.values()), retrieved, top=top, seed=seed)})
     return rows
 
 
 def recall(
-    holders: Sequence[set[int]], retrieved: Sequence[set[int]], *, top: int, seed: int
+    supports: Sequence[set[int]], retrieved: Sequence[set[int]], *, top: int, seed: int
 ) -> dict[str, Any]:
     """The numbers of one row.
 
     Args:
-        holders: of every question with a holder, their rows.
+        supports: of every question with a supporting document, their rows.
         retrieved: of the same questions, the rows of at most ``top`` documents.
 
     Returns:
@@ -63,13 +63,13 @@ def recall(
         questions, None for a single one, between which nothing can vary, and without width where
         all of them have the same recall.
     """
-    found = np.array([len(a & b) for a, b in zip(holders, retrieved, strict=True)], float)
-    reachable = np.array([min(top, len(rows)) for rows in holders], float)
+    found = np.array([len(a & b) for a, b in zip(supports, retrieved, strict=True)], float)
+    reachable = np.array([min(top, len(rows)) for rows in supports], float)
     low, high = _interval(found, reachable, seed) if len(found) > 1 else (None, None)
     return {
         "top": top,
-        "questions": len(holders),
-        "holders": sum(map(len, holders)),
+        "questions": len(supports),
+        "holders": sum(map(len, supports)),
         "reachable": int(reachable.sum()),
         "found": int(found.sum()),
         "recall": float(found.sum() / reachable.sum()) if len(found) else None,

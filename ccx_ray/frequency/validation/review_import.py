@@ -1,4 +1,4 @@
-"""Sheets that people have filled in: read strictly, and kept with the study.
+"""Filled-in review sheets: read strictly, and kept with the study.
 
 Invariant: an answer is taken only for a pair that was drawn, and once; whatever cannot be an answer
 is refused with its row. Rows that are empty, or gone, count as not reviewed.

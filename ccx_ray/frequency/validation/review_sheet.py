@@ -1,4 +1,4 @@
-"""Sheets for people: 100 retrieved documents of a corpus to read, and a table to fill in.
+"""Review sheets for people: a page of retrieved documents, and a table to fill in.
 
 Invariants: a page is one file that asks for nothing over the network, whatever comes from a corpus
 is escaped in it, and no cell of the table is a formula to a spreadsheet. The judge's verdict is

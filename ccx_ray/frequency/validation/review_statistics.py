@@ -1,4 +1,4 @@
-"""The rows of ``review.parquet``: the judge's errors by people's answers, and corrected densities.
+"""Precision and omission of the judge by people's answers, and corrected densities.
 
 A person looked at some of the pairs that the judge accepted and at some of those that it refused.
 The share of the first that hold (precision) and of the second (omission) are carried to all

@@ -1,4 +1,4 @@
-"""All tests of an estimate that need no person, corpus by corpus, and the sheets for those who do.
+"""The validation step: recall, agreement and planted facts of every corpus, review sheets.
 
 Invariant: a result does not depend on who ran which task, or who was killed.
 """
@@ -22,7 +22,6 @@ from ccx_ray.frequency.validation.agreement import AGREEMENT, compare_judges
 from ccx_ray.frequency.validation.estimated import EstimatedCorpus, Search, retrievers_of
 from ccx_ray.frequency.validation.planted import (
     PLANTED,
-    RETRIEVERS,
     estimate_planted,
     planted_summary,
 )
@@ -87,7 +86,7 @@ def validate(
             index = CorpusIndex(
                 compared.folder, compared.embedder, model_folder=compared.model_folder
             )
-            retrievers |= retrievers_of(index, compared.embedder.name, RETRIEVERS)
+            retrievers |= retrievers_of(index, compared.embedder.name)
         rows = measure_recall(
             corpus.estimated, retrievers, query=spec.query, top=spec.top_documents, seed=plan.seed
         )

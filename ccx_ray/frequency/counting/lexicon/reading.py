@@ -1,4 +1,4 @@
-"""A lexicon that was built: exact counts and places as a query.
+"""A built lexicon: exact counts and places of strings and terms.
 
 Invariant: rows are those of the text folder, over its files in the order of their names; nothing
 is read but what a query needs, and at most ``OPEN_SHARDS`` shards are mapped at a time.
@@ -10,10 +10,8 @@ from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
-import numpy as np
-
 from ccx_ray.frequency.counting.lexicon.building import DESCRIPTION, TERMS, shard_folder
-from ccx_ray.frequency.counting.lexicon.suffix_arrays import Occurrences, Shard
+from ccx_ray.frequency.counting.lexicon.suffix_arrays import Shard
 from ccx_ray.frequency.counting.lexicon.term_counts import read_counts
 from ccx_ray.frequency.text.documents import DOCUMENTS
 
@@ -35,7 +33,7 @@ class Lexicon:
         self._first_rows: dict[str, list[int]] = {
             part: list(accumulate(rows, initial=0)) for part, rows in description["parts"].items()
         }
-        self._open = lru_cache(OPEN_SHARDS)(self._map)
+        self.shard = lru_cache(OPEN_SHARDS)(self._map)
 
     @property
     def documents(self) -> int:
@@ -63,36 +61,10 @@ class Lexicon:
         """How often a string stands in a part, inside other words too; 0 for an empty one."""
         return sum(shard.count(normalized) for shard in self.shards(part))
 
-    def find(self, part: str, normalized: str) -> Occurrences:
-        """Every occurrence of a string in a part."""
-        empty = np.zeros(0, np.int64)
-        rows, starts = [empty], [empty]
-        for shard in self.shards(part):
-            positions = shard.find(normalized)
-            own = shard.rows_at(positions)
-            rows.append(own + shard.first_row)
-            starts.append(positions - shard.starts[own])
-        return Occurrences(np.concatenate(rows), np.concatenate(starts))
-
-    def normalized(self, part: str, row: int) -> str:
-        """The normalised text of a row.
-
-        Raises:
-            IndexError: the part has no such row.
-        """
-        if not 0 <= row < self.rows(part):
-            raise IndexError(f"{part} has {self.rows(part)} rows, none is {row}")
-        shard = int(np.searchsorted(self._first_rows[part], row, side="right")) - 1
-        return self._open(part, shard).normalized(row - self._first_rows[part][shard])
-
     def shards(self, part: str) -> Iterator[Shard]:
         """The shards of a part, in order."""
         for number in range(self.shard_count(part)):
-            yield self._open(part, number)
-
-    def shard(self, part: str, number: int) -> Shard:
-        """One shard of a part."""
-        return self._open(part, number)
+            yield self.shard(part, number)
 
     def shard_count(self, part: str) -> int:
         """How many shards a part has."""

@@ -16,7 +16,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,15 +27,6 @@ Ints = NDArray[np.int64]
 TEXT, SUFFIXES, STARTS = "text", "suffixes.npy", "starts.npy"
 _CLOSING = b"\n"
 _MOST_BYTES = 2**31 - 1
-
-
-class Occurrences(NamedTuple):
-    """Where a string stands, in the order of the text."""
-
-    rows: Ints
-    """[occurrences]"""
-    starts: Ints
-    """[occurrences] bytes of the row's normalised text before it."""
 
 
 def write_shard(folder: Path, normalized: Iterable[str]) -> dict[str, int]:

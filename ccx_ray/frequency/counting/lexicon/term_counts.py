@@ -1,4 +1,4 @@
-"""In how many documents each term of a corpus occurs, however many terms there are.
+"""Document frequencies of all terms of a corpus, in bounded memory.
 
 Counting is spread over shards of documents. Each shard leaves its counts in partitions by a hash
 of the term; then every partition is added up over the shards. Invariants: memory is bounded by the

@@ -1,4 +1,4 @@
-"""From the settings of a study file to an embedder, and what is wrong with them before any work."""
+"""Opening the embedder of a study file, and checking its settings before any work."""
 
 from pathlib import Path
 

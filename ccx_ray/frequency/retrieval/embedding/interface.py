@@ -1,4 +1,4 @@
-"""What every embedder is asked for, so that an index does not care which one made its vectors."""
+"""The interface of embedders."""
 
 from collections.abc import Sequence
 from typing import Protocol

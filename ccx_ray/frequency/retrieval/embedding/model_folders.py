@@ -1,4 +1,4 @@
-"""What kind of model a folder holds, found out without loading it, and which one it is.
+"""Checks and fingerprints of embedders' model folders, without loading a model.
 
 Invariant: a folder of the wrong kind is named before any work, with the kind that would suit it.
 """

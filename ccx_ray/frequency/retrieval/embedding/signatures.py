@@ -1,4 +1,4 @@
-"""Which n-grams a passage has, in few bits, so that a shortlist is put in order without its texts.
+"""Bit signatures of a passage's n-grams, which put a shortlist in order without its texts.
 
 A passage of 1,000 characters has about 1,300 different n-grams and no few of them stand for the
 rest: most occur once in a corpus, all of them weigh the same, and a question may ask for any. So
