@@ -78,7 +78,7 @@ def by_language(files: Sequence[TextFile]) -> dict[str, list[str]]:
 
 def train_benchmark_tokenizer(folder: Path, root: Path, vocabulary_size: int) -> Path:
     """A tokenizer of the bundled text, made as a study makes its own."""
-    from ccx_ray.corpus.preparation import isolate_text
+    from ccx_ray.corpus.cleaning.text_folder import isolate_text
     from ccx_ray.corpus.tokenizing.tokenizer import train_tokenizer
     from ccx_ray.study.text_spec import TokenizerSpec
 
@@ -100,7 +100,9 @@ def prepare_language(
     code: str, paths: Sequence[str], task: OursTask, run_tasks: RunTasks
 ) -> tuple[int, int]:
     """Raw files to a stream; its tokens and rows."""
-    from ccx_ray.corpus.preparation import isolate_text, prepare_base_stream, tokenize_text
+    from ccx_ray.corpus.cleaning.text_folder import isolate_text
+    from ccx_ray.corpus.packing.stream_preparation import prepare_base_stream
+    from ccx_ray.corpus.tokenizing.tokens import tokenize_text
 
     text, tokens, stream = (
         Path(task.folder) / code / name for name in ("text", "tokens", "stream")
@@ -137,7 +139,7 @@ def run_ours(task: OursTask) -> OursResult:
 
 
 def _measured(task: OursTask, run_tasks: RunTasks, start_seconds: float) -> OursResult:
-    from ccx_ray.corpus import preparation  # noqa: F401  (its import is no part of the work)
+    from ccx_ray.corpus.packing import stream_preparation  # noqa: F401  (its import is no part of the work)
 
     paths = by_language(task.files)
     at_once = LANGUAGES_AT_ONCE if task.processors else 1

@@ -20,8 +20,7 @@ import pyarrow.compute as pc
 from benchmark_tables import BenchmarkTable
 from bundled_text import bundled_texts, fastest_seconds, repeated, size
 
-from ccx_ray.corpus.cleaning.scripts import SCRIPTS, isolate
-from ccx_ray.corpus.cleaning.unicode_scripts import script_ranges
+from ccx_ray.corpus.cleaning.scripts import SCRIPTS, isolate, script_ranges
 from ccx_ray.study.text_spec import ENGLISH_ISOLATION, IsolationSpec
 
 LANGUAGES = ("en", "ko", "zh", "bo", "mn")

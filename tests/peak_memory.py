@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ccx_ray.corpus.parts import write_part
-from ccx_ray.corpus.tokenizing.tokens import write_language
+from ccx_ray.corpus.parts import write_language, write_part
 
 DOCUMENT_CHARACTERS = 4000
 DOCUMENTS_OF_A_PART = 8192

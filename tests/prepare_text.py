@@ -7,7 +7,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from ccx_ray.corpus.preparation import isolate_text, prepare_base_stream, tokenize_text
+from ccx_ray.corpus.cleaning.text_folder import isolate_text
+from ccx_ray.corpus.packing.stream_preparation import prepare_base_stream
+from ccx_ray.corpus.tokenizing.tokens import tokenize_text
 from ccx_ray.orchestration.cluster import local_cluster
 from ccx_ray.orchestration.tasks import RunTasks
 from ccx_ray.study.text_spec import CleaningSpec

@@ -4,13 +4,14 @@ Invariant: a part is either absent or whole, so a killed task leaves nothing tha
 for a result; the same table makes the same bytes.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ccx_ray.storage.publishing import writing_aside
+from ccx_ray.storage.publishing import publish_json, writing_aside
 
 PART_BYTES = 64 * 2**20
 """Text in memory after which the next part begins; a part is one task of the next step."""
@@ -59,3 +60,21 @@ def write_arrow_part(folder: Path, number: int, table: pa.Table) -> None:
         pa.ipc.new_file(file, table.schema) as writer,
     ):
         writer.write_table(table.combine_chunks())
+
+
+def write_language(folder: Path, code: str, base: str) -> None:
+    """Note whose text a text folder or a tokens folder holds, and the language of the first halves
+    of its pairs."""
+    publish_json(folder / "language.json", {"language": code, "base": base})
+
+
+def read_language(folder: Path) -> str:
+    """The language code of a text folder or a tokens folder."""
+    code: str = json.loads((folder / "language.json").read_text("utf-8"))["language"]
+    return code
+
+
+def read_base_language(folder: Path) -> str:
+    """The language code of the first halves of the pairs of a text folder or a tokens folder."""
+    code: str = json.loads((folder / "language.json").read_text("utf-8"))["base"]
+    return code

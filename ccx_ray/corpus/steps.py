@@ -112,8 +112,7 @@ def check_corpus(study: StudySpec, root: Path) -> None:
     """
     from ccx_ray.corpus.cleaning.language_identification import check_language_codes
     from ccx_ray.corpus.cleaning.scripts import check_script_names
-    from ccx_ray.corpus.reading.sources import check_source
-    from ccx_ray.corpus.reading.text_sources import text_sources
+    from ccx_ray.corpus.reading.sources import check_source, text_sources
 
     for language in (study.base_language, *study.languages):
         field = f"languages.{language.code}"
@@ -164,7 +163,7 @@ def _base_of_pairs(
 def _text(
     study: StudySpec, language: BaseLanguageSpec | LanguageSpec, root: Path, work: StepWork
 ) -> Mapping[str, Any]:
-    from ccx_ray.corpus.preparation import isolate_text
+    from ccx_ray.corpus.cleaning.text_folder import isolate_text
 
     return isolate_text(
         language,
@@ -236,7 +235,7 @@ def _tokenizer(study: StudySpec, root: Path, work: StepWork) -> Mapping[str, Any
 
 
 def _tokens(study: StudySpec, work: StepWork) -> Mapping[str, Any]:
-    from ccx_ray.corpus.preparation import tokenize_text
+    from ccx_ray.corpus.tokenizing.tokens import tokenize_text
 
     return tokenize_text(
         work.input("text"), work.input("tokenizer"), work.folder, run_tasks=_tasks(study, work)
@@ -244,7 +243,7 @@ def _tokens(study: StudySpec, work: StepWork) -> Mapping[str, Any]:
 
 
 def _base_stream(study: StudySpec, work: StepWork) -> Mapping[str, Any]:
-    from ccx_ray.corpus.preparation import prepare_base_stream
+    from ccx_ray.corpus.packing.stream_preparation import prepare_base_stream
 
     return prepare_base_stream(
         work.input("tokens"),
@@ -292,7 +291,7 @@ def _trial_streams_step(
 
 
 def _trial_streams(study: StudySpec, language: str, seed: int, work: StepWork) -> Mapping[str, Any]:
-    from ccx_ray.corpus.preparation import prepare_trial_streams
+    from ccx_ray.corpus.packing.stream_preparation import prepare_trial_streams
 
     trials, base = study.trials, study.base_language.code
     return prepare_trial_streams(
@@ -349,12 +348,7 @@ def _audit(
     work: StepWork,
 ) -> Mapping[str, Any]:
     from ccx_ray.corpus.audit.auditing import audit
-    from ccx_ray.corpus.audit.inputs import (
-        AuditedLanguage,
-        AuditedStream,
-        AuditInputs,
-        probe_side,
-    )
+    from ccx_ray.corpus.audit.inputs import AuditedLanguage, AuditedStream, AuditInputs, probe_side
     from ccx_ray.corpus.audit.verdicts import metrics
 
     base = study.base_language.code

@@ -12,15 +12,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from ccx_ray.corpus.cleaning.text_folder import isolate_text
 from ccx_ray.corpus.packing.stream import Stream, read_batches
+from ccx_ray.corpus.packing.stream_preparation import prepare_base_stream, prepare_trial_streams
 from ccx_ray.corpus.parts import part_files
-from ccx_ray.corpus.preparation import (
-    isolate_text,
-    prepare_base_stream,
-    prepare_trial_streams,
-    tokenize_text,
-)
 from ccx_ray.corpus.tokenizing.tokenizer import train_tokenizer
+from ccx_ray.corpus.tokenizing.tokens import tokenize_text
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.ray_tasks import run_tasks
 from ccx_ray.study.loading import load_study

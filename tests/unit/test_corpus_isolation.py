@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccx_ray.corpus.cleaning.dedup import digests, first_seen
+from ccx_ray.corpus.cleaning.duplicates import digests, first_seen
 from ccx_ray.corpus.parts import part_files, write_part
-from ccx_ray.corpus.preparation import tokenize_text
-from ccx_ray.corpus.reading.sources import check_source
-from ccx_ray.corpus.reading.text_sources import text_sources
-from ccx_ray.corpus.tokenizing.vocabulary import END_OF_TEXT, PAD, describe_vocabulary
+from ccx_ray.corpus.reading.sources import check_source, text_sources
+from ccx_ray.corpus.tokenizing.encoding import END_OF_TEXT, PAD, describe_vocabulary
+from ccx_ray.corpus.tokenizing.tokens import tokenize_text
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.tasks import run_here
 from ccx_ray.study.text_spec import BaseLanguageSpec, CleaningSpec, IsolationSpec, SourceSpec

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccx_ray.corpus.packing.stream import Stream
-from ccx_ray.corpus.preparation import prepare_base_stream, tokenize_text
+from ccx_ray.corpus.packing.stream_preparation import prepare_base_stream
+from ccx_ray.corpus.tokenizing.tokens import tokenize_text
 from ccx_ray.frequency.counting.evidence import EVIDENCE
 from ccx_ray.frequency.counting.exposure import SCHEMA, Training, consumed, exposure_table
 from ccx_ray.frequency.text.documents import COLUMNS

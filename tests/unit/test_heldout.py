@@ -8,14 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.corpus.packing.heldout import (
-    HELD_OUT,
-    HeldOutShownError,
-    check_held_out,
-    hold_out,
-)
+from ccx_ray.corpus.packing.heldout import HELD_OUT, HeldOutShownError, check_held_out, hold_out
 from ccx_ray.corpus.packing.stream import Stream, segments_of
-from ccx_ray.corpus.preparation import prepare_base_stream, prepare_trial_streams, tokenize_text
+from ccx_ray.corpus.packing.stream_preparation import prepare_base_stream, prepare_trial_streams
+from ccx_ray.corpus.tokenizing.tokens import tokenize_text
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.tasks import run_here
 from ccx_ray.study.spec import MixtureSpec

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ccx_ray.corpus.reading import faults
+from ccx_ray.corpus.reading.record import Reason
 from ccx_ray.corpus.reading.sources import check_source, source_shards
 from ccx_ray.errors import UserError
 from ccx_ray.study.text_spec import SourceSpec
@@ -113,7 +113,7 @@ def test_a_data_set_is_read_by_its_shards(tmp_path: Path):
     check_source(source, sides=DOCUMENT, root=tmp_path, field="f")
     assert len(source_shards(source, sides=DOCUMENT, root=tmp_path, field="f")) == 3
     found = read(source, tmp_path)
-    assert reasons(found) == [faults.BLANK_TEXT] * 3
+    assert reasons(found) == [Reason.BLANK_TEXT] * 3
     assert sorted(record.id for record in records(found)) == sorted(
         f"{shard}-d{row}" for shard in range(3) for row in (0, 1, 3, 4)
     )

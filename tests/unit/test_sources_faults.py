@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from ccx_ray.corpus.reading import faults as reason
 from ccx_ray.corpus.reading.decompression import open_text_stream
-from ccx_ray.corpus.reading.record import SHOWN_CHARACTERS, Fault
+from ccx_ray.corpus.reading.record import SHOWN_CHARACTERS, Fault, Reason
 from ccx_ray.storage.input_files import find_files
 from ccx_ray.study.text_spec import SourceSpec
 from tests.source_files import (
@@ -36,20 +35,20 @@ def jsonl(folder: Path, data: bytes, **options: Any) -> list[Any]:
 @pytest.mark.parametrize(
     ("line", "expected", "name"),
     [
-        (b'{"id": "x", "text": "\xff\xfe"}', reason.NOT_UTF8, ""),
-        (b'{"id": "x", "text": "cut', reason.NOT_JSON, ""),
-        (b'["id", "text"]', reason.NOT_AN_OBJECT, ""),
-        (b'"text"', reason.NOT_AN_OBJECT, ""),
-        (b'{"id": "x"}', reason.MISSING_FIELD, "x"),
-        (b'{"id": "x", "text": null}', reason.NULL_TEXT, "x"),
-        (b'{"id": "x", "text": 7}', reason.NOT_TEXT, "x"),
-        (b'{"id": "x", "text": ["a"]}', reason.NOT_TEXT, "x"),
-        (b'{"id": "x", "text": " \\n\\u3000"}', reason.BLANK_TEXT, "x"),
-        (b'{"text": "no id"}', reason.NO_ID, ""),
-        (b'{"id": "", "text": "no id"}', reason.NO_ID, ""),
-        (b'{"id": null, "text": "no id"}', reason.NO_ID, ""),
-        (b'{"id": "x", "text": "half \\ud83d of it"}', reason.LONE_SURROGATE, "x"),
-        (b"[" * 100_000, reason.NOT_JSON, ""),
+        (b'{"id": "x", "text": "\xff\xfe"}', Reason.NOT_UTF8, ""),
+        (b'{"id": "x", "text": "cut', Reason.NOT_JSON, ""),
+        (b'["id", "text"]', Reason.NOT_AN_OBJECT, ""),
+        (b'"text"', Reason.NOT_AN_OBJECT, ""),
+        (b'{"id": "x"}', Reason.MISSING_FIELD, "x"),
+        (b'{"id": "x", "text": null}', Reason.NULL_TEXT, "x"),
+        (b'{"id": "x", "text": 7}', Reason.NOT_TEXT, "x"),
+        (b'{"id": "x", "text": ["a"]}', Reason.NOT_TEXT, "x"),
+        (b'{"id": "x", "text": " \\n\\u3000"}', Reason.BLANK_TEXT, "x"),
+        (b'{"text": "no id"}', Reason.NO_ID, ""),
+        (b'{"id": "", "text": "no id"}', Reason.NO_ID, ""),
+        (b'{"id": null, "text": "no id"}', Reason.NO_ID, ""),
+        (b'{"id": "x", "text": "half \\ud83d of it"}', Reason.LONE_SURROGATE, "x"),
+        (b"[" * 100_000, Reason.NOT_JSON, ""),
     ],
 )
 def test_a_bad_line_costs_that_line(tmp_path: Path, line: bytes, expected: str, name: str):
@@ -71,15 +70,15 @@ def test_what_orjson_refuses_in_other_fields_is_no_fault(tmp_path: Path):
 def test_a_json_array_is_refused_whole(tmp_path: Path):
     array = json.dumps(documents(3), indent=1).encode()
     (fault,) = jsonl(tmp_path, array)
-    assert fault.reason == reason.JSON_ARRAY
+    assert fault.reason == Reason.JSON_ARRAY
     assert fault.ends_file
-    assert reasons(jsonl(tmp_path, json.dumps(documents(3)).encode())) == [reason.NOT_AN_OBJECT]
+    assert reasons(jsonl(tmp_path, json.dumps(documents(3)).encode())) == [Reason.NOT_AN_OBJECT]
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_an_empty_file(tmp_path: Path, compression: str):
     (fault,) = jsonl(tmp_path, COMPRESSIONS[compression][1](b""))
-    assert (fault.reason, fault.text) == (reason.EMPTY_FILE, "")
+    assert (fault.reason, fault.text) == (Reason.EMPTY_FILE, "")
 
 
 @pytest.mark.parametrize("compression", ["gzip", "bz2", "xz", "zstd"])
@@ -87,7 +86,7 @@ def test_a_truncated_file_gives_what_stands_before_the_break(tmp_path: Path, com
     rows = documents(3000, words=20)
     packed = COMPRESSIONS[compression][1](json_lines(rows))
     found = jsonl(tmp_path, packed[: int(len(packed) * 0.9)])
-    assert [fault.reason for fault in faults(found)] == [reason.TRUNCATED]
+    assert [fault.reason for fault in faults(found)] == [Reason.TRUNCATED]
     assert found[-1].ends_file
     assert found[-1].position == len(found)
     whole = [record.id for record in records(found)]
@@ -104,7 +103,7 @@ def test_a_corrupt_file_gives_what_stands_before_the_break(tmp_path: Path, compr
     packed[len(packed) // 2 + 40] ^= 0xFF
     found = jsonl(tmp_path, compress(first) + bytes(packed))
     assert len(records(found)) >= 500
-    assert found[-1].reason == reason.CORRUPT
+    assert found[-1].reason == Reason.CORRUPT
     assert found[-1].ends_file
 
 
@@ -120,7 +119,7 @@ def test_all_that_a_corrupt_gzip_gives_is_delivered(tmp_path: Path):
     (file,) = find_files("a.gz", root=tmp_path, field="f")
     stream = open_text_stream(file)
     delivered = b"".join(stream)
-    assert stream.broken == reason.CORRUPT
+    assert stream.broken == Reason.CORRUPT
     assert len(delivered) > 10_000
     assert delivered.startswith(bytes(expected[:-300]))
 
@@ -128,14 +127,14 @@ def test_all_that_a_corrupt_gzip_gives_is_delivered(tmp_path: Path):
 def test_garbage_behind_a_gzip_is_a_fault(tmp_path: Path):
     found = jsonl(tmp_path, gzip.compress(GOOD) + b"something else")
     assert [*map(type, found)][-1] is Fault
-    assert reasons(found) == [reason.CORRUPT]
+    assert reasons(found) == [Reason.CORRUPT]
 
 
 def test_a_long_line_is_skipped_and_the_next_is_read(tmp_path: Path):
     long = b'{"id": "long", "text": "' + b"x" * 3_000_000 + b'"}\n'
     found = jsonl(tmp_path, GOOD + long + GOOD + long, record_bytes=2**20)
     assert [type(one).__name__ for one in found] == ["Record", "Fault", "Record", "Fault"]
-    assert reasons(found) == [reason.TOO_LONG] * 2
+    assert reasons(found) == [Reason.TOO_LONG] * 2
     assert [one.position for one in found] == [1, 2, 3, 4]
     assert found[1].text.startswith('{"id": "long"')
     assert len(found[1].text) == SHOWN_CHARACTERS
@@ -146,7 +145,7 @@ def test_the_limit_of_a_record_is_exact(tmp_path: Path, length: int):
     line = b'{"id": "a", "text": "' + b"x" * (length - 23) + b'"}'
     assert len(line) == length
     found = jsonl(tmp_path, line + b"\n" + GOOD, record_bytes=1000)
-    assert reasons(found) == ([] if length <= 1000 else [reason.TOO_LONG])
+    assert reasons(found) == ([] if length <= 1000 else [Reason.TOO_LONG])
 
 
 MEMORY = """

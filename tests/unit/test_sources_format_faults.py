@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ccx_ray.corpus.reading import faults as reason
+from ccx_ray.corpus.reading.record import Reason
 from ccx_ray.corpus.reading.sources import read_shard, source_shards
 from ccx_ray.study.text_spec import SourceSpec
 from tests.source_files import (
@@ -40,17 +40,17 @@ def test_parquet_faults(tmp_path: Path):
     )
     write_parquet(tmp_path / "type.parquet", {"id": ["a"], "text": [[1, 2]]})
     found = read(SourceSpec(path="utf8.parquet"), tmp_path)
-    assert reasons(found) == [reason.NOT_UTF8]
+    assert reasons(found) == [Reason.NOT_UTF8]
     assert records(found)[0].texts == ("abc",)
     found = read(SourceSpec(path="text.parquet"), tmp_path, record_bytes=4000)
-    assert reasons(found) == [reason.NULL_TEXT, reason.BLANK_TEXT, reason.NO_ID, reason.TOO_LONG]
-    assert reasons(read(SourceSpec(path="type.parquet"), tmp_path)) == [reason.NOT_TEXT]
+    assert reasons(found) == [Reason.NULL_TEXT, Reason.BLANK_TEXT, Reason.NO_ID, Reason.TOO_LONG]
+    assert reasons(read(SourceSpec(path="type.parquet"), tmp_path)) == [Reason.NOT_TEXT]
 
 
 def test_a_missing_column_ends_a_parquet_file(tmp_path: Path):
     write_parquet(tmp_path / "a.parquet", {"id": ["a"], "body": ["x"]})
     (fault,) = read(SourceSpec(path="a.parquet"), tmp_path)
-    assert (fault.reason, fault.ends_file) == (reason.MISSING_COLUMN, True)
+    assert (fault.reason, fault.ends_file) == (Reason.MISSING_COLUMN, True)
     assert "'" not in fault.text
     assert "body" in fault.text
 
@@ -59,10 +59,10 @@ def test_broken_parquet_files(tmp_path: Path):
     path = write_parquet(tmp_path / "a.parquet", {"id": ["a"] * 9, "text": ["text"] * 9})
     whole = path.read_bytes()
     for data, expected in (
-        (b"", reason.EMPTY_FILE),
-        (whole[:-20], reason.TRUNCATED),
-        (whole[:4] + bytes(len(whole) - 20) + whole[-16:], reason.CORRUPT),
-        (b"no Parquet at all", reason.CORRUPT),
+        (b"", Reason.EMPTY_FILE),
+        (whole[:-20], Reason.TRUNCATED),
+        (whole[:4] + bytes(len(whole) - 20) + whole[-16:], Reason.CORRUPT),
+        (b"no Parquet at all", Reason.CORRUPT),
     ):
         path.write_bytes(data)
         assert reasons(read(SourceSpec(path="a.parquet"), tmp_path)) == [expected]
@@ -79,17 +79,17 @@ def test_tmx_with_missing_sides(tmp_path: Path):
     (tmp_path / "a.tmx").write_bytes(tmx(units))
     found = read(SourceSpec(path="a.tmx"), tmp_path, sides=PAIR)
     assert len(found) == 5
-    assert reasons(found) == [reason.MISSING_SIDE] * 3
+    assert reasons(found) == [Reason.MISSING_SIDE] * 3
     assert faults(found)[0].text == "Only English."
 
 
 def test_tmx_that_breaks_off(tmp_path: Path):
     whole = tmx([[("en", f"Sentence {n}."), ("ko", f"문장 {n}.")] for n in range(50)])
     for data, expected in (
-        (whole[: len(whole) // 2], reason.TRUNCATED),
-        (whole[:3000] + b"<<" + whole[3000:], reason.CORRUPT),
-        (whole[:3000] + b"\xff" + whole[3000:], reason.CORRUPT),
-        (b"", reason.EMPTY_FILE),
+        (whole[: len(whole) // 2], Reason.TRUNCATED),
+        (whole[:3000] + b"<<" + whole[3000:], Reason.CORRUPT),
+        (whole[:3000] + b"\xff" + whole[3000:], Reason.CORRUPT),
+        (b"", Reason.EMPTY_FILE),
     ):
         (tmp_path / "a.tmx").write_bytes(data)
         found = read(SourceSpec(path="a.tmx"), tmp_path, sides=PAIR)
@@ -102,7 +102,7 @@ def test_a_long_translation_unit(tmp_path: Path):
     units = [[("en", "x" * 5000), ("ko", "가")], [("en", "A."), ("ko", "가.")]]
     (tmp_path / "a.tmx").write_bytes(tmx(units))
     found = read(SourceSpec(path="a.tmx"), tmp_path, sides=PAIR, record_bytes=4000)
-    assert reasons(found) == [reason.TOO_LONG]
+    assert reasons(found) == [Reason.TOO_LONG]
     assert len(records(found)) == 1
 
 
@@ -113,14 +113,14 @@ def test_uneven_and_broken_line_pairs(tmp_path: Path):
     found = read(source, tmp_path, sides=PAIR)
     assert len(records(found)) == 1
     assert [(fault.position, fault.reason) for fault in faults(found)] == [
-        (2, reason.MISSING_SIDE),
-        (3, reason.NOT_UTF8),
-        (5, reason.UNEVEN_FILES),
-        (6, reason.UNEVEN_FILES),
+        (2, Reason.MISSING_SIDE),
+        (3, Reason.NOT_UTF8),
+        (5, Reason.UNEVEN_FILES),
+        (6, Reason.UNEVEN_FILES),
     ]
     (tmp_path / "a.ko").write_bytes(bz2.compress("가.\n나.\n".encode())[:-5])
     found = read(source, tmp_path, sides=PAIR)
-    assert found[-1].reason == reason.TRUNCATED
+    assert found[-1].reason == Reason.TRUNCATED
     assert found[-1].ends_file
 
 
@@ -130,10 +130,10 @@ def test_tsv_lines_of_other_columns(tmp_path: Path):
     )
     found = read(SourceSpec(path="a.tsv"), tmp_path, sides=PAIR)
     assert reasons(found) == [
-        reason.WRONG_COLUMNS,
-        reason.WRONG_COLUMNS,
-        reason.MISSING_SIDE,
-        reason.NOT_UTF8,
+        Reason.WRONG_COLUMNS,
+        Reason.WRONG_COLUMNS,
+        Reason.MISSING_SIDE,
+        Reason.NOT_UTF8,
     ]
 
 
@@ -148,7 +148,7 @@ def test_a_dump_cut_in_its_middle(tmp_path: Path, per_stream: int, share: float)
     (tmp_path / "a.xml").write_bytes(dump[: int(len(dump) * share)])
     found = read(SourceSpec(path="a.xml"), tmp_path)
     assert [record.id for record in records(found)] == [str(n) for n in range(len(found) - 1)]
-    assert reasons(found) == [reason.TRUNCATED]
+    assert reasons(found) == [Reason.TRUNCATED]
     assert found[-1].ends_file
 
 
@@ -169,12 +169,12 @@ def test_a_dump_cut_between_pages_and_bad_pages(tmp_path: Path):
     found = read(SourceSpec(path="a.xml"), tmp_path, record_bytes=5000)
     assert [record.id for record in records(found)] == ["1", "3"]
     assert reasons(found) == [
-        reason.MALFORMED,
-        reason.NO_ID,
-        reason.BLANK_TEXT,
-        reason.NULL_TEXT,
-        reason.TOO_LONG,
-        reason.TRUNCATED,
+        Reason.MALFORMED,
+        Reason.NO_ID,
+        Reason.BLANK_TEXT,
+        Reason.NULL_TEXT,
+        Reason.TOO_LONG,
+        Reason.TRUNCATED,
     ]
 
 
@@ -188,4 +188,4 @@ def test_a_broken_file_is_one_fault_of_its_shard(tmp_path: Path):
     for shard in shards:
         found = list(read_shard(shard, source, sides=("text",), record_bytes=RECORD_BYTES))
         counts.append((len(records(found)), reasons(found)))
-    assert counts == [(1, []), (9, [reason.TRUNCATED]), (1, [])]
+    assert counts == [(1, []), (9, [Reason.TRUNCATED]), (1, [])]

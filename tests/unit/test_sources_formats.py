@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ccx_ray.corpus.reading import faults
-from ccx_ray.corpus.reading.record import Record
+from ccx_ray.corpus.reading.record import Reason, Record
 from ccx_ray.corpus.reading.sources import source_shards
 from ccx_ray.study.text_spec import SourceSpec
 from tests.source_files import (
@@ -127,7 +126,7 @@ def test_a_wikipedia_dump(tmp_path: Path, per_stream: int):
         Record("1", "kowiki: 서울", 1, (TEXT,)),
         Record("5", "kowiki: 부산", 5, ("부산은 항구이다.",)),
     ]
-    assert reasons(found) == [faults.REDIRECT, faults.NOT_AN_ARTICLE, faults.BLANK_TEXT]
+    assert reasons(found) == [Reason.REDIRECT, Reason.NOT_AN_ARTICLE, Reason.BLANK_TEXT]
     assert [fault.id for fault in found if not isinstance(fault, Record)] == ["2", "3", "4"]
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccx_ray.corpus.reading import decompression, faults
-from ccx_ray.corpus.reading.record import Fault, Record, Shard
+from ccx_ray.corpus.reading import decompression
+from ccx_ray.corpus.reading.record import Fault, Reason, Record, Shard
 from ccx_ray.corpus.reading.sources import read_shard, source_shards
 from ccx_ray.storage.input_files import InputFile
 from ccx_ray.study.text_spec import SourceSpec
@@ -164,7 +164,7 @@ def test_a_corrupt_stream_costs_its_shard_alone(tmp_path: Path):
     dump[len(dump) // 2] ^= 0xFF
     (tmp_path / "a.xml.bz2").write_bytes(bytes(dump))
     found = read(SourceSpec(path="a.xml.bz2"), tmp_path, shard_bytes=len(dump) // 8)
-    assert reasons(found) == [faults.CORRUPT]
+    assert reasons(found) == [Reason.CORRUPT]
     assert 30 < len(records(found)) < 40
 
 

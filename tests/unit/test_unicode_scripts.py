@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 import regex
 
-from ccx_ray.corpus.cleaning.unicode_scripts import (
+from ccx_ray.corpus.cleaning.scripts import (
     CODE_POINTS,
     SCRIPTS,
     UNKNOWN_SCRIPT,

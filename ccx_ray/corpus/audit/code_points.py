@@ -12,12 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.cleaning.unicode_scripts import (
-    CODE_POINTS,
-    SCRIPTS,
-    UNKNOWN_SCRIPT,
-    script_ranges,
-)
+from ccx_ray.corpus.cleaning.scripts import CODE_POINTS, SCRIPTS, UNKNOWN_SCRIPT, script_ranges
 
 Points = npt.NDArray[np.uint32]
 Ints = npt.NDArray[np.int64]

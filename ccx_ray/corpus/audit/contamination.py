@@ -24,8 +24,7 @@ from ccx_ray.corpus.audit.figures import ContaminationFigures
 from ccx_ray.corpus.audit.findings import Findings
 from ccx_ray.corpus.audit.inputs import Column, ProbeSide
 from ccx_ray.corpus.audit.normal_form import Units, normal_text, units_of
-from ccx_ray.corpus.cleaning.scripts import isolate
-from ccx_ray.corpus.cleaning.unicode_scripts import script_of
+from ccx_ray.corpus.cleaning.scripts import isolate, script_of
 from ccx_ray.study.text_spec import BLANK, IsolationSpec
 
 GRAM = 8

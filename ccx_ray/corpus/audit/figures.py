@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ccx_ray.corpus.reading.faults import NOT_AN_ARTICLE, REDIRECT
+from ccx_ray.corpus.reading.record import Reason
 
-BESIDE_THE_TEXT = (REDIRECT, NOT_AN_ARTICLE)
+BESIDE_THE_TEXT = (Reason.REDIRECT, Reason.NOT_AN_ARTICLE)
 """Reasons that say nothing of the text: such records were never meant to be any."""
 
 

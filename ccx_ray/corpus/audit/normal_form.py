@@ -24,7 +24,7 @@ from ccx_ray.corpus.audit.code_points import (
     script_numbers,
     scripts_among,
 )
-from ccx_ray.corpus.cleaning.unicode_scripts import CODE_POINTS
+from ccx_ray.corpus.cleaning.scripts import CODE_POINTS
 
 BORDER, LETTER, WHOLE, IGNORED = range(4)
 """What a character is to a unit: its end, a piece of it, one by itself, nothing."""

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ccx_ray.corpus.cleaning.dedup import Digests
 from ccx_ray.corpus.parts import PART_BYTES
 from ccx_ray.corpus.reading.record import Shard
 from ccx_ray.storage.publishing import writing_aside
 
+Digests = npt.NDArray[np.uint64]
 Signatures = npt.NDArray[np.uint32]
 
 DROPPED = "dropped"

@@ -14,14 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ccx_ray.corpus.cleaning.blocks import DROPPED, Block, BlockWriter
-from ccx_ray.corpus.cleaning.dedup import digests
+from ccx_ray.corpus.cleaning.duplicates import digests
 from ccx_ray.corpus.cleaning.language_identification import isolate_language
 from ccx_ray.corpus.cleaning.minhash import signatures
 from ccx_ray.corpus.cleaning.scripts import holds_letters, isolate
-from ccx_ray.corpus.reading import faults
 from ccx_ray.corpus.reading.batches import RawBatch, raw_batches
-from ccx_ray.corpus.reading.record import Shard
-from ccx_ray.corpus.reading.text_sources import TextSource, side_names
+from ccx_ray.corpus.reading.record import Reason, Shard
+from ccx_ray.corpus.reading.sources import TextSource, side_names
 from ccx_ray.errors import UserError
 from ccx_ray.study.text_spec import CleaningSpec
 
@@ -53,7 +52,7 @@ def isolate_shard(
             record_bytes=cleaning.record_megabytes * 2**20,
         ):
             for fault in batch.faults.values():
-                if fault.reason in faults.BREAKS and cleaning.broken_files == "stop":
+                if fault.reason in Reason.BREAKS and cleaning.broken_files == "stop":
                     raise UserError(
                         f"{shard.file.uri}: {fault.reason} at {shard.place(fault.position)}; give "
                         "the whole file, or keep what came before with cleaning.broken_files=keep"

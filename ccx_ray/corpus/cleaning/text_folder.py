@@ -6,28 +6,29 @@ of the sources is kept.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ccx_ray.corpus.cleaning.blocks import DROPPED, BlockKeys, read_block
-from ccx_ray.corpus.cleaning.dedup import Ints, first_seen
-from ccx_ray.corpus.cleaning.near_duplicates import near_duplicates
+from ccx_ray.corpus.cleaning.blocks import (
+    DROPPED,
+    read_block,
+    read_repeated,
+    write_repeated,
+)
+from ccx_ray.corpus.cleaning.duplicates import repetitions
+from ccx_ray.corpus.cleaning.isolation import isolate_shard
 from ccx_ray.corpus.cleaning.scripts import count_by_script
-from ccx_ray.corpus.parts import write_part
+from ccx_ray.corpus.parts import write_language, write_part
 from ccx_ray.corpus.reading.record import Shard
-from ccx_ray.corpus.reading.text_sources import Kind, side_names
-
-DUPLICATE = "duplicate"
-NEAR_DUPLICATE = "near-duplicate"
-REPEATED_ID = "repeated id"
-"""Another text came earlier under the same id, which must name one document."""
-REASONS = (DUPLICATE, REPEATED_ID, NEAR_DUPLICATE)
+from ccx_ray.corpus.reading.sources import Kind, side_names, source_shards, text_sources
+from ccx_ray.errors import UserError
+from ccx_ray.orchestration.tasks import RunTasks, WorkLog
+from ccx_ray.study.text_spec import BaseLanguageSpec, CleaningSpec, LanguageSpec
 
 DOCUMENTS = pa.schema([(name, pa.string()) for name in ("id", "text", "source")])
 PAIRS = pa.schema([(name, pa.string()) for name in ("id", "english", "target", "source")])
@@ -53,52 +54,88 @@ class Part:
     shard: Shard
 
 
-def repetitions(
-    blocks: Path, parts: Sequence[Part], similarity: float | None
-) -> Iterator[pa.Table]:
-    """Which rows repeat an earlier one, over all blocks of one kind.
+def isolate_text(
+    language: BaseLanguageSpec | LanguageSpec,
+    root: Path,
+    folder: Path,
+    *,
+    base: BaseLanguageSpec,
+    cleaning: CleaningSpec,
+    run_tasks: RunTasks,
+) -> dict[str, Any]:
+    """Read a language's raw text, isolate it, drop what is repeated.
 
-    Yields:
-        one table a part: reason (null where a row does not repeat another) and duplicate_of (the
-        id of the earlier row).
+    Writes ``documents``, ``pairs`` (of a target language) and ``rejected`` into ``folder``, each as
+    Parquet parts; see ``text_folder``. Each side of a pair is
+    isolated as its language says. Two passes: the first isolates every shard into blocks; then the
+    keys of all rows, and they alone, are compared; the second writes the parts.
 
-    Memory: 150 bytes a row, and the near-duplicates' own; the texts stay on disk.
+    Args:
+        root: folder that relative source paths start from.
+        base: the base language, which the first halves of pairs are in.
+
+    Returns:
+        counts of records, bytes and characters in and out, rejected records by reason, and removed
+        characters by script.
+
+    Raises:
+        UserError: a file cannot be read, or nothing of a field's files is left.
     """
-    names = [part.block for part in parts]
-    tables = [read_block(blocks, part.block) for part in parts]
-    sizes = [table.num_rows for table in tables]
-    standing = np.concatenate(
-        [np.zeros(0, bool)] + [pc.is_null(table["reason"]).to_numpy() for table in tables]
-    )
-    reason = np.full(len(standing), -1, np.int8)
-    original = np.full(len(standing), -1, np.int64)
-    everything = np.arange(len(standing), dtype=np.int64)
+    sources = text_sources(language, base)
+    shards = [
+        (source, shard)
+        for source, field in sources
+        for shard in source_shards(source.spec, sides=source.sides, root=root, field=field)
+    ]
+    log = WorkLog(folder, "isolate")
+    blocks = log.scratch / "blocks"
+    blocks.mkdir(parents=True, exist_ok=True)
 
-    def settle(code: int, first: Ints) -> None:
-        repeats = standing & (first >= 0) & (first != everything)
-        reason[repeats], original[repeats] = code, first[repeats]
-        standing[repeats] = False
+    def isolate(number: int) -> dict[str, Any]:
+        source, shard = shards[number]
+        return isolate_shard(source, shard, cleaning, blocks, f"block-{number:05d}")
 
-    for code, key in ((0, "texts"), (1, "ids")):
-        keys = [np.zeros((0, 2), np.uint64), *BlockKeys(blocks, names, key)]
-        settle(code, first_seen(np.concatenate(keys), standing))
-    if similarity is not None:
-        signatures = BlockKeys(blocks, names, "signatures")
-        bounds = np.cumsum(sizes)[:-1]
-        settle(2, near_duplicates(signatures, np.split(standing, bounds), similarity))
-    # Mapped into memory: only the ids that are asked for are ever read.
-    ids = pa.chunked_array([c for table in tables for c in table["id"].chunks], pa.string())
-    for begin, size in zip(np.cumsum(sizes) - sizes, sizes, strict=True):
-        rows = slice(begin, begin + size)
-        reasons = pa.array(reason[rows], mask=reason[rows] < 0)
-        yield pa.table(
-            {
-                "reason": pa.DictionaryArray.from_arrays(reasons, pa.array(REASONS)).cast(
-                    pa.string()
-                ),
-                "duplicate_of": ids.take(pa.array(original[rows], mask=original[rows] < 0)),
-            }
-        )
+    isolated = run_tasks(log, len(shards), isolate)
+    parts: list[Part] = []
+    numbers: Counter[Kind] = Counter()
+    for (source, shard), result in zip(shards, isolated, strict=True):
+        for block in result["blocks"]:
+            parts.append(
+                Part(
+                    kind=source.kind,
+                    block=block["name"],
+                    number=numbers[source.kind],
+                    rejected_number=len(parts),
+                    shard=shard,
+                )
+            )
+            numbers[source.kind] += 1
+    kinds: list[Kind] = ["documents"]
+    if isinstance(language, LanguageSpec):
+        kinds.append("pairs")
+    for kind in kinds:
+        names = [part.block for part in parts if part.kind == kind]
+        similarity = cleaning.near_duplicates if kind == "documents" else None
+        for name, table in zip(names, repetitions(blocks, names, similarity), strict=True):
+            write_repeated(blocks, name, table)
+    for name in (*kinds, "rejected"):
+        (folder / name).mkdir(exist_ok=True)
+
+    def settle(number: int) -> dict[str, Any]:
+        part = parts[number]
+        return settle_part(part, blocks, read_repeated(blocks, part.block), folder)
+
+    settled = run_tasks(WorkLog(folder, "write"), len(parts), settle)
+    write_language(folder, language.code, base.code)
+    counts = text_counts(kinds, isolated, list(zip(parts, settled, strict=True)))
+    for source, field in sources:
+        if not counts[source.kind]["kept"]:
+            raise UserError(
+                f"{field}: of {counts[source.kind]['read']} records none is left "
+                f"({_reasons(counts[source.kind]['rejected'])}); give text with the fields "
+                f"{' and '.join(source.sides)}"
+            )
+    return counts
 
 
 def settle_part(part: Part, blocks: Path, repeated: pa.Table, folder: Path) -> dict[str, Any]:
@@ -184,3 +221,7 @@ def text_counts(
 def _total(values: pa.ChunkedArray) -> int:
     total: int = pc.sum(values).as_py() or 0
     return total
+
+
+def _reasons(rejected: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {reason}" for reason, number in rejected.items()) or "none read"

@@ -24,10 +24,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.cleaning.dedup import digests
+from ccx_ray.corpus.cleaning.duplicates import digests
 from ccx_ray.corpus.packing.stream import ROW_FILES, Stream
-from ccx_ray.corpus.parts import read_batches
-from ccx_ray.corpus.tokenizing.tokens import REPLAY, Ints, read_language
+from ccx_ray.corpus.parts import read_batches, read_language
+from ccx_ray.corpus.tokenizing.tokens import REPLAY, Ints
 from ccx_ray.errors import UserError
 from ccx_ray.study.text_spec import HeldOutSpec
 

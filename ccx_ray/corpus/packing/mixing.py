@@ -17,8 +17,8 @@ rows; held-out documents are in no plan.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -30,31 +30,14 @@ from ccx_ray.corpus.packing.bridges import (
     pair_groups,
     separated_order,
 )
-from ccx_ray.corpus.packing.rows import Tape, cut_tape, equal_bounds
+from ccx_ray.corpus.packing.rows import StreamPlan, Tape, cut_tape, equal_bounds, rows_per_file
+from ccx_ray.corpus.tokenizing.encoding import Vocabulary
 from ccx_ray.corpus.tokenizing.tokens import Ints, TokenCorpus
-from ccx_ray.corpus.tokenizing.vocabulary import Vocabulary
 from ccx_ray.errors import UserError
 from ccx_ray.study.spec import MixtureSpec
 
-ROW_GROUP_SIZE = 256
-"""Rows that are read together; at 2,048 tokens a group is 2 MB."""
-TOKENS_PER_FILE = 8 * 2**20
-"""One task of the preparation, which holds about 40 bytes a token in memory."""
-
 # Each choice draws from a generator of its own, so that one does not shift another.
 ROWS, DOCUMENTS, PAIRS, SIDES, HALVES, REPLAYED = range(6)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamPlan:
-    """The rows of several tapes, put into the order of the stream."""
-
-    tapes: tuple[Tape, ...]
-    order: Ints
-    """[rows]: the row that stands at each position, counted through the tapes."""
-    sequence_length: int
-    seed: int
-    counts: dict[str, Any]
 
 
 def plan_base(
@@ -171,11 +154,6 @@ def plan_trial(
         )
         for condition, tape in parallel.items()
     }
-
-
-def rows_per_file(sequence_length: int) -> int:
-    """Rows that are packed by one task, whole row groups."""
-    return max(1, TOKENS_PER_FILE // (sequence_length * ROW_GROUP_SIZE)) * ROW_GROUP_SIZE
 
 
 def _mixed(sizes: Sequence[int], sequence_length: int, random: np.random.Generator) -> Ints:

@@ -14,10 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from ccx_ray.corpus.reading.fields import Fields, fields_of
 from ccx_ray.corpus.reading.jsonl import read_json_lines
 from ccx_ray.corpus.reading.lines import Lines, read_lines
-from ccx_ray.corpus.reading.record import Fault, Record, Shard
+from ccx_ray.corpus.reading.record import Fault, Fields, Record, Shard, fields_of
 from ccx_ray.corpus.reading.sources import format_of, read_shard
 from ccx_ray.study.text_spec import SourceSpec
 

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ccx_ray.corpus.reading import faults
-from ccx_ray.corpus.reading.fields import Fields, limited, record_of
-from ccx_ray.corpus.reading.record import Fault, Record, Shard
+from ccx_ray.corpus.reading.record import Fault, Fields, Reason, Record, Shard, limited, record_of
 from ccx_ray.errors import UserError
 from ccx_ray.storage.input_files import InputFile
 from ccx_ray.study.text_spec import SourceSpec
@@ -60,7 +58,7 @@ def read_dataset(
             missing = [column for column in fields.texts if column not in row]
             if missing:
                 text = f"no column {missing[0]}, only {', '.join(row)}"
-                yield Fault("", position, faults.MISSING_COLUMN, text, ends_file=True)
+                yield Fault("", position, Reason.MISSING_COLUMN, text, ends_file=True)
                 return
             texts = tuple(row[column] for column in fields.texts)
             if fields.id in row or source.id_field is not None:
@@ -70,10 +68,10 @@ def read_dataset(
             found = record_of(name, row.get(fields.source), position, texts, file)
             yield limited(found, record_bytes)
     except UnicodeDecodeError as error:
-        yield Fault("", position + 1, faults.NOT_UTF8, str(error), ends_file=True)
+        yield Fault("", position + 1, Reason.NOT_UTF8, str(error), ends_file=True)
     except (OSError, ValueError, EOFError) as error:  # a whole block of rows is refused at once
         text = " ".join(str(error).split())[:4096]
-        yield Fault("", position + 1, faults.CORRUPT, text, ends_file=True)
+        yield Fault("", position + 1, Reason.CORRUPT, text, ends_file=True)
 
 
 def _name(source: SourceSpec, root: Path) -> str:

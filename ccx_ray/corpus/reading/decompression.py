@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Protocol
 
-from ccx_ray.corpus.reading import faults
+from ccx_ray.corpus.reading.record import Reason
 from ccx_ray.storage.input_files import InputFile
 
 BLOCK = 2**20
@@ -88,7 +88,7 @@ class TextStream:
         self.file = file
         self.compression = compression_of(file)
         self.broken = ""
-        """Why the file could not be read to its end, a constant of ``faults``; known at the end."""
+        """Why the file could not be read to its end, a constant of ``Reason``; known at the end."""
         self.member = start
         """Where in the file the member begins that the last block came from; its own place where
         the file is plain."""
@@ -120,7 +120,7 @@ class TextStream:
             if len(data) < len(magic):
                 data += raw.read(READ)
             if not data.startswith(magic):  # neither another member nor the padding of archives
-                self.broken = faults.TRUNCATED if magic.startswith(data) else faults.CORRUPT
+                self.broken = Reason.TRUNCATED if magic.startswith(data) else Reason.CORRUPT
                 return
             self.member = position
             decoder, delivered = new_decoder(), 0
@@ -128,12 +128,12 @@ class TextStream:
                 if decoder.needs_input and not data:
                     data = raw.read(READ)
                     if not data:
-                        self.broken = faults.TRUNCATED
+                        self.broken = Reason.TRUNCATED
                         return
                 try:
                     block = decoder.decompress(data, BLOCK)
                 except FAILURES:
-                    self.broken = faults.CORRUPT
+                    self.broken = Reason.CORRUPT
                     yield from self._before_break(self.member, new_decoder, delivered)
                     return
                 position += len(data)
@@ -179,7 +179,7 @@ class TextStream:
                 yield block
                 delivered += len(block)
         except OSError as error:
-            self.broken = faults.TRUNCATED if "runcated" in str(error) else faults.CORRUPT
+            self.broken = Reason.TRUNCATED if "runcated" in str(error) else Reason.CORRUPT
             rest = bytearray()
             try:
                 for block in self._zstd_blocks(delivered, 1):

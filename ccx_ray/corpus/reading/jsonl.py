@@ -13,10 +13,8 @@ from typing import Any
 
 import orjson
 
-from ccx_ray.corpus.reading import faults
-from ccx_ray.corpus.reading.fields import Fields, record_of, show
 from ccx_ray.corpus.reading.lines import Lines, first_line, read_lines, shown
-from ccx_ray.corpus.reading.record import Fault, Record, Shard
+from ccx_ray.corpus.reading.record import Fault, Fields, Reason, Record, Shard, record_of, show
 from ccx_ray.errors import UserError
 from ccx_ray.storage.input_files import InputFile
 
@@ -94,21 +92,21 @@ def _examine(
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
-        return Fault("", position, faults.NOT_UTF8, shown(line))
+        return Fault("", position, Reason.NOT_UTF8, shown(line))
     try:  # orjson refuses lone surrogates, NaN and very deep nesting in fields that nobody asks for
         content = json.loads(text)
     except (ValueError, RecursionError):
         if position == 1 and not shard.start and text.lstrip().startswith("["):
-            return Fault("", position, faults.JSON_ARRAY, shown(line), ends_file=True)
-        return Fault("", position, faults.NOT_JSON, shown(line))
+            return Fault("", position, Reason.JSON_ARRAY, shown(line), ends_file=True)
+        return Fault("", position, Reason.NOT_JSON, shown(line))
     if not isinstance(content, dict):
-        return Fault("", position, faults.NOT_AN_OBJECT, shown(line))
+        return Fault("", position, Reason.NOT_AN_OBJECT, shown(line))
     name = f"{place}{position}" if fields.id is None else content.get(fields.id)
     if any(field not in content for field in fields.texts):
         return Fault(
             show((name,)) if isinstance(name, str) else "",
             position,
-            faults.MISSING_FIELD,
+            Reason.MISSING_FIELD,
             shown(line),
         )
     texts = tuple(content[field] for field in fields.texts)

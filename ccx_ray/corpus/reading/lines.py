@@ -7,9 +7,8 @@ each once; whether a line is too long does not depend on how it is cut into bloc
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ccx_ray.corpus.reading import faults
 from ccx_ray.corpus.reading.decompression import TextStream, open_text_stream
-from ccx_ray.corpus.reading.record import SHOWN_CHARACTERS, Fault, Shard
+from ccx_ray.corpus.reading.record import SHOWN_CHARACTERS, Fault, Reason, Shard
 from ccx_ray.storage.input_files import InputFile
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -36,7 +35,7 @@ class Lines(NamedTuple):
 
     def as_fault(self) -> Fault:
         """What a reader yields of it when ``fault`` is set."""
-        return Fault("", self.first, self.fault, shown(self.data), self.fault in faults.BREAKS)
+        return Fault("", self.first, self.fault, shown(self.data), self.fault in Reason.BREAKS)
 
 
 def read_lines(shard: Shard, record_bytes: int) -> Iterator[Lines]:
@@ -55,7 +54,7 @@ def read_lines(shard: Shard, record_bytes: int) -> Iterator[Lines]:
         yield Lines(number, begun, count, fault)
         number += count
     if number == 1 and not shard.start:
-        yield Lines(1, b"", 1, faults.EMPTY_FILE)
+        yield Lines(1, b"", 1, Reason.EMPTY_FILE)
 
 
 def first_line(file: InputFile, record_bytes: int = 2**20) -> str:
@@ -106,7 +105,7 @@ def _batches(
             begin = 0
             if too_long:
                 begin = block.find(b"\n") + 1
-                yield faults.TOO_LONG, (pending[0] + block[: begin - 1])[:KEPT]
+                yield Reason.TOO_LONG, (pending[0] + block[: begin - 1])[:KEPT]
             if begin <= last:
                 head = [] if too_long else pending
                 yield from _split(b"".join([*head, block[begin:last]]), record_bytes)
@@ -120,7 +119,7 @@ def _batches(
             if held > record_bytes:
                 pending, too_long = [b"".join(pending)[:KEPT]], True
     if too_long:
-        yield faults.TOO_LONG, pending[0]
+        yield Reason.TOO_LONG, pending[0]
         pending = []
     if stream.broken:
         yield stream.broken, b"".join(pending)
@@ -138,7 +137,7 @@ def _split(data: bytes, record_bytes: int) -> Iterator[tuple[str, bytes]]:
         if len(line) > record_bytes:
             if begin < number:
                 yield "", b"\n".join(lines[begin:number])
-            yield faults.TOO_LONG, line[:KEPT]
+            yield Reason.TOO_LONG, line[:KEPT]
             begin = number + 1
     if begin < len(lines):
         yield "", b"\n".join(lines[begin:])

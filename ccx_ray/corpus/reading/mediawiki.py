@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
-from ccx_ray.corpus.reading import faults
 from ccx_ray.corpus.reading.decompression import compression_of, open_text_stream
 from ccx_ray.corpus.reading.lines import shown
-from ccx_ray.corpus.reading.record import SHOWN_CHARACTERS, Fault, Record, Shard
+from ccx_ray.corpus.reading.record import SHOWN_CHARACTERS, Fault, Reason, Record, Shard
 from ccx_ray.corpus.reading.wikitext import FILE_WORDS, Site
 from ccx_ray.corpus.reading.wikitext_shortcuts import UnbalancedError, clean_wikitext
 from ccx_ray.storage.input_files import InputFile
@@ -61,7 +60,7 @@ def read_mediawiki(shard: Shard, record_bytes: int) -> Iterator[Record | Fault]:
     site = read_site(shard.file)
     for position, (page, fault) in enumerate(_pages(shard, record_bytes), 1):
         if fault:
-            yield Fault("", position, fault, shown(page), fault in faults.BREAKS)
+            yield Fault("", position, fault, shown(page), fault in Reason.BREAKS)
         else:
             yield _article(page, position, site)
 
@@ -75,8 +74,8 @@ def _article(page: bytes, position: int, site: Site) -> Record | Fault:
         try:
             page.decode("utf-8")
         except UnicodeDecodeError:
-            return Fault("", position, faults.NOT_UTF8, shown(page))
-        return Fault("", position, faults.MALFORMED, shown(page))
+            return Fault("", position, Reason.NOT_UTF8, shown(page))
+        return Fault("", position, Reason.MALFORMED, shown(page))
     name, title = tree.findtext("id") or "", tree.findtext("title") or ""
     revisions = tree.findall("revision")
     newest = revisions[-1] if revisions else ElementTree.Element("revision")
@@ -85,24 +84,24 @@ def _article(page: bytes, position: int, site: Site) -> Record | Fault:
     reason = _reason(tree, newest, text or "")
     if reason or text is None:
         glimpse = f"{title}\n{(text or '')[:GLIMPSE]}"
-        return Fault(name, position, reason or faults.NULL_TEXT, glimpse)
+        return Fault(name, position, reason or Reason.NULL_TEXT, glimpse)
     try:
         plain = clean_wikitext(text, site)
     except (ParserError, RecursionError, UnbalancedError):
-        return Fault(name, position, faults.MALFORMED, f"{title}\n{text}"[:SHOWN_CHARACTERS])
+        return Fault(name, position, Reason.MALFORMED, f"{title}\n{text}"[:SHOWN_CHARACTERS])
     if not plain:
-        return Fault(name, position, faults.BLANK_TEXT, f"{title}\n{text}"[:SHOWN_CHARACTERS])
+        return Fault(name, position, Reason.BLANK_TEXT, f"{title}\n{text}"[:SHOWN_CHARACTERS])
     return Record(name, f"{site.name}: {title}", position, (plain,))
 
 
 def _reason(page: ElementTree.Element, newest: ElementTree.Element, text: str) -> str:
     """Why a page is no article; empty where it is one."""
     if not page.findtext("id"):
-        return faults.NO_ID
+        return Reason.NO_ID
     if page.findtext("ns", "0") != "0" or newest.findtext("model", "wikitext") != "wikitext":
-        return faults.NOT_AN_ARTICLE
+        return Reason.NOT_AN_ARTICLE
     if page.find("redirect") is not None or _REDIRECT.match(text):
-        return faults.REDIRECT
+        return Reason.REDIRECT
     return ""
 
 
@@ -116,16 +115,16 @@ def _pages(shard: Shard, record_bytes: int) -> Iterator[tuple[bytes, str]]:
         if whole and len(page) <= record_bytes:
             yield page, ""
         elif whole:
-            yield page[: 4 * SHOWN_CHARACTERS], faults.TOO_LONG
+            yield page[: 4 * SHOWN_CHARACTERS], Reason.TOO_LONG
         else:
-            yield page[: 4 * SHOWN_CHARACTERS], scan.stream.broken or faults.TRUNCATED
+            yield page[: 4 * SHOWN_CHARACTERS], scan.stream.broken or Reason.TRUNCATED
             return
     if scan.past:
         return
     if scan.empty and not shard.start and not scan.stream.broken:
-        yield b"", faults.EMPTY_FILE
+        yield b"", Reason.EMPTY_FILE
     elif scan.stream.broken or b"</mediawiki>" not in scan.tail:
-        yield scan.tail, scan.stream.broken or faults.TRUNCATED
+        yield scan.tail, scan.stream.broken or Reason.TRUNCATED
 
 
 class _Scan:

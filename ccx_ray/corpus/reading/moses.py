@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from ccx_ray.corpus.reading import faults
 from ccx_ray.corpus.reading.lines import read_lines, shown
-from ccx_ray.corpus.reading.record import Fault, Record, Shard
+from ccx_ray.corpus.reading.record import Fault, Reason, Record, Shard
 from ccx_ray.errors import UserError
 from ccx_ray.storage.input_files import InputFile, find_files
 from ccx_ray.study.text_spec import SourceSpec
@@ -56,7 +55,7 @@ def read_moses(shard: Shard, record_bytes: int) -> Iterator[Record | Fault]:
             try:
                 texts = (one.decode("utf-8").strip(), other.decode("utf-8").strip())
             except UnicodeDecodeError:
-                yield Fault("", position, faults.NOT_UTF8, shown(one + b"\n" + other))
+                yield Fault("", position, Reason.NOT_UTF8, shown(one + b"\n" + other))
                 continue
             if all(texts):
                 yield Record(f"{file}:{position}", file, position, texts)
@@ -81,7 +80,7 @@ def _no_pair(one: bytes | Fault | None, other: bytes | Fault | None, position: i
     together = shown(b"\n".join(halves)).strip()
     if not together:
         return None
-    reason = faults.MISSING_SIDE if len(halves) == 2 else faults.UNEVEN_FILES
+    reason = Reason.MISSING_SIDE if len(halves) == 2 else Reason.UNEVEN_FILES
     return Fault("", position, reason, together)
 
 

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ccx_ray.corpus.reading import faults
-from ccx_ray.corpus.reading.fields import Fields, limited, record_of
 from ccx_ray.corpus.reading.lines import shown
-from ccx_ray.corpus.reading.record import Fault, Record, Shard
+from ccx_ray.corpus.reading.record import Fault, Fields, Reason, Record, Shard, limited, record_of
 from ccx_ray.errors import UserError
 from ccx_ray.storage.input_files import InputFile
 
@@ -85,7 +83,7 @@ def read_parquet(
 ) -> Iterator[Record | Fault]:
     """The records of a range of row groups, in order."""
     if not shard.file.size:
-        yield Fault("", 1, faults.EMPTY_FILE, "")
+        yield Fault("", 1, Reason.EMPTY_FILE, "")
         return
     position = 0
     try:
@@ -94,7 +92,7 @@ def read_parquet(
                 position = found.position
                 yield found
     except (OSError, ValueError) as error:  # pyarrow's own errors are of these classes
-        reason = faults.TRUNCATED if _is_cut(shard.file) else faults.CORRUPT
+        reason = Reason.TRUNCATED if _is_cut(shard.file) else Reason.CORRUPT
         yield Fault("", position + 1, reason, " ".join(str(error).split()), ends_file=True)
 
 
@@ -107,12 +105,12 @@ def _rows(
     missing = [column for column in wanted if column not in names]
     if missing:
         text = f"no column {missing[0]}, only {', '.join(names)}"
-        yield Fault("", 1, faults.MISSING_COLUMN, text, ends_file=True)
+        yield Fault("", 1, Reason.MISSING_COLUMN, text, ends_file=True)
         return
     groups = range(shard.start, metadata.num_row_groups if shard.stop is None else shard.stop)
     before = sum(metadata.row_group(group).num_rows for group in range(shard.start))
     if not metadata.num_rows:
-        yield Fault("", 1, faults.EMPTY_FILE, "")
+        yield Fault("", 1, Reason.EMPTY_FILE, "")
         return
     columns = [*fields.texts, *([fields.id] if has_id else []), fields.source]
     position = 0
@@ -148,7 +146,7 @@ def _rows(
             broken = [half for half in halves if half.__class__ is Undecodable]
             if broken:
                 called = name if isinstance(name, str) else ""
-                yield Fault(called, position, faults.NOT_UTF8, shown(broken[0]))
+                yield Fault(called, position, Reason.NOT_UTF8, shown(broken[0]))
             else:
                 yield limited(record_of(name, source, position, halves, file), record_bytes)
 

@@ -1,15 +1,49 @@
-"""What every reader yields, and the units in which files are read.
+"""What every reader yields: records and faults, the fields that hold them, and shards of files.
 
 Invariant: everything that stands in a file comes out of its reader, as a record or as a fault that
 still shows the text; nothing is skipped in silence but blank lines.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ccx_ray.storage.input_files import InputFile
+from ccx_ray.study.text_spec import SourceSpec
 
 SHOWN_CHARACTERS = 4096
 """Of a faulty record that are kept to be read; its file and position tell where the rest is."""
+
+
+class Reason:
+    """Why what stands in a file is no record; counted, and shown to people."""
+
+    NOT_JSON = "not valid JSON"
+    NOT_UTF8 = "not valid UTF-8"
+    NOT_AN_OBJECT = "not a JSON object"
+    MISSING_FIELD = "missing field"
+    NULL_TEXT = "null text"
+    NOT_TEXT = "text is not a string"
+    BLANK_TEXT = "blank text"
+    NO_ID = "no id"
+    TOO_LONG = "record too long"
+    MISSING_SIDE = "missing side"
+    """A pair without one of its two halves."""
+    REDIRECT = "redirect"
+    NOT_AN_ARTICLE = "not an article"
+    """A page of another namespace of a wiki."""
+    TRUNCATED = "file ends in the middle"
+    CORRUPT = "file is corrupt"
+    EMPTY_FILE = "empty file"
+    MISSING_COLUMN = "missing column"
+    UNEVEN_FILES = "line without a counterpart"
+    """One file of a Moses pair is longer than the other."""
+    LONE_SURROGATE = "half of a surrogate pair"
+    """JSON may escape one; no text can hold it."""
+    WRONG_COLUMNS = "wrong number of columns"
+    JSON_ARRAY = "JSON array instead of JSON Lines"
+    MALFORMED = "page that cannot be parsed"
+
+    BREAKS = frozenset({TRUNCATED, CORRUPT})
+    """After these nothing more of a file can be read."""
 
 
 class Record(NamedTuple):
@@ -31,7 +65,7 @@ class Fault(NamedTuple):
     """Empty where none could be read."""
     position: int
     reason: str
-    """One of the constants of ``faults``."""
+    """One of the constants of ``Reason``."""
     text: str
     """At most ``SHOWN_CHARACTERS`` of it."""
     ends_file: bool = False
@@ -53,3 +87,97 @@ class Shard(NamedTuple):
         """Where a record stands, for a person: ``line 17``, or ``line 17 from byte 67108864``."""
         where = f"{self.unit} {position}"
         return f"{where} from {self.start}" if self.start else where
+
+
+class Fields(NamedTuple):
+    """The names of the fields of one source."""
+
+    id: str | None
+    """None where the format has no ids; records are called by their place then."""
+    source: str
+    texts: tuple[str, ...]
+
+
+def fields_of(source: SourceSpec, sides: tuple[str, ...]) -> Fields:
+    """The fields that a source names, or its format's own.
+
+    Args:
+        sides: ``("text",)``, or the language codes of a pair.
+    """
+    if len(sides) == 1:
+        texts: tuple[str, ...] = (source.text_field or "text",)
+    else:
+        texts = (source.english_field or sides[0], source.target_field or sides[1])
+    if source.format == "mc2":
+        return Fields(source.id_field, "url", texts)
+    if source.format == "wikipedia":
+        return Fields(source.id_field or "id", "url", texts)
+    return Fields(source.id_field or "id", "source", texts)
+
+
+def record_of(
+    name: Any, source: Any, position: int, texts: tuple[Any, ...], file: str
+) -> Record | Fault:
+    """A record of values as a parser gives them, or why they make none.
+
+    Args:
+        name: the id; a whole number is as good as a string.
+        source: ``file``, the file's name, stands in where it is no text.
+    """
+    if name.__class__ is int:
+        name = str(name)
+    if not isinstance(name, str) or not name.strip():
+        return Fault("", position, Reason.NO_ID, show(texts))
+    for text in texts:
+        reason = ""
+        if text is None:
+            reason = Reason.NULL_TEXT
+        elif not isinstance(text, str):
+            reason = Reason.NOT_TEXT
+        elif not text or text.isspace():
+            reason = Reason.BLANK_TEXT
+        elif not _encodable(text):
+            reason = Reason.LONE_SURROGATE
+        if reason:
+            return Fault(_clean(name), position, reason, show(texts))
+    if not _encodable(name):
+        return Fault(_clean(name), position, Reason.LONE_SURROGATE, show(texts))
+    if not isinstance(source, str) or not source.strip() or not _encodable(source):
+        source = file
+    return Record(name, source, position, texts)
+
+
+def limited(found: Record | Fault, record_bytes: int) -> Record | Fault:
+    """The record, or a fault where its text is longer than is allowed."""
+    if (
+        isinstance(found, Record)
+        and sum(len(t.encode("utf-8")) for t in found.texts) > record_bytes
+    ):
+        return Fault(found.id, found.position, Reason.TOO_LONG, show(found.texts))
+    return found
+
+
+def show(values: tuple[Any, ...]) -> str:
+    """What a person sees of a faulty record, the halves of a pair one below the other."""
+    return _clean(
+        "\n".join(
+            value[:SHOWN_CHARACTERS]
+            if isinstance(value, str)
+            else "null"
+            if value is None
+            else repr(value)[:SHOWN_CHARACTERS]
+            for value in values
+        )
+    )[:SHOWN_CHARACTERS]
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,18 +1,80 @@
-"""The one door to text of every format: what a source holds, its shards, their records.
+"""The sources of a language in their order, the shards of each, and the records of a shard.
 
 Invariants: the shards of a source are the same wherever they are computed; every record and every
-fault of its files comes out of exactly one of them.
+fault of its files comes out of exactly one of them. Light to import: a mistake in a study file is
+told before anything heavy is.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ccx_ray.corpus.reading.decompression import compression_of
-from ccx_ray.corpus.reading.fields import fields_of
-from ccx_ray.corpus.reading.record import Fault, Record, Shard
+from ccx_ray.corpus.reading.record import Fault, Record, Shard, fields_of
 from ccx_ray.errors import UserError
 from ccx_ray.storage.input_files import InputFile, find_files
-from ccx_ray.study.text_spec import SourceSpec
+from ccx_ray.study.text_spec import BaseLanguageSpec, IsolationSpec, LanguageSpec, SourceSpec
+
+Kind = Literal["documents", "pairs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSource:
+    """One source of a language: what its records hold, and how each side is isolated."""
+
+    spec: SourceSpec
+    kind: Kind
+    sides: tuple[str, ...]
+    """``text`` of a document; the language codes of the halves of a pair."""
+    codes: tuple[str, ...]
+    """The language of each side."""
+    isolations: tuple[IsolationSpec, ...]
+
+
+def side_names(kind: Kind) -> tuple[str, ...]:
+    """The columns that hold the text of a document or of a pair."""
+    return ("text",) if kind == "documents" else ("english", "target")
+
+
+def text_sources(
+    language: BaseLanguageSpec | LanguageSpec, base: BaseLanguageSpec
+) -> list[tuple[TextSource, str]]:
+    """The sources of a language in their order, each with the field that names it.
+
+    Args:
+        base: the language of the other half of every pair.
+    """
+    field = f"languages.{language.code}"
+    sources = [
+        (
+            TextSource(
+                spec=spec,
+                kind="documents",
+                sides=("text",),
+                codes=(language.code,),
+                isolations=(language.isolation,),
+            ),
+            f"{field}.monolingual",
+        )
+        for spec in language.monolingual
+    ]
+    if isinstance(language, LanguageSpec):
+        sources += [
+            (
+                TextSource(
+                    spec=spec,
+                    kind="pairs",
+                    sides=(base.code, language.code),
+                    codes=(base.code, language.code),
+                    isolations=(base.isolation, language.isolation),
+                ),
+                f"{field}.parallel",
+            )
+            for spec in language.parallel
+        ]
+    return sources
+
 
 ENDINGS = {
     ".jsonl": "jsonl",

@@ -10,10 +10,16 @@ from collections.abc import Iterator
 from typing import Any
 from xml.parsers import expat
 
-from ccx_ray.corpus.reading import faults
 from ccx_ray.corpus.reading.decompression import open_text_stream
-from ccx_ray.corpus.reading.fields import limited, show
-from ccx_ray.corpus.reading.record import SHOWN_CHARACTERS, Fault, Record, Shard
+from ccx_ray.corpus.reading.record import (
+    SHOWN_CHARACTERS,
+    Fault,
+    Reason,
+    Record,
+    Shard,
+    limited,
+    show,
+)
 
 CODES = frozenset({"bpt", "ept", "it", "ph", "ut"})
 
@@ -36,14 +42,14 @@ def read_tmx(
             units.parser.Parse(block, False)
             yield from units.finished()
         if empty and not stream.broken:
-            yield Fault("", 1, faults.EMPTY_FILE, "")
+            yield Fault("", 1, Reason.EMPTY_FILE, "")
             return
         if not stream.broken:
             units.parser.Parse(b"", True)
     except expat.ExpatError as error:
         yield from units.finished()
         cut = error.code in (3, 5) or "unclosed" in str(error)  # no element found, unclosed token
-        reason = faults.TRUNCATED if cut else faults.CORRUPT
+        reason = Reason.TRUNCATED if cut else Reason.CORRUPT
         yield Fault("", units.count + 1, reason, f"{error}\n{units.shown()}", ends_file=True)
         return
     if stream.broken:
@@ -130,7 +136,7 @@ class _Units:
         position = self.count
         name = self._id or f"{self.file}:{position}"
         if self._characters > self.record_bytes:
-            return Fault(name, position, faults.TOO_LONG, show(texts)[:SHOWN_CHARACTERS])
+            return Fault(name, position, Reason.TOO_LONG, show(texts)[:SHOWN_CHARACTERS])
         if not all(texts):
-            return Fault(name, position, faults.MISSING_SIDE, show(texts).strip())
+            return Fault(name, position, Reason.MISSING_SIDE, show(texts).strip())
         return limited(Record(name, self.file, position, texts), self.record_bytes)

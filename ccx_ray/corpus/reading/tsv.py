@@ -7,10 +7,8 @@ a pair is two columns, English first, and a document is one.
 
 from collections.abc import Iterator
 
-from ccx_ray.corpus.reading import faults
-from ccx_ray.corpus.reading.fields import Fields, record_of
 from ccx_ray.corpus.reading.lines import first_line, read_lines, shown
-from ccx_ray.corpus.reading.record import Fault, Record, Shard
+from ccx_ray.corpus.reading.record import Fault, Fields, Reason, Record, Shard, record_of
 from ccx_ray.errors import UserError
 from ccx_ray.storage.input_files import InputFile
 from ccx_ray.study.text_spec import SourceSpec
@@ -59,7 +57,7 @@ def read_tsv(
     missing = [column for column in wanted if column not in names]
     if missing and shard.file.size:
         text = f"no column {missing[0]}, only {', '.join(names)}"
-        yield Fault("", 1, faults.MISSING_COLUMN, text[:4096], ends_file=True)
+        yield Fault("", 1, Reason.MISSING_COLUMN, text[:4096], ends_file=True)
         return
     count = len(names)
     columns = [names.index(column) for column in fields.texts if column in names]
@@ -77,17 +75,17 @@ def read_tsv(
             try:
                 cells = line.decode("utf-8").rstrip("\r").split("\t")
             except UnicodeDecodeError:
-                yield Fault("", position, faults.NOT_UTF8, shown(line))
+                yield Fault("", position, Reason.NOT_UTF8, shown(line))
                 continue
             if len(cells) != count:
-                yield Fault("", position, faults.WRONG_COLUMNS, shown(line))
+                yield Fault("", position, Reason.WRONG_COLUMNS, shown(line))
                 continue
             texts = tuple([cells[column] for column in columns])
             name = cells[id_column] if id_column >= 0 else f"{place}{position}"
             where = cells[source_column] if source_column >= 0 else file
             blank = "" in texts or any(map(str.isspace, texts))
             if blank and len(texts) > 1:
-                yield Fault("", position, faults.MISSING_SIDE, shown(line))
+                yield Fault("", position, Reason.MISSING_SIDE, shown(line))
             elif not blank and name.strip() and where.strip():
                 yield Record(name, where, position, texts)
             else:

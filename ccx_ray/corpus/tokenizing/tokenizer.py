@@ -16,12 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ccx_ray.corpus.parts import read_batches
-from ccx_ray.corpus.tokenizing.vocabulary import (
-    END_OF_TEXT,
-    PAD,
-    SPECIAL_TOKENS,
-    describe_vocabulary,
-)
+from ccx_ray.corpus.tokenizing.encoding import END_OF_TEXT, PAD, SPECIAL_TOKENS, describe_vocabulary
 from ccx_ray.errors import UserError
 from ccx_ray.study.text_spec import TokenizerSpec
 

@@ -7,22 +7,32 @@ uncompressed Arrow files, mapped into memory, so that lengths are known without 
 are read document by document.
 """
 
-import json
+import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.parts import part_files, write_arrow_part
-from ccx_ray.corpus.tokenizing.encoding import Encoder
-from ccx_ray.storage.publishing import publish_json, writing_aside
+from ccx_ray.corpus.parts import (
+    part_files,
+    read_base_language,
+    read_language,
+    write_arrow_part,
+    write_language,
+)
+from ccx_ray.corpus.tokenizing.encoding import Encoder, open_encoder
+from ccx_ray.orchestration.tasks import RunTasks, WorkLog
+from ccx_ray.storage.publishing import writing_aside
+
+logger = logging.getLogger(__name__)
 
 Ints = npt.NDArray[np.int64]
 
@@ -38,24 +48,6 @@ DOCUMENTS = "documents.parquet"
 """What the numbers of documents mean; see ``write_documents``."""
 REPLAY = "replay"
 """Kind of the base language's documents in a trial's stream."""
-
-
-def write_language(folder: Path, code: str, base: str) -> None:
-    """Note whose text a text folder or a tokens folder holds, and the language of the first halves
-    of its pairs."""
-    publish_json(folder / "language.json", {"language": code, "base": base})
-
-
-def read_language(folder: Path) -> str:
-    """The language code of a text folder or a tokens folder."""
-    code: str = json.loads((folder / "language.json").read_text("utf-8"))["language"]
-    return code
-
-
-def read_base_language(folder: Path) -> str:
-    """The language code of the first halves of the pairs of a text folder or a tokens folder."""
-    code: str = json.loads((folder / "language.json").read_text("utf-8"))["base"]
-    return code
 
 
 def write_documents(folder: Path) -> None:
@@ -86,6 +78,40 @@ def write_documents(folder: Path) -> None:
                 columns[name] = pa.array([row[position] for row in rows]).take(cycle)
             writer.write_table(pa.table(columns).select(schema.names))
             first += len(origin)
+
+
+def tokenize_text(
+    text_folder: Path, tokenizer_folder: Path, folder: Path, *, run_tasks: RunTasks
+) -> dict[str, Any]:
+    """Write the token ids of a text folder's documents and pairs; see ``tokens``.
+
+    Returns:
+        counts of documents, pairs, and tokens by column; the parts that the fast tokenizer could
+        not encode.
+    """
+    write_language(folder, read_language(text_folder), read_base_language(text_folder))
+    parts = [
+        (part, folder / kind, number)
+        for kind in COLUMNS
+        for number, part in enumerate(part_files(text_folder / kind))
+    ]
+    for _, target, _ in parts:
+        target.mkdir(exist_ok=True)
+
+    def tokenize(number: int) -> dict[str, Any]:
+        return tokenize_part(parts[number][0], open_encoder(tokenizer_folder), *parts[number][1:])
+
+    counts: Counter[str] = Counter()
+    fallbacks: Counter[str] = Counter()
+    log = WorkLog(folder, "tokenize")
+    for result in run_tasks(log, len(parts), tokenize):
+        if reason := result.pop("fallback"):
+            fallbacks[reason] += 1
+        counts.update(result)
+    write_documents(folder)
+    for reason, number in fallbacks.items():
+        logger.warning("%d of %d parts were tokenized slowly: %s", number, len(parts), reason)
+    return {**counts, "parts_tokenized_slowly": fallbacks.total()}
 
 
 def tokenize_part(
