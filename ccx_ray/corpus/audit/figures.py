@@ -12,7 +12,6 @@ from ccx_ray.corpus.reading.record import Reason
 BESIDE_THE_TEXT = (Reason.REDIRECT, Reason.NOT_AN_ARTICLE)
 """Reasons that say nothing of the text: such records were never meant to be any."""
 
-
 Example = dict[str, Any]
 """A text, a question or a record that the page shows."""
 
@@ -211,8 +210,3 @@ class AuditFigures(Figures):
     rejected: list[RejectedFigures]
     samples: dict[str, str]
     """Table -> its page, relative to the audit's folder."""
-
-    def content(self) -> dict[str, Any]:
-        """As JSON-able content."""
-        content: dict[str, Any] = self.model_dump(mode="json")
-        return content

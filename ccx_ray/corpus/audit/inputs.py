@@ -11,29 +11,17 @@ from typing import Any, NamedTuple
 from ccx_ray.corpus.parts import part_files
 from ccx_ray.study.text_spec import ENGLISH_ISOLATION, IsolationSpec
 
+_LANGUAGES = {
+    ("Arabic",): "ar fa ps ug ur", ("Armenian",): "hy", ("Bengali",): "bn",
+    ("Cyrillic",): "be bg kk ky mk ru tg tt uk", ("Devanagari",): "hi mr ne sa",
+    ("Ethiopic",): "am ti", ("Georgian",): "ka", ("Greek",): "el", ("Han", "Bopomofo"): "zh",
+    ("Han", "Hiragana", "Katakana"): "ja", ("Hangul", "Han"): "ko", ("Hebrew",): "he yi",
+    ("Khmer",): "km", ("Lao",): "lo", ("Mongolian",): "mn", ("Myanmar",): "my",
+    ("Sinhala",): "si", ("Tamil",): "ta", ("Telugu",): "te", ("Thai",): "th",
+    ("Tibetan",): "bo dz", ("Yi",): "ii",
+}  # fmt: skip
 EXPECTED_SCRIPTS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("ar", "fa", "ps", "ug", "ur"), ("Arabic",)),
-    **dict.fromkeys(("be", "bg", "kk", "ky", "mk", "ru", "tg", "tt", "uk"), ("Cyrillic",)),
-    **dict.fromkeys(("hi", "mr", "ne", "sa"), ("Devanagari",)),
-    **dict.fromkeys(("bo", "dz"), ("Tibetan",)),
-    **dict.fromkeys(("am", "ti"), ("Ethiopic",)),
-    **dict.fromkeys(("he", "yi"), ("Hebrew",)),
-    "bn": ("Bengali",),
-    "el": ("Greek",),
-    "hy": ("Armenian",),
-    "ii": ("Yi",),
-    "ja": ("Han", "Hiragana", "Katakana"),
-    "ka": ("Georgian",),
-    "km": ("Khmer",),
-    "ko": ("Hangul", "Han"),
-    "lo": ("Lao",),
-    "mn": ("Mongolian",),
-    "my": ("Myanmar",),
-    "si": ("Sinhala",),
-    "ta": ("Tamil",),
-    "te": ("Telugu",),
-    "th": ("Thai",),
-    "zh": ("Han", "Bopomofo"),
+    code: scripts for scripts, codes in _LANGUAGES.items() for code in codes.split()
 }
 """What the letters of a language are; ``mn`` is the paper's traditional Mongolian. Of a language
 that is not named, everything is expected that its isolation keeps."""

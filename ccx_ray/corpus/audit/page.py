@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ccx_ray.corpus.audit.code_points import SCRIPT_NAMES, script_numbers, scripts_among
-from ccx_ray.corpus.audit.figures import AuditFigures, ConditionFigures, ContaminationFigures
+from ccx_ray.corpus.audit.code_points import SCRIPT_NAMES, points_of, script_numbers, scripts_among
+from ccx_ray.corpus.audit.figures import AuditFigures, ContaminationFigures
 from ccx_ray.corpus.audit.inputs import TextTable
 from ccx_ray.corpus.audit.sampling import Sampled
 from ccx_ray.corpus.audit.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Template
     from markupsafe import Markup
 
 # Okabe and Ito's palette, told apart by the colour-blind too; grey is what belongs to all.
@@ -60,35 +60,20 @@ def bar(
     ]
 
 
-def audit_page(
-    figures: AuditFigures, judged: Sequence[Verdict], *, title: str, samples: str = ""
-) -> str:
-    """The page of figures, with the verdict at its top.
-
-    Args:
-        samples: what stands before ``samples/...`` in links, where the page is not written into
-            the audit's own folder.
-    """
-    return _environment().get_template("audit.html.j2").render(
+def audit_page(figures: AuditFigures, judged: Sequence[Verdict], *, title: str) -> str:
+    """The page of figures, with the verdict at its top."""
+    return _template("audit.html.j2").render(
         title=title,
         figures=figures,
         verdicts=judged,
         crossed=[verdict for verdict in judged if not verdict.passed],
-        style=_style(),
-        script_bar=lambda scripts: bar(scripts, SCRIPT_COLORS),
-        rejected_bar=lambda part: bar(
-            {"kept": part.kept, **part.rejected}, {"kept": KEPT_COLOR}
-        ),
-        token_bar=_token_bar,
+        rejected_bar=lambda part: bar({"kept": part.kept, **part.rejected}, {"kept": KEPT_COLOR}),
+        token_bar=lambda condition: bar(condition.tokens, TOKEN_COLORS),
         contamination_bar=_contamination_bar,
         marked=marked,
-        smallest=SMALLEST_SHARE,
         scripts_used=_scripts_used(figures),
         token_colors=TOKEN_COLORS,
-        samples=samples,
-        texts=sum(part.texts for part in figures.scripts),
-        characters=sum(part.characters for part in figures.scripts),
-    )  # fmt: skip
+    )
 
 
 def sample_page(
@@ -97,35 +82,15 @@ def sample_page(
     """The seeded sample of documents or pairs, characters of unexpected scripts marked."""
     corpora = {column.corpus for column in table.columns}
     scripts = [part for part in figures.scripts if part.corpus in corpora]
-    entries = [
-        {
-            "id": one.id,
-            "source": one.source,
-            "sides": [
-                {
-                    "language": column.language,
-                    "text": marked(text, column.expected),
-                    "characters": characters,
-                    "more": characters - len(text),
-                }
-                for column, text, characters in zip(
-                    table.columns, one.texts, one.characters, strict=True
-                )
-            ],
-        }
-        for one in drawn
-    ]
-    return _environment().get_template("sample.html.j2").render(
+    return _template("sample.html.j2").render(
         title=title,
         table=table,
-        entries=entries,
+        drawn=list(drawn),
+        marked=marked,
         scripts=scripts,
         seed=figures.seed,
         texts=max((part.texts for part in scripts), default=0),
-        script_bar=lambda found: bar(found, SCRIPT_COLORS),
-        smallest=SMALLEST_SHARE,
-        style=_style(),
-    )  # fmt: skip
+    )
 
 
 def marked(text: str, expected: Sequence[str]) -> "Markup":
@@ -134,8 +99,7 @@ def marked(text: str, expected: Sequence[str]) -> "Markup":
 
     if not text or not expected:
         return escape(text)
-    points = np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32)
-    scripts = script_numbers()[points]
+    scripts = script_numbers()[points_of(text)]
     odd = ~scripts_among(expected)[scripts]
     changes = np.flatnonzero(np.diff(np.where(odd, scripts, len(SCRIPT_NAMES)))) + 1
     pieces = []
@@ -146,10 +110,6 @@ def marked(text: str, expected: Sequence[str]) -> "Markup":
             piece = Markup('<mark title="{}">{}</mark>').format(script, piece)
         pieces.append(piece)
     return Markup("").join(pieces)
-
-
-def _token_bar(condition: ConditionFigures) -> list[Piece]:
-    return bar(condition.tokens, TOKEN_COLORS)
 
 
 def _contamination_bar(part: ContaminationFigures) -> list[Piece]:
@@ -176,8 +136,9 @@ def _scripts_used(figures: AuditFigures) -> list[tuple[str, str]]:
 
 
 @cache
-def _environment() -> "Environment":
+def _template(name: str) -> "Template":
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
 
     environment = Environment(
         loader=PackageLoader("ccx_ray.corpus.audit", "."),
@@ -187,13 +148,13 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters |= {"whole": _whole, "percent": _percent, "limit": _limit}
-    return environment
-
-
-def _style() -> "Markup":
-    from markupsafe import Markup
-
-    return Markup((resources.files("ccx_ray.corpus.audit") / "audit.css").read_text("utf-8"))
+    style = (resources.files("ccx_ray.corpus.audit") / "audit.css").read_text("utf-8")
+    environment.globals |= {
+        "style": Markup(style),
+        "smallest": SMALLEST_SHARE,
+        "script_bar": lambda scripts: bar(scripts, SCRIPT_COLORS),
+    }
+    return environment.get_template(name)
 
 
 def _whole(value: float) -> str:

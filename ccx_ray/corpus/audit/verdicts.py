@@ -35,7 +35,7 @@ class Verdict:
 def verdicts(figures: AuditFigures, spec: AuditSpec) -> list[Verdict]:
     """Every threshold of the spec, and what must be 0 in any study."""
     scripts, streams = figures.scripts, figures.streams
-    undescribed = [
+    undescribed: list[tuple[str, float]] = [
         (f"{stream.stream} {name}", condition.tokens["undescribed"])
         for stream in streams
         for name, condition in (("bridge", stream.bridge), ("no-bridge", stream.nobridge))
