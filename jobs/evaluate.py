@@ -64,8 +64,8 @@ def main() -> None:
     device = choose_device(arguments.device)
 
     from ccx_ray.cli.scores import print_tables
-    from ccx_ray.evaluation.external.consistency import parallel_pairs
     from ccx_ray.evaluation.external.models import score_files
+    from ccx_ray.evaluation.rank_consistency import parallel_pairs
 
     content = score_files(
         arguments.model,

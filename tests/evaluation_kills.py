@@ -14,7 +14,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ccx_ray.evaluation.attempts import count_attempts
+from ccx_ray.evaluation.evaluator import count_attempts
 from tests.jobs import environment
 from tests.ray_nodes import kill
 from tests.tiny_study import command

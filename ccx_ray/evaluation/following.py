@@ -1,22 +1,25 @@
-"""Follows one training: submits its checkpoints as they appear, and tells MLflow what they score.
+"""Scores the checkpoints of one training as they appear, and logs their accuracies to MLflow.
 
 The queue between the two is the training's folder itself: what is published there and has no
 results yet is what waits. So nothing has to be restored after a crash.
 
+Of several checkpoints that wait, those are scored first that show the outline of the curve. Trials
+may publish faster than the evaluators score; in order of arrival every curve would grow from the
+left, and its end, which the study is about, would come last.
+
 Invariants: every checkpoint is scored once in the results, whoever was killed; what can be scored
-is, also when the training fails later; MLflow is told of results only when they are published.
+is, also when the training fails later; MLflow is told of results only when they are published; the
+steps of one priority and those of all before it divide the run as evenly as whole steps allow.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ccx_ray.evaluation.attempts import count_attempts
-from ccx_ray.evaluation.evaluator import Evaluation
-from ccx_ray.evaluation.priority import coarse_first
+from ccx_ray.evaluation.evaluator import Evaluation, count_attempts
 from ccx_ray.orchestration.runner import StepWork
 from ccx_ray.tracking.runs import MetricLog, Tracking
 from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
@@ -65,6 +68,31 @@ class FollowedRun:
             )
             for step in sorted(self.steps, key=lambda step: (priorities[step], step))
         }
+
+
+def coarse_first(steps: Sequence[int]) -> dict[int, int]:
+    """Step -> priority, lower first: 0 the last one, 1 the middle one, 2 the quarters, and so on.
+
+    It goes by place in ``steps``, not by step: where a study sets its checkpoints closer, because
+    the curve bends there, it is filled in evenly too.
+
+    Args:
+        steps: of one run's checkpoints, rising.
+    """
+    if not steps:
+        return {}
+    priorities = {steps[-1]: 0}
+    stretches, priority = [(0, len(steps))], 0
+    while stretches:
+        priority += 1
+        halves: list[tuple[int, int]] = []
+        for low, high in stretches:
+            middle = (low + high + 1) // 2
+            if middle < high:
+                priorities[steps[middle - 1]] = priority
+                halves += [(low, middle), (middle, high)]
+        stretches = halves
+    return priorities
 
 
 def evaluate_run(
@@ -123,9 +151,8 @@ def metrics(summary: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _summary(evaluation: Evaluation) -> dict[str, Any]:
-    from ccx_ray.evaluation.accuracies import summarize
     from ccx_ray.evaluation.perplexity import read_perplexity, summarize_perplexity
-    from ccx_ray.evaluation.results import SCORE_TYPES, read_results
+    from ccx_ray.evaluation.results import SCORE_TYPES, read_results, summarize
 
     columns = ("probe", "gold", "right", *SCORE_TYPES)
     perplexity = {}

@@ -1,19 +1,23 @@
-"""One forward pass over many sentences, and -log p of their tokens.
+"""-log p of the tokens of many sentences, in as few forward passes as memory allows.
 
 Two savings that not every architecture allows: sentences that begin alike share a row
-(``prefix_trees``), and the head is applied to a slice of tokens at a time, so that no array of the
-vocabulary's width is larger than a slice. Both are asked of the loaded model itself before they are
-used; a model that would answer otherwise is called plainly.
+(``sentences.PrefixTree``), and the head is applied to a slice of tokens at a time, so that no array
+of the vocabulary's width is larger than a slice. Both are tried on the loaded model before they are
+used; a model that gives other numbers is called plainly, and the log says why.
 
-Invariant: a token's -log p is the one of its sentence in a pass of its own, to rounding.
+Invariants: a token's -log p is the one of its sentence in a pass of its own, to rounding; a lack of
+memory is never taken for a model that cannot do something: the batch is halved, and a sentence for
+which that is not enough ends in a ``ModelMemoryError``.
 
 Shape suffixes: B rows, T tokens of a row, N tokens of all rows, E predictions, V vocabulary,
 H width of the model.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate, product
+from itertools import accumulate, chain, product
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -23,9 +27,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ccx_ray.errors import UserError
 from ccx_ray.evaluation.models import CausalModel
-from ccx_ray.evaluation.prefix_trees import PrefixTree, prefix_tree
-from ccx_ray.evaluation.sentences import Sentence
+from ccx_ray.evaluation.sentences import PrefixTree, Sentence, prefix_tree
+
+logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 Row = TypeVar("Row")
@@ -44,6 +50,9 @@ MASKED = {"full_attention", "sliding_attention"}
 """Kinds of layers that see what a mask lets them see."""
 
 
+SLOWER = "%s is scored with %s, which takes longer: %s"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Passes:
     """How a model may be called."""
@@ -57,46 +66,80 @@ class Passes:
     """The logits are the head's matrix product and nothing more."""
 
 
+class ModelMemoryError(UserError):
+    """There is not enough memory for a forward pass."""
+
+
 _known: WeakKeyDictionary[Any, Passes] = WeakKeyDictionary()
 """Network -> how it may be called; new weights do not change that."""
 
 
 def find_passes(model: CausalModel) -> Passes:
-    """How a model may be called; the first time it is asked, which takes four passes."""
+    """How a model may be called; found out once a network, which takes a few short passes.
+
+    What it may not is logged with the reason.
+
+    Raises:
+        ModelMemoryError: there is not enough memory for one short sentence.
+    """
     if model.network not in _known:
-        _known[model.network] = _ask(model)
+        _known[model.network] = _fastest_passes(model)
     return _known[model.network]
 
 
-def _ask(model: CausalModel) -> Passes:
-    """Try the ways, the fastest first, against the plain call."""
-    sentences = _questions(model)
+def _fastest_passes(model: CausalModel) -> Passes:
+    """The fastest way of calling the model that gives the numbers of the plain call."""
+    sentences = _short_sentences(model)
     expected = [score_alone(model, sentence)[1] for sentence in sentences]
     config = model.network.config.get_text_config()
     window = getattr(config, "sliding_window", None)
-    masked = not set(getattr(config, "layer_types", None) or ()) - MASKED
-    if window is not None:
-        masked = masked and max(map(len, sentences)) <= window
-    ways = [
-        (trees, sliced_head)
-        for trees, sliced_head in product((True, False), repeat=2)
-        if (masked or not trees)
-        # A cap leaves the small logits of a young model as they are, and so would not be noticed.
-        and not (sliced_head and getattr(config, "final_logit_softcapping", None))
-    ]
-    threshold = NOTICEABLE[model.network.dtype]
-    for trees, sliced_head in ways:
+    refused: dict[tuple[bool, bool], str] = {}  # (trees, sliced head) -> why not
+    unmasked = sorted(set(getattr(config, "layer_types", None) or ()) - MASKED)
+    if unmasked or (window is not None and max(map(len, sentences)) > window):
+        kind = f"of the kind {', '.join(unmasked)}" if unmasked else f"that see {window} tokens"
+        refused |= {(True, sliced): f"it has layers {kind}" for sliced in (True, False)}
+    # A cap leaves the small logits of a young model as they are, and so would not be noticed.
+    if getattr(config, "final_logit_softcapping", None):
+        refused |= {(trees, True): "it caps its logits" for trees in (True, False)}
+    for trees, sliced_head in product((True, False), repeat=2):
         passes = Passes(trees=trees, longest=window if trees else None, sliced_head=sliced_head)
-        try:
-            found = token_nats(model, plant_trees(sentences, passes), passes)
-        except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError):
-            continue  # takes no mask or positions, or has no head of its own
-        if all(
-            np.abs(found[sentence] - nats).max() < threshold
-            for sentence, nats in zip(sentences, expected, strict=True)
-        ):
-            return passes
-    return Passes(trees=False, sliced_head=False)
+        if (trees, sliced_head) in refused:
+            continue
+        fault = _fault(model, passes, sentences, expected)
+        if fault is None:
+            break
+        refused[trees, sliced_head] = fault
+    if not passes.trees:
+        logger.warning(SLOWER, model.folder, "one option a row", refused[True, False])
+    if not passes.sliced_head:
+        logger.warning(SLOWER, model.folder, "all logits at once", refused[passes.trees, True])
+    return passes
+
+
+def _fault(
+    model: CausalModel, passes: Passes, sentences: list[Sentence], expected: list[Floats]
+) -> str | None:
+    """Why a model cannot be called so; None when it gives the expected numbers."""
+    try:
+        found = token_nats(model, lay_out(sentences, passes), passes)
+    except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError) as error:
+        # It takes no mask or positions, or has no head of its own.
+        return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    moved = np.concatenate(
+        [np.abs(found[one] - nats) for one, nats in zip(sentences, expected, strict=True)]
+    ).max()
+    if moved < NOTICEABLE[model.network.dtype]:
+        return None
+    return f"-log p of a token would differ by {moved:.2g}"
+
+
+def _short_sentences(model: CausalModel) -> list[Sentence]:
+    """Two sentences that begin alike, and the beginning of one of them."""
+    random = np.random.default_rng(0)
+    embeddings = model.network.get_input_embeddings().weight.shape[0]
+    draw = random.integers(min(embeddings, len(model.tokenizer)), size=(3, 9)).tolist()
+    beginning = (model.end_of_text, *draw[0])
+    return [beginning[:5], (*beginning, *draw[1]), (*beginning, *draw[2])]
 
 
 def batches(
@@ -117,12 +160,99 @@ def batches(
         yield batch
 
 
-def plant_trees(sentences: Sequence[Sentence], passes: Passes) -> list[PrefixTree]:
-    """The rows that sentences of one question are laid out in."""
+def lay_out(sentences: Sequence[Sentence], passes: Passes) -> list[PrefixTree]:
+    """The rows that sentences of one question take: one for all, or one each."""
     fits = passes.longest is None or max(map(len, sentences)) <= passes.longest
     if passes.trees and fits:
         return [prefix_tree(sentences)]
     return [prefix_tree([sentence]) for sentence in sorted(set(sentences))]
+
+
+_limits: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+"""Network -> tokens of a batch, once memory has run out."""
+
+
+def score_in_batches(
+    model: CausalModel,
+    trees: Sequence[PrefixTree],
+    passes: Passes,
+    tokens_per_batch: int,
+    *,
+    size: Callable[[PrefixTree], int] = len,
+) -> Iterator[list[tuple[int, Floats]]]:
+    """Each forward pass's ``(place in trees, -log p of every prediction [E])``.
+
+    A batch for which there is not enough memory is halved, and so are those after it.
+
+    Args:
+        tokens_per_batch: rows x longest row of a batch; a longer row goes alone.
+        size: of a row, in tokens.
+
+    Raises:
+        ModelMemoryError: there is not enough memory for one row.
+        UserError: a score is not finite.
+    """
+
+    def size_at(place: int) -> int:
+        return size(trees[place])
+
+    # Trees by themselves: a row of one sentence needs no mask, and may be too long for one.
+    for branches in (True, False):
+        left = [place for place, tree in enumerate(trees) if tree.branches == branches]
+        while left:
+            limit = min(tokens_per_batch, _limits.get(model.network, tokens_per_batch))
+            plan, left = batches(left, size_at, limit), []
+            for batch in plan:
+                found = _predictions_in_memory(model, [trees[place] for place in batch], passes)
+                if found is None:
+                    _limits[model.network] = len(batch) * max(map(size_at, batch)) // 2
+                    left = [*batch, *chain.from_iterable(plan)]
+                    break
+                if not all(np.isfinite(nats_E).all() for nats_E in found):
+                    raise UserError(
+                        f"{model.folder}: its scores are not finite; the weights are broken"
+                    )
+                yield list(zip(batch, found, strict=True))
+
+
+def _predictions_in_memory(
+    model: CausalModel, trees: Sequence[PrefixTree], passes: Passes
+) -> list[Floats] | None:
+    """``predictions``, or None where there is too little memory for so many rows at once."""
+    try:
+        return predictions(model, trees, passes)
+    except ModelMemoryError as error:
+        if len(trees) == 1:
+            raise
+        logger.warning("%s; half as many rows from here on", error)
+    # Outside of the handler, where nothing holds on to what the failed pass computed.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
+
+
+@contextmanager
+def _memory_checked(model: CausalModel, tokens: int) -> Iterator[None]:
+    """Raises a ModelMemoryError for what torch and Python raise when memory runs out."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ModelMemoryError(
+            f"{model.folder}: not enough memory on {model.device} for a pass over {tokens} tokens; "
+            "lower runtime.evaluation.tokens_per_batch (--tokens-per-batch), or score on a device "
+            "with more memory to spare"
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on a GPU (torch's own type) or on the CPU (only the words)."""
+    words = ("out of memory", "not enough memory", "allocate memory", "alloc_failed")
+    text = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(one in text for one in words)
+    )
 
 
 def token_nats(
@@ -139,9 +269,12 @@ def token_nats(
     }
 
 
-@torch.inference_mode()  # type: ignore[untyped-decorator]
 def predictions(model: CausalModel, trees: Sequence[PrefixTree], passes: Passes) -> list[Floats]:
-    """-log p of every prediction [E] of every tree, in one forward pass."""
+    """-log p of every prediction [E] of every tree, in one forward pass.
+
+    Raises:
+        ModelMemoryError: there is not enough memory for it.
+    """
     width = max(map(len, trees))
     tokens_BT = np.zeros((len(trees), width), np.int64)
     positions_BT = np.zeros_like(tokens_BT)
@@ -151,37 +284,41 @@ def predictions(model: CausalModel, trees: Sequence[PrefixTree], passes: Passes)
         tokens_BT[row, : len(tree)] = tree.tokens_N
         positions_BT[row, : len(tree)] = tree.positions_N
         ends_BT[row, : len(tree)] = tree.ends_N
-    inputs = {"input_ids": _there(tokens_BT, model)}
-    # A row of one sentence needs no mask: padding stands behind it, where no token looks.
-    if any(tree.branches for tree in trees):
-        inputs["position_ids"] = _there(positions_BT, model)
-        inputs["attention_mask"] = _tree_mask(_there(ends_BT, model), model.network.dtype)
-    network = model.network.base_model if passes.sliced_head else model.network
-    output = network(**inputs, use_cache=False)
-    found_BTX = output.last_hidden_state if passes.sliced_head else output.logits
-    found_NX = found_BTX.flatten(0, 1)[_there(rows_N, model)]
     firsts = [0, *accumulate(map(len, trees))]
     parents_E = np.concatenate(
         [tree.parents_E + first for tree, first in zip(trees, firsts, strict=False)]
     )
     targets_E = np.concatenate([tree.targets_E for tree in trees])
-    nats_E = _nats(model, found_NX, parents_E, targets_E, sliced_head=passes.sliced_head)
+    with torch.inference_mode(), _memory_checked(model, tokens_BT.size):
+        inputs = {"input_ids": _on_device(tokens_BT, model)}
+        # A row of one sentence needs no mask: padding stands behind it, where no token looks.
+        if any(tree.branches for tree in trees):
+            inputs["position_ids"] = _on_device(positions_BT, model)
+            inputs["attention_mask"] = _tree_mask(_on_device(ends_BT, model), model.network.dtype)
+        network = model.network.base_model if passes.sliced_head else model.network
+        output = network(**inputs, use_cache=False)
+        found_BTX = output.last_hidden_state if passes.sliced_head else output.logits
+        found_NX = found_BTX.flatten(0, 1)[_on_device(rows_N, model)]
+        nats_E = _nats(model, found_NX, parents_E, targets_E, sliced_head=passes.sliced_head)
     sizes = np.cumsum([len(tree.parents_E) for tree in trees])[:-1]
     return np.split(nats_E, sizes)
 
 
-@torch.inference_mode()  # type: ignore[untyped-decorator]
 def score_alone(model: CausalModel, sentence: Sentence) -> tuple[float, Floats]:
     """The published rule to the letter: one sentence, one pass, nothing saved.
 
     Returns:
         The mean cross-entropy as torch reduces it in fp32, and that of every token, [T].
+
+    Raises:
+        ModelMemoryError: there is not enough memory for it.
     """
-    tokens_1T = torch.tensor([sentence], device=model.device)
-    logits_TV = model.network(input_ids=tokens_1T, use_cache=False).logits[0, :-1].float()
-    targets_T = tokens_1T[0, 1:]
-    mean = functional.cross_entropy(logits_TV, targets_T).item()
-    nats_T: Tensor = functional.cross_entropy(logits_TV, targets_T, reduction="none")
+    with torch.inference_mode(), _memory_checked(model, len(sentence)):
+        tokens_1T = torch.tensor([sentence], device=model.device)
+        logits_TV = model.network(input_ids=tokens_1T, use_cache=False).logits[0, :-1].float()
+        targets_T = tokens_1T[0, 1:]
+        mean = functional.cross_entropy(logits_TV, targets_T).item()
+        nats_T: Tensor = functional.cross_entropy(logits_TV, targets_T, reduction="none")
     return mean, nats_T.cpu().numpy()
 
 
@@ -219,7 +356,7 @@ def _nats(
     rows = max(FEWEST_ROWS, elements // vocabulary)
     bounds = range(0, len(found_NX), rows)
     places = np.searchsorted(parents_E, [*bounds, len(found_NX)])
-    parents, targets = _there(parents_E, model), _there(targets_E, model)
+    parents, targets = _on_device(parents_E, model), _on_device(targets_E, model)
     # One array for all slices: fresh pages for each would cost more than the exponentials.
     logits_RV = found_NX.new_empty((min(rows, len(found_NX)), vocabulary))
     nats_E = torch.empty(len(parents), dtype=torch.float32, device=found_NX.device)
@@ -242,14 +379,5 @@ def _nats(
     return found_E
 
 
-def _questions(model: CausalModel) -> list[Sentence]:
-    """Two sentences that begin alike, and the beginning of one of them."""
-    random = np.random.default_rng(0)
-    embeddings = model.network.get_input_embeddings().weight.shape[0]
-    draw = random.integers(min(embeddings, len(model.tokenizer)), size=(3, 9)).tolist()
-    beginning = (model.end_of_text, *draw[0])
-    return [beginning[:5], (*beginning, *draw[1]), (*beginning, *draw[2])]
-
-
-def _there(array: NDArray[np.int64], model: CausalModel) -> Tensor:
+def _on_device(array: NDArray[np.int64], model: CausalModel) -> Tensor:
     return torch.from_numpy(array).to(model.device)

@@ -1,26 +1,37 @@
-"""Opening the Hugging Face folder of a causal model to score with it.
+"""Opening the Hugging Face folder of a causal model, and keeping it for the next checkpoint.
 
-Invariant: a model whose weights do not all come from its files is refused; Transformers only
-warns of it, fills the gap at random, and the accuracies would be of nobody's model.
+The checkpoints of a study differ in their weights alone. ``WarmModels`` copies new weights into the
+network that it has, and keeps the tokenizer; nothing is built again.
+
+Invariants: a model whose weights do not all come from its files is refused; Transformers only
+warns of it, fills the gap at random, and the accuracies would be of nobody's model. A network with
+new weights is, tensor for tensor, what a fresh load gives: files other than the weights must be the
+same, byte for byte, and the first load has shown that each of the network's tensors is the file's
+tensor of that name and that there are no others. Where it is not so, as when Transformers renames
+or merges weights, every checkpoint is loaded afresh.
 """
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from fnmatch import filter as matching
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from ccx_ray.corpus.tokenizing.vocabulary import END_OF_TEXT
 from ccx_ray.errors import UserError
+from ccx_ray.storage.hashing import MANIFEST, file_sha256
 from ccx_ray.storage.remote_folders import fetch_checkpoint, file_names
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 _CAUSAL = "CausalLM|LMHead|ConditionalGeneration"
-END_OF_TEXT = "<|endoftext|>"
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -174,3 +185,109 @@ def _end_of_text(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> int:
             "set eos_token in tokenizer_config.json"
         )
     return known
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Loaded:
+    """A model whose weights can be replaced."""
+
+    model: CausalModel
+    files: dict[str, str]
+    """Hash of every file that is neither weights nor their manifest."""
+    shapes: dict[str, tuple[int, ...]]
+    """Of every tensor in the weights' files."""
+
+
+class WarmModels:
+    """Models on one device, one at a time."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._loaded: _Loaded | None = None
+
+    def load(self, folder: Path) -> CausalModel:
+        """The model of ``folder``; the one before must not be used any more.
+
+        Raises:
+            UserError: see ``load_causal_model``.
+        """
+        check_model_folder(folder)
+        local = fetch_checkpoint(folder)
+        files = _files_beside_weights(local)
+        # Whatever fails below leaves a network of mixed weights, which nobody may get.
+        before, self._loaded = self._loaded, None
+        if before is not None and before.files == files and _replace_weights(before, local):
+            self._loaded = replace(before, model=replace(before.model, folder=folder))
+            return self._loaded.model
+        del before  # two networks need not be in memory at once
+        model = load_causal_model(folder, self._device)
+        shapes = _shapes_if_replaceable(model, local)
+        if shapes is not None:
+            self._loaded = _Loaded(model=model, files=files, shapes=shapes)
+        return model
+
+
+def _files_beside_weights(folder: Path) -> dict[str, str]:
+    return {
+        path.name: file_sha256(path)
+        for path in sorted(folder.iterdir())
+        if path.is_file()
+        and path.name != MANIFEST
+        and not any(path.match(pattern) for pattern in WEIGHT_FILES)
+    }
+
+
+@contextmanager
+def _weights(folder: Path) -> Iterator[dict[str, Any]]:
+    """Name -> the open file that holds the tensor, of all the folder's weights."""
+    from safetensors import safe_open
+
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(safe_open(path, framework="pt"))
+            for path in sorted(folder.glob("*.safetensors"))
+        ]
+        yield {name: file for file in files for name in file.keys()}  # noqa: SIM118
+
+
+def _shapes(weights: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(file.get_slice(name).get_shape()) for name, file in weights.items()}
+
+
+def _shapes_if_replaceable(model: CausalModel, folder: Path) -> dict[str, tuple[int, ...]] | None:
+    """The weights' shapes when the network just loaded from them is nothing but these tensors."""
+    import torch
+
+    tensors = model.network.state_dict()
+    with _weights(folder) as weights:
+        shapes = _shapes(weights)
+        for name, file in weights.items():
+            if name not in tensors or shapes[name] != tuple(tensors[name].shape):
+                return None
+            if not torch.equal(file.get_tensor(name).to(tensors[name]), tensors[name]):
+                return None
+    held = {_place(tensors[name]) for name in shapes}
+    everything = all(_place(tensor) in held for tensor in tensors.values())
+    return shapes if everything else None
+
+
+def _place(tensor: "torch.Tensor") -> int:
+    """Where a tensor lies: tied ones, which a file holds once, lie in one place."""
+    return int(tensor.data_ptr())
+
+
+def _replace_weights(loaded: _Loaded, folder: Path) -> bool:
+    """Copy the folder's weights into the network; False when they are others, or damaged."""
+    import torch
+    from safetensors import SafetensorError
+
+    tensors = loaded.model.network.state_dict()
+    try:
+        with _weights(folder) as weights, torch.no_grad():
+            if _shapes(weights) != loaded.shapes:
+                return False
+            for name, file in weights.items():
+                tensors[name].copy_(file.get_tensor(name))
+    except SafetensorError:
+        return False  # a fresh load says what is wrong
+    return True

@@ -10,7 +10,7 @@ rounding (1e-5 of its nats).
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.forward import Passes, batches, find_passes, plant_trees, token_nats
 from ccx_ray.evaluation.models import CausalModel
-from ccx_ray.evaluation.sentences import Sentence
-from ccx_ray.storage.publishing import publish_first
+from ccx_ray.evaluation.results import publish_results
+from ccx_ray.evaluation.sentences import Sentence, prefix_tree
 
 SCHEMA = pa.schema(
     [
@@ -46,7 +45,6 @@ def held_out_rows(
     *,
     tokens_per_batch: int,
     sequence_length: int,
-    passes: Passes | None = None,
 ) -> pa.Table:
     """The rows of one language, one a document.
 
@@ -54,7 +52,6 @@ def held_out_rows(
         heldout_file: ``heldout.parquet`` of the language.
         tokens_per_batch: windows x longest window of one forward pass; a longer one goes alone.
         sequence_length: of the training's rows; a window has as many tokens with its end-of-text.
-        passes: how the model may be called, where that is known already.
 
     Raises:
         UserError: the model's context is shorter than a window, or its scores are not finite.
@@ -68,12 +65,7 @@ def held_out_rows(
     texts = documents["text"].to_pylist()
     encoded = model.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
     windows = [list(_windows(model.end_of_text, ids, sequence_length)) for ids in encoded]
-    nats = _window_nats(
-        model,
-        {window for own in windows for window in own},
-        passes or find_passes(model),
-        tokens_per_batch,
-    )
+    nats = _window_nats(model, {window for own in windows for window in own}, tokens_per_batch)
     columns = {
         "trial": [trial] * len(texts),
         "step": [step] * len(texts),
@@ -88,9 +80,7 @@ def held_out_rows(
 
 def publish_perplexity(path: Path, tables: Sequence[pa.Table]) -> None:
     """Write the rows of one checkpoint's languages as one file, at once, unless there is one."""
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.concat_tables([SCHEMA.empty_table(), *tables]), buffer, compression="zstd")
-    publish_first(path, buffer.getvalue().to_pybytes())
+    publish_results(path, [SCHEMA.empty_table(), *tables])
 
 
 def read_perplexity(path: Path) -> pa.Table:
@@ -138,15 +128,18 @@ def _windows(end_of_text: int, ids: Sequence[int], sequence_length: int) -> Iter
 
 
 def _window_nats(
-    model: CausalModel, windows: Iterable[Sentence], passes: Passes, tokens_per_batch: int
+    model: CausalModel, windows: set[Sentence], tokens_per_batch: int
 ) -> dict[Sentence, float]:
-    """-log p of every window; equal ones are computed once."""
+    """-log p of every window."""
+    from ccx_ray.evaluation.forward import find_passes, score_in_batches
+
+    ordered = sorted(windows)  # because the order of a set differs from one process to the next
+    trees = [prefix_tree([window]) for window in ordered]
     found: dict[Sentence, float] = {}
-    # Sorted, because the order of a set differs from one process to the next.
-    for batch in batches(sorted(windows), len, tokens_per_batch):
-        trees = [tree for window in batch for tree in plant_trees([window], passes)]
-        for window, nats_T in token_nats(model, trees, passes).items():
-            found[window] = math.fsum(nats_T.tolist())
-    if not all(map(math.isfinite, found.values())):
-        raise UserError(f"{model.folder}: its scores are not finite; the weights are broken")
+    for batch in score_in_batches(
+        model, trees, find_passes(model), tokens_per_batch, size=lambda tree: len(tree) + 1
+    ):
+        for place, nats_E in batch:
+            path = trees[place].paths[ordered[place]]
+            found[ordered[place]] = math.fsum(nats_E[path].tolist())
     return found

@@ -8,18 +8,25 @@ Of a question with K options it is the mean over j = 1 ... K, weighted, of the s
 options of one language that are among the j best of the other. With ``softmax`` the weight of j is
 proportional to exp(K - j), with ``norm1`` to K - j + 1, with ``norm2`` to its square.
 
-Invariant: options are compared by their place in the question, so option i of both must mean the
-same. Tied options stay in their order, which makes questions that are all ties consistent.
+Invariants: options are compared by their place in the question, so option i of both must mean the
+same. Tied options stay in their order, which makes questions that are all ties consistent. Two
+files are compared only where their items can be the same questions: as many in the file, with as
+many options each; of items that one of them lost, neither counts.
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ccx_ray.evaluation.accuracies import padded
+from ccx_ray.errors import UserError
+from ccx_ray.evaluation.probes import Probe
+from ccx_ray.evaluation.results import padded, rankings
 from ccx_ray.study.spec import ScoreType
 
 ConsistencyWeights = Literal["softmax", "norm1", "norm2"]
@@ -73,8 +80,62 @@ def rank_consistency_of(
     return rank_consistency(_rankings(rows_one, kind), _rankings(rows_other, kind), weights)
 
 
+def parallel_pairs(probes: Sequence[Probe]) -> list[tuple[int, int]]:
+    """Which probe files, by their place, can be versions of one another.
+
+    Raises:
+        UserError: no two of them can.
+    """
+    sizes = [len(probe.items) + len(probe.left_out) for probe in probes]
+    options = [
+        {index: len(item.options) for index, item in zip(probe.indexes, probe.items, strict=True)}
+        for probe in probes
+    ]
+    pairs = []
+    for one, other in combinations(range(len(probes)), 2):
+        shared = options[one].keys() & options[other].keys()
+        alike = all(options[one][index] == options[other][index] for index in shared)
+        if sizes[one] == sizes[other] and shared and alike:
+            pairs.append((one, other))
+    if not pairs:
+        raise UserError(
+            "--consistency: no two of the files have the same number of questions and of options; "
+            "give versions of the same questions in two languages"
+        )
+    return pairs
+
+
+def consistency_of_pairs(
+    files: Sequence[Path],
+    tables: Sequence[pa.Table],
+    pairs: Sequence[tuple[int, int]],
+    kind: ScoreType,
+) -> list[dict[str, Any]]:
+    """``{"files", "questions", "softmax", "norm1", "norm2"}`` of every pair: the mean of each.
+
+    Args:
+        tables: the rows of each file, of ``results.SCHEMA``.
+    """
+    found = []
+    for pair in pairs:
+        one, other = (tables[place] for place in pair)
+        one, other = (
+            rows.filter(pc.is_in(rows["question"], value_set=theirs["question"].combine_chunks()))
+            for rows, theirs in ((one, other), (other, one))
+        )
+        if not one.num_rows:
+            continue
+        values: dict[str, float] = {
+            weights: float(rank_consistency_of(one, other, kind, weights).mean())
+            for weights in CONSISTENCY_WEIGHTS
+        }
+        names = [str(files[place]) for place in pair]
+        found.append({"files": names, "questions": one.num_rows, **values})
+    return found
+
+
 def _rankings(rows: pa.Table, kind: ScoreType) -> list[list[int]]:
-    order = np.argsort(padded(rows[kind], fill=np.inf), axis=1, kind="stable")
+    order = rankings(padded(rows[kind], fill=np.inf))
     counts = rows[kind].combine_chunks().value_lengths().to_pylist()
     # Options that are not there score infinity and so come last.
     return [ranking[:count].tolist() for ranking, count in zip(order, counts, strict=True)]

@@ -1,12 +1,12 @@
-"""Scores checkpoints as they appear, on evaluators that stay warm: one long Ray Tune run.
+"""The queue of checkpoints to be scored and the actors that score them: one long Ray Tune run.
 
-Tune asks the searcher below for a next trial whenever an evaluator is free; it answers "none yet"
-while no checkpoint waits. Evaluators are reused (``reset_config``), so torch and Transformers are
-imported once per evaluator and not once per checkpoint, which costs seconds.
+Tune asks the searcher below for a next trial whenever an actor is free; it answers "none yet" while
+no checkpoint waits. Actors are reused (``reset_config``), so torch and Transformers are imported
+once per actor and not once per checkpoint, which costs seconds.
 
-Invariants: an evaluator that dies is replaced and its evaluation done again, first of all; a Tune
-run that ends before its time is followed by another, ``TUNE_RUNS`` in all; nothing is computed
-whose results are published. This is the only module of the stage that touches Ray.
+Invariants: an actor that dies is replaced and its evaluation done again, before others; a Tune run
+that ends too early is followed by another, ``TUNE_RUNS`` in all; nothing is computed whose results
+are published. This is the only module of the stage that touches Ray.
 """
 
 import logging
@@ -22,10 +22,9 @@ from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from ccx_ray.evaluation.evaluator import Evaluation, evaluate_checkpoint
-from ccx_ray.evaluation.share import keep_within_share
+from ccx_ray.evaluation.evaluator import Evaluation, evaluate_checkpoint, limit_process
+from ccx_ray.evaluation.models import WarmModels
 from ccx_ray.evaluation.waiting import Death, WaitingEvaluations
-from ccx_ray.evaluation.warm import WarmModels
 from ccx_ray.study.spec import EvaluationRuntime
 
 __all__ = ["Evaluation", "EvaluationScheduler"]
@@ -92,7 +91,7 @@ class EvaluationScheduler:
             except BaseException as error:  # SystemExit: whoever waits must learn of it
                 failure = error
                 break
-            self._waiting.take_back()
+            self._waiting.requeue_running()
             if self._waiting.finished:
                 return
         self._waiting.abandon(failure)
@@ -161,14 +160,19 @@ class Suggestions(Searcher):  # type: ignore[misc]
 
 
 class _Outcomes(tune.Callback):  # type: ignore[misc]
-    """Hands the outcome of each trial to the queue."""
+    """Hands the outcome of each trial to the queue, and what the actor warned of to the log."""
 
     def __init__(self, waiting: WaitingEvaluations) -> None:
         self._waiting = waiting
+        self._logged: set[str] = set()
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
+        for warning in trial.last_result["warnings"]:
+            if warning not in self._logged:
+                logger.warning("evaluator: %s", warning)
+            self._logged.add(warning)
         self._waiting.resolve(trial.config["evaluation"], trial.last_result["error"])
 
     def on_trial_error(
@@ -191,13 +195,15 @@ class Evaluator(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any]) -> None:
         runtime: EvaluationRuntime = config["runtime"]
-        keep_within_share(
+        limit_process(
             cpus=runtime.cpus_per_evaluator,
             gpus=runtime.gpus_per_evaluator,
             threads=runtime.threads_per_evaluator,
         )
         self._models = WarmModels("cuda" if runtime.gpus_per_evaluator else "cpu")
         self._settings = config
+        self._warnings = _Warnings()
+        logging.getLogger("ccx_ray").addHandler(self._warnings)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._settings = new_config
@@ -205,6 +211,8 @@ class Evaluator(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         runtime: EvaluationRuntime = self._settings["runtime"]
+        found: Exception | None = None
+        self._warnings.messages = []
         try:
             evaluate_checkpoint(
                 self._settings["evaluation"],
@@ -213,8 +221,19 @@ class Evaluator(tune.Trainable):  # type: ignore[misc]
             )
         except Exception as error:
             error.add_note(f"in the evaluator:\n{traceback.format_exc()}")
-            return {"done": True, "error": error}
-        return {"done": True, "error": None}
+            found = error
+        return {"done": True, "error": found, "warnings": self._warnings.messages}
+
+
+class _Warnings(logging.Handler):
+    """Keeps what an actor logs, as its own log is seen by nobody."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
 
 
 def _trial_name(trial: Trial) -> str:

@@ -10,26 +10,21 @@ again one sentence at a time, as the published scorer does.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import pairwise
 
 import numpy as np
 import torch
 
-from ccx_ray.errors import UserError
 from ccx_ray.evaluation.forward import (
     Floats,
-    batches,
     find_passes,
-    plant_trees,
-    predictions,
+    lay_out,
     score_alone,
+    score_in_batches,
 )
 from ccx_ray.evaluation.models import CausalModel
-from ccx_ray.evaluation.prefix_trees import PrefixTree
 from ccx_ray.evaluation.probes import Probe, ProbeItem
-from ccx_ray.evaluation.ranking import ScoredItem, ScoredOption
-from ccx_ray.evaluation.results import SCORE_TYPES
+from ccx_ray.evaluation.results import SCORE_TYPES, ScoredItem, ScoredOption
 from ccx_ray.evaluation.sentences import EncodedItem, EncodedProbe, Sentence, encode_probe
 from ccx_ray.study.spec import ScoreType
 
@@ -81,46 +76,30 @@ def score_encoded(
         UserError: the model's scores are not finite.
     """
     passes = find_passes(model)
+    trees, owners = [], []
+    for number, one in enumerate(encoded.items):
+        rows = lay_out(one.distinct, passes)
+        trees += rows
+        owners += [number] * len(rows)
     nats: list[Nats] = [{} for _ in encoded.items]
-    rows = [
-        _Row(item=number, tree=tree, sentences=sum(one in tree.paths for one in item.filled))
-        for number, item in enumerate(encoded.items)
-        for tree in plant_trees(item.distinct, passes)
-    ]
-    # Trees by themselves: a row of one sentence needs no mask, and may be too long for one.
-    trees = [row for row in rows if row.tree.branches]
-    single = [row for row in rows if not row.tree.branches]
-    for batch in chain(*(batches(kind, _length, tokens_per_batch) for kind in (trees, single))):
-        found = predictions(model, [row.tree for row in batch], passes)
-        if not all(np.isfinite(nats_E).all() for nats_E in found):
-            raise UserError(f"{model.folder}: its scores are not finite; the weights are broken")
-        for row, nats_E in zip(batch, found, strict=True):
-            nats[row.item] |= {one: nats_E[path] for one, path in row.tree.paths.items()}
+    for batch in score_in_batches(model, trees, passes, tokens_per_batch):
+        sentences = 0
+        for place, nats_E in batch:
+            paths, owner = trees[place].paths, owners[place]
+            nats[owner] |= {sentence: nats_E[path] for sentence, path in paths.items()}
+            sentences += sum(sentence in paths for sentence in encoded.items[owner].filled)
         if on_scored is not None:
-            on_scored(sum(row.sentences for row in batch))
+            on_scored(sentences)
     probe, near = encoded.probe, NEAR_TIE[model.network.dtype]
     scored = []
-    for item, index, sentences, found in zip(
+    for item, index, own, found in zip(
         probe.items, probe.indexes, encoded.items, nats, strict=True
     ):
-        options = _options(item, sentences, found, {})
-        if any(_near_tie(options, sentences, kind, near) for kind in kinds):
-            options = _options(item, sentences, *_alone(model, sentences))
+        options = _options(item, own, found, {})
+        if any(_near_tie(options, own, kind, near) for kind in kinds):
+            options = _options(item, own, *_alone(model, own))
         scored.append(ScoredItem(item=item, index=index, options=options))
     return scored
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Row:
-    """A row of a batch, and how many of its question's options it answers."""
-
-    item: int
-    tree: PrefixTree
-    sentences: int
-
-
-def _length(row: _Row) -> int:
-    return len(row.tree)
 
 
 def _alone(model: CausalModel, sentences: EncodedItem) -> tuple[Nats, dict[Sentence, float]]:
@@ -164,15 +143,5 @@ def _near_tie(
     """Whether two different sentences are too close to be ranked by batched scores."""
     distinct = dict(zip(sentences.filled, options, strict=True)).values()
     scores = sorted(option.score(kind) for option in distinct)
-    noise = near * max(_tokens_per_unit(option, kind) for option in distinct)
+    noise = near * max(option.summed_tokens(kind) / option.divisor(kind) for option in distinct)
     return any(high - low < noise for low, high in pairwise(scores))
-
-
-def _tokens_per_unit(option: ScoredOption, kind: ScoreType) -> float:
-    """Tokens that a score is a sum over, per what it is divided by."""
-    if kind in ("reference", "option_mean"):
-        return 1.0
-    of_option = kind.startswith("option")
-    tokens = int(option.option_tokens.sum()) if of_option else len(option.token_nats)
-    size = option.option_bytes if of_option else option.bytes
-    return tokens / max(1, size) if kind.endswith("per_byte") else float(max(1, tokens))

@@ -1,22 +1,32 @@
 """The token ids that a model is asked about: every question with every option filled in.
 
-Invariant: a sentence is encoded whole, as the published scorer does it; which of its tokens belong
+The options of a question share all that stands before the blank, so a ``PrefixTree`` has one row of
+tokens for them all, in which what they share stands once. It is laid out depth first: a token may
+see its ancestors alone, which is a triangle in the order of the row, so that one masked forward
+pass has the logits of every sentence.
+
+Invariants: a sentence is encoded whole, as the published scorer does it; which of its tokens belong
 to the option is told by the characters that they stand for, never by encoding the parts. Questions
-of lm-evaluation-harness are encoded as it does that, so that its accuracies come out.
+of lm-evaluation-harness are encoded as it does that, so that its accuracies come out. Along every
+path of a tree the tokens, their positions and what they may see are those of the sentence by
+itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, takewhile
+from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.models import CausalModel
-from ccx_ray.evaluation.probes import LeftOut, Probe, ProbeItem, shown
+from ccx_ray.evaluation.probes import LeftOut, Probe, ProbeItem, load_probe, shown
 
+Ints = NDArray[np.int64]
 Sentence = tuple[int, ...]
 """Token ids of a text, after one that is given: end-of-text, or the first token of a context."""
 
@@ -42,6 +52,22 @@ class EncodedProbe:
 
     probe: Probe
     items: tuple[EncodedItem, ...]
+
+
+_encoded_files: WeakKeyDictionary[Any, dict[tuple[str, Path], EncodedProbe]] = WeakKeyDictionary()
+"""By tokenizer, which checkpoints of one training share."""
+
+
+def encode_probe_file(model: CausalModel, name: str, file: Path) -> EncodedProbe:
+    """Encode a probe file, once for a tokenizer.
+
+    Raises:
+        UserError: the file is wrong, or a question cannot be scored.
+    """
+    known = _encoded_files.setdefault(model.tokenizer, {})
+    if (name, file) not in known:
+        known[name, file] = encode_probe(model, load_probe(file, name))
+    return known[name, file]
 
 
 def encode_probe(
@@ -191,3 +217,71 @@ def _check(model: CausalModel, item: EncodedItem) -> None:
                 f"option {number}: {len(sentence)} tokens with end-of-text, but the context of "
                 f"{model.folder} is {model.context}; shorten the question"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefixTree:
+    """N tokens that go into the model (the last token of a sentence is only predicted), and the E
+    predictions that are asked of them."""
+
+    tokens_N: Ints
+    positions_N: Ints
+    """How many ancestors a token has."""
+    ends_N: Ints
+    """Where the token's descendants end: those in ``[i + 1, ends[i])`` may see token i."""
+    parents_E: Ints
+    """The token that each prediction is made at, in rising order."""
+    targets_E: Ints
+    """The token that is predicted."""
+    paths: dict[Sentence, Ints]
+    """Sentence -> the predictions of its tokens after the first, [T]."""
+
+    def __len__(self) -> int:
+        return len(self.tokens_N)
+
+    @property
+    def branches(self) -> bool:
+        """Whether it is more than one sentence, so that it needs a mask."""
+        return bool((self.ends_N != len(self)).any())
+
+
+def prefix_tree(sentences: Sequence[Sentence]) -> PrefixTree:
+    """The tree of sentences that begin with the same token (end-of-text)."""
+    tokens: list[int] = []
+    positions: list[int] = []
+    ends: list[int] = []
+    edges: dict[tuple[int, int], int] = {}  # (token of the row, token predicted) -> number
+    numbers: dict[Sentence, list[int]] = {}
+    path: list[int] = []
+    before: Sentence = ()
+    for sentence in sorted(set(sentences)):
+        alike = (one == other for one, other in zip(before, sentence, strict=False))
+        shared = sum(takewhile(bool, alike))
+        # What follows the branching has seen its last descendant.
+        for node in path[min(shared, len(path)) :]:
+            ends[node] = len(tokens)
+        del path[shared:]
+        for position in range(len(path), len(sentence) - 1):
+            path.append(len(tokens))
+            tokens.append(sentence[position])
+            positions.append(position)
+            ends.append(0)
+        numbers[sentence] = [
+            edges.setdefault((node, token), len(edges))
+            for node, token in zip(path, sentence[1:], strict=False)
+        ]
+        before = sentence
+    for node in path:
+        ends[node] = len(tokens)
+    parents, targets = np.array(list(edges), np.int64).reshape(-1, 2).T
+    order = np.argsort(parents, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return PrefixTree(
+        tokens_N=np.array(tokens, np.int64),
+        positions_N=np.array(positions, np.int64),
+        ends_N=np.array(ends, np.int64),
+        parents_E=parents[order],
+        targets_E=targets[order],
+        paths={sentence: place[number] for sentence, number in numbers.items()},
+    )

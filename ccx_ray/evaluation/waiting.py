@@ -1,10 +1,10 @@
-"""The evaluations that wait, those that run, and what becomes of them. Plain, no Ray.
+"""The queue of evaluations: those that wait, those that run, and their futures. Plain, no Ray.
 
 Order: what was begun before comes first, then by priority, then by arrival.
 
 Invariants: every submitted evaluation's future is resolved exactly once, whatever dies; an
-evaluation is given out to one evaluator at a time; what a lost node causes is not charged to the
-evaluation, and what the evaluation causes not to nodes.
+evaluation is given out to one evaluator at a time; a lost node counts against
+``max_preemptions``, any other death of an evaluator against ``max_failures``.
 """
 
 import heapq
@@ -89,8 +89,8 @@ class WaitingEvaluations:
         if not again:
             self.resolve(evaluation, _spent(evaluation, death, self._limits[death], cause))
 
-    def take_back(self) -> bool:
-        """Let everything that runs wait again, because nobody is left to run it; whether any."""
+    def requeue_running(self) -> bool:
+        """Let what runs wait again, because nothing is left to run it; whether anything waits."""
         with self._changed:
             for evaluation in self._running:
                 self._push(evaluation, begun=True)

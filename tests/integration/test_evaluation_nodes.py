@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ccx_ray.evaluation.attempts import count_attempts
+from ccx_ray.evaluation.evaluator import count_attempts
 from ccx_ray.evaluation.results import read_results
 from tests.probe_models import PROBES, write_random_model
 from tests.ray_nodes import kill, ray_nodes, start_driver, wait_until

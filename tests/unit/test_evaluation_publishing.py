@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ccx_ray.evaluation.attempts import Attempt, count_attempts
+from ccx_ray.evaluation.evaluator import Attempt, count_attempts
 from ccx_ray.storage.publishing import publish_first
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.evaluation.evaluator import Evaluation
-from ccx_ray.evaluation.priority import coarse_first
+from ccx_ray.evaluation.following import coarse_first
 from ccx_ray.evaluation.waiting import WaitingEvaluations
 from ccx_ray.study.spec import EvaluationRuntime
 
@@ -136,10 +136,10 @@ def test_when_nobody_is_left_to_run_it_what_ran_waits_again_uncharged():
     future = waiting.put(evaluation(1))
     waiting.put(evaluation(2))
     assert waiting.take() is not None
-    assert waiting.take_back()
+    assert waiting.requeue_running()
     assert drained(waiting) == [1, 2]
     assert future.done()
-    assert not waiting.take_back()
+    assert not waiting.requeue_running()
 
 
 def test_when_the_evaluators_have_ended_nobody_waits_for_them():

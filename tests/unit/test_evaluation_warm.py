@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.models import CausalModel, load_causal_model
+from ccx_ray.evaluation.models import CausalModel, WarmModels, load_causal_model
 from ccx_ray.evaluation.probes import load_probe
 from ccx_ray.evaluation.scoring import score_encoded, score_probe
-from ccx_ray.evaluation.warm import WarmModels
+from ccx_ray.evaluation.sentences import encode_probe_file
 from tests.probe_models import PROBES, write_random_model
 
 
@@ -72,7 +72,9 @@ def test_scores_of_reused_networks_and_probes_equal_fresh_ones(
     models = WarmModels("cpu")
     for folder in checkpoints:
         model = models.load(folder)
-        warm = score_encoded(model, models.probe(model, "ko-en", file), tokens_per_batch=2048)
+        encoded = encode_probe_file(model, "ko-en", file)
+        assert encode_probe_file(model, "ko-en", file) is encoded
+        warm = score_encoded(model, encoded, tokens_per_batch=2048)
         fresh = score_probe(
             load_causal_model(folder, "cpu"), load_probe(file, "ko-en"), tokens_per_batch=2048
         )

@@ -15,8 +15,7 @@ from ccx_ray.evaluation.rank_consistency import (
     rank_consistency,
     rank_consistency_of,
 )
-from ccx_ray.evaluation.ranking import ScoredItem, ScoredOption
-from ccx_ray.evaluation.results import probe_results
+from ccx_ray.evaluation.results import ScoredItem, ScoredOption, probe_results
 
 
 def test_three_options_by_hand():

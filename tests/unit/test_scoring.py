@@ -9,12 +9,17 @@ import pytest
 import torch
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation import scoring
-from ccx_ray.evaluation.accuracies import summarize
+from ccx_ray.evaluation import forward, scoring
 from ccx_ray.evaluation.forward import Passes, find_passes
 from ccx_ray.evaluation.models import CausalModel, load_causal_model
 from ccx_ray.evaluation.probes import Probe, ProbeItem, load_probe
-from ccx_ray.evaluation.results import SCORE_TYPES, probe_results, publish_results, read_results
+from ccx_ray.evaluation.results import (
+    SCORE_TYPES,
+    probe_results,
+    publish_results,
+    read_results,
+    summarize,
+)
 from ccx_ray.evaluation.scoring import encode_probe, score_encoded, score_probe
 from tests.fixed_batches import SIZES, fixed_batches
 from tests.probe_models import PROBES, write_random_model
@@ -66,7 +71,7 @@ def test_rankings_do_not_depend_on_size_and_order_of_batches(
     encoded = encode_probe(model, some(path, 40))
     expected = score_encoded(model, encoded, tokens_per_batch=2048)
     for size, by_length in product(SIZES, (True, False)):
-        monkeypatch.setattr(scoring, "batches", fixed_batches(size, by_length=by_length))
+        monkeypatch.setattr(forward, "batches", fixed_batches(size, by_length=by_length))
         found = score_encoded(model, encoded, tokens_per_batch=0)
         for one, two in zip(expected, found, strict=True):
             for kind in SCORE_TYPES:

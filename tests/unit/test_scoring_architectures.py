@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ccx_ray.evaluation.forward import find_passes, plant_trees, score_alone, token_nats
+from ccx_ray.evaluation.forward import find_passes, lay_out, score_alone, token_nats
 from ccx_ray.evaluation.models import CausalModel
 
 SIZES: dict[str, Any] = {
@@ -59,7 +59,7 @@ def test_what_it_can_do_is_found_and_changes_nothing(
     for length in (20, 40):  # 40 is beyond the window of 24
         first, *others = random.integers(300, size=(4, length - 1)).tolist()
         sentences = [(0, *first), *((0, *first[:9], *other[9:]) for other in others)]
-        trees = plant_trees(sentences, passes)
+        trees = lay_out(sentences, passes)
         assert len(trees) == (4 if not passes.trees or length > (passes.longest or 128) else 1)
         found = token_nats(model, trees, passes)
         for sentence in sentences:

@@ -1,19 +1,22 @@
 """Scores follow from token log-probabilities, and accuracies from the published rows, by hand."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ccx_ray.evaluation.accuracies import outcomes, summarize
 from ccx_ray.evaluation.probes import ProbeItem
-from ccx_ray.evaluation.ranking import ScoredItem, ScoredOption, rank_options
 from ccx_ray.evaluation.results import (
     SCORE_TYPES,
+    ScoredItem,
+    ScoredOption,
+    outcomes,
     probe_results,
     publish_results,
     read_results,
+    summarize,
 )
 
 OPTIONS = ("a", "b", "c", "d")
@@ -114,7 +117,7 @@ def test_every_score_by_hand():
 
 def test_of_repeated_options_the_text_decides():
     item = ProbeItem(question="_", options=("x", "y", "x"), answer="x")
-    ranked = rank_options(item, (1.0, 2.0, 1.0))
+    ranked = replace(scored(0, "x", (1.0, 2.0, 1.0)), item=item).ranked()
     assert (ranked.correct, ranked.tied, ranked.ranking) == (True, True, (0, 2, 1))
 
 

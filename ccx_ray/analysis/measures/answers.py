@@ -17,8 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.accuracies import Outcomes, outcomes
-from ccx_ray.evaluation.results import SCORE_TYPES, read_results
+from ccx_ray.evaluation.results import SCORE_TYPES, Outcomes, outcomes, read_results
 from ccx_ray.study.spec import EvaluationSpec, QualityKind, ScoreType
 
 STEP_FILE = re.compile(r"^step-\d+\.parquet$")

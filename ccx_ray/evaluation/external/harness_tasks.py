@@ -1,22 +1,35 @@
 """A multiple-choice task of lm-evaluation-harness: its YAML file, and the documents that it names.
 
-Read without the harness, after what version 0.4.13 does with no examples in the prompt. What would
-change the text or the score and is not known here is refused by the name of its key; a task that
-needs Python is refused too.
+Read without the harness, after what version 0.4.13 (``api/task.py``) does with no examples in the
+prompt. What would change the text or the score and is not known here is refused by the name of its
+key; a task that needs Python is refused too. A field is the name of a column, or a Jinja template
+over the document, which runs in Jinja's sandbox; what it renders to may be a number or a list
+written in Python.
 
 Invariant: context, options and answer of every document are those that the harness makes of it.
 """
 
+import ast
+import re
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import SandboxedEnvironment
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.external.harness_documents import TaskFields, read_document
-from ccx_ray.evaluation.probes import Probe, read_items
+from ccx_ray.evaluation.probes import (
+    Probe,
+    ProbeItem,
+    check_options,
+    check_text,
+    read_items,
+    shown,
+)
 
 USED = {
     "dataset_path",
@@ -44,6 +57,19 @@ WITHOUT_EFFECT = {
     *("should_decontaminate", "doc_to_decontamination_query"),
     "metric_list",  # the accuracies are given, whatever else is asked for
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TaskFields:
+    """The keys of a task that make a question of a document."""
+
+    text: str
+    choice: str | list[Any] | dict[str, Any]
+    target: str | int
+    description: str
+    delimiter: str
+    """Stands between context and option, and belongs to neither."""
+    columns: frozenset[str]
 
 
 class _Loader(yaml.SafeLoader):
@@ -75,7 +101,7 @@ def load_harness_task(path: Path, name: str, *, lenient: bool = False) -> Probe:
     if not split:
         raise UserError(f"{path}, test_split: neither it nor validation_split names a split")
     documents, columns = _documents(path, config, str(split))
-    fields = TaskFields(
+    fields = _TaskFields(
         text=config["doc_to_text"],
         choice=config["doc_to_choice"],
         target=config["doc_to_target"],
@@ -83,7 +109,9 @@ def load_harness_task(path: Path, name: str, *, lenient: bool = False) -> Probe:
         delimiter=str(config.get("target_delimiter", " ")),
         columns=frozenset(columns),
     )
-    return read_items(path, name, documents, partial(read_document, fields=fields), lenient=lenient)
+    return read_items(
+        path, name, documents, partial(_read_document, fields=fields), lenient=lenient
+    )
 
 
 def _read_yaml(path: Path, including: tuple[Path, ...]) -> dict[str, Any]:
@@ -150,3 +178,93 @@ def _documents(path: Path, config: Mapping[str, Any], split: str) -> tuple[list[
     if split not in found:
         raise UserError(f"{path}: no split {split!r} in {source!r}, only {', '.join(found)}")
     return found[split].to_list(), list(found[split].features)
+
+
+def _read_document(document: dict[str, Any], *, fields: _TaskFields) -> ProbeItem:
+    """
+    Raises:
+        ValueError: a template fails, or the question has a wrong shape.
+    """
+    description, text = (
+        _value(value, document, fields, key)
+        for key, value in (("description", fields.description), ("doc_to_text", fields.text))
+    )
+    for key, value in (("description", description), ("doc_to_text", text)):
+        if not isinstance(value, str) or (key == "doc_to_text" and value.isdigit()):
+            # A number says which of several contexts is right, the option standing in them.
+            raise ValueError(f", {key}: {shown(value)} is not supported where a text is expected")
+    options = _options(document, fields)
+    context = description + text
+    return ProbeItem(
+        question=context,
+        options=tuple(options),
+        answer=_answer(document, fields, options),
+        pieces=(context + fields.delimiter, ""),
+        context=context,
+    )
+
+
+def _options(document: dict[str, Any], fields: _TaskFields) -> list[str]:
+    if isinstance(fields.choice, dict):
+        options: Any = list(fields.choice.values())
+    elif isinstance(fields.choice, list):
+        options = fields.choice
+    else:
+        options = _value(fields.choice, document, fields, "doc_to_choice")
+        if fields.choice not in fields.columns:
+            options = _list(options)
+    check_options(options)
+    return list(options)
+
+
+def _answer(document: dict[str, Any], fields: _TaskFields, options: list[str]) -> str:
+    target: Any = fields.target
+    if isinstance(target, str):
+        target = _value(target, document, fields, "doc_to_target")
+    if isinstance(target, str) and fields.target not in fields.columns:
+        target = _number_or_list(target)
+    if isinstance(target, int):
+        # Out of range is nobody's choice, which the harness warns of and counts as wrong.
+        absent = f"choice {target}, which is not there"
+        return options[target] if 0 <= target < len(options) else absent
+    if isinstance(target, list):
+        raise ValueError(f", doc_to_target: {shown(target)}: several answers are not supported")
+    check_text(target, "doc_to_target")
+    return str(target)
+
+
+def _number_or_list(text: str) -> Any:
+    """What looks like a number or a list is one."""
+    if text.isdigit() or (text.startswith("[") and text.endswith("]")):
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            return text
+    return text
+
+
+def _value(field: str, document: dict[str, Any], fields: _TaskFields, key: str) -> Any:
+    """The column of this name, or the template rendered."""
+    if field in fields.columns:
+        return document[field]
+    try:
+        return _template(field).render(**document)
+    except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f", {key}: {type(error).__name__}: {reason}") from None
+
+
+def _list(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        raise ValueError(f", doc_to_choice: {shown(text)} is not a list in Python") from None
+
+
+@lru_cache(maxsize=16)
+def _template(text: str) -> Template:
+    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+    environment.filters["regex_replace"] = lambda string, pattern, repl, count=0: re.sub(
+        pattern, repl, string, count=count
+    )
+    return environment.from_string(text)

@@ -10,16 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from ccx_ray.evaluation.accuracies import accuracies_by
-from ccx_ray.evaluation.external.consistency import consistency_of_pairs
-from ccx_ray.evaluation.external.lm_eval_tasks import harness_accuracies
+from ccx_ray.evaluation.external.harness_export import harness_accuracies
 from ccx_ray.evaluation.models import CausalModel, Precision, load_causal_model
 from ccx_ray.evaluation.probes import Probe, quality
-from ccx_ray.evaluation.ranking import ScoredItem
-from ccx_ray.evaluation.results import probe_results
+from ccx_ray.evaluation.rank_consistency import consistency_of_pairs
+from ccx_ray.evaluation.results import ScoredItem, accuracies, probe_results
 from ccx_ray.evaluation.sentences import EncodedProbe, encode_probe
 from ccx_ray.study.spec import ScoreType
 
@@ -60,19 +59,23 @@ def score_files(
                 soft_wrap=True,
             )
     scored = _score(console, model, encoded, scoring=scoring, tokens_per_batch=tokens_per_batch)
+    tables = [
+        probe_results("", 0, one.probe.name, items)
+        for one, items in zip(encoded, scored, strict=True)
+    ]
+    files = [path for path, _ in probes]
     content = {
         "model": str(model_folder),
         "scoring": scoring,
         "device": device,
         "precision": precision,
         "probes": [
-            _probe_content(path, one.probe, items, scoring)
-            for (path, _), one, items in zip(probes, encoded, scored, strict=True)
+            _probe_content(path, one.probe, items, rows, scoring)
+            for path, one, items, rows in zip(files, encoded, scored, tables, strict=True)
         ],
     }
     if parallel:
-        files = [path for path, _ in probes]
-        content["consistency"] = consistency_of_pairs(files, scored, parallel, scoring)
+        content["consistency"] = consistency_of_pairs(files, tables, parallel, scoring)
     return content
 
 
@@ -114,14 +117,14 @@ def _score(
 
 
 def _probe_content(
-    path: Path, probe: Probe, scored: Sequence[ScoredItem], scoring: ScoreType
+    path: Path, probe: Probe, scored: Sequence[ScoredItem], rows: pa.Table, scoring: ScoreType
 ) -> dict[str, Any]:
     kinds = Counter(kind for item in probe.items for kind in quality(item))
     content = {
         "file": str(path),
         "questions": len(scored),
         # correct, accuracy, with ties wrong and shared, standard_error, tied, by_gold_position
-        **accuracies_by(probe_results("", 0, probe.name, scored), scoring),
+        **accuracies(rows, scoring),
         "quality": dict(kinds),
         "left_out": [{"index": one.index, "reason": one.reason} for one in probe.left_out],
     }

@@ -17,7 +17,7 @@ import yaml
 
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.probes import Probe, ProbeItem
-from ccx_ray.evaluation.ranking import ScoredItem
+from ccx_ray.evaluation.results import ScoredItem
 from ccx_ray.storage.publishing import publish_bytes
 
 GROUP = "ccx_ray_cloze"
