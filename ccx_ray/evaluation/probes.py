@@ -117,8 +117,7 @@ def read_items(
     """The questions of a file of any format.
 
     Args:
-        path: named in messages.
-        read: turns an entry into a question; its ValueError goes on where the item has been named.
+        read: turns an entry into a question; its ValueError goes on where the item is named.
         lenient: leave out and list what it refuses.
 
     Raises:
@@ -144,11 +143,7 @@ def read_items(
 
 
 def read_item(entry: Any) -> ProbeItem:
-    """One item of a probe file.
-
-    Raises:
-        ValueError: it has the wrong shape; the message goes on where the item has been named.
-    """
+    """One item of a probe file, or a ValueError that goes on where the item is named."""
     if not isinstance(entry, Mapping):
         raise ValueError(f": {shown(entry)} is not an object with question, options, answer")
     for key in ("question", "options", "answer"):
@@ -163,10 +158,7 @@ def read_item(entry: Any) -> ProbeItem:
 
 
 def check_options(options: Any) -> None:
-    """
-    Raises:
-        ValueError: they are not two or more texts; the message goes on where the item is named.
-    """
+    """Raises a ValueError unless they are two or more texts; it goes on where the item is named."""
     if not isinstance(options, list) or len(options) < 2:
         raise ValueError(f", options: {shown(options)} is not a list of two or more options")
     for number, option in enumerate(options, start=1):
@@ -174,10 +166,7 @@ def check_options(options: Any) -> None:
 
 
 def check_text(value: Any, place: str) -> None:
-    """
-    Raises:
-        ValueError: it is no text; the message goes on where the item is named.
-    """
+    """Raises a ValueError unless it is a text; it goes on where the item is named."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f", {place}: {shown(value)} is not a text with something in it")
 

@@ -11,6 +11,7 @@ import heapq
 import threading
 from collections import Counter
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ccx_ray.evaluation.evaluator import Evaluation
@@ -18,6 +19,16 @@ from ccx_ray.study.spec import EvaluationRuntime
 
 Death = Literal["failure", "preemption"]
 """Of an evaluator at work: by itself, or with its node."""
+
+
+@dataclass(kw_only=True)
+class _Open:
+    """An evaluation that waits or runs."""
+
+    future: Future[None] = field(default_factory=Future)
+    arrival: int
+    deaths: Counter[Death] = field(default_factory=Counter)
+    running: bool = False
 
 
 class WaitingEvaluations:
@@ -31,11 +42,8 @@ class WaitingEvaluations:
         self._changed = threading.Condition()
         self._waiting: list[tuple[bool, int, int, Evaluation]] = []
         """A heap: not begun before, priority, arrival."""
-        self._arrivals: dict[Evaluation, int] = {}
+        self._open: dict[Evaluation, _Open] = {}
         self._arrived = 0
-        self._futures: dict[Evaluation, Future[None]] = {}
-        self._running: set[Evaluation] = set()
-        self._deaths: dict[Evaluation, Counter[Death]] = {}
         self._closed = False
         self._end: RuntimeError | None = None
 
@@ -45,34 +53,33 @@ class WaitingEvaluations:
             if self._end is not None:
                 raise RuntimeError(str(self._end)) from self._end.__cause__
             assert not self._closed, "submit after close"
-            if evaluation not in self._futures:
-                self._futures[evaluation] = Future()
-                self._arrivals[evaluation] = self._arrived
-                self._deaths[evaluation] = Counter()
+            if evaluation not in self._open:
+                self._open[evaluation] = _Open(arrival=self._arrived)
                 self._arrived += 1
                 self._push(evaluation, begun=False)
-            return self._futures[evaluation]
+            return self._open[evaluation].future
 
     def wait(self) -> None:
         """Until something waits or runs, or nothing ever will."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or bool(self._futures))
+            self._changed.wait_for(lambda: self._closed or bool(self._open))
 
     def take(self) -> Evaluation | None:
         """The next one, which runs from now on; None when none waits."""
         with self._changed:
             while self._waiting:
                 fresh, _, _, evaluation = heapq.heappop(self._waiting)
-                if not fresh or self._futures[evaluation].set_running_or_notify_cancel():
-                    self._running.add(evaluation)
+                mine = self._open[evaluation]
+                if not fresh or mine.future.set_running_or_notify_cancel():
+                    mine.running = True
                     return evaluation
-                self._forget(evaluation)  # its future was cancelled
+                del self._open[evaluation]  # its future was cancelled
             return None
 
     def resolve(self, evaluation: Evaluation, error: BaseException | None) -> None:
         """It has been done, or will never be."""
         with self._changed:
-            future = self._forget(evaluation)
+            future = self._open.pop(evaluation).future
         if error is None:
             future.set_result(None)
         else:
@@ -81,9 +88,10 @@ class WaitingEvaluations:
     def died(self, evaluation: Evaluation, death: Death, cause: str) -> None:
         """Its evaluator is gone: it is the next to be done, unless that has happened too often."""
         with self._changed:
-            self._running.discard(evaluation)
-            self._deaths[evaluation][death] += 1
-            again = self._deaths[evaluation][death] <= self._limits[death]
+            mine = self._open[evaluation]
+            mine.running = False
+            mine.deaths[death] += 1
+            again = mine.deaths[death] <= self._limits[death]
             if again:
                 self._push(evaluation, begun=True)
         if not again:
@@ -92,9 +100,8 @@ class WaitingEvaluations:
     def requeue_running(self) -> bool:
         """Let what runs wait again, because nothing is left to run it; whether anything waits."""
         with self._changed:
-            for evaluation in self._running:
+            for evaluation in [one for one, mine in self._open.items() if mine.running]:
                 self._push(evaluation, begun=True)
-            self._running.clear()
             return bool(self._waiting)
 
     def close(self) -> None:
@@ -104,7 +111,7 @@ class WaitingEvaluations:
             unbegun = [entry[-1] for entry in self._waiting if entry[0]]
             self._waiting = [entry for entry in self._waiting if not entry[0]]
             heapq.heapify(self._waiting)
-            cancelled = [self._forget(evaluation) for evaluation in unbegun]
+            cancelled = [self._open.pop(evaluation).future for evaluation in unbegun]
             self._changed.notify_all()
         for future in cancelled:
             future.cancel()
@@ -113,7 +120,7 @@ class WaitingEvaluations:
     def finished(self) -> bool:
         """Closed, and nothing is left: what runs may still come back by ``died``."""
         with self._changed:
-            return self._closed and not self._futures
+            return self._closed and not self._open
 
     def abandon(self, cause: BaseException | None) -> None:
         """Nothing that is still open will ever be done, and nothing more is taken."""
@@ -121,20 +128,17 @@ class WaitingEvaluations:
         end.__cause__ = cause
         with self._changed:
             self._end = end
-            left = [self._forget(evaluation) for evaluation in list(self._futures)]
+            left = [mine.future for mine in self._open.values()]
+            self._open.clear()
             self._waiting.clear()
         for future in left:
             future.set_exception(end)
 
     def _push(self, evaluation: Evaluation, *, begun: bool) -> None:
-        entry = (not begun, evaluation.priority, self._arrivals[evaluation], evaluation)
-        heapq.heappush(self._waiting, entry)
+        mine = self._open[evaluation]
+        mine.running = False
+        heapq.heappush(self._waiting, (not begun, evaluation.priority, mine.arrival, evaluation))
         self._changed.notify_all()
-
-    def _forget(self, evaluation: Evaluation) -> Future[None]:
-        self._running.discard(evaluation)
-        del self._arrivals[evaluation], self._deaths[evaluation]
-        return self._futures.pop(evaluation)
 
 
 def _spent(evaluation: Evaluation, death: Death, limit: int, cause: str) -> RuntimeError:

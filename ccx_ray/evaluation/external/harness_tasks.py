@@ -181,10 +181,7 @@ def _documents(path: Path, config: Mapping[str, Any], split: str) -> tuple[list[
 
 
 def _read_document(document: dict[str, Any], *, fields: _TaskFields) -> ProbeItem:
-    """
-    Raises:
-        ValueError: a template fails, or the question has a wrong shape.
-    """
+    """The question, or a ValueError where a template fails or the shape is wrong."""
     description, text = (
         _value(value, document, fields, key)
         for key, value in (("description", fields.description), ("doc_to_text", fields.text))

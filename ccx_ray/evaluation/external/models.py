@@ -19,7 +19,7 @@ from ccx_ray.evaluation.models import CausalModel, Precision, load_causal_model
 from ccx_ray.evaluation.probes import Probe, quality
 from ccx_ray.evaluation.rank_consistency import consistency_of_pairs
 from ccx_ray.evaluation.results import ScoredItem, accuracies, probe_results
-from ccx_ray.evaluation.sentences import EncodedProbe, encode_probe
+from ccx_ray.evaluation.sentences import encode_probe
 from ccx_ray.study.spec import ScoreType
 
 
@@ -43,6 +43,8 @@ def score_files(
     Raises:
         UserError: the model cannot be opened, or a question is too long for it.
     """
+    from ccx_ray.evaluation.scoring import score_encoded
+
     console = Console(stderr=True)
     model = load_causal_model(model_folder, device, precision)
     console.print(_description(model), highlight=False, soft_wrap=True)
@@ -58,25 +60,36 @@ def score_files(
                 highlight=False,
                 soft_wrap=True,
             )
-    scored = _score(console, model, encoded, scoring=scoring, tokens_per_batch=tokens_per_batch)
-    tables = [
-        probe_results("", 0, one.probe.name, items)
-        for one, items in zip(encoded, scored, strict=True)
-    ]
-    files = [path for path, _ in probes]
-    content = {
+    tables: list[pa.Table] = []
+    contents: list[dict[str, Any]] = []
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=console) as progress:
+        for (path, _), one in zip(probes, encoded, strict=True):
+            is_task = any(item.context is not None for item in one.probe.items)
+            bar = progress.add_task(path.name, total=one.probe.sentences)
+            scored = score_encoded(
+                model,
+                one,
+                tokens_per_batch=tokens_per_batch,
+                kinds=(scoring, "option_sum", "option_per_byte") if is_task else (scoring,),
+                on_scored=partial(progress.advance, bar),
+            )
+            tables.append(probe_results("", 0, one.probe.name, scored))
+            content = _probe_content(path, one.probe, tables[-1], scoring)
+            if is_task:
+                content["lm_evaluation_harness"] = harness_accuracies(scored)
+            contents.append(content | {"items": [_item_content(item, scoring) for item in scored]})
+    found = {
         "model": str(model_folder),
         "scoring": scoring,
         "device": device,
         "precision": precision,
-        "probes": [
-            _probe_content(path, one.probe, items, rows, scoring)
-            for path, one, items, rows in zip(files, encoded, scored, tables, strict=True)
-        ],
+        "probes": contents,
     }
     if parallel:
-        content["consistency"] = consistency_of_pairs(files, tables, parallel, scoring)
-    return content
+        files = [path for path, _ in probes]
+        found["consistency"] = consistency_of_pairs(files, tables, parallel, scoring)
+    return found
 
 
 def _description(model: CausalModel) -> str:
@@ -88,49 +101,15 @@ def _description(model: CausalModel) -> str:
     )
 
 
-def _score(
-    console: Console,
-    model: CausalModel,
-    encoded: Sequence[EncodedProbe],
-    *,
-    scoring: ScoreType,
-    tokens_per_batch: int,
-) -> list[list[ScoredItem]]:
-    from ccx_ray.evaluation.scoring import score_encoded
-
-    scored = []
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=console) as progress:
-        for one in encoded:
-            task = any(item.context is not None for item in one.probe.items)
-            bar = progress.add_task(Path(one.probe.name).name, total=one.probe.sentences)
-            scored.append(
-                score_encoded(
-                    model,
-                    one,
-                    tokens_per_batch=tokens_per_batch,
-                    kinds=(scoring, "option_sum", "option_per_byte") if task else (scoring,),
-                    on_scored=partial(progress.advance, bar),
-                )
-            )
-    return scored
-
-
-def _probe_content(
-    path: Path, probe: Probe, scored: Sequence[ScoredItem], rows: pa.Table, scoring: ScoreType
-) -> dict[str, Any]:
-    kinds = Counter(kind for item in probe.items for kind in quality(item))
-    content = {
+def _probe_content(path: Path, probe: Probe, rows: pa.Table, scoring: ScoreType) -> dict[str, Any]:
+    return {
         "file": str(path),
-        "questions": len(scored),
+        "questions": rows.num_rows,
         # correct, accuracy, with ties wrong and shared, standard_error, tied, by_gold_position
         **accuracies(rows, scoring),
-        "quality": dict(kinds),
+        "quality": dict(Counter(kind for item in probe.items for kind in quality(item))),
         "left_out": [{"index": one.index, "reason": one.reason} for one in probe.left_out],
     }
-    if any(item.context is not None for item in probe.items):
-        content["lm_evaluation_harness"] = harness_accuracies(scored)
-    return content | {"items": [_item_content(one, scoring) for one in scored]}
 
 
 def _item_content(one: ScoredItem, scoring: ScoreType) -> dict[str, Any]:
