@@ -23,7 +23,7 @@ def analysis_step(
     return Step(
         name="analysis",
         kind="analysis",
-        version=4,
+        version=5,
         identity={
             **study.analysis.model_dump(),
             "evaluation": study.evaluation.model_dump(),

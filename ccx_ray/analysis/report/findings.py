@@ -222,7 +222,10 @@ def _scores(study: StudySpec, results: Results) -> Finding | None:
         f"one sign by all in {_of(one_sign, signs)}"
     )
     question = f"Dependence on the score (here {SCORE_NAMES[study.evaluation.scoring]})"
-    return Finding("score-types", question, result, "found" if some else "not found")
+    reason = "A cell that is significant by another score alone is a hint and no result."
+    if not some:
+        return Finding("score-types", question, result, "not found")
+    return Finding("score-types", question, result, "found", reason)
 
 
 def _ties(_: StudySpec, results: Results) -> Finding | None:
