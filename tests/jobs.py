@@ -29,7 +29,7 @@ def run_job(job: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         env=environment(),
-        timeout=600,
+        timeout=1200,
     )
 
 

@@ -74,13 +74,13 @@ def submit(client: dict[str, str], command: str) -> subprocess.CompletedProcess[
     """Submit a shell command and wait for its end."""
     return subprocess.run(
         [RAY, "job", "submit", "--working-dir", ".", "--", "sh", "-c", command],
-        cwd=PROJECT, env=client, capture_output=True, text=True, check=False, timeout=600,
+        cwd=PROJECT, env=client, capture_output=True, text=True, check=False, timeout=1200,
     )  # fmt: skip
 
 
 def submit_when_up(client: dict[str, str], command: str) -> subprocess.CompletedProcess[str]:
     """As ``submit``, to a cluster whose agent may not have started yet."""
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 300
     while True:
         done = submit(client, command)
         if "submitted successfully" in done.stdout or time.monotonic() > deadline:
