@@ -87,19 +87,6 @@ class TestOneEvaluator:
         assert tables[0]["token_nats"].equals(tables[2]["token_nats"])
         assert "rial" not in printed.out + printed.err, "Tune's tables would tear up the live table"
 
-    def test_what_is_published_is_not_computed_again_and_a_mistake_is_told(
-        self, scheduler: EvaluationScheduler, model_folder: Path, tmp_path: Path
-    ):
-        done = tmp_path / "done.parquet"
-        done.write_bytes(b"published before")
-        broken = tmp_path / "broken.json"
-        broken.write_text("[", "utf-8")
-        assert scheduler.submit(evaluation(model_folder, broken, done, 1)).done()
-        assert done.read_bytes() == b"published before"
-        wrong = evaluation(model_folder, broken, tmp_path / "never.parquet", 2)
-        with pytest.raises(UserError, match=r"broken\.json, line 1: not JSON"):
-            scheduler.submit(wrong).result(timeout=120)
-
     def test_a_killed_evaluator_loses_and_doubles_nothing(
         self, scheduler: EvaluationScheduler, model_folder: Path, probe_file: Path, tmp_path: Path
     ):
@@ -118,6 +105,19 @@ class TestOneEvaluator:
         assert sum(count["begun"] for count in attempts.values()) in (5, 6)
         assert all(count["scored"] in (1, 2) for count in attempts.values())
         assert running.pid not in [process.pid for process in evaluators(psutil.Process())]
+
+    def test_what_is_published_is_not_computed_again_and_a_mistake_is_told(
+        self, scheduler: EvaluationScheduler, model_folder: Path, tmp_path: Path
+    ):
+        done = tmp_path / "done.parquet"
+        done.write_bytes(b"published before")
+        broken = tmp_path / "broken.json"
+        broken.write_text("[", "utf-8")
+        assert scheduler.submit(evaluation(model_folder, broken, done, 1)).done()
+        assert done.read_bytes() == b"published before"
+        wrong = evaluation(model_folder, broken, tmp_path / "never.parquet", 2)
+        with pytest.raises(UserError, match=r"broken\.json, line 1: not JSON"):
+            scheduler.submit(wrong).result(timeout=120)
 
 
 def test_a_backlog_is_scored_in_the_order_of_priorities(

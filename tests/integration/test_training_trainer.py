@@ -108,16 +108,14 @@ def test_a_killed_controller_is_replaced_and_what_it_held_is_freed(
 ) -> None:
     import ray
 
-    steps = 300
+    steps = 1200
     run = tiny_run(tmp_path / "run", tmp_path, steps=steps, workers=2, max_failures=1)
     with ThreadPoolExecutor(1) as threads:
         future = threads.submit(train, run)
         wait_for_checkpoint(run.folder, steps // 3, future)
-        # Stopped, for the workers would come to their end before they notice that it is gone.
-        for worker in training_processes(run.name):
-            worker.send_signal(signal.SIGSTOP)
         newest_ray_process("TrainController").send_signal(signal.SIGKILL)
-        assert future.result()["resumed_from"] in (steps // 3, steps // 3 * 2)
+        resumed = future.result()["resumed_from"]
+        assert resumed in (steps // 3, steps // 3 * 2), "the kill came too late to be one"
     assert [record.step for record in read_history(run.folder / "losses.parquet")] == [
         *range(1, steps + 1)
     ]
