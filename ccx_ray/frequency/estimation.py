@@ -38,7 +38,7 @@ from ccx_ray.frequency.text.documents import read_documents
 from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog
 from ccx_ray.storage.publishing import publish_parquet
-from ccx_ray.study.frequency_spec import FrequencySpec, JudgeRuntime, JudgeSpec, LexicalJudgeSpec
+from ccx_ray.study.frequency_spec import FrequencySpec, JudgeRuntime, JudgeSpec
 
 QUESTIONS_AT_ONCE = 512
 """Of one task: its questions share the documents that it has read and normalised."""
@@ -243,15 +243,11 @@ def open_corpus_judge(
 
 
 def scanning_judge(spec: FrequencySpec, clozes: Sequence[Cloze], lexicon: Lexicon) -> LexicalJudge:
-    """The lexical judge that scans a corpus, whatever judge reads what was retrieved.
-
-    Nobody but the lexical judge can read everything.
-    """
-    lexical = spec.judge if isinstance(spec.judge, LexicalJudgeSpec) else LexicalJudgeSpec()
+    """The lexical judge that scans a corpus, whatever judge reads what was retrieved."""
     return LexicalJudge(
         _frequencies(clozes, lexicon),
         documents=lexicon.documents,
-        salient_share=lexical.salient_share,
+        salient_share=spec.scanning_judge.salient_share,
     )
 
 

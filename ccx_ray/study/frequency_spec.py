@@ -155,6 +155,11 @@ class FrequencySpec(Spec):
         """What the study's own retriever is called in tables."""
         return retriever_name(self.retriever, self.embedder.name)
 
+    @property
+    def scanning_judge(self) -> LexicalJudgeSpec:
+        """The judge that reads every document: nobody but the lexical one can."""
+        return self.judge if isinstance(self.judge, LexicalJudgeSpec) else LexicalJudgeSpec()
+
     def index_identity(self) -> dict[str, object]:
         """What decides the index of a corpus, beside its embedder."""
         return self.model_dump(include={"passage_characters", "index", "shard_passages"})

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pytest
 
 from ccx_ray.frequency.counting.lexicon.reading import Lexicon
 from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
-from ccx_ray.frequency.judges.verdict import Judge, Request, Verdict
+from ccx_ray.frequency.judges.verdict import Request, Verdict
 from ccx_ray.frequency.text.documents import Document, read_documents
 from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.frequency.validation.planted import (
@@ -46,14 +46,10 @@ def real_clozes(project: Path, culture: str, language: str) -> list[Cloze]:
     return [Cloze(question=item["question"], answer=item["answer"]) for item in items]
 
 
-def judges(lexicon: Lexicon, clozes: Sequence[Cloze]) -> Mapping[str, Judge]:
+def lexical(clozes: Sequence[Cloze], lexicon: Lexicon) -> LexicalJudge:
     terms = {term for cloze in clozes for term in question_terms(cloze)}
     frequencies = lexicon.document_frequencies(terms)
-    return {
-        "lexical 0.5": LexicalJudge(
-            frequencies, documents=lexicon.documents, salient_share=SALIENT_SHARE
-        )
-    }
+    return LexicalJudge(frequencies, documents=lexicon.documents, salient_share=SALIENT_SHARE)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +81,7 @@ def test_planted_frequencies_are_recovered(
         FrequencySpec(),
         {"ngram": (NgramEmbedderSpec(), None)},
         tmp_path,
-        open_judges=judges,
-        salient_share=SALIENT_SHARE,
+        judges={"lexical 0.5": lexical},
         run_tasks=run_here,
     )
     assert pa.Table.from_pylist(rows, PLANTED).num_rows == len(rows)
@@ -191,8 +186,7 @@ def test_a_small_corpus_takes_what_is_possible(tmp_path: Path) -> None:
         FrequencySpec(),
         {"ngram": (NgramEmbedderSpec(), None)},
         tmp_path / "none",
-        open_judges=judges,
-        salient_share=SALIENT_SHARE,
+        judges={"lexical 0.5": lexical},
         run_tasks=run_here,
     )
     assert rows == planted_summary(rows) == []
@@ -217,8 +211,7 @@ def test_a_document_that_two_retrievers_find_is_judged_once(tmp_path: Path) -> N
         FrequencySpec(top_documents=10),
         {"ngram": (NgramEmbedderSpec(), None)},
         tmp_path,
-        open_judges=lambda lexicon, clozes: {"all": judge},
-        salient_share=SALIENT_SHARE,
+        judges={"all": lambda clozes, lexicon: judge},
         run_tasks=run_here,
     )
     asked = [(request.cloze.question, request.document.id) for request in judge.requests]

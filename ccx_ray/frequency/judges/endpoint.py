@@ -11,7 +11,6 @@ import random
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Semaphore
 
@@ -42,12 +41,6 @@ PLACE_SECONDS = 0.02
 """Between two looks whether another thread has given its place back; an answer takes longer."""
 _places: dict[tuple[str | None, int], Semaphore] = {}
 """By endpoint, for all threads of this process: cultures are judged side by side."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Stop:
-    reason: str
-    remedy: str
 
 
 class EndpointModel:
@@ -97,7 +90,7 @@ class _Asking:
         self._chat = Chat(
             model=endpoint.spec.model, runtime=endpoint.runtime, parameters=endpoint.parameters
         )
-        self._stop: _Stop | None = None
+        self._stop: UnansweredError | None = None
         self._stopped = asyncio.Event()
         limit = endpoint.runtime.url, endpoint.runtime.concurrency
         self._places = _places.setdefault(limit, Semaphore(endpoint.runtime.concurrency))
@@ -116,7 +109,7 @@ class _Asking:
         finally:
             await self._chat.close()
         if self._stop is not None:
-            raise UnansweredError(self._stop.reason, self._stop.remedy)
+            raise self._stop
         if self._unreadable:
             tries, pairs_left = self._runtime.max_retries + 1, len(self._unreadable)
             raise UnansweredError(
@@ -243,7 +236,7 @@ class _Asking:
 
     def _end(self, reason: str, remedy: str) -> None:
         if self._stop is None:
-            self._stop = _Stop(reason=reason, remedy=remedy)
+            self._stop = UnansweredError(reason, remedy)
             self._stopped.set()
 
     def _where(self) -> str:

@@ -5,7 +5,7 @@ shards are what runs side by side.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -39,10 +39,6 @@ class IndexChoice:
     reason: str
     parameters: dict[str, int]
 
-    def content(self) -> dict[str, Any]:
-        """As ``index.json`` has it."""
-        return asdict(self)
-
 
 def choose_index(
     requested: Literal["auto"] | IndexType, *, passages: int, dimensions: int
@@ -58,38 +54,37 @@ def choose_index(
             f"frequency.index: ivfpq cuts vectors into equal parts, which {dimensions} dimensions "
             "do not allow; give hnsw, or an embedder of 256 dimensions"
         )
-    if requested == "flat":
-        return _flat("asked for")
-    if requested == "hnsw":
-        return _hnsw("asked for")
-    if requested == "auto" and passages <= FLAT_UP_TO:
-        return _flat(f"{passages:,} passages, at most {FLAT_UP_TO:,} are compared one by one")
-    if passages < TRAINABLE:
-        return _flat(f"ivfpq was asked for, but is trained on {TRAINABLE:,}, not {passages:,}")
-    reason = "asked for" if requested == "ivfpq" else f"{passages:,} passages"
-    if not parts:
-        return _hnsw(f"{passages:,} passages of {dimensions} dimensions, which ivfpq cannot cut")
-    return _ivfpq(reason, parts)
-
-
-def _flat(reason: str) -> IndexChoice:
-    return IndexChoice(type="flat", reason=reason, parameters={})
-
-
-def _hnsw(reason: str) -> IndexChoice:
-    parameters = {"neighbours": NEIGHBOURS, "construction": CONSTRUCTION}
-    return IndexChoice(type="hnsw", reason=reason, parameters=parameters)
-
-
-def _ivfpq(reason: str, parts: int) -> IndexChoice:
-    parameters = {"lists": LISTS, "probed": PROBED, "parts": parts, "bits": 4}
-    return IndexChoice(type="ivfpq", reason=reason, parameters=parameters)
+    chosen: IndexType = "ivfpq" if requested == "auto" else requested
+    if chosen != "ivfpq":
+        reason = "asked for"
+    elif requested == "auto" and passages <= FLAT_UP_TO:
+        chosen = "flat"
+        reason = f"{passages:,} passages, at most {FLAT_UP_TO:,} are compared one by one"
+    elif passages < TRAINABLE:
+        chosen = "flat"
+        reason = f"ivfpq was asked for, but is trained on {TRAINABLE:,}, not {passages:,}"
+    elif not parts:
+        chosen = "hnsw"
+        reason = f"{passages:,} passages of {dimensions} dimensions, which ivfpq cannot cut"
+    else:
+        reason = "asked for" if requested == "ivfpq" else f"{passages:,} passages"
+    parameters: dict[IndexType, dict[str, int]] = {
+        "flat": {},
+        "hnsw": {"neighbours": NEIGHBOURS, "construction": CONSTRUCTION},
+        "ivfpq": {"lists": LISTS, "probed": PROBED, "parts": parts, "bits": 4},
+    }
+    return IndexChoice(type=chosen, reason=reason, parameters=parameters[chosen])
 
 
 def _parts(dimensions: int) -> int:
     """The most parts up to 512 that a vector is cut into; 0 if they would be of over 8 numbers."""
     parts = max(part for part in range(1, 513) if dimensions % part == 0)
     return parts if 8 * parts >= dimensions else 0
+
+
+def _faiss() -> Any:
+    """Its stubs lack half of it."""
+    return import_module("faiss")
 
 
 def write_vectors(
@@ -100,8 +95,7 @@ def write_vectors(
     Args:
         blocks: ``[passages, dimensions]`` each, perhaps mapped; in order.
     """
-    faiss: Any = import_module("faiss")  # its stubs lack half of it
-
+    faiss = _faiss()
     faiss.omp_set_num_threads(1)
     index = _empty_index(choice, dimensions)
     if choice.type == "ivfpq":
@@ -112,8 +106,7 @@ def write_vectors(
 
 
 def _empty_index(choice: IndexChoice, dimensions: int) -> Any:
-    faiss: Any = import_module("faiss")  # its stubs lack half of it
-
+    faiss = _faiss()
     chosen = choice.parameters
     if choice.type == "flat":
         return faiss.IndexFlatIP(dimensions)
@@ -148,8 +141,7 @@ class VectorIndex:
     """A written index, mapped for searching."""
 
     def __init__(self, path: Path, choice: IndexChoice) -> None:
-        faiss: Any = import_module("faiss")  # its stubs lack half of it
-
+        faiss = _faiss()
         flags = faiss.IO_FLAG_MMAP if choice.type == "ivfpq" else faiss.IO_FLAG_MMAP_IFC
         self._index = faiss.read_index(str(path), flags)
         self._choice = choice
@@ -158,8 +150,7 @@ class VectorIndex:
         self, queries: NDArray[np.float32], wanted: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Scores and passages ``[queries, wanted]``; passage -1 where there are no more."""
-        faiss: Any = import_module("faiss")  # its stubs lack half of it
-
+        faiss = _faiss()
         if self._choice.type == "hnsw":
             parameters = faiss.SearchParametersHNSW(efSearch=max(wanted, 64))
             scores, passages = self._index.search(queries, wanted, params=parameters)

@@ -5,7 +5,7 @@ beside them. Invariant: nothing of a planted text is told to what estimates: lex
 built of it as of any other.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from ccx_ray.frequency.counting.exact_counts import SHARD_COUNTS, corpus_counts,
 from ccx_ray.frequency.counting.exhaustive import exhaustive_scan
 from ccx_ray.frequency.counting.lexicon.building import build_lexicon
 from ccx_ray.frequency.counting.lexicon.reading import Lexicon
-from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
+from ccx_ray.frequency.estimation import OpenJudge, scanning_judge
+from ccx_ray.frequency.judges.factory import judge_name
 from ccx_ray.frequency.judges.verdict import Judge, Request
 from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex, Hit
 from ccx_ray.frequency.retrieval.index_building import build_index
@@ -37,9 +38,6 @@ EVERY_DOCUMENT = "every document"
 """The retriever of what is counted without retrieval."""
 ANSWER, TOGETHER = "answer", "answer and entity"
 
-OpenJudges = Callable[[Lexicon, Sequence[Cloze]], Mapping[str, Judge]]
-"""The judges by name, for a corpus with this lexicon and for these questions."""
-
 
 def estimate_planted(
     planted: PlantedCorpus,
@@ -47,8 +45,7 @@ def estimate_planted(
     embedders: Mapping[str, tuple[EmbedderSpec, Path | None]],
     folder: Path,
     *,
-    open_judges: OpenJudges,
-    salient_share: float,
+    judges: Mapping[str, OpenJudge],
     run_tasks: RunTasks,
 ) -> list[dict[str, Any]]:
     """Rows of ``PLANTED``: one a fact, retriever and judge.
@@ -56,7 +53,7 @@ def estimate_planted(
     Args:
         embedders: by name, each with the folder of its model if that is not in its spec.
         folder: for the lexicon and the indexes; what is finished of them is not done again.
-        salient_share: of the lexical judge that scans every document.
+        judges: by name.
     """
     clozes = [fact.cloze for fact in planted.facts]
     build_lexicon(planted.text, folder / "lexicon", run_tasks=run_tasks)
@@ -78,12 +75,12 @@ def estimate_planted(
     hits = {name: search(queries, spec.top_documents) for name, search in retrievers.items()}
     estimates = {
         (retriever, judge): counts
-        for judge, opened_judge in open_judges(lexicon, clozes).items()
-        for retriever, counts in _judged(planted, clozes, hits, opened_judge).items()
+        for judge, open_judge in judges.items()
+        for retriever, counts in _judged(planted, clozes, hits, open_judge(clozes, lexicon)).items()
     }
     estimates |= {
         (EVERY_DOCUMENT, judge): counts
-        for judge, counts in _counted(planted, clozes, lexicon, salient_share).items()
+        for judge, counts in _counted(planted, clozes, lexicon, spec).items()
     }
     return [
         {
@@ -174,22 +171,17 @@ def _judged(
 
 
 def _counted(
-    planted: PlantedCorpus, clozes: Sequence[Cloze], lexicon: Lexicon, salient_share: float
+    planted: PlantedCorpus, clozes: Sequence[Cloze], lexicon: Lexicon, spec: FrequencySpec
 ) -> dict[str, list[int]]:
     """Judge -> of every fact, what is counted over all documents."""
     exact = corpus_counts(lexicon, clozes, question_entities(lexicon, clozes))
     counted = dict(zip(SHARD_COUNTS, exact.T.tolist(), strict=True))
-    terms = {term for cloze in clozes for term in question_terms(cloze)}
-    judge = LexicalJudge(
-        lexicon.document_frequencies(terms),
-        documents=lexicon.documents,
-        salient_share=salient_share,
-    )
     found = [0] * len(clozes)
+    judge = scanning_judge(spec, clozes, lexicon)
     for row in exhaustive_scan(lexicon, planted.text, judge, clozes):
         found[row["question"]] += 1
     return {
-        f"lexical {salient_share:g}": found,
+        judge_name(spec.scanning_judge): found,
         TOGETHER: counted["together_documents"],
         ANSWER: counted["answer_documents"],
     }

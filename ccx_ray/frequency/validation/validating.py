@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 
 from ccx_ray.frequency.counting.lexicon.reading import Lexicon
 from ccx_ray.frequency.estimation import OpenJudge
-from ccx_ray.frequency.judges.verdict import Judge
 from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex
 from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.frequency.validation.agreement import AGREEMENT, compare_judges
@@ -30,7 +29,7 @@ from ccx_ray.frequency.validation.recall import RECALL, measure_recall
 from ccx_ray.frequency.validation.review_sheet import write_review_sheets
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog, run_here
 from ccx_ray.storage.publishing import publish_json, publish_parquet
-from ccx_ray.study.frequency_spec import EmbedderSpec, FrequencySpec, LexicalJudgeSpec
+from ccx_ray.study.frequency_spec import EmbedderSpec, FrequencySpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,13 +142,6 @@ def _planted(
     spec: FrequencySpec, corpus: ValidatedCorpus, judges: Mapping[str, OpenJudge]
 ) -> dict[str, Any]:
     plan = spec.validation
-    share = (
-        spec.judge if isinstance(spec.judge, LexicalJudgeSpec) else LexicalJudgeSpec()
-    ).salient_share
-
-    def open_judges(lexicon: Lexicon, clozes: Sequence[Cloze]) -> dict[str, Judge]:
-        return {name: opening(clozes, lexicon) for name, opening in judges.items()}
-
     with tempfile.TemporaryDirectory(prefix="ccx-ray-planted-") as scratch:
         planted = plant_facts(
             corpus.estimated.corpus,
@@ -158,7 +150,7 @@ def _planted(
             Path(scratch) / "text",
             facts=plan.planted_facts,
             characters=plan.planted_characters,
-            salient_share=share,
+            salient_share=spec.scanning_judge.salient_share,
             seed=plan.seed,
         )
         rows = estimate_planted(
@@ -169,8 +161,7 @@ def _planted(
                 for compared in corpus.indexes
             },
             Path(scratch),
-            open_judges=open_judges,
-            salient_share=share,
+            judges=judges,
             run_tasks=run_here,
         )
     return {

@@ -52,6 +52,7 @@ def open_embedder(spec: EmbedderSpec, *, state_folder: Path, model_folder: Path 
     """
     if isinstance(spec, NgramEmbedderSpec):
         return NgramEmbedder.load(spec, state_folder)
+    check_embedder(spec, model_folder=model_folder)
     if isinstance(spec, SentenceTransformersSpec):
         return SentenceTransformersEmbedder(model_folder or Path(spec.folder))
     if model_folder is None and spec.model == OWN_BASE:

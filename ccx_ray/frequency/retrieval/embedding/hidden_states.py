@@ -5,40 +5,23 @@ The study's own base can be one, which never saw anything but the study's text.
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ccx_ray.evaluation.models import CausalModel, choose_device, load_causal_model
 from ccx_ray.frequency.retrieval.embedding.interface import Vectors, unit_rows
-from ccx_ray.frequency.retrieval.embedding.model_folders import (
-    check_hidden_states_folder,
-    folder_fingerprint,
-)
+from ccx_ray.frequency.retrieval.embedding.model_folders import ModelEmbedder
 
 LONGEST_WINDOW = 2048
 """Tokens, of a model with a longer context."""
 TOKENS_AT_ONCE = 8192
 
 
-class HiddenStatesEmbedder:
+class HiddenStatesEmbedder(ModelEmbedder):
     """Last hidden states over all tokens of a text, window after window, averaged."""
 
     name = "hidden_states"
-
-    def __init__(self, folder: Path, field: str = "frequency.embedder.model") -> None:
-        """
-        Raises:
-            UserError: the folder holds no causal model with its tokenizer.
-        """
-        check_hidden_states_folder(folder, field)
-        self._folder = folder
-        self.cut_texts = 0
-
-    @cached_property
-    def fingerprint(self) -> str:
-        return folder_fingerprint(self._folder)
 
     @cached_property
     def dimensions(self) -> int:

@@ -4,13 +4,14 @@ Invariant: a folder of the wrong kind is named before any work, with the kind th
 """
 
 from contextlib import suppress
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.models import check_causal_folder
 from ccx_ray.orchestration.fingerprints import fingerprint
-from ccx_ray.storage.input_files import InputFile
+from ccx_ray.storage.hashing import file_sha256
 
 MODULES = "modules.json"
 """What every sentence-transformers folder has and no other."""
@@ -56,13 +57,21 @@ def check_hidden_states_folder(folder: Path, field: str) -> None:
     check_causal_folder(folder, field)
 
 
-def folder_fingerprint(folder: Path) -> str:
-    """Hash of the content of every file; where the folder lies does not matter."""
-    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-    return fingerprint(
-        {
-            name: InputFile(uri=str(path), name=path.name, size=path.stat().st_size).sha256()
-            for name, path in files.items()
-            if not any(part.startswith(".") for part in Path(name).parts)
-        }
-    )
+class ModelEmbedder:
+    """What embedders share that are the model of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.cut_texts = 0
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the content of every file; where the folder lies does not matter."""
+        files = {str(file.relative_to(self._folder)): file for file in self._folder.rglob("*")}
+        return fingerprint(
+            {
+                name: file_sha256(file)
+                for name, file in files.items()
+                if file.is_file() and not any(part.startswith(".") for part in Path(name).parts)
+            }
+        )

@@ -8,7 +8,6 @@ and their vectors pooled.
 import json
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,10 +15,7 @@ import numpy as np
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.models import choose_device
 from ccx_ray.frequency.retrieval.embedding.interface import Vectors, unit_rows
-from ccx_ray.frequency.retrieval.embedding.model_folders import (
-    check_sentence_transformers_folder,
-    folder_fingerprint,
-)
+from ccx_ray.frequency.retrieval.embedding.model_folders import ModelEmbedder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -34,24 +30,10 @@ from ccx_ray.frequency.text.passages import cut_passages
 TEXTS_AT_ONCE = 32
 
 
-class SentenceTransformersEmbedder:
+class SentenceTransformersEmbedder(ModelEmbedder):
     """The vectors of a model; of a text beyond its context those of its windows, pooled."""
 
     name = "sentence_transformers"
-
-    def __init__(self, folder: Path, field: str = "frequency.embedder.folder") -> None:
-        """
-        Raises:
-            UserError: it is no sentence-transformers folder.
-        """
-        check_sentence_transformers_folder(folder, field)
-        self._folder = folder
-        self._field = field
-        self.cut_texts = 0
-
-    @cached_property
-    def fingerprint(self) -> str:
-        return folder_fingerprint(self._folder)
 
     @cached_property
     def dimensions(self) -> int:
@@ -96,7 +78,8 @@ class SentenceTransformersEmbedder:
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise UserError(
-                f"{self._field}: sentence-transformers cannot open {str(self._folder)!r}: {reason}"
+                "frequency.embedder.folder: sentence-transformers cannot open "
+                f"{str(self._folder)!r}: {reason}"
             ) from error
 
 
