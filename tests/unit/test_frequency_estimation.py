@@ -1,0 +1,90 @@
+"""The estimate of a small corpus: its tasks, and what does not depend on them."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from ccx_ray.frequency.counting.exact_counts import (
+    SHARD_COUNTS,
+    corpus_counts,
+    question_entities,
+)
+from ccx_ray.frequency.counting.exhaustive import exhaustive_scan
+from ccx_ray.frequency.estimation import AskedCorpus, ScannedPart, estimate_frequency
+from ccx_ray.frequency.retrieval.index_building import build_index
+from ccx_ray.orchestration.tasks import WorkLog, run_here
+from ccx_ray.study.frequency_spec import FrequencySpec
+from tests.lexicon_corpus import (
+    bundled_documents,
+    bundled_pairs,
+    bundled_questions,
+    judge_of,
+    lexicon_of,
+    write_text,
+)
+
+PARTS = ("documents", "target")
+
+
+def test_a_scan_is_a_task_a_shard_and_finds_what_one_process_finds(
+    project: Path, tmp_path: Path
+) -> None:
+    clozes = bundled_questions(project, "ko", "ko")[:12]
+    texts = bundled_documents(project, "ko", 40)
+    for row in (0, 20, 39):
+        texts[row] += f"\n{clozes[3].statement}"
+    pairs = [*bundled_pairs(project, "ko", 20), ("", clozes[5].statement)]
+    text = write_text(tmp_path / "text", texts, pairs)
+    lexicon, spec = lexicon_of(text, tmp_path / "lexicon"), FrequencySpec(top_documents=5)
+    index, folder = tmp_path / "index", tmp_path / "frequency"
+    index.mkdir()
+    build_index(
+        spec, spec.embedder, text_folder=text, folder=index, model_folder=None, run_tasks=run_here
+    )
+    asked = AskedCorpus(
+        culture="ko",
+        corpus="ko",
+        clozes=tuple(clozes),
+        index=index,
+        model_folder=None,
+        scanned=tuple(
+            ScannedPart(part=part, text=text, lexicon=tmp_path / "lexicon") for part in PARTS
+        ),
+    )
+    stages: dict[str, int] = {}
+
+    def run(log: WorkLog, tasks: int, function: Any, /) -> list[dict[str, Any]]:
+        stages[log._folder.name] = tasks
+        return run_here(log, tasks, function)
+
+    estimate_frequency(
+        spec,
+        [asked],
+        folder,
+        open_judge=lambda clozes, lexicon: judge_of(lexicon, clozes),
+        run_tasks=run,
+        run_judge=run,
+    )
+    shards = sum(lexicon.shard_count(part) for part in PARTS)
+    assert shards > len(PARTS)
+    assert stages == {"search": 1, "entities": 1, "scan": shards, "judge": 1}
+
+    judge = judge_of(lexicon, clozes)
+    expected = [
+        {**row, "culture": "ko", "corpus": "ko", "part": part}
+        for part in PARTS
+        for row in exhaustive_scan(lexicon, text, judge, clozes, part=part)
+    ]
+    assert len(expected) >= 4
+    assert pq.read_table(folder / "exhaustive.parquet").to_pylist() == expected
+    questions = pq.read_table(folder / "questions.parquet")
+    entities = question_entities(lexicon, clozes)
+    counts = corpus_counts(lexicon, clozes, entities)
+    for name, own in zip(SHARD_COUNTS, counts.T.tolist(), strict=True):
+        assert questions[name].to_pylist() == own
+    assert questions["entity"].to_pylist() == [entity.term for entity in entities]
+    assert questions["lexical_documents"].to_pylist() == [
+        sum((row["question"], row["part"]) == (question, "documents") for row in expected)
+        for question in range(len(clozes))
+    ]
