@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
-from ccx_ray.analysis.measures.inputs import AnalysisInputs
+from ccx_ray.analysis.measures.results import AnalysisInputs
 from ccx_ray.analysis.report.writing import analyse
 from ccx_ray.evaluation import perplexity
 from ccx_ray.evaluation.results import SCHEMA, SCORE_TYPES, publish_results

@@ -46,7 +46,7 @@ def analysis_step(
 def _analyse(
     study: StudySpec, evaluations: Mapping[str, Step], work: StepWork
 ) -> Mapping[str, Any]:
-    from ccx_ray.analysis.measures.inputs import AnalysisInputs
+    from ccx_ray.analysis.measures.results import AnalysisInputs
     from ccx_ray.analysis.report.writing import analyse
 
     trainings = {run: step.follows for run, step in evaluations.items() if step.follows}

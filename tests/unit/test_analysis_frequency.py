@@ -11,14 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import spearmanr
 
-from ccx_ray.analysis.measures.inputs import AnalysisInputs
+from ccx_ray.analysis.measures.results import AnalysisInputs
 from ccx_ray.analysis.report import wording
 from ccx_ray.analysis.statistics.intervals import (
     bootstrap_ratio_interval,
     seeded_generator,
+    spearman,
+    spearman_interval,
     stratified_bootstrap_interval,
 )
-from ccx_ray.analysis.statistics.rank_correlation import spearman, spearman_interval
 from tests.finished_study import QUESTIONS, analysed, finding, limit, small_study, write_study
 
 KOREAN = ("trials.languages=[ko]", "trials.seeds=[0]")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ccx_ray.analysis.measures.consistency import random_consistency
-from ccx_ray.analysis.measures.inputs import AnalysisInputs
+from ccx_ray.analysis.measures.results import AnalysisInputs
 from ccx_ray.analysis.statistics.intervals import bootstrap_ratio_interval, ratio_standard_error
 from ccx_ray.evaluation.rank_consistency import rank_consistency
 from tests.finished_study import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ccx_ray.analysis.measures.inputs import AnalysisInputs
+from ccx_ray.analysis.measures.results import AnalysisInputs
 from ccx_ray.analysis.measures.transfer import PairedAnswers
 from ccx_ray.analysis.report.writing import analyse
 from ccx_ray.errors import UserError
@@ -179,8 +179,6 @@ def test_transfer_is_tested_in_every_counting_of_ties(tmp_path: Path) -> None:
 
 def test_differences_of_shared_ties_are_whole_in_their_common_unit() -> None:
     paired = PairedAnswers(
-        seeds=(0, 1),
-        question=np.arange(4, dtype=np.int32),
         bridge=np.array([[1 / 2, 1 / 3, 1, 0], [1 / 2, 1 / 3, 1, 0]]),
         nobridge=np.array([[0, 1, 1 / 3, 0], [0, 0, 1 / 2, 0]]),
     )

@@ -3,17 +3,13 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from ccx_ray.analysis.measures.answer_lengths import Lengths, read_lengths
-from ccx_ray.analysis.measures.exposure_effect import Exposures
-from ccx_ray.analysis.measures.occurrences import Occurrences
-from ccx_ray.analysis.measures.question_transfer import QuestionTransfer
-from ccx_ray.analysis.measures.transfer import DIRECTIONS
+from ccx_ray.analysis.measures.answers import DIRECTIONS, read_lengths
 from ccx_ray.analysis.measures.transfer_model import frequency_term, transfer_model
 from ccx_ray.analysis.statistics.logistic import Coefficient, LogitFit, cluster_logit
 from tests.finished_study import Question, small_study, write_evaluation
@@ -205,31 +201,31 @@ def test_the_fit_is_that_of_the_formulas() -> None:
     assert found.standard_error == pytest.approx(np.sqrt(covariance[1, 1]), rel=1e-6)
 
 
-def study_of(simulation: Simulation, differences: Floats) -> dict[str, Any]:
-    """What ``transfer_model`` takes, of a simulation's observations."""
-    transfers, counted, lengths = [], {}, {}
+def questions_of(simulation: Simulation, differences: Floats) -> pd.DataFrame:
+    """What ``transfer_model`` takes, of a simulation's observations; no exposure is known."""
+    parts = []
     for culture in ("ko", "zh", "bo", "mn"):
         for direction in DIRECTIONS:
             here = (simulation.culture == culture) & (simulation.direction == direction)
-            source = "en" if direction == "base-to-target" else culture
-            probe = f"{culture}-{culture if source == 'en' else 'en'}"
-            question = np.arange(here.sum(), dtype=np.int32)
-            transfers.append(
-                QuestionTransfer(
-                    culture=culture, direction=direction, source=source, probe=probe, step=60,
-                    seeds=(0,), question=question, differences=differences[here],
-                )
-            )  # fmt: skip
-            counts = np.rint(2 ** simulation.frequency[here] - 1).astype(np.int64)
-            counted[culture, source] = Occurrences(
-                question=question,
-                counts={"occurrences": counts, "lexical_documents": 0 * counts},
-                documents=1000,
-            )
             answer = 2 ** simulation.length[here]
             answer[:2] = np.nan  # without a blank
-            lengths[probe] = Lengths(question=question, sentence=answer + 10, answer=answer)
-    return {"transfers": transfers, "counted": counted, "lengths": lengths}
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "direction": direction,
+                        "culture": culture,
+                        "question": np.arange(here.sum(), dtype=np.int32),
+                        "difference": differences[here],
+                        "last": True,
+                        "occurrences": np.rint(2 ** simulation.frequency[here] - 1),
+                        "lexical_documents": 0.0,
+                        "exposure": np.nan,
+                        "sentence_tokens": answer + 10,
+                        "answer_tokens": answer,
+                    }
+                )
+            )
+    return pd.concat(parts)
 
 
 def test_models_of_a_study_tell_frequency_from_length_and_transfer_from_noise() -> None:
@@ -237,9 +233,7 @@ def test_models_of_a_study_tell_frequency_from_length_and_transfer_from_noise() 
     better = simulation.outcome(frequency=0.5, length=-0.4, shared=0)
     worse = simulation.outcome(frequency=0, length=-0.4, shared=0) & ~better
     differences = better.astype(float) - worse
-    fits, terms = transfer_model(
-        small_study().analysis, exposures=Exposures({}), **study_of(simulation, differences)
-    )
+    fits, terms = transfer_model(small_study().analysis, questions_of(simulation, differences))
     assert [(fit.predictor, fit.outcome, fit.lengths) for fit in fits[:3]] == [
         ("occurrences", "transferred", False), ("occurrences", "transferred", True),
         ("occurrences", "worse", True),
@@ -273,6 +267,7 @@ def test_lengths_are_of_the_sentence_with_the_right_answer(tmp_path: Path) -> No
     for run in ("base", "ko-bridge-s0"):
         write_evaluation(tmp_path / run, run, 20, {"ko-ko": questions, "ko-en": questions[:1]})
     found = read_lengths({run: tmp_path / run for run in ("base", "ko-bridge-s0")})
-    assert set(found) == {"ko-ko", "ko-en"}
-    np.testing.assert_equal(found["ko-ko"].sentence, [12, 9, np.nan])
-    np.testing.assert_equal(found["ko-ko"].answer, [3, np.nan, np.nan])
+    by_probe = dict(list(found.groupby("probe")))
+    assert set(by_probe) == {"ko-ko", "ko-en"}
+    np.testing.assert_equal(by_probe["ko-ko"]["sentence_tokens"].to_numpy(), [12, 9, np.nan])
+    np.testing.assert_equal(by_probe["ko-ko"]["answer_tokens"].to_numpy(), [3, np.nan, np.nan])

@@ -67,7 +67,8 @@ TABLES: Mapping[str, Sequence[Mapping[str, Any]]] = {
 }  # fmt: skip
 REVIEW = [
     {"corpus": "ko", "culture": "all", "reviewed": 100, "agreed": 85, **PRECISION,
-     "omission": 0.02, **KAPPA, **CORRECTED},
+     "omission": 0.02, **KAPPA, **CORRECTED, "unclear": 0, "accepted_reviewed": 0,
+     "refused_reviewed": 0},
 ]  # fmt: skip
 
 

@@ -1,147 +1,185 @@
-"""The answers of a study, read from the per-question Parquet, under any score.
+"""All answers of a study as one table, read once from the per-question Parquet.
 
 Invariant: which questions are left out is decided here, once, by what is odd about them and never
-by how they were answered; so both conditions and every score keep the same questions of a probe.
+by how they were answered; so every run, condition and score keeps the same questions of a probe.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ccx_ray.analysis.measures.rows import BASE_RUN
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.results import SCORE_TYPES, Outcomes, outcomes, read_results
-from ccx_ray.study.spec import EvaluationSpec, QualityKind, ScoreType
+from ccx_ray.evaluation.results import SCHEMA, SCORE_TYPES, outcomes, read_results
+from ccx_ray.study.spec import QualityKind, ScoreType, StudySpec
+from ccx_ray.study.trials import Trial
+
+Direction = Literal["base-to-target", "target-to-base"]
+DIRECTIONS: tuple[Direction, ...] = ("base-to-target", "target-to-base")
+Counting = Literal["published", "ties-wrong", "ties-shared"]
+"""How a tie counts: by the order of the options, as in the published scorer; as wrong; or as the
+chance of being right when one of the tied options is drawn."""
+COUNTINGS: tuple[Counting, ...] = ("published", "ties-wrong", "ties-shared")
 
 STEP_FILE = re.compile(r"^step-\d+\.parquet$")
-COLUMNS = ("trial", "step", "probe", "question", "gold", "right", "quality", *SCORE_TYPES)
+KEYS = ("trial", "step", "probe", "question", "gold")
+COLUMNS = (*KEYS, "right", "quality", *SCORE_TYPES)
 """What is read: the log-probabilities of single tokens are many times as large, and not needed."""
 
 
+def probe_of(direction: Direction, language: str, base: str) -> str:
+    """The probe that shows a direction: what arrives in the target is asked in the target."""
+    return f"{language}-{language}" if direction == "base-to-target" else f"{language}-{base}"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ProbeAnswers:
-    """One run's answers to one probe at one checkpoint: arrays [Q] in order of the questions."""
-
-    rows: pa.Table
-    """Of ``COLUMNS``, without the questions that the study leaves out."""
-    scoring: ScoreType
-    """The score that chooses."""
-
-    @cached_property
-    def outcomes(self) -> Outcomes:
-        return outcomes(self.rows, self.scoring)
-
-    @cached_property
-    def question(self) -> NDArray[np.int32]:
-        return _numbers(self.rows, "question")
-
-    @cached_property
-    def gold(self) -> NDArray[np.int32]:
-        """Position of the right option, counted from 0; -1 when it is not among the options."""
-        return _numbers(self.rows, "gold")
-
-    @property
-    def correct(self) -> NDArray[np.bool_]:
-        return self.outcomes.correct
-
-    @property
-    def tied(self) -> NDArray[np.bool_]:
-        """The lowest score is shared, so the order of the options decided."""
-        return self.outcomes.tied
-
-
-@dataclass(frozen=True, kw_only=True)
-class AskedProbe:
-    """Every question of a probe that was scored [Q], those that are left out included."""
-
-    gold: NDArray[np.int32]
-    options: NDArray[np.int64]
-    quality: tuple[tuple[QualityKind, ...], ...]
-    kept: NDArray[np.bool_]
-    """False for the questions that the study leaves out."""
-
-
 class Answers:
-    """All answers of a study, by run, step and probe."""
+    """All answers of the base's last checkpoint and of the trials, under one score."""
 
-    def __init__(
-        self,
-        answers: Mapping[tuple[str, int, str], ProbeAnswers],
-        asked: Mapping[str, AskedProbe],
-    ) -> None:
-        self._answers = answers
-        self.asked = asked
-
-    def get(self, run: str, step: int, probe: str) -> ProbeAnswers | None:
-        return self._answers.get((run, step, probe))
-
-    def steps(self, run: str, probe: str) -> tuple[int, ...]:
-        """The evaluated checkpoints of a run, in order."""
-        return tuple(sorted(s for r, s, p in self._answers if (r, p) == (run, probe)))
+    rows: pd.DataFrame
+    """One row an answer, without the questions that the study leaves out, in the order of the
+    report: by ``language``, ``direction``, ``condition``, ``step``, ``run`` (in the order of the
+    grid) and ``question``. The base has the condition ``base``, the step 0 and the seed -1.
+    ``gold`` is the position of the right option, counted from 0, -1 when it is not among the
+    ``options`` (their number). Under the score that chooses: ``choice`` (position), ``tied`` (the
+    lowest score is shared), and in every one of ``COUNTINGS`` how far the answer counts as right,
+    0 to 1."""
+    scores: pa.Table
+    """The options' scores of every kind, and which are right, row by row."""
+    asked: pd.DataFrame
+    """One row a question of every probe, those that are left out (not ``kept``) included:
+    ``probe, question, gold, options, quality, kept``."""
 
     def under(self, scoring: ScoreType) -> "Answers":
         """The same questions with another score to choose by."""
-        chosen = {key: replace(one, scoring=scoring) for key, one in self._answers.items()}
-        return Answers(chosen, self.asked)
+        found = outcomes(self.scores, scoring)
+        counted = {
+            "published": found.correct.astype(np.float64),
+            "ties-wrong": found.strict.astype(np.float64),
+            "ties-shared": found.shared,
+        }
+        rows = self.rows.assign(choice=found.choice, tied=found.tied, **counted)
+        return replace(self, rows=rows)
 
 
-def read_answers(evaluations: Mapping[str, Path], spec: EvaluationSpec) -> Answers:
+def by_run(rows: pd.DataFrame, column: str) -> NDArray[Any]:
+    """A column of rows that are sorted by run, all of which have the same questions, [R, Q]."""
+    values: NDArray[Any] = rows[column].to_numpy()
+    return values.reshape(rows["run"].nunique(), -1)
+
+
+def paired(rows: pd.DataFrame, *cell: str) -> pd.DataFrame:
+    """The rows of the seeds that were measured under both conditions in a cell."""
+    trials = rows[rows["condition"] != BASE_RUN]
+    conditions = trials.groupby([*cell, "seed"])["condition"].transform("nunique")
+    return trials[conditions == 2]
+
+
+def read_answers(
+    study: StudySpec, trials: Sequence[Trial], evaluations: Mapping[str, Path]
+) -> Answers:
     """Read the Parquet of all evaluations.
 
     Raises:
         FileNotFoundError: a folder holds no ``step-*.parquet``.
         UserError: the study leaves out every question of a probe.
     """
-    answers: dict[tuple[str, int, str], ProbeAnswers] = {}
-    asked: dict[str, AskedProbe] = {}
-    for run, folder in evaluations.items():
-        files = sorted(path for path in folder.iterdir() if STEP_FILE.match(path.name))
-        if not files:
-            raise FileNotFoundError(f"{folder}: no step-*.parquet of run {run}")
-        for path in files:
-            table = read_results(path, COLUMNS)
-            for step, probe in _parts(table):
-                mine = pc.and_(pc.equal(table["step"], step), pc.equal(table["probe"], probe))
-                rows = table.filter(mine).sort_by("question")
-                if probe not in asked:
-                    asked[probe] = _asked(rows, probe, spec)
-                kept = asked[probe].kept
-                assert len(kept) == len(rows), f"{path}: other questions of {probe}"
-                answers[run, step, probe] = ProbeAnswers(
-                    rows=rows.filter(pa.array(kept)), scoring=spec.scoring
-                )
-    return Answers(answers, asked)
+    files = [path for run, folder in evaluations.items() for path in _step_files(run, folder)]
+    none = pa.schema([SCHEMA.field(column) for column in COLUMNS]).empty_table()
+    scores = pa.concat_tables([none, *(read_results(path, COLUMNS) for path in files)])
+    rows = scores.select(KEYS).to_pandas().rename(columns={"trial": "run"})
+    rows["options"] = pc.list_value_length(scores["right"]).to_numpy()
+    asked = _asked(rows, scores, study.evaluation.exclude)
+    rows = rows.assign(row=np.arange(len(rows))).merge(asked[["probe", "question", "kept"]])
+    rows = rows[rows["kept"]].merge(report_order(study, trials), on=["run", "probe"])
+    # Trials start from the base's last checkpoint.
+    last = rows.groupby(["run", "probe"])["step"].transform("max")
+    is_base = rows["run"] == BASE_RUN
+    rows = rows.assign(step=rows["step"].mask(is_base, 0))[~is_base | (rows["step"] == last)]
+    rows = rows.sort_values(["cell", "step", "place", "question"], ignore_index=True)
+    chosen = scores.take(rows.pop("row").to_numpy())
+    return Answers(rows=rows, scores=chosen, asked=asked).under(study.evaluation.scoring)
 
 
-def _parts(table: pa.Table) -> list[tuple[int, str]]:
-    groups = table.select(["step", "probe"]).group_by(["step", "probe"]).aggregate([])
-    return sorted((row["step"], row["probe"]) for row in groups.to_pylist())
-
-
-def _asked(rows: pa.Table, probe: str, spec: EvaluationSpec) -> AskedProbe:
-    found = tuple(tuple(kinds) for kinds in rows["quality"].to_pylist())
-    kept = np.array([not set(kinds) & set(spec.exclude) for kinds in found], dtype=np.bool_)
-    if not kept.any():
-        raise UserError(
-            f"evaluation.exclude {', '.join(spec.exclude)}: leaves none of the {len(kept)} "
-            f"questions of {probe}; exclude fewer kinds"
+def report_order(study: StudySpec, trials: Sequence[Trial]) -> pd.DataFrame:
+    """One row for every run and each probe that it is asked, in the order of the report:
+    ``run, probe, language, direction, condition, seed``; ``place`` numbers the rows, ``cell`` those
+    that differ by more than the seed."""
+    rows = [
+        (run, probe_of(direction, language, study.base_language.code), language, direction, *trial)
+        for language in dict.fromkeys(trial.language for trial in trials)
+        for direction in DIRECTIONS
+        for run, *trial in (
+            (BASE_RUN, BASE_RUN, -1),
+            *(
+                (trial.name, trial.condition, trial.seed)
+                for condition in study.trials.conditions
+                for trial in trials
+                if (trial.language, trial.condition) == (language, condition)
+            ),
         )
-    lengths = rows["right"].combine_chunks().value_lengths()
-    return AskedProbe(
-        gold=_numbers(rows, "gold"),
-        options=np.asarray(lengths.to_numpy(zero_copy_only=False), dtype=np.int64),
-        quality=found,
-        kept=kept,
+    ]
+    columns = ["run", "probe", "language", "direction", "condition", "seed"]
+    found = pd.DataFrame(rows, columns=columns)
+    cells = found.groupby(["probe", "condition"], sort=False).ngroup()
+    return found.assign(cell=cells, place=np.arange(len(found)))
+
+
+def _step_files(run: str, folder: Path) -> list[Path]:
+    files = sorted(path for path in folder.iterdir() if STEP_FILE.match(path.name))
+    if not files:
+        raise FileNotFoundError(f"{folder}: no step-*.parquet of run {run}")
+    return files
+
+
+def _asked(rows: pd.DataFrame, scores: pa.Table, exclude: Sequence[QualityKind]) -> pd.DataFrame:
+    asked = rows.drop_duplicates(["probe", "question"]).sort_values(["probe", "question"])
+    quality = scores["quality"].take(asked.index.to_numpy()).to_pylist()
+    asked = asked[["probe", "question", "gold", "options"]].assign(
+        quality=quality, kept=[not set(kinds) & set(exclude) for kinds in quality]
     )
+    questions = rows.groupby(["run", "step", "probe"])["question"].transform("nunique")
+    other = rows[questions != rows["probe"].map(asked["probe"].value_counts())]
+    assert other.empty, f"other questions: {other.iloc[0].to_dict()}"
+    for probe, kept in asked.groupby("probe")["kept"]:
+        if not kept.any():
+            raise UserError(
+                f"evaluation.exclude {', '.join(exclude)}: leaves none of the {len(kept)} "
+                f"questions of {probe}; exclude fewer kinds"
+            )
+    return asked
 
 
-def _numbers(table: pa.Table, column: str) -> NDArray[Any]:
-    found: NDArray[Any] = table[column].combine_chunks().to_numpy(zero_copy_only=False)
-    return found
+def read_lengths(evaluations: Mapping[str, Path]) -> pd.DataFrame:
+    """How long each question and its right answer are, in tokens: ``probe, question,
+    sentence_tokens, answer_tokens``, those of the sentence with the right answer in its blank,
+    without end-of-text, and those of them that hold characters of the answer.
+
+    They are the same for every run, as all share a tokenizer, so one checkpoint of every run that
+    has a probe not read before is read. Without an answer among the options both are NaN, without a
+    blank the second is.
+    """
+    columns = ("probe", "question", "gold", "tokens", "option_tokens")
+    read: set[str] = set()
+    rows = []
+    for run, folder in evaluations.items():
+        path = _step_files(run, folder)[0]
+        if set(read_results(path, ("probe",))["probe"].unique().to_pylist()) <= read:
+            continue
+        found = read_results(path, columns).to_pylist()
+        for row in (row for row in found if row["probe"] not in read):
+            gold = row["gold"]
+            lengths = (row["tokens"][gold], sum(row["option_tokens"][gold])) if gold >= 0 else ()
+            known = (length or np.nan for length in (*lengths, 0, 0)[:2])
+            rows.append((row["probe"], row["question"], *known))
+        read |= {row["probe"] for row in found}
+    names = ["probe", "question", "sentence_tokens", "answer_tokens"]
+    return pd.DataFrame(rows, columns=names)

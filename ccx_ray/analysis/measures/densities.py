@@ -5,103 +5,46 @@ drawing questions with both their densities.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from ccx_ray.analysis.measures.occurrences import (
-    ESTIMATE,
-    EXACT_MEASURES,
-    Counted,
-    Measure,
-    Occurrences,
-)
-from ccx_ray.analysis.measures.question_transfer import mean
+from ccx_ray.analysis.measures.question_transfer import ESTIMATE, EXACT_MEASURES, Measure
+from ccx_ray.analysis.measures.rows import Row
 from ccx_ray.analysis.statistics.intervals import (
     bootstrap_interval,
     bootstrap_ratio_interval,
+    mean,
     seeded_generator,
+    spearman,
+    spearman_interval,
     unless_constant,
 )
-from ccx_ray.analysis.statistics.rank_correlation import spearman, spearman_interval
 from ccx_ray.study.spec import AnalysisSpec
-
-
-@dataclass(frozen=True, kw_only=True)
-class DensityRow:
-    """Mean cultural density of one culture's questions in the two corpora, by one way to count.
-
-    ``low`` and ``high`` are the ends of a bootstrap interval over questions, NaN where all have the
-    same count. Occurrences are the
-    densities times the documents of the corpus, and so are their intervals.
-    """
-
-    culture: str
-    measure: Measure
-    questions: int
-    base_documents: int
-    target_documents: int
-    base_density: float
-    base_density_low: float
-    base_density_high: float
-    target_density: float
-    target_density_low: float
-    target_density_high: float
-    ratio: float
-    """Target over base; NaN where the base corpus holds none."""
-    ratio_low: float
-    ratio_high: float
-    """Infinite where so few questions are found in the base corpus that there is no bound."""
-    base_found: int
-    """Questions that at least one document of the base corpus holds."""
-    target_found: int
-    base_occurrences: float
-    """Mean occurrences a question."""
-    base_occurrences_low: float
-    base_occurrences_high: float
-    target_occurrences: float
-    target_occurrences_low: float
-    target_occurrences_high: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class EstimateRow:
-    """How the estimate by retrieval ranks questions beside an exact count in one corpus."""
-
-    culture: str
-    corpus: str
-    measure: Measure
-    """The exact count."""
-    questions: int
-    estimated: float
-    """Mean occurrences by retrieval and judge."""
-    exact: float
-    """Mean of the exact count."""
-    more: int
-    """Questions of which retrieval and judge found more than the exact count."""
-    fewer: int
-    correlation: float
-    """Spearman's; NaN where either count is the same for all questions."""
-    low: float
-    high: float
 
 
 def density_rows(
     spec: AnalysisSpec,
     cultures: Sequence[str],
     base: str,
-    counted: Counted,
+    occurrences: pd.DataFrame,
     measures: Sequence[Measure] = (ESTIMATE,),
-) -> list[DensityRow]:
-    """Densities of the cultures that were counted in both corpora."""
+) -> list[Row]:
+    """Mean density of the questions of each culture that was counted in both corpora."""
+    counted = {
+        place: rows.sort_values("question")
+        for place, rows in occurrences.groupby(["culture", "corpus"])
+    }
     rows = []
     for culture in cultures:
-        in_base, in_target = counted.get((culture, base)), counted.get((culture, culture))
-        if in_base is not None and in_target is not None:
-            assert np.array_equal(in_base.question, in_target.question), f"{culture}: questions"
-            for measure in measures:
-                if measure in in_base.counts and measure in in_target.counts:
-                    rows.append(_density_row(spec, culture, measure, in_base, in_target))
+        found = counted.get((culture, base)), counted.get((culture, culture))
+        if found[0] is not None and found[1] is not None:
+            rows += [
+                _density_row(spec, culture, measure, *found)
+                for measure in measures
+                if found[0][measure].notna().all() and found[1][measure].notna().all()
+            ]
     return rows
 
 
@@ -109,55 +52,59 @@ def _density_row(
     spec: AnalysisSpec,
     culture: str,
     measure: Measure,
-    in_base: Occurrences,
-    in_target: Occurrences,
-) -> DensityRow:
-    fields: dict[str, float] = {}
+    in_base: pd.DataFrame,
+    in_target: pd.DataFrame,
+) -> Row:
+    """Densities are occurrences over the documents of the corpus, and so are their intervals, NaN
+    where all questions have the same count. ``ratio`` is target over base, NaN where the base
+    corpus holds none; ``ratio_high`` infinite where so few are found in it that there is no
+    bound."""
+    assert np.array_equal(in_base["question"], in_target["question"]), f"{culture}: questions"
+    draws: dict[str, Any] = {"samples": spec.bootstrap_samples, "confidence": spec.confidence}
+    densities, columns = {}, {}
     for side, corpus in (("base", in_base), ("target", in_target)):
-        counts = corpus.counts[measure].astype(np.float64)
+        counts = corpus[measure].to_numpy(np.float64)
+        documents = int(corpus["documents"].iloc[0]) or float("nan")
         # The same draws whichever corpus, as the two are paired by question.
-        found = bootstrap_interval(
-            counts,
-            samples=spec.bootstrap_samples,
-            confidence=spec.confidence,
-            generator=seeded_generator(spec.seed, "density", culture, measure),
-        )
+        generator = seeded_generator(spec.seed, "density", culture, measure)
+        found = bootstrap_interval(counts, **draws, generator=generator)
         found = unless_constant(found, counts)
-        ends = {"": mean(counts), "_low": found.low, "_high": found.high}
-        documents = corpus.documents or float("nan")
-        fields |= {f"{side}_occurrences{end}": value for end, value in ends.items()}
-        fields |= {f"{side}_density{end}": value / documents for end, value in ends.items()}
+        densities[side] = counts / documents
+        for ending, value in (("", mean(counts)), ("_low", found.low), ("_high", found.high)):
+            columns[f"{side}_occurrences{ending}"] = value
+            columns[f"{side}_density{ending}"] = value / documents
+    generator = seeded_generator(spec.seed, "density", culture, measure)
     ratio = bootstrap_ratio_interval(
-        in_target.density(measure),
-        in_base.density(measure),
-        samples=spec.bootstrap_samples,
-        confidence=spec.confidence,
-        generator=seeded_generator(spec.seed, "density", culture, measure),
+        densities["target"], densities["base"], **draws, generator=generator
     )
-    ratio = unless_constant(ratio, in_target.density(measure))
-    base_density, target_density = fields["base_density"], fields["target_density"]
-    return DensityRow(
+    ratio = unless_constant(ratio, densities["target"])
+    base, target = columns["base_density"], columns["target_density"]
+    return Row(
         culture=culture,
         measure=measure,
-        questions=len(in_base.question),
-        base_documents=in_base.documents,
-        target_documents=in_target.documents,
-        ratio=target_density / base_density if base_density > 0 else float("nan"),
+        questions=len(in_base),
+        base_documents=int(in_base["documents"].iloc[0]),
+        target_documents=int(in_target["documents"].iloc[0]),
+        **{name: value for name, value in columns.items() if "density" in name},
+        ratio=target / base if base > 0 else float("nan"),
         ratio_low=ratio.low,
         ratio_high=ratio.high,
-        base_found=int((in_base.counts[measure] > 0).sum()),
-        target_found=int((in_target.counts[measure] > 0).sum()),
-        **fields,
+        base_found=int((densities["base"] > 0).sum()),  # questions
+        target_found=int((densities["target"] > 0).sum()),
+        **{name: value for name, value in columns.items() if "occurrences" in name},
     )
 
 
-def estimate_rows(spec: AnalysisSpec, counted: Counted) -> list[EstimateRow]:
-    """The estimate by retrieval beside every exact count, by culture and corpus."""
+def estimate_rows(spec: AnalysisSpec, occurrences: pd.DataFrame) -> list[Row]:
+    """The estimate by retrieval and judge beside every exact count (``measure``), by culture and
+    corpus: means, the questions of which it found ``more`` or ``fewer``, and Spearman's
+    ``correlation``, NaN where either count is the same for all questions."""
     rows = []
-    for (culture, corpus), occurrences in counted.items():
-        estimated = occurrences.counts[ESTIMATE].astype(np.float64)
-        for measure in (one for one in EXACT_MEASURES if one in occurrences.counts):
-            exact = occurrences.counts[measure].astype(np.float64)
+    for (culture, corpus), found in occurrences.groupby(["culture", "corpus"], sort=False):
+        counts = found.sort_values("question")
+        estimated = counts[ESTIMATE].to_numpy(np.float64)
+        for measure in (one for one in EXACT_MEASURES if counts[one].notna().all()):
+            exact = counts[measure].to_numpy(np.float64)
             interval = spearman_interval(
                 [(estimated, exact)],
                 samples=spec.bootstrap_samples,
@@ -165,7 +112,7 @@ def estimate_rows(spec: AnalysisSpec, counted: Counted) -> list[EstimateRow]:
                 generator=seeded_generator(spec.seed, "estimate", culture, corpus, measure),
             )
             rows.append(
-                EstimateRow(
+                Row(
                     culture=culture,
                     corpus=corpus,
                     measure=measure,

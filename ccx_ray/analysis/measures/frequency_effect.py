@@ -1,27 +1,33 @@
-"""Does knowledge that a corpus holds more often transfer more?
+"""Does knowledge that a corpus holds, or a training has shown the model, more often transfer more?
 
-Invariant: occurrences and transfer are joined question by question at the last checkpoint, in the
-corpus that the direction starts from: knowledge that moves from English is counted in the English
-corpus.
+Invariant: occurrences and exposures are compared with transfer question by question at the same
+checkpoint, within a culture.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from ccx_ray.analysis.measures.occurrences import ESTIMATE, Counted, Measure
 from ccx_ray.analysis.measures.question_transfer import (
-    Joined,
-    QuestionTransfer,
-    TransferredMeans,
-    mean,
-    source_of,
+    CONDITIONS,
+    ESTIMATE,
+    EXPOSURE_MEASURES,
+    EXPOSURES,
+    Measure,
     transferred_means,
     with_pooled,
 )
-from ccx_ray.analysis.measures.transfer import DIRECTIONS, Direction
-from ccx_ray.analysis.statistics.intervals import Floats, bootstrap_interval, seeded_generator
+from ccx_ray.analysis.measures.rows import Row, last_steps
+from ccx_ray.analysis.statistics.intervals import (
+    bootstrap_interval,
+    mean,
+    seeded_generator,
+    spearman,
+    spearman_interval,
+)
 from ccx_ray.study.spec import AnalysisSpec
 
 
@@ -42,123 +48,153 @@ BINS: tuple[Bin, ...] = (
     Bin(label="8+", below=7, most=np.inf),
 )
 """Of numbers of occurrences."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OccurrenceRow(TransferredMeans):
-    """Occurrences of transferred questions against all, for a culture or all of them."""
-
-    culture: str
-    direction: Direction
-    corpus: str
-    """The code of the corpus's language; ``target`` where several are pooled."""
-    measure: Measure
-
-
-@dataclass(frozen=True, kw_only=True)
-class BinRow:
-    """Transfer of the questions of which a corpus or a training holds about equally much."""
-
-    culture: str
-    direction: Direction
-    bin: str
-    questions: int
-    transfer: float
-    low: float
-    high: float
+EXPOSURE_BINS: tuple[Bin, ...] = (
+    Bin(label="0", below=-1, most=0),
+    Bin(label="to 1", below=0, most=1),
+    Bin(label="to 4", below=1, most=4),
+    Bin(label="to 16", below=4, most=16),
+    Bin(label="more", below=16, most=np.inf),
+)
+"""Of times that the evidence was read."""
 
 
 def occurrence_rows(
-    spec: AnalysisSpec,
-    transfers: Sequence[QuestionTransfer],
-    counted: Counted,
-    measures: Sequence[Measure] = (ESTIMATE,),
-) -> list[OccurrenceRow]:
-    """Occurrences of transferred questions by every measure; empty without either.
+    spec: AnalysisSpec, transfers: pd.DataFrame, measures: Sequence[Measure] = (ESTIMATE,)
+) -> list[Row]:
+    """Occurrences of transferred questions against all at the last checkpoint, in the corpus that
+    the direction starts from, for each culture and all of them; empty without occurrences."""
+    return [
+        Row(
+            **transferred_means(spec, parts, measure, culture, direction, measure),
+            culture=culture,
+            direction=direction,
+            corpus=source,
+            measure=measure,
+        )
+        for measure in measures
+        for direction, here in _last(transfers, measure)
+        for culture, source, parts in with_pooled(here)
+    ]
 
-    Args:
-        transfers: of one checkpoint for every culture and direction.
+
+def exposure_rows(spec: AnalysisSpec, transfers: pd.DataFrame) -> list[Row]:
+    """Exposure of transferred questions against all, in times, at every checkpoint and by both ways
+    to tell evidence; empty without exposures.
+
+    ``exposed`` questions have one above 0; ``correlation`` is Spearman's of exposure with transfer,
+    of several cultures the mean, weighted by questions.
     """
     rows = []
-    for measure in measures:
-        for direction in DIRECTIONS:
-            joined = join_occurrences(transfers, counted, direction, measure)
-            of_direction = [one for one in transfers if one.direction == direction]
-            for culture, parts in with_pooled(joined):
-                found = transferred_means(spec, parts, culture, direction, measure)
+    for measure in EXPOSURE_MEASURES:
+        known = transfers.dropna(subset=[measure])
+        for (direction, step), here in known.groupby(["direction", "step"]):
+            for culture, source, parts in with_pooled(here):
+                names = (culture, direction, str(step), measure)
+                pairs = [
+                    (part[measure].to_numpy(), part["difference"].to_numpy()) for part in parts
+                ]
+                interval = spearman_interval(
+                    pairs,
+                    samples=spec.bootstrap_samples,
+                    confidence=spec.confidence,
+                    generator=seeded_generator(spec.seed, "exposure", *names),
+                )
+                everything = pd.concat(parts)
                 rows.append(
-                    OccurrenceRow(
+                    Row(
+                        **transferred_means(spec, parts, measure, *names),
                         culture=culture,
                         direction=direction,
-                        corpus=source_of(of_direction, culture),
+                        text=source,
+                        step=int(step),
                         measure=measure,
-                        **vars(found),
+                        exposed=int((everything[measure] > 0).sum()),
+                        mean_bridge=mean(everything[f"{measure}_bridge"].to_numpy()),
+                        mean_nobridge=mean(everything[f"{measure}_nobridge"].to_numpy()),
+                        correlation=spearman(pairs),
+                        correlation_low=interval.low,
+                        correlation_high=interval.high,
                     )
                 )
     return rows
 
 
-def join_occurrences(
-    transfers: Sequence[QuestionTransfer], counted: Counted, direction: Direction, measure: Measure
-) -> list[Joined]:
-    """Occurrences beside transfer, of every culture that has both."""
-    joined = []
-    for transfer in transfers:
-        occurrences = counted.get((transfer.culture, transfer.source))
-        if transfer.direction == direction and occurrences and measure in occurrences.counts:
-            values = transfer.select(occurrences.question, occurrences.counts[measure])
-            joined.append(
-                Joined(culture=transfer.culture, values=values, differences=transfer.differences)
+def exposure_parts(transfers: pd.DataFrame) -> list[Row]:
+    """Where the exposure of a culture's questions comes from at every checkpoint, in mean times:
+    the base's training, or the trial's monolingual, parallel and replayed text."""
+    rows = []
+    place = ["culture", "direction", "source", "step"]
+    known = transfers.dropna(subset=["exposure"])
+    for (culture, direction, source, step), part in known.groupby(place, sort=False):
+        means = {
+            column: mean(np.concatenate([part[f"{column}_{one}"] for one in CONDITIONS]))
+            for column in EXPOSURES
+        }
+        rows.append(
+            Row(
+                culture=culture,
+                direction=direction,
+                text=source,
+                step=int(step),
+                questions=len(part),
+                **means,
             )
-    return joined
+        )
+    return rows
 
 
-def occurrence_bins(
-    spec: AnalysisSpec, transfers: Sequence[QuestionTransfer], counted: Counted
-) -> list[BinRow]:
-    """Transfer by the number of occurrences that retrieval and judge found."""
-    return [
-        row
-        for direction in DIRECTIONS
-        for culture, parts in with_pooled(join_occurrences(transfers, counted, direction, ESTIMATE))
-        for row in bin_rows(spec, BINS, culture, direction, parts, name="bin")
-    ]
+def occurrence_bins(spec: AnalysisSpec, transfers: pd.DataFrame) -> list[Row]:
+    """Transfer at the last checkpoint by the number of occurrences that retrieval and judge
+    found."""
+    return _bin_rows(spec, BINS, transfers, ESTIMATE, name="bin")
 
 
-def bin_rows(
-    spec: AnalysisSpec,
-    bins: Sequence[Bin],
-    culture: str,
-    direction: Direction,
-    parts: Sequence[Joined],
-    *,
-    name: str,
-) -> list[BinRow]:
-    """Transfer in every range of a value; a range without questions has none.
+def exposure_bins(spec: AnalysisSpec, transfers: pd.DataFrame) -> list[Row]:
+    """Transfer at the last checkpoint by exposure."""
+    return _bin_rows(spec, EXPOSURE_BINS, transfers, "exposure", name="exposure-bin")
+
+
+def last_exposures(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the last checkpoint of every direction and culture."""
+    return last_steps(rows, "culture", "direction")
+
+
+def _bin_rows(
+    spec: AnalysisSpec, bins: Sequence[Bin], transfers: pd.DataFrame, column: str, *, name: str
+) -> list[Row]:
+    """Transfer of the questions in every range of a value; a range without questions has none.
 
     Args:
         name: of these bins, for generators of their own.
     """
-    values = np.concatenate([part.values for part in parts])
-    differences = np.concatenate([part.differences for part in parts])
     rows = []
-    for one in bins:
-        inside: Floats = differences[(values > one.below) & (values <= one.most)]
-        interval = bootstrap_interval(
-            inside,
-            samples=spec.bootstrap_samples,
-            confidence=spec.confidence,
-            generator=seeded_generator(spec.seed, name, culture, direction, one.label),
-        )
-        rows.append(
-            BinRow(
-                culture=culture,
-                direction=direction,
-                bin=one.label,
-                questions=len(inside),
-                transfer=mean(inside),
-                low=interval.low,
-                high=interval.high,
-            )
-        )
+    for direction, here in _last(transfers, column):
+        for culture, _, parts in with_pooled(here):
+            part = pd.concat(parts)
+            for one in bins:
+                inside = part[(part[column] > one.below) & (part[column] <= one.most)]
+                differences = inside["difference"].to_numpy()
+                interval = bootstrap_interval(
+                    differences,
+                    samples=spec.bootstrap_samples,
+                    confidence=spec.confidence,
+                    generator=seeded_generator(spec.seed, name, culture, direction, one.label),
+                )
+                rows.append(
+                    Row(
+                        culture=culture,
+                        direction=direction,
+                        bin=one.label,
+                        questions=len(differences),
+                        transfer=mean(differences),
+                        low=interval.low,
+                        high=interval.high,
+                    )
+                )
     return rows
+
+
+def _last(transfers: pd.DataFrame, column: str) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """The questions of which a column is known at the last checkpoint, by direction."""
+    known = transfers[transfers["last"]].dropna(subset=[column])
+    yield from known.groupby("direction")

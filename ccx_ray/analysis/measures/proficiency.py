@@ -11,240 +11,142 @@ mean; documents are the unit of every standard error and interval.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from ccx_ray.analysis.measures.inputs import BASE_RUN
-from ccx_ray.analysis.measures.transfer import DIRECTIONS, Direction
+from ccx_ray.analysis.measures.answers import by_run, paired
+from ccx_ray.analysis.measures.rows import BASE_RUN, Row, last_steps
 from ccx_ray.analysis.statistics.intervals import (
     Floats,
     bootstrap_ratio_interval,
     ratio_standard_error,
     seeded_generator,
 )
-from ccx_ray.study.spec import Condition, StudySpec
+from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.trials import Trial
 
 STEP_FILE = re.compile(r"^perplexity-\d+\.parquet$")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProficiencyRow:
-    """One language's held-out text under one model or, over the seeds, one condition."""
+def read_held_out(
+    study: StudySpec, trials: Sequence[Trial], evaluations: Mapping[str, Path]
+) -> pd.DataFrame:
+    """What the evaluations measured on held-out text; empty where none was held out.
 
-    language: str
-    """Of the trial; of the base's rows, that of the text."""
-    condition: Condition | Literal["base"]
-    seed: int | None
-    """None: documents' nats are averaged over the seeds."""
-    step: int
-    """0 for the base."""
-    text: str
-    """Language of the text."""
-    documents: int
-    tokens: int
-    bytes: int
-    perplexity: float
-    """Per token."""
-    bits_per_byte: float
-    standard_error: float
-    """Of the bits per byte, over documents."""
+    Returns:
+        One row for every document of a ``text`` (its language) under the base's last checkpoint and
+        under every trial and step, with ``tokens``, ``bytes`` and ``nats``. In the order of the
+        report: the base, then by ``language`` (of the trial; of the base's rows, of the text),
+        ``condition``, ``text``, ``step`` and ``run``.
+    """
+    from ccx_ray.evaluation.perplexity import SCHEMA, read_perplexity
 
-
-@dataclass(frozen=True, kw_only=True)
-class ProficiencyDifferenceRow:
-    """Bits per byte under bridge minus under no-bridge; below 0 the bridge model is better."""
-
-    language: str
-    direction: Direction
-    """The direction of transfer whose questions are asked in the text's language."""
-    text: str
-    step: int
-    documents: int
-    seeds: tuple[int, ...]
-    bridge: float
-    nobridge: float
-    difference: float
-    low: float
-    high: float
-    seed_differences: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TextNats:
-    """One run's held-out documents of one language at one checkpoint, arrays [D] in their order."""
-
-    document: tuple[str, ...]
-    tokens: Floats
-    bytes: Floats
-    nats: Floats
-
-
-Key = tuple[str, int, str]
-"""Run, step, language of the text."""
-
-
-def read_held_out(evaluations: Mapping[str, Path]) -> dict[Key, TextNats]:
-    """What the evaluations measured on held-out text; empty where none was held out."""
-    from ccx_ray.evaluation.perplexity import read_perplexity
-
-    found: dict[Key, TextNats] = {}
-    for run, folder in evaluations.items():
-        for path in sorted(p for p in folder.iterdir() if STEP_FILE.match(p.name)):
-            table = read_perplexity(path)
-            groups = table.select(["step", "language"]).group_by(["step", "language"])
-            for part in groups.aggregate([]).to_pylist():
-                mine = [pc.equal(table[name], part[name]) for name in ("step", "language")]
-                found[run, part["step"], part["language"]] = _text(table.filter(pc.and_(*mine)))
-    return found
-
-
-def proficiency_rows(
-    study: StudySpec, trials: Sequence[Trial], held_out: Mapping[Key, TextNats]
-) -> list[ProficiencyRow]:
-    """The base on every language, then every trial and its condition on both of its languages."""
-    rows = []
-    for text in dict.fromkeys(text for run, _, text in held_out if run == BASE_RUN):
-        last = max(_steps(held_out, [BASE_RUN], text))
-        place: dict[str, Any] = {"language": text, "condition": "base", "seed": None, "step": 0}
-        rows.append(ProficiencyRow(**place, **_measure([held_out[BASE_RUN, last, text]], text)))
-    for language, condition in dict.fromkeys((t.language, t.condition) for t in trials):
-        runs = [t for t in trials if (t.language, t.condition) == (language, condition)]
-        for text in (language, study.base_language.code):
-            for step in _steps(held_out, [trial.name for trial in runs], text):
-                found = {
-                    trial.seed: held_out[key]
-                    for trial in runs
-                    if (key := (trial.name, step, text)) in held_out
-                }
-                place = {"language": language, "condition": condition, "step": step}
-                rows += [
-                    ProficiencyRow(**place, seed=seed, **_measure([one], text))
-                    for seed, one in found.items()
-                ]
-                pooled = _measure(list(found.values()), text)
-                rows.append(ProficiencyRow(**place, seed=None, **pooled))
-    return rows
-
-
-def proficiency_differences(
-    study: StudySpec, trials: Sequence[Trial], held_out: Mapping[Key, TextNats]
-) -> list[ProficiencyDifferenceRow]:
-    """Bridge minus no-bridge for every language, text and checkpoint that both were measured at."""
-    rows = []
-    for language in dict.fromkeys(trial.language for trial in trials):
-        of_language = [trial for trial in trials if trial.language == language]
-        for direction in DIRECTIONS:
-            text = language if direction == "base-to-target" else study.base_language.code
-            for step in _steps(held_out, [trial.name for trial in of_language], text):
-                pairs = _pairs(of_language, held_out, step, text)
-                if pairs:
-                    row = _difference(
-                        study, pairs, language=language, direction=direction, text=text, step=step
-                    )
-                    rows.append(row)
-    return rows
-
-
-def last_differences(
-    rows: Sequence[ProficiencyDifferenceRow],
-) -> list[ProficiencyDifferenceRow]:
-    """Every language and text at its last checkpoint."""
-    last = {(row.language, row.direction): row for row in sorted(rows, key=lambda row: row.step)}
-    return [row for row in rows if last[row.language, row.direction] is row]
-
-
-def last_proficiencies(rows: Sequence[ProficiencyRow]) -> list[ProficiencyRow]:
-    """Over the seeds: the base, and each condition at the last checkpoint of its language."""
-    last = {row.language: row.step for row in sorted(rows, key=lambda row: row.step)}
-    return [
-        row
-        for row in rows
-        if row.seed is None and (row.condition == "base" or row.step == last[row.language])
+    files = [path for folder in evaluations.values() for path in sorted(folder.iterdir())]
+    tables = [read_perplexity(path) for path in files if STEP_FILE.match(path.name)]
+    read = pa.concat_tables([SCHEMA.empty_table(), *tables]).to_pandas()
+    read = read.rename(columns={"trial": "run", "language": "text"})
+    base = read[read["run"] == BASE_RUN]
+    base = base[base["step"] == base.groupby("text")["step"].transform("max")]
+    base = base.assign(language=base["text"], condition=BASE_RUN, seed=-1, step=0)
+    cells = list(dict.fromkeys((trial.language, trial.condition) for trial in trials))
+    order = [
+        (trial.name, trial.language, trial.condition, trial.seed, cells.index(cell), place)
+        for place, trial in enumerate(trials)
+        for cell in [(trial.language, trial.condition)]
     ]
+    columns = ["run", "language", "condition", "seed", "cell", "place"]
+    others = read.merge(pd.DataFrame(order, columns=columns), on="run")
+    others["in_base_language"] = others["text"] == study.base_language.code
+    others = others[others["in_base_language"] | (others["text"] == others["language"])]
+    others = others.sort_values(["cell", "in_base_language", "step", "place"])
+    return pd.concat([base, others], ignore_index=True)[list(base.columns)]
 
 
-def _pairs(
-    trials: Sequence[Trial], held_out: Mapping[Key, TextNats], step: int, text: str
-) -> dict[int, dict[Condition, TextNats]]:
-    """Seed -> both conditions, of the seeds that were measured under both."""
-    by_seed: dict[int, dict[Condition, TextNats]] = {}
-    for trial in trials:
-        if (key := (trial.name, step, text)) in held_out:
-            by_seed.setdefault(trial.seed, {})[trial.condition] = held_out[key]
-    return {seed: pair for seed, pair in sorted(by_seed.items()) if len(pair) == 2}
+def proficiency_rows(held_out: pd.DataFrame) -> list[Row]:
+    """Perplexity (per token) and bits per byte of the base on every language, then of every trial
+    and (``seed`` None) over the seeds on both of its languages."""
+    rows = []
+    names = ["language", "condition", "text", "step"]
+    for (language, condition, text, step), cell in held_out.groupby(names, sort=False):
+        seeds = [(int(seed), one) for seed, one in cell.groupby("seed", sort=False)]
+        for seed, one in (*(seeds if condition != BASE_RUN else ()), (None, cell)):
+            bits, of_one = _bits(one).mean(axis=0), one[: len(one) // one["run"].nunique()]
+            tokens, sizes = of_one["tokens"].sum(), of_one["bytes"].to_numpy(np.float64)
+            rows.append(
+                Row(
+                    language=language,
+                    condition=condition,
+                    seed=seed,
+                    step=int(step),
+                    text=text,
+                    documents=len(of_one),
+                    tokens=int(tokens),
+                    bytes=int(sizes.sum()),
+                    perplexity=math.exp(bits.sum() * math.log(2) / tokens),
+                    bits_per_byte=float(bits.sum() / sizes.sum()),
+                    standard_error=ratio_standard_error(bits, sizes),
+                )
+            )
+    return rows
 
 
-def _difference(
-    study: StudySpec,
-    pairs: Mapping[int, Mapping[Condition, TextNats]],
-    *,
-    language: str,
-    direction: Direction,
-    text: str,
-    step: int,
-) -> ProficiencyDifferenceRow:
-    first = next(iter(pairs.values()))["bridge"]
-    bridge = _bits([pair["bridge"] for pair in pairs.values()])
-    nobridge = _bits([pair["nobridge"] for pair in pairs.values()])
-    size = first.bytes.sum()
-    differences = bridge - nobridge  # bits a document, [S, D]
-    interval = bootstrap_ratio_interval(
-        differences.mean(axis=0),
-        first.bytes,
-        samples=study.analysis.bootstrap_samples,
-        confidence=study.analysis.confidence,
-        generator=seeded_generator(study.analysis.seed, "proficiency", language, text, str(step)),
-    )
-    return ProficiencyDifferenceRow(
-        language=language,
-        direction=direction,
-        text=text,
-        step=step,
-        documents=len(first.document),
-        seeds=tuple(pairs),
-        bridge=float(bridge.mean(axis=0).sum() / size),
-        nobridge=float(nobridge.mean(axis=0).sum() / size),
-        difference=float(differences.mean(axis=0).sum() / size),
-        low=interval.low,
-        high=interval.high,
-        seed_differences=tuple((differences.sum(axis=1) / size).tolist()),
-    )
+def proficiency_differences(study: StudySpec, held_out: pd.DataFrame) -> list[Row]:
+    """Bits per byte under bridge minus no-bridge for every language, text and checkpoint that both
+    were measured at; below 0 the bridge model is better. ``direction`` is the one whose questions
+    are asked in the language of the text."""
+    rows = []
+    names = ["language", "text", "step"]
+    for (language, text, step), cell in paired(held_out, *names).groupby(names, sort=False):
+        by_seed = cell.sort_values("seed", kind="stable")
+        bridge = _bits(by_seed[by_seed["condition"] == "bridge"])
+        nobridge = _bits(by_seed[by_seed["condition"] == "nobridge"])
+        differences = bridge - nobridge  # bits a document, [S, D]
+        sizes = by_seed["bytes"].to_numpy(np.float64)[: differences.shape[1]]
+        interval = bootstrap_ratio_interval(
+            differences.mean(axis=0),
+            sizes,
+            samples=study.analysis.bootstrap_samples,
+            confidence=study.analysis.confidence,
+            generator=seeded_generator(
+                study.analysis.seed, "proficiency", language, text, str(step)
+            ),
+        )
+        size = sizes.sum()
+        rows.append(
+            Row(
+                language=language,
+                direction="base-to-target" if text == language else "target-to-base",
+                text=text,
+                step=int(step),
+                documents=len(sizes),
+                seeds=tuple(by_seed["seed"].unique().tolist()),
+                bridge=float(bridge.mean(axis=0).sum() / size),
+                nobridge=float(nobridge.mean(axis=0).sum() / size),
+                difference=float(differences.mean(axis=0).sum() / size),
+                low=interval.low,
+                high=interval.high,
+                seed_differences=tuple((differences.sum(axis=1) / size).tolist()),
+            )
+        )
+    return rows
 
 
-def _measure(runs: Sequence[TextNats], text: str) -> dict[str, Any]:
-    """The measured fields of a row, over models that read the same documents."""
-    bits, sizes = _bits(runs).mean(axis=0), runs[0].bytes
-    tokens = runs[0].tokens.sum()
-    return {
-        "text": text,
-        "documents": len(sizes),
-        "tokens": int(tokens),
-        "bytes": int(sizes.sum()),
-        "perplexity": math.exp(bits.sum() * math.log(2) / tokens),
-        "bits_per_byte": float(bits.sum() / sizes.sum()),
-        "standard_error": ratio_standard_error(bits, sizes),
-    }
+def last_differences(rows: Sequence[Row]) -> list[Row]:
+    """Every language and text at its last checkpoint."""
+    return last_steps(rows, "language", "direction")
 
 
-def _bits(runs: Sequence[TextNats]) -> Floats:
-    """Bits of every document under each run, [S, D]."""
-    for run in runs:
-        assert run.document == runs[0].document, "other held-out documents"
-    return np.stack([run.nats for run in runs]) / math.log(2)
+def last_proficiencies(rows: Sequence[Row]) -> list[Row]:
+    """Over the seeds: the base, and each condition at the last checkpoint of its language."""
+    pooled = last_steps(rows, "language")
+    return [row for row in pooled if row.seed is None]
 
 
-def _steps(held_out: Mapping[Key, TextNats], runs: Sequence[str], text: str) -> list[int]:
-    return sorted({step for run, step, of in held_out if run in runs and of == text})
-
-
-def _text(rows: pa.Table) -> TextNats:
-    return TextNats(
-        document=tuple(rows["document"].to_pylist()),
-        **{name: rows[name].to_numpy().astype(np.float64) for name in ("tokens", "bytes", "nats")},
-    )
+def _bits(rows: pd.DataFrame) -> Floats:
+    """Bits of every document under each run, [R, D]."""
+    documents = by_run(rows, "document")
+    assert (documents == documents[0]).all(), "other held-out documents"
+    return by_run(rows, "nats") / math.log(2)

@@ -1,134 +1,147 @@
 """Everything that the report says in numbers, computed once; page, tables and JSON are made of it.
 
-Invariant: a number that is shown is a field of ``Results``, so it stands in ``results.json`` too.
+Invariants: a number that is shown is a column of a table of ``Results``, so it stands in
+``results.json`` too; everything is computed from per-question and per-document Parquet, nothing is
+taken from an aggregate that another stage has made.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
 from typing import Any
 
-from ccx_ray.analysis.measures.accuracy import AccuracyRow, accuracy_rows
-from ccx_ray.analysis.measures.answer_lengths import read_lengths
-from ccx_ray.analysis.measures.answers import read_answers
+from ccx_ray.analysis.measures.accuracy import accuracy_rows, score_accuracy_rows
+from ccx_ray.analysis.measures.answers import read_answers, read_lengths
 from ccx_ray.analysis.measures.audit_facts import (
     ContaminationRow,
     StreamRow,
     ThresholdRow,
     audit_rows,
 )
-from ccx_ray.analysis.measures.consistency import ConsistencyRow, consistency_rows
-from ccx_ray.analysis.measures.corpora import CorpusRow, corpus_rows
-from ccx_ray.analysis.measures.densities import DensityRow, EstimateRow, density_rows, estimate_rows
-from ccx_ray.analysis.measures.exposure_effect import (
-    ExposurePartRow,
-    ExposureRow,
+from ccx_ray.analysis.measures.consistency import consistency_rows
+from ccx_ray.analysis.measures.densities import density_rows, estimate_rows
+from ccx_ray.analysis.measures.frequency_effect import (
     exposure_bins,
     exposure_parts,
     exposure_rows,
-    read_exposures,
-)
-from ccx_ray.analysis.measures.frequency_effect import (
-    BinRow,
-    OccurrenceRow,
     occurrence_bins,
     occurrence_rows,
 )
-from ccx_ray.analysis.measures.inputs import AnalysisInputs
-from ccx_ray.analysis.measures.occurrences import EXACT_MEASURES, read_occurrences
-from ccx_ray.analysis.measures.probe_quirks import LeftOutRow, ProbeRow, left_out_rows, probe_rows
+from ccx_ray.analysis.measures.option_order import (
+    left_out_rows,
+    position_rows,
+    probe_rows,
+    tie_rows,
+)
 from ccx_ray.analysis.measures.proficiency import (
-    ProficiencyDifferenceRow,
-    ProficiencyRow,
     proficiency_differences,
     proficiency_rows,
     read_held_out,
 )
-from ccx_ray.analysis.measures.question_transfer import question_transfers
+from ccx_ray.analysis.measures.question_transfer import (
+    EXACT_MEASURES,
+    question_transfers,
+    read_exposures,
+    read_occurrences,
+)
+from ccx_ray.analysis.measures.rows import Row
 from ccx_ray.analysis.measures.run_facts import (
-    StepRow,
-    StudyFacts,
-    TokenRow,
-    TrainingRow,
+    corpus_rows,
     step_rows,
     study_facts,
     token_rows,
     training_rows,
 )
-from ccx_ray.analysis.measures.score_types import (
-    ScoreAccuracyRow,
-    ScoreTransferRow,
-    score_accuracy_rows,
-    score_transfer_rows,
-)
-from ccx_ray.analysis.measures.ties import PositionRow, TieRow, position_rows, tie_rows
-from ccx_ray.analysis.measures.transfer import TransferRow, transfer_rows
-from ccx_ray.analysis.measures.transfer_model import ModelFitRow, ModelTermRow, transfer_model
-from ccx_ray.analysis.measures.validation_facts import (
-    AgreementRow,
-    PlantedRankRow,
-    PlantedRow,
-    RecallRow,
-    ReviewRow,
-    read_validation,
-)
+from ccx_ray.analysis.measures.transfer import score_transfer_rows, transfer_rows
+from ccx_ray.analysis.measures.transfer_model import transfer_model
+from ccx_ray.analysis.measures.validation_facts import read_validation
+from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.trials import Trial
 
 NO_TABLES = ("facts", "missing_trials", "audit_statements", "validated", "validation")
 """Fields that are no rows."""
+Rows = Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisInputs:
+    """A finished study, as far as it was run; the analysis says what is missing."""
+
+    study: StudySpec
+    trials: tuple[Trial, ...]
+    evaluations: Mapping[str, Path]
+    """Run name ("base", "ko-bridge-s0") -> evaluation folder with ``step-*.parquet`` and, where
+    text is held out, ``perplexity-*.parquet``."""
+    frequencies: Mapping[str, Path]
+    """Culture -> frequency folder with ``questions.parquet``."""
+    trainings: Mapping[str, Path]
+    """Run name -> training folder with ``losses.parquet``."""
+    markers: Mapping[str, Mapping[str, Any]]
+    """Step name -> its completion marker."""
+    audit: Path | None = None
+    """The audit's folder with ``audit.json``."""
+    exposures: Mapping[str, Path] = field(default_factory=dict)
+    """Target language -> exposure folder with ``exposure.parquet``."""
+    validation: Path | None = None
+    """The folder of the tests of the frequency estimate: ``recall.parquet``, ``agreement.parquet``,
+    ``planted.parquet``, ``validation.json``."""
+    review: Path | None = None
+    """The folder of what people said of retrieved documents: ``review.parquet``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """The numbers of a report, as rows of its tables."""
+    """The numbers of a report, as rows of its tables; columns are named where rows are made."""
 
-    facts: StudyFacts
-    transfers: Sequence[TransferRow]
-    accuracies: Sequence[AccuracyRow]
-    score_transfers: Sequence[ScoreTransferRow]
-    score_accuracies: Sequence[ScoreAccuracyRow]
-    ties: Sequence[TieRow]
-    positions: Sequence[PositionRow]
-    proficiencies: Sequence[ProficiencyRow]
-    proficiency_differences: Sequence[ProficiencyDifferenceRow]
-    consistencies: Sequence[ConsistencyRow]
-    probes: Sequence[ProbeRow]
-    left_out: Sequence[LeftOutRow]
-    densities: Sequence[DensityRow]
-    exact_densities: Sequence[DensityRow]
+    facts: Row
+    transfers: Rows
+    accuracies: Rows
+    score_transfers: Rows
+    score_accuracies: Rows
+    ties: Rows
+    positions: Rows
+    proficiencies: Rows
+    proficiency_differences: Rows
+    consistencies: Rows
+    probes: Rows
+    left_out: Rows
+    densities: Rows
+    exact_densities: Rows
     """By the exact counts, one row for each."""
-    estimates: Sequence[EstimateRow]
-    occurrences: Sequence[OccurrenceRow]
-    exact_occurrences: Sequence[OccurrenceRow]
-    bins: Sequence[BinRow]
-    exposures: Sequence[ExposureRow]
-    exposure_parts: Sequence[ExposurePartRow]
-    exposure_bins: Sequence[BinRow]
-    model_fits: Sequence[ModelFitRow]
-    model_terms: Sequence[ModelTermRow]
+    estimates: Rows
+    occurrences: Rows
+    exact_occurrences: Rows
+    bins: Rows
+    exposures: Rows
+    exposure_parts: Rows
+    exposure_bins: Rows
+    model_fits: Rows
+    model_terms: Rows
     validated: bool
     """Whether the estimate of frequency was tested at all."""
     validation: Mapping[str, Any]
     """``validation.json``."""
-    recalls: Sequence[RecallRow]
-    agreements: Sequence[AgreementRow]
-    planted: Sequence[PlantedRow]
-    planted_ranks: Sequence[PlantedRankRow]
-    reviews: Sequence[ReviewRow]
-    trainings: Sequence[TrainingRow]
-    tokens: Sequence[TokenRow]
-    corpora: Sequence[CorpusRow]
+    recalls: Rows
+    agreements: Rows
+    planted: Rows
+    planted_ranks: Rows
+    reviews: Rows
+    trainings: Rows
+    tokens: Rows
+    corpora: Rows
     contamination: Sequence[ContaminationRow]
     streams: Sequence[StreamRow]
     thresholds: Sequence[ThresholdRow]
     audit_statements: Sequence[str]
-    steps: Sequence[StepRow]
+    steps: Rows
     missing_trials: Sequence[str]
     """Trials of the grid that were not evaluated; nothing in the results contains them."""
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Table name -> rows, with plain values."""
         return {
-            name: [asdict(row) for row in rows]
+            name: [vars(row) for row in rows]
             for name, rows in vars(self).items()
             if name not in NO_TABLES
         }
@@ -136,42 +149,46 @@ class Results:
 
 def compute_results(inputs: AnalysisInputs) -> Results:
     """Compute every number of the report from the Parquet of the steps before."""
-    study, trials = inputs.study, inputs.trials
+    study, trials, spec = inputs.study, inputs.trials, inputs.study.analysis
     base, cultures = study.base_language.code, [lang.code for lang in study.trial_languages]
-    answers = read_answers(inputs.evaluations, study.evaluation)
-    counted, exposures = read_occurrences(inputs.frequencies), read_exposures(inputs.exposures)
-    over_steps = question_transfers(study, trials, answers, last_only=False)
-    last = question_transfers(study, trials, answers, last_only=True)
-    lengths = read_lengths(inputs.evaluations) if counted or inputs.exposures else {}
-    fits, terms = transfer_model(study.analysis, last, counted, exposures, lengths)
-    validation = read_validation(study.analysis, inputs.validation, inputs.review)
-    accuracies = accuracy_rows(study, trials, answers)
+    answers = read_answers(study, trials, inputs.evaluations)
+    held_out = read_held_out(study, trials, inputs.evaluations)
+    counted = read_occurrences(inputs.frequencies)
+    is_joined = inputs.frequencies or inputs.exposures
+    transfers = question_transfers(
+        study,
+        answers,
+        counted,
+        read_exposures(inputs.exposures),
+        read_lengths(inputs.evaluations if is_joined else {}),
+    )
+    fits, terms = transfer_model(spec, transfers)
+    validation = read_validation(spec, inputs.validation, inputs.review)
     probes = probe_rows(cultures, base, answers)
-    held_out = read_held_out(inputs.evaluations)
     trainings = training_rows(inputs.trainings)
     audit = audit_rows(study, inputs.audit)
     return Results(
-        facts=study_facts(inputs, trainings),
-        transfers=transfer_rows(study, trials, answers),
-        accuracies=accuracies,
-        score_transfers=score_transfer_rows(study, trials, answers),
-        score_accuracies=score_accuracy_rows(study, trials, answers),
-        ties=tie_rows(trials, answers, accuracies),
-        positions=position_rows(trials, answers, accuracies),
-        proficiencies=proficiency_rows(study, trials, held_out),
-        proficiency_differences=proficiency_differences(study, trials, held_out),
-        consistencies=consistency_rows(study, trials, answers),
+        facts=study_facts(study, trials, inputs.markers, trainings),
+        transfers=transfer_rows(study, answers),
+        accuracies=accuracy_rows(answers),
+        score_transfers=score_transfer_rows(study, answers),
+        score_accuracies=score_accuracy_rows(answers),
+        ties=tie_rows(answers),
+        positions=position_rows(answers),
+        proficiencies=proficiency_rows(held_out),
+        proficiency_differences=proficiency_differences(study, held_out),
+        consistencies=consistency_rows(study, answers),
         probes=probes,
         left_out=left_out_rows(study.evaluation.exclude, probes, answers),
-        densities=density_rows(study.analysis, cultures, base, counted),
-        exact_densities=density_rows(study.analysis, cultures, base, counted, EXACT_MEASURES),
-        estimates=estimate_rows(study.analysis, counted),
-        occurrences=occurrence_rows(study.analysis, last, counted),
-        exact_occurrences=occurrence_rows(study.analysis, last, counted, EXACT_MEASURES),
-        bins=occurrence_bins(study.analysis, last, counted),
-        exposures=exposure_rows(study.analysis, over_steps, exposures),
-        exposure_parts=exposure_parts(over_steps, exposures),
-        exposure_bins=exposure_bins(study.analysis, last, exposures),
+        densities=density_rows(spec, cultures, base, counted),
+        exact_densities=density_rows(spec, cultures, base, counted, EXACT_MEASURES),
+        estimates=estimate_rows(spec, counted),
+        occurrences=occurrence_rows(spec, transfers),
+        exact_occurrences=occurrence_rows(spec, transfers, EXACT_MEASURES),
+        bins=occurrence_bins(spec, transfers),
+        exposures=exposure_rows(spec, transfers),
+        exposure_parts=exposure_parts(transfers),
+        exposure_bins=exposure_bins(spec, transfers),
         model_fits=fits,
         model_terms=terms,
         validated=validation.made,
@@ -195,7 +212,7 @@ def compute_results(inputs: AnalysisInputs) -> Results:
 
 def json_ready(value: Any) -> Any:
     """Plain JSON values; NaN and infinity, which JSON does not have, become null."""
-    if is_dataclass(value) and not isinstance(value, type):
+    if isinstance(value, Row) or (is_dataclass(value) and not isinstance(value, type)):
         return json_ready(vars(value))
     if isinstance(value, Mapping):
         return {key: json_ready(item) for key, item in value.items()}

@@ -1,122 +1,45 @@
-"""What was run: sizes, tokens, times, corpora and provenance, from markers and loss histories.
+"""What was run: sizes, tokens, times, text and provenance, from markers and loss histories.
 
 Invariant: a fact that no marker holds is absent (None), never guessed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from ccx_ray.analysis.measures.inputs import BASE_RUN, AnalysisInputs
-from ccx_ray.study.spec import Condition
+from ccx_ray.analysis.measures.question_transfer import CONDITIONS
+from ccx_ray.analysis.measures.rows import BASE_RUN, Row
+from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.trials import Trial
 from ccx_ray.training.size import model_size
 
-CONDITIONS: tuple[Condition, ...] = ("bridge", "nobridge")
+Markers = Mapping[str, Mapping[str, Any]]
+"""Step name -> its completion marker."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingRow:
-    """One training, as its loss history tells it."""
-
-    run: str
-    steps: int
-    tokens: int
-    """Predicted tokens; padding and first tokens of rows are none."""
-    first_loss: float
-    last_loss: float
-    """In nats a token."""
-    seconds: float
-    """Of the optimizer steps alone, without start-up and checkpoints."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenRow:
-    """Predicted tokens of the two conditions of one language and seed."""
-
-    language: str
-    seed: int
-    bridge: int
-    nobridge: int
-    difference: int
-    """Bridge minus no-bridge: a condition must not win by having more to learn from."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossCurve:
-    """Training loss in nats a token after every optimizer step."""
-
-    run: str
-    steps: tuple[int, ...]
-    losses: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepRow:
-    """One step of the study's graph."""
-
-    step: str
-    kind: str
-    fingerprint: str
-    commit: str
-    started: str
-    seconds: float
-    """Wall time; several steps run at the same time."""
-    counts: dict[str, Any]
-    """The numbers and words of the marker, nested names joined by a slash."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyFacts:
-    """The figures of the paragraph that says what was run."""
-
-    parameters: int
-    trials: int
-    trials_trained: int
-    """Trials with a loss history; the others are missing from every result."""
-    base_tokens: int
-    trial_tokens: int
-    """Of all trials together."""
-    started: str | None
-    finished: str | None
-    """The last end of a step before the analysis."""
-    wall_seconds: float | None
-    """From the first start to the last end; steps that were reused may make it long."""
-    training_seconds: float
-    commits: tuple[str, ...]
-    python: str | None
-    platform: str | None
-    processors: int | None
-    versions: dict[str, str]
-
-
-def loss_curves(trainings: Mapping[str, Path]) -> list[LossCurve]:
-    """The loss history of every run."""
+def loss_curves(trainings: Mapping[str, Path]) -> list[Row]:
+    """Training loss of every run, in nats a token, after every optimizer step."""
     curves = []
     for run, folder in trainings.items():
         table = pq.read_table(folder / "losses.parquet", columns=["step", "loss"]).sort_by("step")
         curves.append(
-            LossCurve(
-                run=run,
-                steps=tuple(table["step"].to_pylist()),
-                losses=tuple(table["loss"].to_pylist()),
-            )
+            Row(run=run, steps=table["step"].to_pylist(), losses=table["loss"].to_pylist())
         )
     return curves
 
 
-def training_rows(trainings: Mapping[str, Path]) -> list[TrainingRow]:
-    """Steps, tokens, losses and seconds of every run."""
+def training_rows(trainings: Mapping[str, Path]) -> list[Row]:
+    """Steps, predicted tokens (padding and first tokens of rows are none), losses in nats a token,
+    and the seconds of the optimizer steps alone, without start-up and checkpoints, of every run."""
     rows = []
     for run, folder in trainings.items():
         table = pq.read_table(folder / "losses.parquet").sort_by("step")
         losses = table["loss"].to_pylist()
         rows.append(
-            TrainingRow(
+            Row(
                 run=run,
                 steps=len(losses),
                 tokens=sum(table["tokens"].to_pylist()),
@@ -128,34 +51,59 @@ def training_rows(trainings: Mapping[str, Path]) -> list[TrainingRow]:
     return rows
 
 
-def token_rows(trials: Sequence[Trial], trainings: Sequence[TrainingRow]) -> list[TokenRow]:
-    """The tokens of every pair of trials that was trained under both conditions."""
+def token_rows(trials: Sequence[Trial], trainings: Sequence[Row]) -> list[Row]:
+    """The tokens of every pair of trials that was trained under both conditions: a condition must
+    not win by having more to learn from."""
     tokens = {row.run: row.tokens for row in trainings}
     rows = []
     pairs = dict.fromkeys((trial.language, trial.seed) for trial in trials)
     languages = list(dict.fromkeys(language for language, _ in pairs))
     for language, seed in sorted(pairs, key=lambda pair: languages.index(pair[0])):
-        pair = [
+        bridge, nobridge = (
             tokens.get(Trial(language=language, condition=condition, seed=seed).name)
             for condition in CONDITIONS
-        ]
-        if pair[0] is not None and pair[1] is not None:
+        )
+        if bridge is not None and nobridge is not None:
             rows.append(
-                TokenRow(
+                Row(
                     language=language,
                     seed=seed,
-                    bridge=pair[0],
-                    nobridge=pair[1],
-                    difference=pair[0] - pair[1],
+                    bridge=bridge,
+                    nobridge=nobridge,
+                    difference=bridge - nobridge,
                 )
             )
     return rows
 
 
-def step_rows(markers: Mapping[str, Mapping[str, Any]]) -> list[StepRow]:
-    """Every finished step, in the order of the study's graph."""
+def corpus_rows(study: StudySpec, markers: Markers) -> list[Row]:
+    """Each language's text after isolation and deduplication, where its step's marker is given;
+    characters and tokens are of the documents, ``characters_removed`` of the pairs too."""
+    rows = []
+    for language in (study.base_language, *study.languages):
+        if f"text-{language.code}" not in markers:
+            continue
+        text = markers[f"text-{language.code}"]["counts"]
+        tokens = markers.get(f"tokens-{language.code}", {}).get("counts", {})
+        parts = [text[kind] for kind in ("documents", "pairs") if kind in text]
+        rows.append(
+            Row(
+                language=language.code,
+                documents=text["documents"]["kept"],
+                characters=text["documents"]["characters_out_text"],
+                pairs=text.get("pairs", {}).get("kept", 0),
+                rejected=sum(sum(part["rejected"].values()) for part in parts),
+                characters_removed=sum(text["characters_removed_by_script"].values()),
+                tokens=tokens.get("text_tokens", 0),
+            )
+        )
+    return rows
+
+
+def step_rows(markers: Markers) -> list[Row]:
+    """Every finished step with its wall time and counts, in the order of the study's graph."""
     return [
-        StepRow(
+        Row(
             step=name,
             kind=marker.get("kind", ""),
             fingerprint=marker["fingerprint"],
@@ -168,26 +116,29 @@ def step_rows(markers: Mapping[str, Mapping[str, Any]]) -> list[StepRow]:
     ]
 
 
-def study_facts(inputs: AnalysisInputs, trainings: list[TrainingRow]) -> StudyFacts:
-    """What the report's first paragraph says."""
-    markers = inputs.markers.values()
-    started = min((marker["started"] for marker in markers), default=None)
-    finished = max((marker["finished"] for marker in markers), default=None)
-    latest: Mapping[str, Any] = max(markers, key=lambda marker: marker["finished"], default={})
-    study = inputs.study
-    counted = inputs.markers.get(BASE_RUN, {}).get("counts", {}).get("parameters")
+def study_facts(
+    study: StudySpec, trials: Sequence[Trial], markers: Markers, trainings: Sequence[Row]
+) -> Row:
+    """The figures of the report's first paragraph."""
+    found = markers.values()
+    latest: Mapping[str, Any] = max(found, key=lambda marker: marker["finished"], default={})
+    started = min((marker["started"] for marker in found), default=None)
+    finished = latest.get("finished")
     vocabulary = study.tokenizer.vocabulary_size
-    return StudyFacts(
+    counted = markers.get(BASE_RUN, {}).get("counts", {}).get("parameters")
+    return Row(
         parameters=counted or model_size(study.model, vocabulary).parameters,
-        trials=len(inputs.trials),
+        trials=len(trials),
+        # The others are missing from every result.
         trials_trained=sum(row.run != BASE_RUN for row in trainings),
         base_tokens=sum(row.tokens for row in trainings if row.run == BASE_RUN),
         trial_tokens=sum(row.tokens for row in trainings if row.run != BASE_RUN),
         started=started,
-        finished=finished,
+        finished=finished,  # the last step before the analysis
+        # From the first start to the last end; steps that were reused may make it long.
         wall_seconds=_seconds(started, finished) if started and finished else None,
         training_seconds=sum(row.seconds for row in trainings),
-        commits=tuple(dict.fromkeys(m["commit"] for m in markers if m.get("commit"))),
+        commits=tuple(dict.fromkeys(m["commit"] for m in found if m.get("commit"))),
         python=latest.get("python"),
         platform=latest.get("platform"),
         processors=latest.get("processors"),

@@ -5,15 +5,17 @@ by the mean; an unpaired answer never enters a transfer.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from ccx_ray.analysis.measures.answers import Answers, ProbeAnswers
+from ccx_ray.analysis.measures.answers import COUNTINGS, Answers, Counting, by_run, paired
+from ccx_ray.analysis.measures.rows import Row, last_steps
 from ccx_ray.analysis.statistics.intervals import (
     Floats,
     bootstrap_interval,
@@ -21,38 +23,11 @@ from ccx_ray.analysis.statistics.intervals import (
     seeded_generator,
     sign_flip_p_value,
 )
-from ccx_ray.study.spec import AnalysisSpec, Condition, StudySpec
-from ccx_ray.study.trials import Trial
+from ccx_ray.evaluation.results import SCORE_TYPES
+from ccx_ray.study.spec import AnalysisSpec, StudySpec
 
-Direction = Literal["base-to-target", "target-to-base"]
-DIRECTIONS: tuple[Direction, ...] = ("base-to-target", "target-to-base")
-Counting = Literal["published", "ties-wrong", "ties-shared"]
-"""How a tie counts: by the order of the options, as in the published scorer; as wrong; or as the
-chance of being right when one of the tied options is drawn."""
-COUNTINGS: tuple[Counting, ...] = ("published", "ties-wrong", "ties-shared")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransferRow:
-    """Transfer in one language and direction at one checkpoint, as shares of the questions."""
-
-    language: str
-    direction: Direction
-    probe: str
-    step: int
-    counting: Counting
-    questions: int
-    seeds: tuple[int, ...]
-    bridge: float
-    nobridge: float
-    transfer: float
-    low: float
-    high: float
-    p_value: float
-    p_holm: float | None
-    """Corrected over the languages and directions of the last checkpoint; None before it."""
-    seed_transfers: tuple[float, ...]
-    """The transfer of every seed alone, in the order of ``seeds``."""
+Cell = tuple[dict[str, Any], pd.DataFrame]
+"""What a cell's rows have in common, and its answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +35,6 @@ class PairedAnswers:
     """Right answers under both conditions, [S, Q]: the same seeds and the same questions. Each is
     0 or 1, or a fraction where ties are shared."""
 
-    seeds: tuple[int, ...]
-    question: NDArray[np.int32]
     bridge: Floats
     nobridge: Floats
 
@@ -78,99 +51,68 @@ class PairedAnswers:
     def differences(self) -> Floats:
         """Bridge minus no-bridge, mean over the seeds, [Q]."""
         sums: Floats = (self.bridge - self.nobridge).sum(axis=0)
-        return sums / len(self.seeds)
+        return sums / len(self.bridge)
 
 
-def probe_of(direction: Direction, language: str, base: str) -> str:
-    """The probe that shows a direction: what arrives in the target is asked in the target."""
-    return f"{language}-{language}" if direction == "base-to-target" else f"{language}-{base}"
-
-
-def right_answers(answers: ProbeAnswers, counting: Counting) -> Floats:
-    """How far each question [Q] counts as answered rightly, 0 to 1."""
-    found = answers.outcomes
-    if counting == "ties-shared":
-        return found.shared
-    return (found.correct if counting == "published" else found.strict).astype(np.float64)
-
-
-def evaluated_steps(answers: Answers, trials: Sequence[Trial], probe: str) -> list[int]:
-    """The checkpoints at which any of the trials answered a probe, in order."""
-    return sorted({step for trial in trials for step in answers.steps(trial.name, probe)})
-
-
-def transfer_rows(
-    study: StudySpec, trials: Sequence[Trial], answers: Answers, *, last_only: bool = False
-) -> list[TransferRow]:
-    """Transfer in every language and direction, in every counting.
+def paired_cells(answers: Answers, *, last_only: bool = False) -> Iterator[Cell]:
+    """The answers of each language and direction at each checkpoint that a seed answered under
+    both conditions, sorted by seed, condition and question.
 
     Args:
-        last_only: at the last checkpoint that both conditions answered, instead of at every one.
+        last_only: at the last such checkpoint.
     """
-    rows = []
-    for language in dict.fromkeys(trial.language for trial in trials):
-        of_language = [trial for trial in trials if trial.language == language]
-        for direction in DIRECTIONS:
-            probe = probe_of(direction, language, study.base_language.code)
-            steps = paired_steps(of_language, answers, probe)
-            for step in steps[-1:] if last_only else steps:
-                for counting in COUNTINGS:
-                    paired = paired_answers(of_language, answers, step, probe, counting)
-                    assert paired is not None, f"{probe}: {step} is no paired step"
-                    row = _transfer_row(
-                        study.analysis,
-                        paired,
-                        language=language,
-                        direction=direction,
-                        probe=probe,
-                        step=step,
-                        counting=counting,
-                    )
-                    rows.append(row)
-    return _correct_last(rows)
+    names = ["language", "direction", "probe", "step"]
+    rows = paired(answers.rows, "probe", "step")
+    if last_only:
+        rows = rows[rows["step"] == rows.groupby("probe")["step"].transform("max")]
+    for place, cell in rows.groupby(names, sort=False):
+        named = dict(zip(names, place, strict=True)) | {"step": int(place[-1])}
+        yield named, cell.sort_values("seed", kind="stable")
 
 
-def paired_steps(trials: Sequence[Trial], answers: Answers, probe: str) -> list[int]:
-    """The checkpoints at which a seed of one language answered under both conditions, in order."""
-    return [
-        step
-        for step in evaluated_steps(answers, trials, probe)
-        if paired_answers(trials, answers, step, probe, "published") is not None
-    ]
-
-
-def paired_answers(
-    trials: Sequence[Trial], answers: Answers, step: int, probe: str, counting: Counting
-) -> PairedAnswers | None:
-    """The seeds of one language's trials that answered under both conditions; None without any."""
-    by_seed: dict[int, dict[Condition, ProbeAnswers]] = {}
-    for trial in trials:
-        found = answers.get(trial.name, step, probe)
-        if found is not None:
-            by_seed.setdefault(trial.seed, {})[trial.condition] = found
-    pairs = {seed: pair for seed, pair in sorted(by_seed.items()) if len(pair) == 2}
-    if not pairs:
-        return None
-    first = next(iter(pairs.values()))["bridge"]
-    for pair in pairs.values():
-        for one in pair.values():
-            assert np.array_equal(one.question, first.question), f"{probe}: other questions"
+def paired_answers(cell: pd.DataFrame, counting: Counting) -> PairedAnswers:
+    """The right answers of a cell, ties counted in one way."""
     return PairedAnswers(
-        seeds=tuple(pairs),
-        question=first.question,
-        bridge=np.stack([right_answers(pair["bridge"], counting) for pair in pairs.values()]),
-        nobridge=np.stack([right_answers(pair["nobridge"], counting) for pair in pairs.values()]),
+        bridge=by_run(cell[cell["condition"] == "bridge"], counting),
+        nobridge=by_run(cell[cell["condition"] == "nobridge"], counting),
     )
 
 
-def last_rows(rows: Sequence[TransferRow], counting: Counting = "published") -> list[TransferRow]:
+def transfer_rows(study: StudySpec, answers: Answers, *, last_only: bool = False) -> list[Row]:
+    """Transfer in every language and direction at every checkpoint, in every counting, with
+    ``low`` and ``high`` over questions and the p-value of the paired permutation test.
+
+    ``p_holm`` is corrected over the languages and directions of the last checkpoint; None before
+    it. ``seed_transfers`` are those of every seed alone, in the order of ``seeds``.
+    """
+    rows = [
+        _transfer_row(study.analysis, place, cell, counting)
+        for place, cell in paired_cells(answers, last_only=last_only)
+        for counting in COUNTINGS
+    ]
+    for counting in COUNTINGS:
+        last = last_rows(rows, counting)
+        for row, p_holm in zip(last, holm([row.p_value for row in last]), strict=True):
+            row.p_holm = p_holm
+    return rows
+
+
+def score_transfer_rows(study: StudySpec, answers: Answers) -> list[Row]:
+    """Transfers at the last checkpoint under every score.
+
+    ``p_holm`` is corrected within the score, not over the scores: they are seven looks at one
+    experiment, and none is the headline but the study's own.
+    """
+    return [
+        Row(**vars(row), score=kind)
+        for kind in SCORE_TYPES
+        for row in transfer_rows(study, answers.under(kind), last_only=True)
+    ]
+
+
+def last_rows(rows: Sequence[Row], counting: Counting = "published") -> list[Row]:
     """The cells of the headline: every language and direction at its last checkpoint."""
-    last: dict[tuple[str, Direction], TransferRow] = {}
-    for row in rows:
-        key = (row.language, row.direction)
-        if row.counting == counting and (key not in last or row.step > last[key].step):
-            last[key] = row
-    return list(last.values())
+    return last_steps([row for row in rows if row.counting == counting], "language", "direction")
 
 
 def significance_level(study: StudySpec) -> float:
@@ -178,50 +120,35 @@ def significance_level(study: StudySpec) -> float:
     return round(1 - study.analysis.confidence, 10)
 
 
-def is_significant(study: StudySpec, row: TransferRow) -> bool:
+def is_significant(study: StudySpec, row: Row) -> bool:
     """Whether a cell of the last checkpoint passes the test after Holm's correction."""
-    return row.p_holm is not None and row.p_holm < significance_level(study)
+    return row.p_holm is not None and bool(row.p_holm < significance_level(study))
 
 
 def _transfer_row(
-    spec: AnalysisSpec,
-    paired: PairedAnswers,
-    *,
-    language: str,
-    direction: Direction,
-    probe: str,
-    step: int,
-    counting: Counting,
-) -> TransferRow:
+    spec: AnalysisSpec, place: dict[str, Any], cell: pd.DataFrame, counting: Counting
+) -> Row:
+    found = paired_answers(cell, counting)
+    differences, bridge, nobridge = found.differences, found.bridge, found.nobridge
     interval = bootstrap_interval(
-        paired.differences,
+        differences,
         samples=spec.bootstrap_samples,
         confidence=spec.confidence,
-        generator=seeded_generator(spec.seed, "transfer", probe, str(step), counting),
+        generator=seeded_generator(
+            spec.seed, "transfer", place["probe"], str(place["step"]), counting
+        ),
     )
-    by_seed = paired.bridge.mean(axis=1) - paired.nobridge.mean(axis=1)
-    return TransferRow(
-        language=language,
-        direction=direction,
-        probe=probe,
-        step=step,
+    return Row(
+        **place,
         counting=counting,
-        questions=len(paired.question),
-        seeds=paired.seeds,
-        bridge=float(paired.bridge.mean()),
-        nobridge=float(paired.nobridge.mean()),
-        transfer=float(paired.differences.mean()),
+        questions=len(differences),
+        seeds=tuple(cell["seed"].unique().tolist()),
+        bridge=float(bridge.mean()),
+        nobridge=float(nobridge.mean()),
+        transfer=float(differences.mean()),
         low=interval.low,
         high=interval.high,
-        p_value=sign_flip_p_value(paired.difference_sums),
+        p_value=sign_flip_p_value(found.difference_sums),
         p_holm=None,
-        seed_transfers=tuple(by_seed.tolist()),
+        seed_transfers=tuple((bridge.mean(axis=1) - nobridge.mean(axis=1)).tolist()),
     )
-
-
-def _correct_last(rows: Sequence[TransferRow]) -> list[TransferRow]:
-    corrected: dict[TransferRow, float] = {}
-    for counting in COUNTINGS:
-        last = last_rows(rows, counting)
-        corrected |= dict(zip(last, holm([row.p_value for row in last]), strict=True))
-    return [replace(row, p_holm=corrected.get(row)) for row in rows]

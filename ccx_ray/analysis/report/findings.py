@@ -10,20 +10,13 @@ from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from typing import Literal
 
-from ccx_ray.analysis.measures.accuracy import AccuracyRow, last_accuracies
+from ccx_ray.analysis.measures.accuracy import last_accuracies
+from ccx_ray.analysis.measures.answers import DIRECTIONS, Direction, probe_of
 from ccx_ray.analysis.measures.consistency import last_consistencies
 from ccx_ray.analysis.measures.proficiency import last_differences
 from ccx_ray.analysis.measures.results import Results
-from ccx_ray.analysis.measures.ties import TieRow
-from ccx_ray.analysis.measures.transfer import (
-    DIRECTIONS,
-    Direction,
-    TransferRow,
-    is_significant,
-    last_rows,
-    probe_of,
-    significance_level,
-)
+from ccx_ray.analysis.measures.rows import Row
+from ccx_ray.analysis.measures.transfer import is_significant, last_rows, significance_level
 from ccx_ray.analysis.report.paper import SIGNIFICANT
 from ccx_ray.analysis.report.wording import (
     SCORE_NAMES,
@@ -83,7 +76,7 @@ def transfer_verdicts(study: StudySpec, results: Results) -> list[TransferVerdic
     last = {(row.language, row.direction): row for row in last_rows(results.transfers)}
     cells: list[Cell] = [(one.code, way) for one in study.trial_languages for way in DIRECTIONS]
 
-    def verdict(row: TransferRow | None) -> CellVerdict:
+    def verdict(row: Row | None) -> CellVerdict:
         if row is None:
             return "cannot be said"
         if not is_significant(study, row):
@@ -340,7 +333,7 @@ def _of(some: Sized, cells: Sized) -> str:
     return f"{len(some)} of {plural(len(cells), 'cell')}"
 
 
-def _at(row: AccuracyRow | TieRow, accuracy: float) -> str:
+def _at(row: Row, accuracy: float) -> str:
     return f"{row.probe}, {condition_name(row.condition)}: {percent(accuracy)}"
 
 

@@ -12,11 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ccx_ray.analysis.measures.exposure_effect import EXPOSURE_BINS
-from ccx_ray.analysis.measures.frequency_effect import BINS, Bin, BinRow
-from ccx_ray.analysis.measures.occurrences import EXACT_MEASURES
-from ccx_ray.analysis.measures.question_transfer import POOLED
+from ccx_ray.analysis.measures.frequency_effect import BINS, EXPOSURE_BINS, Bin
+from ccx_ray.analysis.measures.question_transfer import EXACT_MEASURES, POOLED
 from ccx_ray.analysis.measures.results import Results
+from ccx_ray.analysis.measures.rows import Row
 from ccx_ray.analysis.measures.transfer_model import PREDICTORS, Outcome, frequency_term
 from ccx_ray.analysis.measures.validation_facts import own_planted
 from ccx_ray.analysis.report.drawing import (
@@ -132,7 +131,7 @@ def exposure_bin_figure(study: StudySpec, results: Results) -> Figure | None:
 
 
 def _bin_figure(
-    study: StudySpec, bins: Sequence[Bin], rows: Sequence[BinRow], across: str
+    study: StudySpec, bins: Sequence[Bin], rows: Sequence[Row], across: str
 ) -> Figure | None:
     """Transfer by ranges of a value: all languages with intervals, each language as a mark.
 

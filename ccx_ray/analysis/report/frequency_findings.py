@@ -6,18 +6,12 @@ estimated has its reason in the place of a number.
 
 import math
 
-from ccx_ray.analysis.measures.densities import DensityRow
-from ccx_ray.analysis.measures.exposure_effect import ExposureRow, last_exposures
-from ccx_ray.analysis.measures.frequency_effect import OccurrenceRow
+from ccx_ray.analysis.measures.frequency_effect import last_exposures
 from ccx_ray.analysis.measures.question_transfer import POOLED
 from ccx_ray.analysis.measures.results import Results
+from ccx_ray.analysis.measures.rows import Row
 from ccx_ray.analysis.measures.transfer import significance_level
-from ccx_ray.analysis.measures.transfer_model import (
-    PREDICTORS,
-    ModelTermRow,
-    Predictor,
-    frequency_term,
-)
+from ccx_ray.analysis.measures.transfer_model import PREDICTORS, Predictor, frequency_term
 from ccx_ray.analysis.measures.validation_facts import own_planted
 from ccx_ray.analysis.report.findings import Finding, Verdict
 from ccx_ray.analysis.report.paper import OCCURRENCES
@@ -55,7 +49,7 @@ def frequency_findings(study: StudySpec, results: Results) -> list[Finding]:
     return stated + _validation(study, results)
 
 
-def _density(study: StudySpec, row: DensityRow) -> Finding:
+def _density(study: StudySpec, row: Row) -> Finding:
     name, base = names_of(study)[row.culture], study.base_language.name
     question = f"Higher density in the {name} corpus than in the {base} one"
     result = f"ratio {ratio(row.ratio)} ({span(row.ratio_low, row.ratio_high, ratio)})"
@@ -69,7 +63,7 @@ def _density(study: StudySpec, row: DensityRow) -> Finding:
     return Finding("frequency", question, result, "not found", "Not told from equal.")
 
 
-def _occurrences(study: StudySpec, row: OccurrenceRow) -> Finding:
+def _occurrences(study: StudySpec, row: Row) -> Finding:
     direction = direction_name(row.direction, study.base_language.name, "target")
     question = f"More occurrences of transferred items, {direction}"
     paper, items = OCCURRENCES[row.direction], plural(row.questions, "item")
@@ -110,7 +104,7 @@ def _exposures(study: StudySpec, results: Results) -> list[Finding]:
     return stated
 
 
-def _exposure(study: StudySpec, row: ExposureRow) -> Finding:
+def _exposure(study: StudySpec, row: Row) -> Finding:
     direction = direction_name(row.direction, study.base_language.name, "target")
     question = f"Correlation of exposure with transfer, {direction}"
     items, (low, high) = plural(row.questions, "item"), (row.correlation_low, row.correlation_high)
@@ -171,7 +165,7 @@ def _model(study: StudySpec, results: Results, predictor: Predictor) -> Finding:
     return Finding(section, question, result, verdict, reason)
 
 
-def _odds(row: ModelTermRow) -> str:
+def _odds(row: Row) -> str:
     interval = span(row.odds_low, row.odds_high)
     return f"{decimal(row.odds_ratio)} ({interval}; {p_phrase(row.p_value)})"
 

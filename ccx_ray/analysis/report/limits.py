@@ -5,7 +5,7 @@ Invariant: a limit is stated where its cause holds in this run; none is boilerpl
 
 from dataclasses import dataclass
 
-from ccx_ray.analysis.measures.exposure_effect import last_exposures
+from ccx_ray.analysis.measures.frequency_effect import last_exposures
 from ccx_ray.analysis.measures.results import Results
 from ccx_ray.analysis.measures.transfer import last_rows
 from ccx_ray.analysis.report.wording import (

@@ -11,19 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ccx_ray.analysis.measures.accuracy import last_accuracies
+from ccx_ray.analysis.measures.answers import Counting, Direction
 from ccx_ray.analysis.measures.consistency import last_consistencies
-from ccx_ray.analysis.measures.exposure_effect import last_exposures
-from ccx_ray.analysis.measures.inputs import AnalysisInputs
+from ccx_ray.analysis.measures.frequency_effect import last_exposures
 from ccx_ray.analysis.measures.proficiency import last_differences, last_proficiencies
 from ccx_ray.analysis.measures.question_transfer import POOLED
-from ccx_ray.analysis.measures.results import Results
-from ccx_ray.analysis.measures.transfer import (
-    Counting,
-    Direction,
-    is_significant,
-    last_rows,
-    significance_level,
-)
+from ccx_ray.analysis.measures.results import AnalysisInputs, Results
+from ccx_ray.analysis.measures.transfer import is_significant, last_rows, significance_level
 from ccx_ray.analysis.measures.transfer_model import frequency_term
 from ccx_ray.analysis.measures.validation_facts import EVERY_DOCUMENT, own_planted
 from ccx_ray.analysis.report import paper, wording

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ccx_ray.analysis.measures.inputs import BASE_RUN, AnalysisInputs
-from ccx_ray.analysis.measures.results import Results
+from ccx_ray.analysis.measures.answers import DIRECTIONS, Direction, probe_of
+from ccx_ray.analysis.measures.results import AnalysisInputs, Results
+from ccx_ray.analysis.measures.rows import BASE_RUN
 from ccx_ray.analysis.measures.run_facts import loss_curves
-from ccx_ray.analysis.measures.transfer import DIRECTIONS, Direction, probe_of
 from ccx_ray.analysis.report.drawing import (
     CONDITION_COLOURS,
     CONDITION_LEGEND,

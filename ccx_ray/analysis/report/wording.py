@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
-from ccx_ray.analysis.measures.transfer import Direction
+from ccx_ray.analysis.measures.answers import Direction
 from ccx_ray.study.spec import ScoreType, StudySpec
 from ccx_ray.study.text_spec import BaseLanguageSpec
 

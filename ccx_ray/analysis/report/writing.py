@@ -15,11 +15,10 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from ccx_ray.analysis.measures.consistency import last_consistencies
-from ccx_ray.analysis.measures.exposure_effect import last_exposures
-from ccx_ray.analysis.measures.inputs import AnalysisInputs
+from ccx_ray.analysis.measures.frequency_effect import last_exposures
 from ccx_ray.analysis.measures.proficiency import last_differences
 from ccx_ray.analysis.measures.question_transfer import POOLED
-from ccx_ray.analysis.measures.results import Results, compute_results, json_ready
+from ccx_ray.analysis.measures.results import AnalysisInputs, Results, compute_results, json_ready
 from ccx_ray.analysis.measures.transfer import is_significant, last_rows
 from ccx_ray.analysis.measures.transfer_model import frequency_term
 from ccx_ray.analysis.measures.validation_facts import own_planted

@@ -1,4 +1,4 @@
-"""Intervals and tests over questions.
+"""Means, intervals, tests and rank correlations over questions.
 
 Invariant: the question is the unit. Its answers under several seeds and both conditions are one
 cluster, summed or averaged before anything is resampled, so that more seeds never make the sample
@@ -15,7 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Pair = tuple[Floats, Floats]
+"""Two values of every question of a group (culture), [Q] each."""
 RESAMPLED_VALUES_AT_ONCE = 2_000_000
+MOST_DRAWS = 2_000
+"""Every draw is ranked anew; of more draws the ends of an interval move by less than a reader
+sees."""
+FEWEST_VARYING = 10
+"""Where fewer questions differ from the commonest value, a correlation hangs on a handful of them
+and its bootstrap is far too narrow."""
+VALUES_AT_ONCE = 500_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +60,11 @@ def unless_constant(interval: Interval, values: Floats) -> Interval:
     if len(values) and np.ptp(values) > 0:
         return interval
     return Interval(low=float("nan"), high=float("nan"))
+
+
+def mean(values: NDArray[Any]) -> float:
+    """NaN for none."""
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def standard_error(values: Floats) -> float:
@@ -208,6 +222,41 @@ def subset_mean_test(
     return SubsetTest(expected=expected / chosen, p_value=float((1 + far.sum()) / (1 + samples)))
 
 
+def spearman(groups: Sequence[Pair]) -> float:
+    """Mean of the groups' correlations, weighted by their questions.
+
+    Returns:
+        NaN where in no group ten or more questions differ from the commonest value, in both.
+    """
+    groups = [pair for pair in groups if _varies(*pair)]
+    found = np.array([_correlations(one[None], other[None]) for one, other in groups])
+    return float(_weighted(found, groups)[0])
+
+
+def spearman_interval(
+    groups: Sequence[Pair], *, samples: int, confidence: float, generator: np.random.Generator
+) -> Interval:
+    """Percentile bootstrap: questions are drawn with both their values, within each group.
+
+    Draws in which a value does not vary have no correlation and are left out.
+    """
+    groups, samples = [pair for pair in groups if _varies(*pair)], min(samples, MOST_DRAWS)
+    found = np.full((len(groups), samples), np.nan)
+    for index, (one, other) in enumerate(groups):
+        block = max(1, VALUES_AT_ONCE // len(one))
+        for start in range(0, samples, block):
+            size = min(block, samples - start)
+            drawn = generator.integers(len(one), size=(size, len(one)))
+            found[index, start : start + size] = _correlations(one[drawn], other[drawn])
+    return percentiles(_weighted(found, groups), confidence)
+
+
+def differing(values: Floats) -> int:
+    """How many values differ from the commonest one."""
+    counts = np.unique(values, return_counts=True)[1]
+    return len(values) - int(counts.max(initial=0))
+
+
 def _binomial_half(count: int) -> Floats:
     """Probabilities of 0..count heads of a fair coin, each the float nearest to the exact value."""
     return np.array([math.comb(count, heads) / (1 << count) for heads in range(count + 1)])
@@ -224,3 +273,39 @@ def _draws(
 def _blocks(total: int, block: int) -> list[int]:
     whole, rest = divmod(total, block)
     return [block] * whole + ([rest] if rest else [])
+
+
+def _varies(one: Floats, other: Floats) -> bool:
+    return min(differing(one), differing(other)) >= FEWEST_VARYING
+
+
+def _correlations(ones: Floats, others: Floats) -> Floats:
+    """Of every row of two arrays [B, Q]; NaN where a row does not vary."""
+    first, second = _scaled_ranks(ones), _scaled_ranks(others)
+    # Rounding may carry a perfect correlation beyond 1.
+    products: Floats = np.clip((first * second).sum(axis=1), -1.0, 1.0)
+    return products
+
+
+def _scaled_ranks(values: Floats) -> Floats:
+    """Ranks of every row, shifted to a mean of 0 and scaled to a length of 1."""
+    from scipy.stats import rankdata
+
+    ranks: Floats = rankdata(values, axis=1)
+    ranks = ranks - ranks.mean(axis=1, keepdims=True)
+    lengths = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
+    lengths[lengths == 0] = np.nan
+    scaled: Floats = ranks / lengths
+    return scaled
+
+
+def _weighted(found: Floats, groups: Sequence[Pair]) -> Floats:
+    """Mean over the groups that have a correlation, weighted by their questions, [G, B] -> [B]."""
+    if not groups:
+        return np.array([np.nan])
+    exists = ~np.isnan(found)
+    weights = exists * np.array([float(len(one)) for one, _ in groups])[:, None]
+    total = weights.sum(axis=0)
+    total[total == 0] = np.nan
+    mean: Floats = (np.where(exists, found, 0.0) * weights).sum(axis=0) / total
+    return mean
