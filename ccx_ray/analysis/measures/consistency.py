@@ -13,7 +13,7 @@ import numpy as np
 
 from ccx_ray.analysis.measures.answers import Answers
 from ccx_ray.analysis.measures.rows import Row, last_steps
-from ccx_ray.analysis.statistics.intervals import Floats, bootstrap_interval, seeded_generator
+from ccx_ray.analysis.statistics.intervals import Floats, bootstrap_interval, resampling
 from ccx_ray.evaluation.rank_consistency import rank_consistency_of
 from ccx_ray.study.spec import StudySpec
 
@@ -38,11 +38,7 @@ def consistency_rows(study: StudySpec, answers: Answers) -> list[Row]:
         ).reshape(len(seeds), -1)
         interval = bootstrap_interval(
             values.mean(axis=0),
-            samples=study.analysis.bootstrap_samples,
-            confidence=study.analysis.confidence,
-            generator=seeded_generator(
-                study.analysis.seed, "consistency", language, condition, str(step)
-            ),
+            **resampling(study.analysis, "consistency", language, condition, str(step)),
         )
         options = english["options"].tolist()[: values.shape[1]]
         is_base = condition == "base"

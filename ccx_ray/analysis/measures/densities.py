@@ -5,7 +5,6 @@ drawing questions with both their densities.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from ccx_ray.analysis.statistics.intervals import (
     bootstrap_interval,
     bootstrap_ratio_interval,
     mean,
-    seeded_generator,
+    resampling,
     spearman,
     spearman_interval,
     unless_constant,
@@ -60,22 +59,19 @@ def _density_row(
     corpus holds none; ``ratio_high`` infinite where so few are found in it that there is no
     bound."""
     assert np.array_equal(in_base["question"], in_target["question"]), f"{culture}: questions"
-    draws: dict[str, Any] = {"samples": spec.bootstrap_samples, "confidence": spec.confidence}
     densities, columns = {}, {}
     for side, corpus in (("base", in_base), ("target", in_target)):
         counts = corpus[measure].to_numpy(np.float64)
         documents = int(corpus["documents"].iloc[0]) or float("nan")
         # The same draws whichever corpus, as the two are paired by question.
-        generator = seeded_generator(spec.seed, "density", culture, measure)
-        found = bootstrap_interval(counts, **draws, generator=generator)
+        found = bootstrap_interval(counts, **resampling(spec, "density", culture, measure))
         found = unless_constant(found, counts)
         densities[side] = counts / documents
         for ending, value in (("", mean(counts)), ("_low", found.low), ("_high", found.high)):
             columns[f"{side}_occurrences{ending}"] = value
             columns[f"{side}_density{ending}"] = value / documents
-    generator = seeded_generator(spec.seed, "density", culture, measure)
     ratio = bootstrap_ratio_interval(
-        densities["target"], densities["base"], **draws, generator=generator
+        densities["target"], densities["base"], **resampling(spec, "density", culture, measure)
     )
     ratio = unless_constant(ratio, densities["target"])
     base, target = columns["base_density"], columns["target_density"]
@@ -106,10 +102,7 @@ def estimate_rows(spec: AnalysisSpec, occurrences: pd.DataFrame) -> list[Row]:
         for measure in (one for one in EXACT_MEASURES if counts[one].notna().all()):
             exact = counts[measure].to_numpy(np.float64)
             interval = spearman_interval(
-                [(estimated, exact)],
-                samples=spec.bootstrap_samples,
-                confidence=spec.confidence,
-                generator=seeded_generator(spec.seed, "estimate", culture, corpus, measure),
+                [(estimated, exact)], **resampling(spec, "estimate", culture, corpus, measure)
             )
             rows.append(
                 Row(

@@ -24,7 +24,7 @@ from ccx_ray.analysis.measures.rows import Row, last_steps
 from ccx_ray.analysis.statistics.intervals import (
     bootstrap_interval,
     mean,
-    seeded_generator,
+    resampling,
     spearman,
     spearman_interval,
 )
@@ -93,12 +93,7 @@ def exposure_rows(spec: AnalysisSpec, transfers: pd.DataFrame) -> list[Row]:
                 pairs = [
                     (part[measure].to_numpy(), part["difference"].to_numpy()) for part in parts
                 ]
-                interval = spearman_interval(
-                    pairs,
-                    samples=spec.bootstrap_samples,
-                    confidence=spec.confidence,
-                    generator=seeded_generator(spec.seed, "exposure", *names),
-                )
+                interval = spearman_interval(pairs, **resampling(spec, "exposure", *names))
                 everything = pd.concat(parts)
                 rows.append(
                     Row(
@@ -175,10 +170,7 @@ def _bin_rows(
                 inside = part[(part[column] > one.below) & (part[column] <= one.most)]
                 differences = inside["difference"].to_numpy()
                 interval = bootstrap_interval(
-                    differences,
-                    samples=spec.bootstrap_samples,
-                    confidence=spec.confidence,
-                    generator=seeded_generator(spec.seed, name, culture, direction, one.label),
+                    differences, **resampling(spec, name, culture, direction, one.label)
                 )
                 rows.append(
                     Row(

@@ -23,7 +23,7 @@ from ccx_ray.analysis.statistics.intervals import (
     Floats,
     bootstrap_ratio_interval,
     ratio_standard_error,
-    seeded_generator,
+    resampling,
 )
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.trials import Trial
@@ -108,11 +108,7 @@ def proficiency_differences(study: StudySpec, held_out: pd.DataFrame) -> list[Ro
         interval = bootstrap_ratio_interval(
             differences.mean(axis=0),
             sizes,
-            samples=study.analysis.bootstrap_samples,
-            confidence=study.analysis.confidence,
-            generator=seeded_generator(
-                study.analysis.seed, "proficiency", language, text, str(step)
-            ),
+            **resampling(study.analysis, "proficiency", language, text, str(step)),
         )
         size = sizes.sum()
         rows.append(

@@ -25,6 +25,7 @@ from ccx_ray.analysis.measures.transfer import paired_answers, paired_cells
 from ccx_ray.analysis.statistics.intervals import (
     Floats,
     mean,
+    resampling,
     seeded_generator,
     stratified_bootstrap_interval,
     subset_mean_test,
@@ -141,12 +142,7 @@ def transferred_means(
     """
 
     def interval_of(groups: list[Floats], kind: str) -> tuple[float, float]:
-        found = stratified_bootstrap_interval(
-            groups,
-            samples=spec.bootstrap_samples,
-            confidence=spec.confidence,
-            generator=seeded_generator(spec.seed, "mean", kind, *names),
-        )
+        found = stratified_bootstrap_interval(groups, **resampling(spec, "mean", kind, *names))
         found = unless_constant(found, np.concatenate(groups))
         return found.low, found.high
 

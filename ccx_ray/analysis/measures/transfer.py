@@ -20,7 +20,7 @@ from ccx_ray.analysis.statistics.intervals import (
     Floats,
     bootstrap_interval,
     holm,
-    seeded_generator,
+    resampling,
     sign_flip_p_value,
 )
 from ccx_ray.evaluation.results import SCORE_TYPES
@@ -131,12 +131,7 @@ def _transfer_row(
     found = paired_answers(cell, counting)
     differences, bridge, nobridge = found.differences, found.bridge, found.nobridge
     interval = bootstrap_interval(
-        differences,
-        samples=spec.bootstrap_samples,
-        confidence=spec.confidence,
-        generator=seeded_generator(
-            spec.seed, "transfer", place["probe"], str(place["step"]), counting
-        ),
+        differences, **resampling(spec, "transfer", place["probe"], str(place["step"]), counting)
     )
     return Row(
         **place,

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from ccx_ray.analysis.measures.rows import Row
-from ccx_ray.analysis.statistics.intervals import seeded_generator, spearman, spearman_interval
+from ccx_ray.analysis.statistics.intervals import resampling, spearman, spearman_interval
 from ccx_ray.study.frequency_spec import FrequencySpec
 from ccx_ray.study.spec import AnalysisSpec
 
@@ -82,12 +82,7 @@ def _planted_ranks(spec: AnalysisSpec, planted: Sequence[Row]) -> list[Row]:
     names = ["corpus", "retriever", "judge"]
     for place, here in facts.groupby(names, sort=False) if planted else ():
         true, estimated = here[["planted", "estimated"]].to_numpy(np.float64).T
-        interval = spearman_interval(
-            [(true, estimated)],
-            samples=spec.bootstrap_samples,
-            confidence=spec.confidence,
-            generator=seeded_generator(spec.seed, "planted", *place),
-        )
+        interval = spearman_interval([(true, estimated)], **resampling(spec, "planted", *place))
         rows.append(
             Row(
                 **dict(zip(names, place, strict=True)),

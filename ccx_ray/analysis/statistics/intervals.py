@@ -9,10 +9,12 @@ import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ccx_ray.study.spec import AnalysisSpec
 
 Floats = NDArray[np.float64]
 Pair = tuple[Floats, Floats]
@@ -38,6 +40,23 @@ class Interval:
 def seeded_generator(seed: int, *names: str) -> np.random.Generator:
     """A generator of its own for what ``names`` say, whatever else is computed before it."""
     return np.random.default_rng([seed, zlib.crc32("/".join(names).encode())])
+
+
+class Resampling(TypedDict):
+    """How an interval is bootstrapped."""
+
+    samples: int
+    confidence: float
+    generator: np.random.Generator
+
+
+def resampling(spec: AnalysisSpec, *names: str) -> Resampling:
+    """As the study says, with a generator of its own for what ``names`` say."""
+    return {
+        "samples": spec.bootstrap_samples,
+        "confidence": spec.confidence,
+        "generator": seeded_generator(spec.seed, *names),
+    }
 
 
 def percentiles(drawn: Floats, confidence: float) -> Interval:
