@@ -17,7 +17,6 @@ import argparse
 import math
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,8 +32,6 @@ from corpus_text import BenchmarkText, make_text
 
 HERE = Path(__file__).parent
 PARTS = ("ours", "datatrove", "scaling")
-LEAST_FREE_SHARE = 8
-"""Times the largest size that must be free on the disk: text, blocks, parts, tokens, rows."""
 SINGLE_MEGABYTES = 250
 """What runs in one process is given no more."""
 FIRST_DATATROVE_MEGABYTES = 2
@@ -227,17 +224,14 @@ def main() -> None:
         arguments.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="corpus-benchmark-", dir=arguments.work) as temporary:
         work = Path(temporary)
-        if shutil.disk_usage(work).free < LEAST_FREE_SHARE * largest * 1e6:
-            sys.exit(f"--work: {work} has less than {LEAST_FREE_SHARE * largest / 1e3:.0f} GB free")
-        kept = arguments.work or work
         text = make_text(
-            kept / "text",
+            work / "text",
             megabytes=largest,
             unit_megabytes=math.gcd(arguments.megabytes, *arguments.sizes),
             seed=arguments.seed,
             processors=arguments.processors,
         )
-        tokenizer = train_benchmark_tokenizer(kept / "tokenizer", HERE.parent, VOCABULARY_SIZE)
+        tokenizer = train_benchmark_tokenizer(work / "tokenizer", HERE.parent, VOCABULARY_SIZE)
         benchmark = Benchmark(arguments, work, text, tokenizer)
         for table in benchmark.tables():
             print(f"\n{table.markdown() if arguments.markdown else table.text()}", flush=True)
@@ -252,7 +246,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--processors", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--work", type=Path, help="keeps the text for the next run; else all goes")
+    parser.add_argument("--work", type=Path, help="a folder with room; what is written there goes")
     parser.add_argument("--markdown", action="store_true", help="tables for a page")
     return parser.parse_args()
 

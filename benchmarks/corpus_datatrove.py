@@ -71,15 +71,6 @@ def write_slice(files: list[TextFile], folder: Path, *, megabytes: float, tasks:
     return folder
 
 
-def text_bytes_of(folder: Path) -> int:
-    """UTF-8 of the texts of a slice."""
-    return sum(
-        len(orjson.loads(line)["text"].encode())
-        for path in sorted(folder.glob("*.jsonl"))
-        for line in path.open("rb")
-    )
-
-
 @cache
 def _excluded(code: str) -> Any:
     import regex
@@ -140,7 +131,11 @@ def run_datatrove(task: DatatroveTask) -> DatatroveResult:
     return DatatroveResult(
         seconds=sum(stages.values()),
         stages=stages,
-        text_bytes=text_bytes_of(Path(task.slice)),
+        text_bytes=sum(
+            len(orjson.loads(line)["text"].encode())
+            for path in Path(task.slice).glob("*.jsonl")
+            for line in path.open("rb")
+        ),
         tokens=tokens,
     )
 

@@ -83,8 +83,6 @@ def train_benchmark_tokenizer(folder: Path, root: Path, vocabulary_size: int) ->
     from ccx_ray.study.text_spec import TokenizerSpec
 
     tokenizer = folder / "tokenizer"
-    if (tokenizer / "vocabulary.json").is_file():
-        return tokenizer
     texts = {code: folder / f"bundled-{code}" for code in LANGUAGES}
     for code, text in texts.items():
         text.mkdir(parents=True, exist_ok=True)

@@ -10,11 +10,10 @@ smaller size is the beginning of a larger one.
 """
 
 import gzip
-import json
 import re
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -35,7 +34,6 @@ SENTENCES_PER_PARAGRAPH = 5
 FEWEST, MOST = 10, 60
 EXACT_REPEATS, NEAR_REPEATS = 0.10, 0.05
 BUNDLED = Path(__file__).parent.parent / "data" / "mono"
-DESCRIPTION = "text.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +66,11 @@ class BenchmarkText:
 def make_text(
     folder: Path, *, megabytes: int, unit_megabytes: int, seed: int, processors: int
 ) -> BenchmarkText:
-    """Write the text, or take it when the folder holds it already.
+    """Write the text.
 
     Args:
         megabytes: of all languages together, a multiple of ``unit_megabytes``.
     """
-    wanted = {"megabytes": megabytes, "unit_megabytes": unit_megabytes, "seed": seed}
-    description = folder / DESCRIPTION
-    if description.is_file():
-        content = json.loads(description.read_text("utf-8"))
-        if content["wanted"] == wanted:
-            files = tuple(TextFile(**file) for file in content["files"])
-            return BenchmarkText(folder=folder, files=files, unit_megabytes=unit_megabytes)
     folder.mkdir(parents=True, exist_ok=True)
     units = [
         (folder, language, unit, unit_megabytes, seed)
@@ -88,9 +79,6 @@ def make_text(
     ]
     with ProcessPoolExecutor(processors) as pool:
         files = tuple(pool.map(_write_file, *zip(*units, strict=True)))
-    description.write_text(
-        json.dumps({"wanted": wanted, "files": [asdict(file) for file in files]}), "utf-8"
-    )
     return BenchmarkText(folder=folder, files=files, unit_megabytes=unit_megabytes)
 
 

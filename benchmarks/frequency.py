@@ -1,23 +1,21 @@
 """Retrieval by size: building an index, asking it, and what an exact search would have found.
 
     python benchmarks/frequency.py                       # 10,000 and 100,000 documents
-    python benchmarks/frequency.py --sizes 1000000 --no-bm25s --work FOLDER
+    python benchmarks/frequency.py --sizes 1000000 --work FOLDER
 
-Every measurement is a process of its own, builds run on two. bm25s is given the documents of the
-largest size up to 100,000. ``--work`` keeps the texts.
+Every measurement is a process of its own, builds run on two.
+``--work`` keeps the texts.
 """
 
 import argparse
 import os
 import platform
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from benchmark_tables import BenchmarkTable
 from corpus_memory import Usage, run_measured
-from frequency_alternatives import Alternative
 from frequency_build import Build
 from frequency_queries import RETRIEVERS, Queries
 from frequency_text import write_text
@@ -25,8 +23,6 @@ from frequency_text import write_text
 HERE = Path(__file__).resolve().parent
 GIB, MIB = 2**30, 2**20
 PROCESSES = 2
-MOST_FOR_BM25S = 100_000
-"""Documents, for it keeps all of them in memory."""
 
 
 def main() -> None:
@@ -34,7 +30,6 @@ def main() -> None:
     arguments = _parser().parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
     built, asked = [], []
-    compared: list[list[str]] = []
     with tempfile.TemporaryDirectory(prefix="frequency-") as temporary:
         work = arguments.work or Path(temporary)
         for size in sorted(arguments.sizes):
@@ -46,38 +41,17 @@ def main() -> None:
             figures, _ = run_measured(HERE / "frequency_queries.py", Queries(folder=str(folder)))
             built.append(_build_row(f"{size:,}", counts, usage))
             asked.extend(_query_rows(f"{size:,}", figures))
-            if find_spec("bm25s") and arguments.bm25s and size <= MOST_FOR_BM25S:
-                compared = _bm25s_rows(text, counts, usage, figures)
     for title, columns, rows in (
         ("Building", BUILD_COLUMNS, built),
         ("Asking", QUERY_COLUMNS, asked),
-        ("Against bm25s, the largest size that it was given", BM25S_COLUMNS, compared),
     ):
         print(BenchmarkTable(part=title, title=title, columns=columns, rows=rows).markdown())
-
-
-def _bm25s_rows(
-    text: Path, counts: dict[str, Any], usage: Usage, figures: dict[str, Any]
-) -> list[list[str]]:
-    """bm25s and ours over the same documents."""
-    rows = []
-    ours = {name: figures[name]["milliseconds"] for name in RETRIEVERS}
-    result, own = run_measured(HERE / "frequency_alternatives.py", Alternative(text=str(text)))
-    cells = [f"{result['build_seconds']:.0f}", f"{own.peak_bytes / GIB:.2f}"]
-    ratio = result["milliseconds"] / ours["hybrid"]
-    rows.append(["bm25s", *cells, f"{result['milliseconds']:.1f}", f"{ratio:.1f}"])
-    for retriever, milliseconds in ours.items():
-        cells = [f"{PROCESSES * counts['seconds']:.0f}", f"{usage.peak_bytes / GIB:.2f}"]
-        ratio = milliseconds / ours["hybrid"]
-        rows.append([f"ours, {retriever}", *cells, f"{milliseconds:.1f}", f"{ratio:.1f}"])
-    return rows
 
 
 BUILD_COLUMNS = [
     "documents", "passages", "build s", "processor s", "documents/s of a processor",
     "peak MiB", "index MiB", "index bytes a document",
 ]  # fmt: skip
-BM25S_COLUMNS = ["", "build, seconds of a core", "peak GiB", "ms a query", "of hybrid"]
 QUERY_COLUMNS = ["documents", "retriever", "ms", "ms, 95 %", "queries/s in a batch", "recall at 50"]
 
 
@@ -112,7 +86,6 @@ def _query_rows(name: str, figures: dict[str, Any]) -> list[list[str]]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--bm25s", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--work", type=Path, help="a folder that keeps the texts")
     return parser
 

@@ -1,4 +1,4 @@
-"""Isolation: ours beside RE2, the ``regex`` module and ``str.translate``, in one run over one text.
+"""Isolation: ours beside RE2 and the ``regex`` module, in one run over one text.
 
 The alternatives only take the characters out. Ours also brings the text into NFC before and after,
 counts what it took out by character, takes marks with their letters and tidies white space.
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from benchmark_tables import BenchmarkTable
 from bundled_text import bundled_texts, fastest_seconds, repeated, size
 
-from ccx_ray.corpus.cleaning.scripts import SCRIPTS, isolate, script_ranges
+from ccx_ray.corpus.cleaning.scripts import isolate
 from ccx_ray.study.text_spec import ENGLISH_ISOLATION, IsolationSpec
 
 LANGUAGES = ("en", "ko", "zh", "bo", "mn")
@@ -83,15 +83,6 @@ def with_regex(corpus: Corpus) -> Callable[[], object]:
     return lambda: [pattern.sub("", text) for text in corpus.texts]
 
 
-def with_translate(corpus: Corpus) -> Callable[[], object]:
-    """``str.translate`` with every excluded code point mapped to nothing."""
-    isolation = corpus.isolation
-    excluded = SCRIPTS - set(isolation.keep) if isolation.keep else set(isolation.remove)
-    ranges = script_ranges(excluded)
-    nothing = {point: None for first, last in ranges for point in range(first, last + 1)}
-    return lambda: [text.translate(nothing) for text in corpus.texts]
-
-
 def speed(work: Callable[[], object], texts: list[str]) -> float:
     """MB/s after one round that does not count."""
     work()
@@ -101,7 +92,7 @@ def speed(work: Callable[[], object], texts: list[str]) -> float:
 def script_table(megabytes: float) -> BenchmarkTable:
     """MB/s of each way to take scripts out, over every corpus and the part that needs it."""
     rows = []
-    slow = {"translate": with_translate} | ({"regex": with_regex} if find_spec("regex") else {})
+    slow = {"regex": with_regex} if find_spec("regex") else {}
     for whole in corpora(megabytes):
         touched = whole.touched()
         share = size(touched) / size(whole.texts)

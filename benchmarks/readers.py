@@ -15,7 +15,6 @@ import gzip
 import io
 import json
 import lzma
-import random
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -36,6 +35,7 @@ from ccx_ray.corpus.reading.record import Record
 from ccx_ray.corpus.reading.sources import read_shard, source_shards
 from ccx_ray.study.text_spec import SourceSpec
 from tests.source_files import COMPRESSIONS, json_lines, tmx, wiki_dump, wiki_page, write_parquet
+from tests.wikitext_page import WIKITEXT
 
 BARE_XML_MEGABYTES = 2.0
 """Of the dump, for the bare loop that parses every page whole."""
@@ -51,39 +51,10 @@ class Case(NamedTuple):
     bare_megabytes: float
 
 
-def wikitext(text: str, chance: random.Random) -> str:
-    """An article's text with the markup that articles carry."""
-    lines = [
-        "{{Short description|An article}}\n{{Infobox settlement\n| name = {{PAGENAME}}\n"
-        "| image = [[File:Example.jpg|250px|{{small|a [[caption]]}}]]\n| population = "
-        "{{formatnum:{{Data|x}}}}\n| area = 605.2\n}}\n"
-    ]
-    for number, sentence in enumerate(text.replace("\n", " ").split(". ")):
-        words = [
-            f"[[{word}]]" if word and chance.random() < 0.08 else word
-            for word in sentence.split(" ")
-        ]
-        lines.append(" ".join(words) + ".")
-        if chance.random() < 0.4:
-            lines.append(
-                f'<ref name="r{number}">{{{{cite web|url=http://example.org/{number}|title=A title '
-                "of it|date=2011-01-02|publisher=[[Publisher]]|access-date=2020-03-04}}}}</ref>"
-            )
-        lines.append(" " if number % 6 else f"\n\n== Section {number} ==\n")
-    rows = "".join(f"|-\n| {number} || [[x{number}]] || 12&nbsp;345\n" for number in range(8))
-    lines.append(f'\n{{| class="wikitable"\n! a !! b !! c\n{rows}|}}\n* one [[item]]\n* another\n')
-    return "".join(lines)
-
-
 def pages(megabytes: float) -> list[str]:
-    """Of a dump."""
-    chance, made, size = random.Random(0), [], 0
-    for number, row in enumerate(bundled_records("mono/en", 1e9)):
-        made.append(wiki_page(number, f"Title {number}", wikitext(row["text"], chance)))
-        size += len(made[-1].encode())
-        if size > megabytes * 1e6:
-            break
-    return made
+    """Of a dump, each a whole article with its markup."""
+    count = int(megabytes * 1e6 / len(WIKITEXT.encode()))
+    return [wiki_page(number, f"Title {number}", WIKITEXT) for number in range(count)]
 
 
 def cases(folder: Path, megabytes: float) -> Iterator[Case]:

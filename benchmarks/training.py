@@ -45,10 +45,6 @@ def main() -> int:
                 "parts": [asdict(table) for table in tables],
             }
             arguments.out.write_text(json.dumps(content, indent=1), "utf-8")
-        if arguments.page:
-            arguments.page.write_text(
-                "\n".join([_machine(), "", *(table.markdown() for table in tables)]), "utf-8"
-            )
     return 0
 
 
@@ -63,7 +59,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2, help="of torch, on the CPU (default 2)")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--out", type=Path, metavar="FILE", help="all figures as JSON")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="the tables as Markdown")
     gpu = parser.add_argument_group("gpu")
     gpu.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     gpu.add_argument("--preset", choices=("qwen2.5-0.5b", "micro"), default="qwen2.5-0.5b")
