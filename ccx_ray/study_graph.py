@@ -11,7 +11,8 @@ from pathlib import Path
 from ccx_ray.analysis.steps import analysis_step
 from ccx_ray.corpus.steps import check_corpus, corpus_steps
 from ccx_ray.evaluation.steps import check_evaluation, evaluation_steps, filled_questions
-from ccx_ray.frequency.steps import check_frequency, frequency_steps
+from ccx_ray.frequency.models import check_frequency
+from ccx_ray.frequency.steps import frequency_steps
 from ccx_ray.orchestration.graph import Graph
 from ccx_ray.storage.publishing import publish_json
 from ccx_ray.study.input_identity import InputFiles
@@ -32,7 +33,7 @@ def study_graph(
 
     Args:
         reruns: trial name -> how often ``run_trial.py --rerun`` has asked for it anew.
-        study_folder: where imported reviews are kept (``frequency/steps.py: reviews_folder``).
+        study_folder: where imported reviews are kept (``frequency/validation/steps.py``).
 
     Raises:
         UserError: an input file is missing.

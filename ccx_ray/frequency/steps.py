@@ -1,33 +1,27 @@
-"""The steps of the frequency stage: lexicons, indexes, estimates, exposure, and their validation.
-
-A model in a folder enters an identity by the content of its files and never by its path.
-"""
+"""The steps of the frequency stage: lexicons, indexes, estimates and exposure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ccx_ray.corpus.steps import DATA, CorpusSteps
-from ccx_ray.errors import UserError
-from ccx_ray.orchestration.fingerprints import fingerprint
+from ccx_ray.frequency.models import (
+    clozes_of,
+    embedder_identity,
+    embedders_of,
+    embedding_tasks,
+    judge_identity,
+    judge_opener,
+    judge_tasks,
+    model_folder,
+    own_base_of,
+    plain_tasks,
+)
+from ccx_ray.frequency.validation.steps import review_step, validation_step
 from ccx_ray.orchestration.graph import Step
 from ccx_ray.orchestration.runner import StepWork
-from ccx_ray.orchestration.tasks import RunTasks, run_here
-from ccx_ray.storage.hashing import file_sha256
-from ccx_ray.study.frequency_spec import (
-    OWN_BASE,
-    EmbedderSpec,
-    EndpointJudgeSpec,
-    HiddenStatesSpec,
-    JudgeSpec,
-    LexicalJudgeSpec,
-    LocalJudgeSpec,
-    NgramEmbedderSpec,
-    SentenceTransformersSpec,
-)
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.text_spec import LanguageSpec
@@ -35,14 +29,7 @@ from ccx_ray.study.trials import trial_grid
 from ccx_ray.training.steps import TrainingSteps
 
 if TYPE_CHECKING:
-    from ccx_ray.frequency.estimation import AskedCorpus, OpenJudge
-    from ccx_ray.frequency.text.questions import Cloze
-    from ccx_ray.frequency.validation.validating import ValidatedCorpus
-
-SHIPPED_PROMPT = Path(str(resources.files("ccx_ray"))) / "frequency/judges/judge_prompt.txt"
-REVIEWS, VERDICTS = "reviews", "verdicts"
-"""Below the study's folder: tables that people filled in, and what models have judged, whichever
-step asks the same again."""
+    from ccx_ray.frequency.estimation import AskedCorpus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +75,7 @@ def frequency_steps(
         )
         for code, text in texts.items()
     }
-    embedders = _embedders(study)
+    embedders = embedders_of(study)
     indexes = {
         field: {
             code: _index_step(study, field, code, text=text, base=training.base, inputs=inputs)
@@ -109,32 +96,14 @@ def frequency_steps(
         )
         for language in study.trial_languages
     }
-    validation = Step(
-        name="validation",
-        kind="validation",
-        version=1,
-        identity={
-            **study.frequency.validation.model_dump(exclude={"embedders", "judges"}),
-            **study.frequency.index_identity(),
-            "embedders": [
-                embedder_identity(embedder, inputs, field) for field, embedder in embedders.items()
-            ],
-            "judges": [
-                judge_identity(judge, inputs, field)
-                for field, judge in _judges(study).items()
-                if field != "frequency.judge"
-            ],
-        },
-        needs={
-            "frequencies": frequencies,
-            **{f"indexes of {field}": of_corpus for field, of_corpus in indexes.items()},
-            "lexicons": lexicons,
-            "texts": texts,
-            "base": _own_base(embedders.values(), training),
-        },
-        run=partial(_validation, study, inputs.root),
-        resumable=True,
-        pool=DATA,
+    validation = validation_step(
+        study,
+        inputs,
+        corpus,
+        training.base,
+        frequencies=frequencies,
+        indexes=indexes,
+        lexicons=lexicons,
     )
     return FrequencySteps(
         frequencies=frequencies,
@@ -143,134 +112,21 @@ def frequency_steps(
             for code in cultures
         },
         validation=validation,
-        review=Step(
-            name="review",
-            kind="review",
-            version=1,
-            identity={
-                "reviews": _read_reviews(study_folder, validation),
-                "seed": study.frequency.validation.seed,
-            },
-            needs={"validation": validation, "frequencies": frequencies},
-            run=partial(_review, study, validation),
-        ),
+        review=review_step(study, validation, frequencies, study_folder),
     )
-
-
-def check_frequency(study: StudySpec, root: Path) -> None:
-    """Find what is wrong with embedders and judges, without loading a model or sending anything.
-
-    Raises:
-        UserError: the first mistake.
-    """
-    from ccx_ray.frequency.judges.factory import check_judge, judge_name
-    from ccx_ray.frequency.retrieval.embedding.factory import check_embedder
-    from ccx_ray.frequency.retrieval.index_types import choose_index
-
-    inputs = InputFiles(root)
-    for field, embedder in _embedders(study).items():
-        if isinstance(embedder, NgramEmbedderSpec):
-            choose_index(study.frequency.index, passages=0, dimensions=embedder.dimensions)
-        if isinstance(embedder, HiddenStatesSpec) and embedder.model == OWN_BASE:
-            continue  # its folder comes to be in this study
-        folder = _model_path(embedder, inputs, field)
-        check_embedder(embedder, field, model_folder=folder)
-    _refuse_equal_names({field: one.name for field, one in _embedders(study).items()})
-    for field, judge in _judges(study).items():
-        check_judge(judge, study.runtime.judge, root, field)
-    _refuse_equal_names({field: judge_name(judge) for field, judge in _judges(study).items()})
-
-
-def embedder_identity(spec: EmbedderSpec, inputs: InputFiles, field: str) -> dict[str, object]:
-    """What decides the vectors of a text.
-
-    Raises:
-        UserError: there is no such folder.
-    """
-    identity = spec.model_dump()
-    if isinstance(spec, SentenceTransformersSpec):
-        identity["folder"] = inputs.folder(spec.folder, f"{field}.folder")
-    elif isinstance(spec, HiddenStatesSpec) and spec.model != OWN_BASE:
-        identity["model"] = inputs.folder(spec.model, f"{field}.model")
-    return identity
-
-
-def judge_identity(spec: JudgeSpec, inputs: InputFiles, field: str) -> dict[str, object]:
-    """What decides a verdict.
-
-    Raises:
-        UserError: there is no such file or folder.
-    """
-    identity = spec.model_dump()
-    if isinstance(spec, LexicalJudgeSpec):
-        return identity
-    if isinstance(spec, LocalJudgeSpec):
-        identity["folder"] = inputs.folder(spec.folder, f"{field}.folder")
-    identity["prompt"] = (
-        file_sha256(SHIPPED_PROMPT)
-        if spec.prompt is None
-        else inputs.hash(spec.prompt, f"{field}.prompt")
-    )
-    return identity
-
-
-def reviews_folder(study_folder: Path, validation: Step) -> Path:
-    """Where reviews of the documents that a validation drew are kept, ``<corpus>.csv`` each.
-
-    A study that is estimated in another way draws other documents; what people said of the earlier
-    ones stays with those.
-    """
-    return study_folder / REVIEWS / validation.fingerprint
-
-
-def _read_reviews(study_folder: Path | None, validation: Step) -> dict[str, str]:
-    """Corpus -> hash of its imported review; none without a folder."""
-    if study_folder is None:
-        return {}
-    kept = reviews_folder(study_folder, validation).glob("*.csv")
-    return {path.stem: file_sha256(path) for path in sorted(kept)}
-
-
-def _embedders(study: StudySpec) -> dict[str, EmbedderSpec]:
-    """Field -> embedder: the study's own, and those that it is compared with."""
-    compared = study.frequency.validation.embedders
-    return {"frequency.embedder": study.frequency.embedder} | {
-        f"frequency.validation.embedders.{number}": embedder
-        for number, embedder in enumerate(compared)
-    }
-
-
-def _judges(study: StudySpec) -> dict[str, JudgeSpec]:
-    """Field -> judge: the study's own, and those that it is compared with."""
-    compared = study.frequency.validation.judges
-    return {"frequency.judge": study.frequency.judge} | {
-        f"frequency.validation.judges.{number}": judge for number, judge in enumerate(compared)
-    }
-
-
-def _refuse_equal_names(names: Mapping[str, str]) -> None:
-    """Tables tell embedders and judges apart by name; of two alike one would be lost."""
-    first: dict[str, str] = {}
-    for field, name in names.items():
-        if first.setdefault(name, field) != field:
-            raise UserError(
-                f"{field}: is called {name!r} in tables, as {first[name]} is; compare with "
-                "another, or give its folder or prompt another name"
-            )
 
 
 def _lexicon(study: StudySpec, work: StepWork) -> Mapping[str, Any]:
     from ccx_ray.frequency.counting.lexicon.building import build_lexicon
 
-    return build_lexicon(work.input("text"), work.folder, run_tasks=_tasks(study, work))
+    return build_lexicon(work.input("text"), work.folder, run_tasks=plain_tasks(study, work))
 
 
 def _index_step(
     study: StudySpec, field: str, corpus: str, *, text: Step, base: Step, inputs: InputFiles
 ) -> Step:
-    embedder = _embedders(study)[field]
+    embedder = embedders_of(study)[field]
     place = field.rpartition(".")[2]
-    own_base = isinstance(embedder, HiddenStatesSpec) and embedder.model == OWN_BASE
     return Step(
         name=f"{'index' if place == 'embedder' else f'compared{place}'}-{corpus}",
         kind="index",
@@ -279,7 +135,7 @@ def _index_step(
             **study.frequency.index_identity(),
             "embedder": embedder_identity(embedder, inputs, field),
         },
-        needs={"text": text, "base": {"base": base} if own_base else {}},
+        needs={"text": text, "base": own_base_of([embedder], base)},
         run=partial(_index, study, field, inputs.root),
         resumable=True,
         pool=DATA,
@@ -289,14 +145,14 @@ def _index_step(
 def _index(study: StudySpec, field: str, root: Path, work: StepWork) -> Mapping[str, Any]:
     from ccx_ray.frequency.retrieval.index_building import build_index
 
-    embedder = _embedders(study)[field]
+    embedder = embedders_of(study)[field]
     return build_index(
         study.frequency,
         embedder,
         text_folder=work.input("text"),
         folder=work.folder,
-        model_folder=_model_folder(study, embedder, root, work, field),
-        run_tasks=_embedding_tasks(study, work, embedder),
+        model_folder=model_folder(study, embedder, root, work, field),
+        run_tasks=embedding_tasks(study, work, embedder),
     )
 
 
@@ -325,7 +181,7 @@ def _frequency_step(
             "texts": {code: corpus.texts[code] for code in codes},
             "indexes": {code: indexes[code] for code in codes},
             "lexicons": {code: lexicons[code] for code in codes},
-            "base": _own_base([spec.embedder], training),
+            "base": own_base_of([spec.embedder], training.base),
         },
         run=partial(_frequency, study, language, inputs.root),
         resumable=True,
@@ -344,9 +200,9 @@ def _frequency(
         spec,
         _asked_corpora(study, language, root, work),
         work.folder,
-        open_judge=_judge_opener(study, spec.judge, "frequency.judge", root, work),
-        run_tasks=_embedding_tasks(study, work, spec.embedder),
-        run_judge=_judge_tasks(study, work, spec.judge),
+        open_judge=judge_opener(study, spec.judge, "frequency.judge", root, work),
+        run_tasks=embedding_tasks(study, work, spec.embedder),
+        run_judge=judge_tasks(study, work, spec.judge),
     )
     work.record(flat_metrics(counts, "frequency/"))
     return counts
@@ -361,7 +217,7 @@ def _asked_corpora(
 
     texts, indexes, lexicons = map(work.inputs, ("texts", "indexes", "lexicons"))
     base, culture = study.base_language.code, language.code
-    clozes = _clozes(study, language, root)
+    clozes = clozes_of(study, language, root)
 
     def scanned(code: str, part: str) -> ScannedPart:
         return ScannedPart(part=part, text=texts[code], lexicon=lexicons[code])
@@ -372,7 +228,7 @@ def _asked_corpora(
             corpus=code,
             clozes=clozes[code],
             index=indexes[code],
-            model_folder=_model_folder(study, study.frequency.embedder, root, work),
+            model_folder=model_folder(study, study.frequency.embedder, root, work),
             scanned=(scanned(code, DOCUMENTS), scanned(culture, half)),
         )
         for code, half in ((base, ENGLISH), (culture, TARGET))
@@ -445,7 +301,7 @@ def _exposure(
         },
         steps=study.trials.checkpoint_steps,
         folder=work.folder,
-        run_tasks=_tasks(study, work),
+        run_tasks=plain_tasks(study, work),
     )
     publish_parquet(work.folder / "exposure.parquet", table)
     tracking = work.tracking
@@ -458,155 +314,3 @@ def _exposure(
     tracking.log_artifacts(run, work.folder)
     tracking.finish(run)
     return {"rows": len(table)}
-
-
-def _validation(study: StudySpec, root: Path, work: StepWork) -> Mapping[str, Any]:
-    from ccx_ray.frequency.judges.factory import judge_name
-    from ccx_ray.frequency.validation.validating import validate, validation_metrics
-
-    judges, embedders = _judges(study), _embedders(study)
-    summary = validate(
-        study.frequency,
-        [_validated_corpus(study, code, root, work) for code in work.inputs("texts")],
-        work.folder,
-        title=study.name,
-        judges={
-            judge_name(judge): _judge_opener(study, judge, field, root, work)
-            for field, judge in judges.items()
-        },
-        run_tasks=_embedding_tasks(study, work, *embedders.values()),
-        run_judges=_judge_tasks(study, work, *judges.values()),
-    )
-    work.record(validation_metrics(work.folder))
-    return summary
-
-
-def _review(study: StudySpec, validation: Step, work: StepWork) -> Mapping[str, Any]:
-    from ccx_ray.frequency.validation.review_statistics import review, review_metrics
-
-    corpora = [study.base_language.code, *work.inputs("frequencies")]
-    rows = review(
-        {code: _frequencies_in(study, code, work) for code in corpora},
-        work.input("validation"),
-        reviews_folder(work.study_folder, validation),
-        work.folder,
-        seed=study.frequency.validation.seed,
-    )
-    work.record(review_metrics(rows))
-    return {"rows": len(rows)}
-
-
-def _frequencies_in(study: StudySpec, corpus: str, work: StepWork) -> dict[str, Path]:
-    """Culture -> its frequencies, of all cultures that were asked of a corpus."""
-    frequencies = work.inputs("frequencies")
-    if corpus == study.base_language.code:
-        return frequencies
-    return {corpus: frequencies[corpus]}
-
-
-def _validated_corpus(
-    study: StudySpec, corpus: str, root: Path, work: StepWork
-) -> "ValidatedCorpus":
-    from ccx_ray.frequency.validation.estimated import EstimatedCorpus
-    from ccx_ray.frequency.validation.validating import ComparedIndex, ValidatedCorpus
-
-    frequencies = _frequencies_in(study, corpus, work)
-    return ValidatedCorpus(
-        estimated=EstimatedCorpus(
-            corpus=corpus,
-            text=work.inputs("texts")[corpus],
-            clozes={
-                code: _clozes(study, study.language(code), root)[corpus] for code in frequencies
-            },
-            frequencies=frequencies,
-        ),
-        lexicon=work.inputs("lexicons")[corpus],
-        indexes=tuple(
-            ComparedIndex(
-                embedder=embedder,
-                folder=work.inputs(f"indexes of {field}")[corpus],
-                model_folder=_model_folder(study, embedder, root, work, field),
-            )
-            for field, embedder in _embedders(study).items()
-        ),
-    )
-
-
-def _clozes(study: StudySpec, language: LanguageSpec, root: Path) -> "dict[str, tuple[Cloze, ...]]":
-    """Language of the text -> the culture's questions in it."""
-    from ccx_ray.evaluation.probes import load_culture
-    from ccx_ray.frequency.text.questions import Cloze
-
-    probes = load_culture(language, root, base=study.base_language.code)
-    return {
-        code: tuple(Cloze(question=item.question, answer=item.answer) for item in probe.items)
-        for code, probe in probes.items()
-    }
-
-
-def _own_base(embedders: Any, training: TrainingSteps) -> dict[str, Step]:
-    """The base where one of the embedders is made of it; it is opened when a query is embedded."""
-    own = any(isinstance(one, HiddenStatesSpec) and one.model == OWN_BASE for one in embedders)
-    return {"base": training.base} if own else {}
-
-
-def _model_folder(
-    study: StudySpec,
-    spec: EmbedderSpec,
-    root: Path,
-    work: StepWork,
-    field: str = "frequency.embedder",
-) -> Path | None:
-    """Where the embedder's model lies; None for one without."""
-    from ccx_ray.training.checkpoints import checkpoint_folder
-
-    if isinstance(spec, HiddenStatesSpec) and spec.model == OWN_BASE:
-        return checkpoint_folder(work.inputs("base")["base"], study.base.steps)
-    return _model_path(spec, InputFiles(root), field)
-
-
-def _model_path(spec: EmbedderSpec, inputs: InputFiles, field: str) -> Path | None:
-    """The folder that a study file names for an embedder; None for one without a model."""
-    if isinstance(spec, SentenceTransformersSpec):
-        return inputs.resolve_folder(spec.folder, f"{field}.folder")
-    if isinstance(spec, HiddenStatesSpec):
-        return inputs.resolve_folder(spec.model, f"{field}.model")
-    return None
-
-
-def _tasks(study: StudySpec, work: StepWork) -> RunTasks:
-    return work.run_tasks(cpus=study.runtime.data.cpus_per_task)
-
-
-def _model_tasks(study: StudySpec, work: StepWork) -> RunTasks:
-    """Tasks of a model, each with ``runtime.judge.gpus``."""
-    return work.run_tasks(cpus=study.runtime.data.cpus_per_task, gpus=study.runtime.judge.gpus)
-
-
-def _embedding_tasks(study: StudySpec, work: StepWork, *specs: EmbedderSpec) -> RunTasks:
-    plain = all(isinstance(spec, NgramEmbedderSpec) for spec in specs)
-    return _tasks(study, work) if plain else _model_tasks(study, work)
-
-
-def _judge_tasks(study: StudySpec, work: StepWork, *specs: JudgeSpec) -> RunTasks:
-    if any(isinstance(spec, EndpointJudgeSpec) for spec in specs):
-        return run_here  # it waits for answers; a place on the cluster would stand idle
-    models = any(isinstance(spec, LocalJudgeSpec) for spec in specs)
-    return _model_tasks(study, work) if models else _tasks(study, work)
-
-
-def _judge_opener(
-    study: StudySpec, spec: JudgeSpec, field: str, root: Path, work: StepWork
-) -> "OpenJudge":
-    from ccx_ray.frequency.estimation import open_corpus_judge
-
-    return partial(
-        open_corpus_judge,
-        spec,
-        study.runtime.judge,
-        root=root,
-        cache_folder=work.study_folder / VERDICTS,
-        # Names the verdicts of a judge, whichever study asks.
-        fingerprint=fingerprint(judge_identity(spec, InputFiles(root), field)),
-        run=work.services.run_id,
-    )

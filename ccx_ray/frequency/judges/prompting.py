@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ccx_ray.errors import UserError
+from ccx_ray.frequency.judges import SHIPPED_PROMPT
 from ccx_ray.frequency.judges.answers import ANSWER_FORM, ANSWERS_FORM
 from ccx_ray.frequency.judges.verdict import Request
 from ccx_ray.frequency.text.questions import Cloze
 
-SHIPPED_PROMPT = Path(__file__).with_name("judge_prompt.txt")
 PLACEHOLDERS = ("question", "answer", "document")
 FORM_VERSION = 1
 """Raised when the words around the prompt change; verdicts given to others are not used again."""
