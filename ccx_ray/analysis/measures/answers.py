@@ -99,7 +99,7 @@ def read_answers(
     rows["options"] = pc.list_value_length(scores["right"]).to_numpy()
     asked = _asked(rows, scores, study.evaluation.exclude)
     rows = rows.assign(row=np.arange(len(rows))).merge(asked[["probe", "question", "kept"]])
-    rows = rows[rows["kept"]].merge(report_order(study, trials), on=["run", "probe"])
+    rows = rows[rows["kept"]].merge(_report_order(study, trials), on=["run", "probe"])
     # Trials start from the base's last checkpoint.
     last = rows.groupby(["run", "probe"])["step"].transform("max")
     is_base = rows["run"] == BASE_RUN
@@ -109,24 +109,21 @@ def read_answers(
     return Answers(rows=rows, scores=chosen, asked=asked).under(study.evaluation.scoring)
 
 
-def report_order(study: StudySpec, trials: Sequence[Trial]) -> pd.DataFrame:
+def _report_order(study: StudySpec, trials: Sequence[Trial]) -> pd.DataFrame:
     """One row for every run and each probe that it is asked, in the order of the report:
     ``run, probe, language, direction, condition, seed``; ``place`` numbers the rows, ``cell`` those
     that differ by more than the seed."""
-    rows = [
-        (run, probe_of(direction, language, study.base_language.code), language, direction, *trial)
-        for language in dict.fromkeys(trial.language for trial in trials)
-        for direction in DIRECTIONS
-        for run, *trial in (
-            (BASE_RUN, BASE_RUN, -1),
-            *(
-                (trial.name, trial.condition, trial.seed)
+    rows: list[tuple[str, str, str, Direction, str, int]] = []
+    for language in dict.fromkeys(trial.language for trial in trials):
+        for direction in DIRECTIONS:
+            probe = probe_of(direction, language, study.base_language.code)
+            rows.append((BASE_RUN, probe, language, direction, BASE_RUN, -1))
+            rows += [
+                (trial.name, probe, language, direction, condition, trial.seed)
                 for condition in study.trials.conditions
                 for trial in trials
                 if (trial.language, trial.condition) == (language, condition)
-            ),
-        )
-    ]
+            ]
     columns = ["run", "probe", "language", "direction", "condition", "seed"]
     found = pd.DataFrame(rows, columns=columns)
     cells = found.groupby(["probe", "condition"], sort=False).ngroup()

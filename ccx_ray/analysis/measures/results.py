@@ -123,10 +123,14 @@ class Results:
     validation: Mapping[str, Any]
     """``validation.json``."""
     recalls: Rows
+    """Of the documents that support a question's answer, those among the first."""
     agreements: Rows
+    """Two judges on the same pairs of question and document."""
     planted: Rows
+    """Facts that were written into a sample of a corpus, and what was then estimated."""
     planted_ranks: Rows
     reviews: Rows
+    """What people said of retrieved documents."""
     trainings: Rows
     tokens: Rows
     corpora: Rows
@@ -163,7 +167,6 @@ def compute_results(inputs: AnalysisInputs) -> Results:
         read_lengths(inputs.evaluations if is_joined else {}),
     )
     fits, terms = transfer_model(spec, transfers)
-    validation = read_validation(spec, inputs.validation, inputs.review)
     probes = probe_rows(cultures, base, answers)
     trainings = training_rows(inputs.trainings)
     audit = audit_rows(study, inputs.audit)
@@ -191,13 +194,7 @@ def compute_results(inputs: AnalysisInputs) -> Results:
         exposure_bins=exposure_bins(spec, transfers),
         model_fits=fits,
         model_terms=terms,
-        validated=validation.made,
-        validation=validation.counts,
-        recalls=validation.recalls,
-        agreements=validation.agreements,
-        planted=validation.planted,
-        planted_ranks=validation.planted_ranks,
-        reviews=validation.reviews,
+        **read_validation(spec, inputs.validation, inputs.review),
         trainings=trainings,
         tokens=token_rows(trials, trainings),
         corpora=corpus_rows(study, inputs.markers),

@@ -5,7 +5,6 @@ Invariant: a test that was not made has no row; nothing is filled in for it.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,52 +27,33 @@ REVIEW_COLUMNS = [
 """Of ``review.parquet``, those that the report shows."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ValidationFacts:
-    """Everything that the validation and the review found; empty where there was none. What the
-    columns mean is said in docs/data-format.md."""
-
-    made: bool = False
-    recalls: list[Row] = field(default_factory=list)
-    """Of ``recall.parquet``: of the documents that support a question's answer, those among the
-    first."""
-    agreements: list[Row] = field(default_factory=list)
-    """Of ``agreement.parquet``: two judges on the same pairs of question and document."""
-    planted: list[Row] = field(default_factory=list)
-    """Of ``planted.parquet``: a fact that was written into a sample of a corpus, and what was then
-    estimated."""
-    planted_ranks: list[Row] = field(default_factory=list)
-    """How the estimates rank facts of known frequency."""
-    reviews: list[Row] = field(default_factory=list)
-    """What people said of retrieved documents."""
-    counts: Mapping[str, Any] = field(default_factory=dict)
-    """``validation.json``."""
-
-
 def own_planted(spec: FrequencySpec, rows: Sequence[Row], counts: Mapping[str, Any]) -> list[Row]:
     """The rows of the retriever and the judge of the study, out of all that were tested."""
     own = (spec.retriever_name, counts.get("judge"))
     return [row for row in rows if (row.retriever, own[1] and row.judge) == own]
 
 
-def read_validation(
-    spec: AnalysisSpec, folder: Path | None, review: Path | None
-) -> ValidationFacts:
-    """Read the folders of the validation and of the review."""
-    reviews = _read(review / "review.parquet", REVIEW_COLUMNS) if review else []
-    if folder is None:
-        return ValidationFacts(reviews=reviews)
-    planted = _read(folder / "planted.parquet")
-    summary = folder / "validation.json"
-    return ValidationFacts(
-        made=True,
-        recalls=_read(folder / "recall.parquet"),
-        agreements=_read(folder / "agreement.parquet"),
-        planted=planted,
-        planted_ranks=_planted_ranks(spec, planted),
-        reviews=reviews,
-        counts=json.loads(summary.read_text("utf-8")) if summary.exists() else {},
-    )
+def read_validation(spec: AnalysisSpec, folder: Path | None, review: Path | None) -> dict[str, Any]:
+    """Read the folders of the validation and of the review, where there are any.
+
+    Returns:
+        Fields of ``Results``: ``recalls``, ``agreements``, ``planted`` and ``reviews`` are the rows
+        of the Parquet of these names, ``planted_ranks`` how well the estimates rank facts of known
+        frequency, ``validation`` is ``validation.json``.
+    """
+    planted = _read(folder, "planted.parquet")
+    summary = folder / "validation.json" if folder else None
+    return {
+        "validated": folder is not None,
+        "validation": json.loads(summary.read_text("utf-8"))
+        if summary and summary.exists()
+        else {},
+        "recalls": _read(folder, "recall.parquet"),
+        "agreements": _read(folder, "agreement.parquet"),
+        "planted": planted,
+        "planted_ranks": _planted_ranks(spec, planted),
+        "reviews": _read(review, "review.parquet", REVIEW_COLUMNS),
+    }
 
 
 def _planted_ranks(spec: AnalysisSpec, planted: Sequence[Row]) -> list[Row]:
@@ -98,7 +78,7 @@ def _planted_ranks(spec: AnalysisSpec, planted: Sequence[Row]) -> list[Row]:
     return rows
 
 
-def _read(path: Path, columns: list[str] | None = None) -> list[Row]:
-    if not path.exists():
+def _read(folder: Path | None, name: str, columns: list[str] | None = None) -> list[Row]:
+    if folder is None or not (folder / name).exists():
         return []
-    return [Row(**row) for row in pq.read_table(path, columns=columns).to_pylist()]
+    return [Row(**row) for row in pq.read_table(folder / name, columns=columns).to_pylist()]

@@ -19,14 +19,15 @@ from ccx_ray.study.spec import AnalysisSpec
 Floats = NDArray[np.float64]
 Pair = tuple[Floats, Floats]
 """Two values of every question of a group (culture), [Q] each."""
-RESAMPLED_VALUES_AT_ONCE = 2_000_000
+SUMMED_AT_ONCE = 2_000_000
+RANKED_AT_ONCE = 500_000
+"""Values that are drawn at once to be summed, or to be ranked; it bounds memory."""
 MOST_DRAWS = 2_000
 """Every draw is ranked anew; of more draws the ends of an interval move by less than a reader
 sees."""
 FEWEST_VARYING = 10
 """Where fewer questions differ from the commonest value, a correlation hangs on a handful of them
 and its bootstrap is far too narrow."""
-VALUES_AT_ONCE = 500_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ def resampling(spec: AnalysisSpec, *names: str) -> Resampling:
 
 
 def percentiles(drawn: Floats, confidence: float) -> Interval:
-    """The interval that holds the middle of what was drawn; what is NaN was not drawn."""
+    """The interval that holds the middle of what was drawn; NaN draws are left out."""
     drawn = np.sort(drawn[~np.isnan(drawn)])
     if len(drawn) == 0:
         return Interval(low=float("nan"), high=float("nan"))
@@ -74,8 +75,8 @@ def percentiles(drawn: Floats, confidence: float) -> Interval:
 
 
 def unless_constant(interval: Interval, values: Floats) -> Interval:
-    """NaN at both ends where all values are the same, as when nothing was found of anything: drawn
-    anew they give an interval without width, which is no knowledge."""
+    """NaN at both ends where all values are the same, as when nothing was found of any question:
+    resampling them gives an interval of no width, which would claim certainty."""
     if len(values) and np.ptp(values) > 0:
         return interval
     return Interval(low=float("nan"), high=float("nan"))
@@ -260,14 +261,11 @@ def spearman_interval(
     Draws in which a value does not vary have no correlation and are left out.
     """
     groups, samples = [pair for pair in groups if _varies(*pair)], min(samples, MOST_DRAWS)
-    found = np.full((len(groups), samples), np.nan)
-    for index, (one, other) in enumerate(groups):
-        block = max(1, VALUES_AT_ONCE // len(one))
-        for start in range(0, samples, block):
-            size = min(block, samples - start)
-            drawn = generator.integers(len(one), size=(size, len(one)))
-            found[index, start : start + size] = _correlations(one[drawn], other[drawn])
-    return percentiles(_weighted(found, groups), confidence)
+    found = []
+    for one, other in groups:
+        draws = _draws(len(one), samples, generator, at_once=RANKED_AT_ONCE)
+        found.append(np.concatenate([_correlations(one[d], other[d]) for d in draws]))
+    return percentiles(_weighted(np.array(found), groups), confidence)
 
 
 def differing(values: Floats) -> int:
@@ -282,16 +280,12 @@ def _binomial_half(count: int) -> Floats:
 
 
 def _draws(
-    count: int, samples: int, generator: np.random.Generator
+    count: int, samples: int, generator: np.random.Generator, *, at_once: int = SUMMED_AT_ONCE
 ) -> Iterator[NDArray[np.integer[Any]]]:
     """Indices of ``count`` values drawn with replacement, ``samples`` times, some at once."""
-    for size in _blocks(samples, max(1, RESAMPLED_VALUES_AT_ONCE // count)):
-        yield generator.integers(count, size=(size, count))
-
-
-def _blocks(total: int, block: int) -> list[int]:
-    whole, rest = divmod(total, block)
-    return [block] * whole + ([rest] if rest else [])
+    block = max(1, at_once // count)
+    for start in range(0, samples, block):
+        yield generator.integers(count, size=(min(block, samples - start), count))
 
 
 def _varies(one: Floats, other: Floats) -> bool:
