@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ccx_ray.storage import object_stores
+
 BUCKET = "checkpoints"
 ANSWER_503 = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -147,6 +149,7 @@ def failing_store() -> Iterator[FailingStore]:
         _wait_for(port, server)
         store = FailingStore(port)
         os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{store.door.port}"
+        object_stores._store.cache_clear()  # an earlier server had the same bucket
         yield store
     finally:
         os.environ.clear()
