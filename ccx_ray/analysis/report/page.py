@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ccx_ray.analysis.measures.accuracy import last_accuracies
-from ccx_ray.analysis.measures.answers import Counting, Direction
+from ccx_ray.analysis.measures.answers import COUNTINGS
 from ccx_ray.analysis.measures.consistency import last_consistencies
 from ccx_ray.analysis.measures.frequency_effect import last_exposures
 from ccx_ray.analysis.measures.proficiency import last_differences, last_proficiencies
@@ -57,8 +57,12 @@ def render_report(
         measure_names=wording.MEASURE_NAMES,
         predictor_names=wording.PREDICTOR_NAMES,
         last=last_rows(results.transfers),
-        ties_wrong=_last_transfers(results, "ties-wrong"),
-        ties_shared=_last_transfers(results, "ties-shared"),
+        transfers={
+            counting: {
+                (row.language, row.direction): row for row in last_rows(results.transfers, counting)
+            }
+            for counting in COUNTINGS
+        },
         last_accuracies=last_accuracies(results.accuracies),
         score_transfers={
             (row.language, row.direction, row.score, row.counting): row
@@ -83,10 +87,3 @@ def render_report(
         pooled=POOLED,
         paper=paper,
     )
-
-
-def _last_transfers(results: Results, counting: Counting) -> dict[tuple[str, Direction], float]:
-    return {
-        (row.language, row.direction): row.transfer
-        for row in last_rows(results.transfers, counting)
-    }
