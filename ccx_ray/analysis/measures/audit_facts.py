@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ccx_ray.analysis.measures.rows import Row
 from ccx_ray.analysis.report.wording import listing, plural
 from ccx_ray.corpus.audit.auditing import read_figures
 from ccx_ray.corpus.audit.figures import AuditFigures, ContaminationFigures
@@ -15,60 +16,17 @@ from ccx_ray.study.spec import StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContaminationRow:
-    """One culture's questions in one language, in all text of that language together."""
-
-    culture: str
-    side: str
-    """Language of the questions."""
-    corpus: str
-    questions: int
-    exact: int
-    """Whose filled sentence or wording stands in the corpus."""
-    half_overlapping: int
-    """At least half of whose 8-grams stand in one text."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamRow:
-    """The rows of the two conditions of one language and seed."""
-
-    stream: str
-    rows: int
-    bridge_tokens: int
-    """But padding."""
-    nobridge_tokens: int
-    difference_share: float
-    monolingual_rows: int
-    identical_rows: int
-    """At their positions, of the monolingual ones."""
-    bridge_pairs: int
-    """Shown, once a pass."""
-    bridge_together: int
-    """Of them with both halves in one row, at least in part."""
-    nobridge_together: int
-    """Rows that hold both halves of a pair, or of pairs that share a text."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ThresholdRow:
-    """One threshold of the audit."""
-
-    name: str
-    where: str
-    figure: float
-    limit: float
-    passed: bool
-    is_share: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class AuditRows:
     """Everything that the report takes from the audit."""
 
-    contamination: Sequence[ContaminationRow] = ()
-    streams: Sequence[StreamRow] = ()
-    thresholds: Sequence[ThresholdRow] = ()
+    contamination: Sequence[Row] = ()
+    """One culture's questions in one corpus: ``exact`` are those whose filled sentence or wording
+    stands in it."""
+    streams: Sequence[Row] = ()
+    """The two conditions of one language and seed; tokens without padding, pairs as often as they
+    are shown, ``nobridge_together`` rows that hold both halves of a pair or of pairs that share a
+    text."""
+    thresholds: Sequence[Row] = ()
     statements: Sequence[str] = ()
 
 
@@ -80,7 +38,7 @@ def audit_rows(study: StudySpec, folder: Path | None) -> AuditRows:
     judged = verdicts(figures, study.audit)
     return AuditRows(
         contamination=[
-            ContaminationRow(
+            Row(
                 culture=part.culture,
                 side=part.side,
                 corpus=part.corpus,
@@ -91,7 +49,7 @@ def audit_rows(study: StudySpec, folder: Path | None) -> AuditRows:
             for part in figures.contamination
         ],
         streams=[
-            StreamRow(
+            Row(
                 stream=stream.stream,
                 rows=stream.bridge.rows,
                 bridge_tokens=stream.bridge.used,
@@ -106,7 +64,7 @@ def audit_rows(study: StudySpec, folder: Path | None) -> AuditRows:
             for stream in figures.streams
         ],
         thresholds=[
-            ThresholdRow(
+            Row(
                 name=verdict.name,
                 where=verdict.where,
                 figure=float(verdict.figure),

@@ -13,12 +13,7 @@ from typing import Any
 
 from ccx_ray.analysis.measures.accuracy import accuracy_rows, score_accuracy_rows
 from ccx_ray.analysis.measures.answers import read_answers, read_lengths
-from ccx_ray.analysis.measures.audit_facts import (
-    ContaminationRow,
-    StreamRow,
-    ThresholdRow,
-    audit_rows,
-)
+from ccx_ray.analysis.measures.audit_facts import audit_rows
 from ccx_ray.analysis.measures.consistency import consistency_rows
 from ccx_ray.analysis.measures.densities import density_rows, estimate_rows
 from ccx_ray.analysis.measures.frequency_effect import (
@@ -134,9 +129,9 @@ class Results:
     trainings: Rows
     tokens: Rows
     corpora: Rows
-    contamination: Sequence[ContaminationRow]
-    streams: Sequence[StreamRow]
-    thresholds: Sequence[ThresholdRow]
+    contamination: Rows
+    streams: Rows
+    thresholds: Rows
     audit_statements: Sequence[str]
     steps: Rows
     missing_trials: Sequence[str]
