@@ -6,6 +6,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ccx_ray.corpus.cleaning.text_folder import isolate_text
 from ccx_ray.corpus.packing.mixing import plan_trial
 from ccx_ray.corpus.packing.rows import file_numbers, write_rows
@@ -133,3 +136,13 @@ def small_corpus(
     train_tokenizer(tokenizer, {language: small.text}, small.tokenizer)
     tokenize_text(small.text, small.tokenizer, small.tokens, run_tasks=run_here)
     return small
+
+
+def segments_of(stream: Stream, first_row: int, last_row: int) -> pa.Table:
+    """What the global rows ``[first_row, last_row)`` hold, read row by row.
+
+    Returns:
+        one row a segment: row (global), document (see ``Stream.documents``), start, length (bytes).
+    """
+    table = stream.segments(stream.physical_rows(first_row, last_row))
+    return table.set_column(0, "row", pc.add(table["row"], first_row))

@@ -39,6 +39,11 @@ def read_batches(folder: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
                 yield from file.read_row_group(group, columns=columns).select(columns).to_batches()
 
 
+def one_array(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array; Arrow gives a chunked one back where there is not one chunk."""
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
 def write_part(folder: Path, number: int, table: pa.Table) -> None:
     """Write one whole Parquet part.
 

@@ -24,7 +24,7 @@ def run_tasks(
     cpus_per_task: float,
     gpus_per_task: float = 0.0,
 ) -> list[dict[str, Any]]:
-    """Run the tasks that are not finished; see ``work_log.RunTasks``.
+    """Run the tasks that are not finished; see ``tasks.RunTasks``.
 
     Finished tasks are not repeated, also after a kill of the driver; the work of a worker that dies
     is done again by another one.

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccx_ray.corpus.packing.exposure import ExposureLedger
-from ccx_ray.corpus.packing.stream import Stream, segments_of
-from tests.small_corpus import small_corpus
+from ccx_ray.corpus.packing.stream import Stream
+from tests.small_corpus import segments_of, small_corpus
 
 Segment = tuple[int, int, int]
 """Document, start, length."""

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccx_ray.corpus.packing.heldout import HELD_OUT, HeldOutShownError, check_held_out, hold_out
-from ccx_ray.corpus.packing.stream import Stream, segments_of
+from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.corpus.packing.stream_preparation import prepare_base_stream, prepare_trial_streams
 from ccx_ray.corpus.tokenizing.tokens import tokenize_text
 from ccx_ray.errors import UserError
@@ -21,6 +21,7 @@ from tests.small_corpus import (
     SmallCorpus,
     base_language,
     bundled_language,
+    segments_of,
     small_corpus,
     target_language,
     text_folder,

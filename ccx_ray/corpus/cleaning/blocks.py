@@ -117,7 +117,7 @@ class BlockKeys(Sequence[npt.NDArray[Any]]):
 
 
 def write_repeated(folder: Path, name: str, table: pa.Table) -> None:
-    """Note which rows of a block repeat earlier ones; see ``text_folder.repetitions``."""
+    """Note which rows of a block repeat earlier ones; see ``duplicates.repetitions``."""
     with (
         writing_aside(folder / f"{name}.repeated.arrow") as path,
         pa.OSFile(str(path), "wb") as file,

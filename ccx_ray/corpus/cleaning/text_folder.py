@@ -66,7 +66,7 @@ def isolate_text(
     """Read a language's raw text, isolate it, drop what is repeated.
 
     Writes ``documents``, ``pairs`` (of a target language) and ``rejected`` into ``folder``, each as
-    Parquet parts; see ``text_folder``. Each side of a pair is
+    Parquet parts. Each side of a pair is
     isolated as its language says. Two passes: the first isolates every shard into blocks; then the
     keys of all rows, and they alone, are compared; the second writes the parts.
 
@@ -121,13 +121,13 @@ def isolate_text(
     for name in (*kinds, "rejected"):
         (folder / name).mkdir(exist_ok=True)
 
-    def settle(number: int) -> dict[str, Any]:
+    def write(number: int) -> dict[str, Any]:
         part = parts[number]
-        return settle_part(part, blocks, read_repeated(blocks, part.block), folder)
+        return write_text_part(part, blocks, read_repeated(blocks, part.block), folder)
 
-    settled = run_tasks(WorkLog(folder, "write"), len(parts), settle)
+    written = run_tasks(WorkLog(folder, "write"), len(parts), write)
     write_language(folder, language.code, base.code)
-    counts = text_counts(kinds, isolated, list(zip(parts, settled, strict=True)))
+    counts = text_counts(kinds, isolated, list(zip(parts, written, strict=True)))
     for source, field in sources:
         if not counts[source.kind]["kept"]:
             raise UserError(
@@ -138,7 +138,7 @@ def isolate_text(
     return counts
 
 
-def settle_part(part: Part, blocks: Path, repeated: pa.Table, folder: Path) -> dict[str, Any]:
+def write_text_part(part: Part, blocks: Path, repeated: pa.Table, folder: Path) -> dict[str, Any]:
     """Write one part of ``documents`` or ``pairs`` and its rejected rows; what it counted."""
     table = read_block(blocks, part.block)
     sides = side_names(part.kind)
@@ -193,7 +193,7 @@ def text_counts(
 
     Args:
         shards: what ``isolation.isolate_shard`` returned.
-        parts: the parts with what ``settle_part`` returned.
+        parts: the parts with what ``write_text_part`` returned.
     """
     counts: dict[str, Any] = {}
     removed: Counter[str] = Counter()

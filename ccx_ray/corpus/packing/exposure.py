@@ -25,13 +25,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.packing.stream import ROW_FILES, Stream
+from ccx_ray.corpus.packing.stream import ROW_FILES, Ints, Stream
 from ccx_ray.corpus.tokenizing.tokens import spans
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-Ints = npt.NDArray[np.int64]
 _Bytes = tuple[Ints, Ints, Ints]
 """Document, row, and bytes of the document in the row."""
 
@@ -178,18 +177,6 @@ class ExposureLedger:
         if part not in self._indexes:
             self._indexes[part] = PartIds.of(self.stream, part)
         return self._indexes[part].find(ids)
-
-    @property
-    def segments(self) -> int:
-        """Of the stream; those of one document in one row count as one."""
-        return int(self._bytes.nnz)
-
-    @property
-    def size(self) -> int:
-        """Bytes of memory, without the ids."""
-        matrix = self._bytes
-        arrays = (self.lengths, matrix.data, matrix.indices, matrix.indptr)
-        return sum(array.nbytes for array in (*arrays, *self._positions.values()))
 
     def _position(self, epoch: int) -> npt.NDArray[np.int32]:
         if epoch not in self._positions:

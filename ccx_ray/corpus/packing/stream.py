@@ -229,13 +229,3 @@ def read_batches(
     while reader == "direct":
         yield stream.read(stream.physical_rows(begin, begin + share))
         begin += rows_per_step
-
-
-def segments_of(stream: Stream, first_row: int, last_row: int) -> pa.Table:
-    """What the global rows ``[first_row, last_row)`` hold, for the exposure ledger.
-
-    Returns:
-        one row a segment: row (global), document (see ``Stream.documents``), start, length (bytes).
-    """
-    table = stream.segments(stream.physical_rows(first_row, last_row))
-    return table.set_column(0, "row", pc.add(table["row"], first_row))

@@ -2,7 +2,7 @@
 
 JSON Lines whose lines are all in order are parsed by Arrow straight into arrays (370 to 590 MB/s on
 one core, where Python objects between allow 100 to 250); a block in which anything is amiss is read
-again record by record, so that the outcome is that of ``reading.read_shard``.
+again record by record, so that the outcome is that of ``sources.read_shard``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
+from ccx_ray.corpus.parts import one_array
 from ccx_ray.corpus.reading.jsonl import read_json_lines
 from ccx_ray.corpus.reading.lines import Lines, read_lines
 from ccx_ray.corpus.reading.record import Fault, Fields, Record, Shard, fields_of
@@ -41,7 +42,7 @@ class RawBatch(NamedTuple):
 def raw_batches(
     shard: Shard, source: SourceSpec, *, sides: tuple[str, ...], record_bytes: int
 ) -> Iterator[RawBatch]:
-    """What ``reading.read_shard`` yields, in batches of some MB."""
+    """What ``sources.read_shard`` yields, in batches of some MB."""
     if not source.dataset and format_of(shard.file, source, "path") == "jsonl":
         yield from _json_batches(shard, fields_of(source, sides), record_bytes)
         return
@@ -79,12 +80,12 @@ def _parsed(lines: Lines, fields: Fields, shard: Shard) -> RawBatch | None:
     # Fewer objects than lines: some are blank, or an object goes over several.
     if table is None or table.num_rows != lines.number:
         return None
-    ids, sources, *texts = (_one(table[name]) for name in names)
-    if not all(pc.all(_spoken(column)).as_py() for column in (ids, *texts)):
+    ids, sources, *texts = (one_array(table[name]) for name in names)
+    if not all(pc.all(_not_blank(column)).as_py() for column in (ids, *texts)):
         return None
     return RawBatch(
         ids=ids,
-        sources=pc.if_else(_spoken(sources), sources, shard.file.name),
+        sources=pc.if_else(_not_blank(sources), sources, shard.file.name),
         positions=np.arange(lines.first, lines.first + lines.number, dtype=np.int64),
         texts=tuple(texts),
         faults={},
@@ -115,14 +116,10 @@ def _whole(data: bytes) -> pa.Array:
     return pa.LargeStringArray.from_buffers(1, pa.py_buffer(offsets), pa.py_buffer(data))
 
 
-def _spoken(texts: pa.Array) -> pa.Array:
+def _not_blank(texts: pa.Array) -> pa.Array:
     """In which texts there is something but white space."""
-    silent = pc.or_(pc.equal(texts, ""), pc.utf8_is_space(texts))
-    return pc.fill_null(pc.invert(silent), False)
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    blank = pc.or_(pc.equal(texts, ""), pc.utf8_is_space(texts))
+    return pc.fill_null(pc.invert(blank), False)
 
 
 def _assembled(entries: Sequence[Record | Fault], sides: int) -> RawBatch:

@@ -92,7 +92,7 @@ def read_parquet(
                 position = found.position
                 yield found
     except (OSError, ValueError) as error:  # pyarrow's own errors are of these classes
-        reason = Reason.TRUNCATED if _is_cut(shard.file) else Reason.CORRUPT
+        reason = Reason.TRUNCATED if _is_truncated(shard.file) else Reason.CORRUPT
         yield Fault("", position + 1, reason, " ".join(str(error).split()), ends_file=True)
 
 
@@ -174,7 +174,7 @@ def _decoded(value: bytes) -> str | Undecodable:
         return Undecodable(value)
 
 
-def _is_cut(file: InputFile) -> bool:
+def _is_truncated(file: InputFile) -> bool:
     """Whether a file begins as Parquet and does not end so."""
     with file.open() as raw:
         begins = raw.read(4) == b"PAR1"

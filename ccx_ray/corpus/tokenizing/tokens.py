@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ccx_ray.corpus.parts import (
+    one_array,
     part_files,
     read_base_language,
     read_language,
@@ -285,11 +286,6 @@ class TokenCorpus:
         bytes_before = np.zeros(len(ids) + 1, np.int32)
         np.cumsum(sizes, out=bytes_before[1:], dtype=np.int32)
         return Excerpt(documents=wanted, starts=starts, tokens=ids, bytes_before=bytes_before)
-
-
-def one_array(column: pa.ChunkedArray) -> pa.Array:
-    """A column as one array; Arrow gives a chunked one back where there is not one chunk."""
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def spans(starts: Ints, lengths: Ints) -> Ints:
