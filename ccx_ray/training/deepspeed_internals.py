@@ -1,7 +1,7 @@
 """The private parts of DeepSpeed that are used here: its start, and the layout of its optimizers.
 
-No other module touches them. They may move in any release, so ``pyproject.toml`` allows the tested
-minor version alone, and ``DEEPSPEED_NAMES`` is checked at every start.
+No other module touches them. They may move in any release, so ``pyproject.toml`` allows no minor
+version that was not tested, and ``DEEPSPEED_NAMES`` is checked at every start.
 """
 
 import os
