@@ -39,12 +39,12 @@ class Interval:
 
 
 def seeded_generator(seed: int, *names: str) -> np.random.Generator:
-    """A generator of its own for what ``names`` say, whatever else is computed before it."""
+    """A random generator that depends on the seed and ``names`` alone, not on earlier draws."""
     return np.random.default_rng([seed, zlib.crc32("/".join(names).encode())])
 
 
 class Resampling(TypedDict):
-    """How an interval is bootstrapped."""
+    """Number of draws, confidence and random generator of a bootstrap."""
 
     samples: int
     confidence: float
@@ -52,7 +52,7 @@ class Resampling(TypedDict):
 
 
 def resampling(spec: AnalysisSpec, *names: str) -> Resampling:
-    """As the study says, with a generator of its own for what ``names`` say."""
+    """Samples and confidence of the study, and a generator of its own for ``names``."""
     return {
         "samples": spec.bootstrap_samples,
         "confidence": spec.confidence,
@@ -83,7 +83,7 @@ def unless_constant(interval: Interval, values: Floats) -> Interval:
 
 
 def mean(values: NDArray[Any]) -> float:
-    """NaN for none."""
+    """The mean; NaN of no value."""
     return float(values.mean()) if len(values) else float("nan")
 
 
