@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from ccx_ray.orchestration.private_names import RAY_NAMES, RAY_TESTED, check_private_names
+
 # Read by libraries when they are imported in a worker, so they must be there before the worker is.
 WORKER_ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -17,6 +19,21 @@ WORKER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
+
+
+def import_ray() -> None:
+    """Import Ray's libraries, and check that the private parts that are used have not moved.
+
+    Here and not in the steps: two threads that import Ray Tune at once find it half imported.
+
+    Raises:
+        UserError: a part has moved.
+    """
+    import ray.data
+    import ray.train
+    import ray.tune  # noqa: F401
+
+    check_private_names("ray", tested=RAY_TESTED, names=RAY_NAMES)
 
 
 def quiet_ray() -> None:
@@ -43,6 +60,7 @@ def connected_cluster() -> Iterator[None]:
     if is_attached():
         import ray
 
+        import_ray()
         quiet_ray()
         ray.init(
             address="auto",
@@ -82,6 +100,7 @@ def local_cluster(processors: int | None = None) -> Iterator[None]:
     os.environ.update({k: v for k, v in WORKER_ENVIRONMENT.items() if k not in os.environ})
     import ray
 
+    import_ray()
     quiet_ray()
     _close_token_file()
     ray.init(

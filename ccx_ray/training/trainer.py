@@ -27,7 +27,6 @@ from ray.util.metrics import Gauge
 
 from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.errors import UserError
-from ccx_ray.orchestration.private_names import RAY_NAMES, RAY_TESTED, check_private_names
 from ccx_ray.orchestration.ray_internals import (
     PolicyTrainer,
     TorchBackend,
@@ -110,7 +109,6 @@ def _resolved(run: TrainingRun) -> TrainingRun:
 def _check(run: TrainingRun) -> None:
     """Find mistakes in the driver that would fail in every worker at every restart."""
     check_runtime(run)
-    check_private_names("ray", tested=RAY_TESTED, names=RAY_NAMES)
     find_resume_point(
         run.folder,
         fingerprint=run.fingerprint,

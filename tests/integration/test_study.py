@@ -177,35 +177,33 @@ def test_an_interrupted_training_leaves_a_state_and_the_same_command_goes_on_fro
     """Ctrl-C while a base trains that would take hours, and SIGTERM when it goes on."""
     study, results = finished_study.study, finished_study.copy_steps(tmp_path, without=TRAINED)
     endless = ("--set", "base.steps=200000", "base.optimizer.warmup_steps=10")
-    folder, reached = interrupt_base(study, results.storage, endless, signal.SIGINT, after=5)
+    folder, reached = interrupt_base(study, results.storage, endless, signal.SIGINT, groups=1)
     (state,) = resume_steps(folder)
     assert state >= reached
-    done = json.loads((folder / "progress.json").read_text("utf-8"))["step"]
-    interrupt_base(study, results.storage, endless, signal.SIGTERM, after=done + 1)
+    interrupt_base(study, results.storage, endless, signal.SIGTERM, groups=2)
     assert [start.resumed_from for start in read_group_starts(folder)] == [0, state]
     runs = [run for run in results.mlflow_runs("base") if run.info.status == "KILLED"]
     assert len(runs) == 1, "MLflow knows that it was interrupted"
 
 
 def interrupt_base(
-    study: Path, storage: Path, arguments: Sequence[str], number: signal.Signals, *, after: int
+    study: Path, storage: Path, arguments: Sequence[str], number: signal.Signals, *, groups: int
 ) -> tuple[Path, int]:
-    """Send a signal to a driver whose base has done so many steps; its folder, and the step."""
+    """Send a signal to a driver when so many groups of workers have trained its base, the last of
+    them a few steps; the base's folder, and the step."""
     driver = subprocess.Popen(
         command("pretrain_base", study, storage, *arguments),
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment(),
     )  # fmt: skip
-    deadline, step = time.monotonic() + 300, 0
-    while step < after:
+    deadline, first, step = time.monotonic() + 300, None, 0
+    while first is None or step < first + 5:
         assert driver.poll() is None, driver.stderr and driver.stderr.read()
         assert time.monotonic() < deadline
-        unfinished = [
-            path.parent
-            for path in (storage / "tiny").glob("base-*/progress.json")
-            if not (path.parent / "_complete.json").exists()
-        ]
-        for folder in unfinished:
-            step = json.loads((folder / "progress.json").read_text("utf-8"))["step"]
+        for path in (storage / "tiny").glob("base-*/progress.json"):
+            folder, step = path.parent, json.loads(path.read_text("utf-8"))["step"]
+            if not (folder / "_complete.json").exists() and first is None:
+                starts = read_group_starts(folder)
+                first = step if len(starts) == groups else None
         time.sleep(0.1)
     driver.send_signal(number)
     _, errors = driver.communicate(timeout=60)
