@@ -7,12 +7,9 @@ changing one field moves exactly the steps that depend on it.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ccx_ray.orchestration.fingerprints import fingerprint
-
-if TYPE_CHECKING:
-    from ccx_ray.orchestration.runner import StepWork
 
 Needs = Mapping[str, "Step | Mapping[str, Step]"]
 """Role -> the step that fills it, or several of them by a name of their own."""
@@ -29,9 +26,9 @@ class Step:
     """Raised when the code of this kind of step changes what it computes."""
     identity: Mapping[str, Any]
     """What the spec says of it."""
-    run: Callable[["StepWork"], Mapping[str, Any]] = field(repr=False)
-    """Computes the step in its folder; returns the counts of the completion marker. Not part of
-    the fingerprint."""
+    run: Callable[[Any], Mapping[str, Any]] = field(repr=False)
+    """Computes the step in its folder, given the runner's ``StepWork``; returns the counts of the
+    completion marker. Not part of the fingerprint."""
     needs: Needs = field(default_factory=dict)
     follows: "Step | None" = None
     """A step whose partial output is enough to start on: an evaluation follows a training."""

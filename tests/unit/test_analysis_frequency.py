@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import spearmanr
 
+from ccx_ray.analysis import wording
 from ccx_ray.analysis.measures.results import AnalysisInputs
-from ccx_ray.analysis.report import wording
 from ccx_ray.analysis.statistics.intervals import (
     bootstrap_ratio_interval,
     seeded_generator,

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.corpus.packing.stream import OPEN_FILES, Stream, read_batches
+from ccx_ray.corpus.packing.readers import read_batches
+from ccx_ray.corpus.packing.stream import OPEN_FILES, Stream
 from ccx_ray.corpus.parts import write_arrow_part
 from ccx_ray.corpus.tokenizing import tokens
 from ccx_ray.corpus.tokenizing.tokens import TokenCorpus

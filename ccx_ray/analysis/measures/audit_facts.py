@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ccx_ray.analysis.measures.rows import Row
-from ccx_ray.analysis.report.wording import listing, plural
+from ccx_ray.analysis.wording import listing, plural
 from ccx_ray.corpus.audit.auditing import read_figures
 from ccx_ray.corpus.audit.figures import AuditFigures, ContaminationFigures
 from ccx_ray.corpus.audit.verdicts import Verdict, verdicts

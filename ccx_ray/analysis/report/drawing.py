@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ccx_ray.analysis.measures.answers import DIRECTIONS, Direction
-from ccx_ray.analysis.report.wording import direction_name, short_name
+from ccx_ray.analysis.wording import direction_name, short_name
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.text_spec import LanguageSpec
 

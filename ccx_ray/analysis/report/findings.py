@@ -18,7 +18,7 @@ from ccx_ray.analysis.measures.results import Results
 from ccx_ray.analysis.measures.rows import Row
 from ccx_ray.analysis.measures.transfer import is_significant, last_rows, significance_level
 from ccx_ray.analysis.report.paper import SIGNIFICANT
-from ccx_ray.analysis.report.wording import (
+from ccx_ray.analysis.wording import (
     SCORE_NAMES,
     condition_name,
     decimal,

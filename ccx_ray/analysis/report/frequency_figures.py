@@ -35,7 +35,7 @@ from ccx_ray.analysis.report.drawing import (
     panel_row,
 )
 from ccx_ray.analysis.report.paper import DENSITIES, OCCURRENCES
-from ccx_ray.analysis.report.wording import MEASURE_NAMES, PREDICTOR_NAMES, names_of, short_name
+from ccx_ray.analysis.wording import MEASURE_NAMES, PREDICTOR_NAMES, names_of, short_name
 from ccx_ray.study.spec import StudySpec
 
 EDGE = 0.4

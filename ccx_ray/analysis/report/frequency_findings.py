@@ -15,7 +15,7 @@ from ccx_ray.analysis.measures.transfer_model import PREDICTORS, Predictor, freq
 from ccx_ray.analysis.measures.validation_facts import own_planted
 from ccx_ray.analysis.report.findings import Finding, Verdict
 from ccx_ray.analysis.report.paper import OCCURRENCES
-from ccx_ray.analysis.report.wording import (
+from ccx_ray.analysis.wording import (
     PREDICTOR_NAMES,
     average,
     correlation,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ccx_ray.analysis.measures.frequency_effect import last_exposures
 from ccx_ray.analysis.measures.results import Results
 from ccx_ray.analysis.measures.transfer import last_rows
-from ccx_ray.analysis.report.wording import (
+from ccx_ray.analysis.wording import (
     SCORE_NAMES,
     amount,
     listing,

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ccx_ray.analysis import wording
 from ccx_ray.analysis.measures.accuracy import last_accuracies
 from ccx_ray.analysis.measures.answers import COUNTINGS
 from ccx_ray.analysis.measures.consistency import last_consistencies
@@ -20,7 +21,7 @@ from ccx_ray.analysis.measures.results import AnalysisInputs, Results
 from ccx_ray.analysis.measures.transfer import is_significant, last_rows, significance_level
 from ccx_ray.analysis.measures.transfer_model import frequency_term
 from ccx_ray.analysis.measures.validation_facts import EVERY_DOCUMENT, own_planted
-from ccx_ray.analysis.report import paper, wording
+from ccx_ray.analysis.report import paper
 from ccx_ray.analysis.report.drawing import inline_svg
 
 PACKAGE = "ccx_ray.analysis.report"

@@ -28,7 +28,7 @@ from ccx_ray.analysis.report.drawing import (
     panel_grid,
     panel_row,
 )
-from ccx_ray.analysis.report.wording import SCORE_NAMES, condition_name, short_name
+from ccx_ray.analysis.wording import SCORE_NAMES, condition_name, short_name
 from ccx_ray.evaluation.results import SCORE_TYPES
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.text_spec import LanguageSpec

@@ -28,7 +28,7 @@ from ccx_ray.analysis.report.findings import headline, transfer_findings, transf
 from ccx_ray.analysis.report.frequency_findings import frequency_findings
 from ccx_ray.analysis.report.limits import limits
 from ccx_ray.analysis.report.page import render_report
-from ccx_ray.analysis.report.wording import direction_name
+from ccx_ray.analysis.wording import direction_name
 from ccx_ray.storage.publishing import publish_json
 from ccx_ray.study.spec import StudySpec
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +33,6 @@ REPLAYED_DOCUMENTS = "replayed.parquet"
 ROW_FILES = "rows-*.parquet"
 OPEN_FILES = 16
 """Row files that a stream keeps open; the others are opened anew when they are asked for."""
-ROWS_PER_RAY_TASK = 2048
-"""Of one rank: a task must be worth its scheduling, and prefetching holds a few of them."""
 
 
 def row_file_path(folder: Path, number: int) -> Path:
@@ -196,36 +194,3 @@ class Stream:
             flat = self._read_group(group, "input_ids").flatten().to_numpy()
             self._ids[group] = flat.reshape(-1, self.sequence_length)
         return self._ids[group]
-
-
-def read_batches(
-    stream: Stream,
-    *,
-    first_row: int,
-    rows_per_step: int,
-    rank: int,
-    world_size: int,
-    reader: Literal["direct", "ray"],
-) -> Iterator[Batch]:
-    """The batches of one rank, for ever: epochs follow one another, also within a step.
-
-    Args:
-        first_row: global row of the first step, for resuming.
-        rows_per_step: of all ranks together.
-        reader: ``direct`` reads Parquet in this process and starts anywhere within milliseconds;
-            ``ray`` reads in Ray Data tasks ahead of the consumer and starts within seconds.
-
-    Yields:
-        [rows_per_step / world_size, L] int32.
-    """
-    assert rows_per_step % world_size == 0, "the study spec and the trainer refuse such sizes"
-    share = rows_per_step // world_size
-    begin = first_row + rank * share
-    if reader == "ray":
-        from ccx_ray.corpus.packing.ray_reader import prefetch
-
-        steps = max(1, ROWS_PER_RAY_TASK // share)
-        yield from prefetch(stream, begin=begin, stride=rows_per_step, rows=share, steps=steps)
-    while reader == "direct":
-        yield stream.read(stream.physical_rows(begin, begin + share))
-        begin += rows_per_step
