@@ -1,12 +1,16 @@
 """The runner and the step folders, with steps that only write files."""
 
+import atexit
+import functools
 import io
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -46,15 +50,22 @@ def step(
 ACTIONS: dict[Path, Action] = {}
 
 
+@functools.cache
+def tracking() -> Tracking:
+    """One for all tests of this process: a new database takes seconds."""
+    folder = Path(tempfile.mkdtemp(prefix="tracking-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Tracking(f"sqlite:///{folder / 'mlflow.db'}", study="s", storage=folder)
+
+
 def run(
     graph: Graph, folder: Path, action: Action, limit: int = 99, *, every_byte: bool = False
 ) -> Outcome:
     ACTIONS[folder] = action
-    tracking = Tracking(f"sqlite:///{folder / 'mlflow.db'}", study="s", storage=folder)
     with StudyProgress(graph, Console(file=io.StringIO())) as progress:
         runner = Runner(graph, StepFolders(folder), progress)
         runner.reuse(every_byte=every_byte)
-        return runner.run(Services(tracking), limit=lambda _: limit)
+        return runner.run(Services(tracking()), limit=lambda _: limit)
 
 
 def write_name(work: StepWork) -> Mapping[str, Any]:
