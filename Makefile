@@ -41,7 +41,7 @@ study: install  ## run a study: corpora, base, trials, evaluation, frequency, re
 
 test: lint  ## style, types, and all tests but the storms
 	$(BIN)/python -m pytest tests/unit $(IN_PARALLEL) --durations=10
-	$(BIN)/python -m pytest tests/golden tests/integration $(IN_PARALLEL) --durations=10
+	$(BIN)/python -m pytest tests/golden tests/integration --durations=10
 
 storms: install  ## the long tests: kills of trainings and evaluations, nodes that come and go (15 minutes)
 	$(BIN)/python -m pytest -m storm --durations=0
