@@ -42,9 +42,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogethe
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of a shared fixture come first, because they take longest."""
+    """Golden tests first, as they set up the process group; then files of a shared fixture,
+    because they take longest."""
     order = [*SHARED, ""]
-    items.sort(key=lambda item: order.index(shared_fixture(item.nodeid.partition("::")[0])))
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        file = item.nodeid.partition("::")[0]
+        return not file.startswith("tests/golden/"), order.index(shared_fixture(file))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
