@@ -33,7 +33,7 @@ def study_graph(
 
     Args:
         reruns: trial name -> how often ``run_trial.py --rerun`` has asked for it anew.
-        study_folder: where imported reviews are kept (``frequency/validation/steps.py``).
+        study_folder: where imported reviews are kept (``frequency/steps.py``).
 
     Raises:
         UserError: an input file is missing.

@@ -34,8 +34,8 @@ def main() -> int:
 
     from ccx_ray.cli.outcome import print_outcome
     from ccx_ray.cli.validation import print_review, print_validation
+    from ccx_ray.frequency.steps import reviews_folder
     from ccx_ray.frequency.validation.review_import import keep_reviews
-    from ccx_ray.frequency.validation.steps import reviews_folder
     from ccx_ray.run import run_study, with_analysis_when_possible
 
     run = run_study(study, root, targets=lambda graph, _: [graph["validation"]])

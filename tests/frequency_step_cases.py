@@ -19,18 +19,16 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from ccx_ray.errors import UserError
-from ccx_ray.frequency.counting.lexicon.building import build_lexicon
+from ccx_ray.frequency.counting.lexicon import build_lexicon
 from ccx_ray.frequency.estimation import (
     AskedCorpus,
     ScannedPart,
     estimate_frequency,
-    open_corpus_judge,
 )
 from ccx_ray.frequency.judges.factory import open_judge
 from ccx_ray.frequency.judges.verdict import Request
 from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex
-from ccx_ray.frequency.retrieval.index_building import build_index
-from ccx_ray.frequency.retrieval.index_files import DESCRIPTION
+from ccx_ray.frequency.retrieval.index_building import DESCRIPTION, build_index
 from ccx_ray.frequency.text.documents import Document
 from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.orchestration.tasks import run_here
@@ -153,8 +151,8 @@ def _local(folder: Path, cloze: Cloze, text: str) -> str:
     (folder / "prompt.txt").write_text(PROMPT)
     spec = LocalJudgeSpec(kind="local", folder=str(_causal_model()), prompt="prompt.txt")
     opened = open_judge(
-        spec, JudgeRuntime(), root=folder, cache_folder=folder, fingerprint="abc",
-        document_frequencies={}, documents=0,
+        spec, JudgeRuntime(), (), None, root=folder, cache_folder=folder, fingerprint="abc",
+        run="faults",
     )  # fmt: skip
     opened.judge([Request(cloze=cloze, document=Document(id="d", text=text))])
     return f"shown in a smaller window, narrowed = {opened.counts.get('narrowed', 0)}"
@@ -200,7 +198,7 @@ def _estimate(texts: list[str], cloze: Cloze) -> Callable[[Path], str]:
             scanned=(scanned,),
         )  # fmt: skip
         opened = partial(
-            open_corpus_judge, spec.judge, JudgeRuntime(), root=folder, cache_folder=folder,
+            open_judge, spec.judge, JudgeRuntime(), root=folder, cache_folder=folder,
             fingerprint="lexical", run="faults",
         )  # fmt: skip
         out = folder / "out"

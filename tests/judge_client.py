@@ -6,6 +6,7 @@
 import json
 import random
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,12 @@ def judge(
     opened = open_judge(
         EndpointJudgeSpec(kind="endpoint", model=str(model), prompt="prompt.txt"),
         JudgeRuntime(url=url, **{"concurrency": 4, "max_retries": 4, **runtime}),
+        (),
+        None,
         root=cache,
         cache_folder=cache,
         fingerprint="abc",
-        document_frequencies={},
-        documents=0,
-        run=run,
+        run=run or uuid.uuid4().hex,
     )
     assert isinstance(opened, ModelJudge)
     return opened.judge(requests() if asked is None else asked), dict(opened.counts)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from ccx_ray.frequency.judges.answers import UNREADABLE_AGAIN
+from ccx_ray.frequency.judges.prompting import UNREADABLE_AGAIN
 
 Fault = Literal[
     "busy", "error", "unavailable", "gateway", "dropped", "silent", "lost", "late", "nonsense",

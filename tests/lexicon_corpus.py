@@ -2,16 +2,18 @@
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ccx_ray.frequency.counting.lexicon.building import build_lexicon
-from ccx_ray.frequency.counting.lexicon.reading import Lexicon
+from ccx_ray.frequency.counting.exact_counts import scan_shard
+from ccx_ray.frequency.counting.lexicon import Lexicon, build_lexicon
 from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
+from ccx_ray.frequency.text.documents import DOCUMENTS
 from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.orchestration.tasks import run_here
 
@@ -80,3 +82,16 @@ def judge_of(lexicon: Lexicon, clozes: Sequence[Cloze]) -> LexicalJudge:
         term for cloze in clozes for term in question_terms(cloze)
     )
     return LexicalJudge(frequencies, documents=lexicon.documents, salient_share=0.5)
+
+
+def exhaustive_scan(
+    lexicon: Lexicon,
+    text_folder: Path,
+    judge: LexicalJudge,
+    clozes: Sequence[Cloze],
+    *,
+    part: str = DOCUMENTS,
+) -> Iterator[dict[str, Any]]:
+    """``scan_shard`` of every shard of a part."""
+    for shard in lexicon.shards(part):
+        yield from scan_shard(shard, text_folder, judge, clozes, part=part)

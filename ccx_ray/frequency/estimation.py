@@ -8,37 +8,32 @@ shard of a corpus. Tasks leave Parquet parts beside their log; ``run_tasks`` put
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ccx_ray.frequency.counting.density import (
-    EXHAUSTIVE,
-    RETRIEVED,
-    concatenated,
-    question_rows,
-    summary,
-)
+from ccx_ray.frequency.counting.density import EXHAUSTIVE, RETRIEVED, question_rows, summary
 from ccx_ray.frequency.counting.exact_counts import (
     SHARD_COUNTS,
     Entity,
     question_entities,
+    scan_shard,
     shard_counts,
 )
-from ccx_ray.frequency.counting.exhaustive import scan_shard
-from ccx_ray.frequency.counting.lexicon.reading import Lexicon
-from ccx_ray.frequency.judges.factory import open_judge
-from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
-from ccx_ray.frequency.judges.verdict import Judge, Request
+from ccx_ray.frequency.counting.lexicon import Lexicon
+from ccx_ray.frequency.judges.factory import OpenJudge
+from ccx_ray.frequency.judges.lexical import lexical_judge
+from ccx_ray.frequency.judges.verdict import Request
 from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex
-from ccx_ray.frequency.text.documents import read_documents
+from ccx_ray.frequency.text.documents import DOCUMENTS, read_documents
 from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog
 from ccx_ray.storage.publishing import publish_parquet
-from ccx_ray.study.frequency_spec import FrequencySpec, JudgeRuntime, JudgeSpec
+from ccx_ray.study.frequency_spec import FrequencySpec
 
 QUESTIONS_AT_ONCE = 512
 """Of one task: its questions share the documents that it has read and normalised."""
@@ -68,51 +63,27 @@ class AskedCorpus:
     scanned: tuple[ScannedPart, ...]
     """The monolingual documents first; they alone count for density."""
 
-    @property
-    def text(self) -> Path:
-        return self.scanned[0].text
-
     def lexicon(self) -> Lexicon:
         """Of the monolingual documents."""
         return Lexicon(self.scanned[0].lexicon)
 
 
-OpenJudge = Callable[[Sequence[Cloze], Lexicon], Judge]
-"""For these questions in the corpus of this lexicon; called in the process that judges."""
+class _Block(NamedTuple):
+    """Some questions of one culture in one language."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Block:
     number: int
     asked: AskedCorpus
     start: int
-    stop: int
 
     @property
     def clozes(self) -> Sequence[Cloze]:
-        return self.asked.clozes[self.start : self.stop]
+        return self.asked.clozes[self.start : self.start + QUESTIONS_AT_ONCE]
 
     def key(self, question: int) -> dict[str, Any]:
         """Of a question, counted from the beginning of the block."""
         asked = self.asked
-        return {
-            "culture": asked.culture,
-            "question": self.start + question,
-            "corpus": asked.corpus,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Scan:
-    """A task: the questions of a block in one shard of a part."""
-
-    block: _Block
-    scanned: ScannedPart
-    shard: int
-
-    @property
-    def of_documents(self) -> bool:
-        return self.scanned is self.block.asked.scanned[0]
+        number = self.start + question
+        return {"culture": asked.culture, "question": number, "corpus": asked.corpus}
 
 
 def estimate_frequency(
@@ -134,63 +105,66 @@ def estimate_frequency(
         Per corpus the counts of ``density.summary``, supporting texts by part, and seconds of each
         stage.
     """
-    logs = {stage: WorkLog(folder, stage) for stage in ("search", "entities", "scan", "judge")}
-    scratch = logs["search"].scratch
-    blocks = _blocks(corpora)
+    starts = [(a, start) for a in corpora for start in range(0, len(a.clozes), QUESTIONS_AT_ONCE)]
+    blocks = [_Block(number, asked, start) for number, (asked, start) in enumerate(starts)]
     scans = [
-        _Scan(block=block, scanned=scanned, shard=shard)
+        (block, scanned, shard)
         for block in blocks
         for scanned in block.asked.scanned
         for shard in range(Lexicon(scanned.lexicon).shard_count(scanned.part))
     ]
+    scratch = WorkLog(folder, "search").scratch
 
     def part(name: str, number: int) -> Path:
         return scratch / f"{name}-{number:05d}.parquet"
 
-    def search(number: int) -> dict[str, Any]:
-        return _timed(lambda: _search(spec, blocks[number], part("hits", number)))
+    def run(
+        runner: RunTasks, stage: str, tasks: int, function: Callable[[int], dict[str, Any] | None]
+    ) -> list[dict[str, Any]]:
+        def timed(number: int) -> dict[str, Any]:
+            clock = time.monotonic()
+            result = function(number) or {}
+            return {**result, "seconds": time.monotonic() - clock}
+
+        return runner(WorkLog(folder, stage), tasks, timed)
+
+    def search(number: int) -> None:
+        _search(spec, blocks[number], part("hits", number))
 
     def choose_entities(number: int) -> dict[str, Any]:
-        clock = time.monotonic()
-        entities = question_entities(blocks[number].asked.lexicon(), blocks[number].clozes)
-        return {"entities": entities, "seconds": time.monotonic() - clock}
+        asked = blocks[number].asked
+        return {"entities": question_entities(asked.lexicon(), blocks[number].clozes)}
 
     def scan(number: int) -> dict[str, Any]:
-        own = chosen[scans[number].block.number]
-        paths = part("supports", number), part("counts", number)
-        return _timed(lambda: _scan(spec, scans[number], own, *paths))
+        return _scan(spec, *scans[number], entities=chosen, path=part("supports", number))
 
-    def judge(number: int) -> dict[str, Any]:
-        paths = part("hits", number), part("judged", number)
-        return _timed(lambda: _judge(blocks[number], open_judge, *paths))
+    def judge(number: int) -> None:
+        _judge(blocks[number], open_judge, part("hits", number), part("judged", number))
 
-    results = {"search": run_tasks(logs["search"], len(blocks), search)}
-    results["entities"] = run_tasks(logs["entities"], len(blocks), choose_entities)
+    results = {"search": run(run_tasks, "search", len(blocks), search)}
+    results["entities"] = run(run_tasks, "entities", len(blocks), choose_entities)
     chosen = [[Entity(*one) for one in found["entities"]] for found in results["entities"]]
-    results["scan"] = run_tasks(logs["scan"], len(scans), scan)
-    results["judge"] = run_judge(logs["judge"], len(blocks), judge)
+    results["scan"] = run(run_tasks, "scan", len(scans), scan)
+    results["judge"] = run(run_judge, "judge", len(blocks), judge)
 
     counts: dict[str, Any] = {}
     written: dict[str, list[pa.Table]] = {"questions": [], "retrieved": [], "exhaustive": []}
     for asked in corpora:
-        own = [block for block in blocks if block.asked is asked]
-        own_scans = [number for number, one in enumerate(scans) if one.block.asked is asked]
-        retrieved = concatenated(
-            [pq.read_table(part("judged", block.number)) for block in own], RETRIEVED
-        )
-        exhaustive = concatenated(
-            [pq.read_table(part("supports", number)) for number in own_scans], EXHAUSTIVE
-        )
+        own = [block.number for block in blocks if block.asked is asked]
+        own_scans = [number for number, (block, *_) in enumerate(scans) if block.asked is asked]
+        retrieved = _read((part("judged", number) for number in own), RETRIEVED)
+        exhaustive = _read((part("supports", number) for number in own_scans), EXHAUSTIVE)
         exact = np.zeros((len(asked.clozes), len(SHARD_COUNTS)), np.int64)
         for number in own_scans:
-            if scans[number].of_documents:
-                block = scans[number].block
-                shard = pq.read_table(part("counts", number))
-                exact[block.start : block.stop] += np.stack(shard.columns, axis=1)
+            counted = results["scan"][number].get("exact", [])
+            start = scans[number][0].start
+            exact[start : start + len(counted)] += np.reshape(
+                counted, (-1, len(SHARD_COUNTS))
+            ).astype(np.int64)
         questions = question_rows(
             asked.culture,
             asked.corpus,
-            entities=[entity for block in own for entity in chosen[block.number]],
+            entities=[entity for number in own for entity in chosen[number]],
             exact=exact,
             retrieved=retrieved,
             exhaustive=exhaustive,
@@ -200,85 +174,24 @@ def estimate_frequency(
             written[name].append(table)
         supports = exhaustive["part"].to_pylist()
         seconds = {
-            stage: sum(results[stage][block.number]["seconds"] for block in own)
-            for stage in ("search", "entities", "judge")
+            stage: sum(
+                found[number]["seconds"] for number in (own_scans if stage == "scan" else own)
+            )
+            for stage, found in results.items()
         }
-        scanning = sum(results["scan"][number]["seconds"] for number in own_scans)
+        seconds["scan"] += seconds.pop("entities")
         counts[asked.corpus] = {
             **summary(questions),
             "holders": {scanned.part: supports.count(scanned.part) for scanned in asked.scanned},
-            "seconds": {
-                "search": round(seconds["search"], 3),
-                "scan": round(seconds["entities"] + scanning, 3),
-                "judge": round(seconds["judge"], 3),
-            },
+            "seconds": {stage: round(seconds[stage], 3) for stage in ("search", "scan", "judge")},
         }
     for name, tables in written.items():
         publish_parquet(folder / f"{name}.parquet", pa.concat_tables(tables))
     return counts
 
 
-def open_corpus_judge(
-    spec: JudgeSpec,
-    runtime: JudgeRuntime,
-    clozes: Sequence[Cloze],
-    lexicon: Lexicon,
-    *,
-    root: Path,
-    cache_folder: Path,
-    fingerprint: str,
-    run: str,
-) -> Judge:
-    """A judge for questions asked of one corpus; see ``judges.factory.open_judge``."""
-    return open_judge(
-        spec,
-        runtime,
-        root=root,
-        cache_folder=cache_folder,
-        fingerprint=fingerprint,
-        document_frequencies=_frequencies(clozes, lexicon),
-        documents=lexicon.documents,
-        run=run,
-    )
-
-
-def scanning_judge(spec: FrequencySpec, clozes: Sequence[Cloze], lexicon: Lexicon) -> LexicalJudge:
-    """The lexical judge that scans a corpus, whatever judge reads what was retrieved."""
-    return LexicalJudge(
-        _frequencies(clozes, lexicon),
-        documents=lexicon.documents,
-        salient_share=spec.scanning_judge.salient_share,
-    )
-
-
-def _frequencies(clozes: Sequence[Cloze], lexicon: Lexicon) -> dict[str, int]:
-    """Document frequencies of the terms that the questions are made of."""
-    return lexicon.document_frequencies(
-        {term for cloze in clozes for term in question_terms(cloze)}
-    )
-
-
-def _blocks(corpora: Sequence[AskedCorpus]) -> list[_Block]:
-    spans = [
-        (asked, start)
-        for asked in corpora
-        for start in range(0, len(asked.clozes), QUESTIONS_AT_ONCE)
-    ]
-    return [
-        _Block(
-            number=number,
-            asked=asked,
-            start=start,
-            stop=min(start + QUESTIONS_AT_ONCE, len(asked.clozes)),
-        )
-        for number, (asked, start) in enumerate(spans)
-    ]
-
-
-def _timed(work: Callable[[], None]) -> dict[str, Any]:
-    clock = time.monotonic()
-    work()
-    return {"seconds": time.monotonic() - clock}
+def _read(paths: Iterable[Path], schema: pa.Schema) -> pa.Table:
+    return pa.concat_tables([schema.empty_table(), *map(pq.read_table, paths)])
 
 
 def _search(spec: FrequencySpec, block: _Block, path: Path) -> None:
@@ -286,76 +199,55 @@ def _search(spec: FrequencySpec, block: _Block, path: Path) -> None:
     queries = [cloze.query(spec.query) for cloze in block.clozes]
     hits = index.search(queries, spec.top_documents, spec.retriever)
     rows = [
-        {"question": question, "rank": rank, **vars(hit)}
+        {"question": question, "rank": rank, **hit._asdict()}
         for question, found in enumerate(hits)
         for rank, hit in enumerate(found)
     ]
-    publish_parquet(path, pa.Table.from_pylist(rows, _HITS))
-
-
-_HITS = pa.schema(
-    [
-        ("question", pa.int32()),
-        ("rank", pa.int32()),
-        ("document", pa.int64()),
-        ("score", pa.float64()),
-        ("passage_start", pa.int64()),
-        ("passage_length", pa.int64()),
-    ]
-)
+    publish_parquet(path, pa.Table.from_pylist(rows))
 
 
 def _judge(block: _Block, open_judge: OpenJudge, hits: Path, path: Path) -> None:
     judge = open_judge(block.asked.clozes, block.asked.lexicon())
     found = pq.read_table(hits).to_pylist()
     rows: list[dict[str, Any]] = []
-    for some in _by_questions(found):
-        texts = read_documents(block.asked.text, {hit["document"] for hit in some})
-        verdicts = judge.judge(
-            [
-                Request(
-                    cloze=block.clozes[hit["question"]],
-                    document=texts[hit["document"]],
-                    passage_start=hit["passage_start"],
-                    passage_length=hit["passage_length"],
-                )
-                for hit in some
-            ]
-        )
+    for _, group in groupby(found, key=lambda hit: hit["question"] // JUDGED_AT_ONCE):
+        some = list(group)
+        texts = read_documents(block.asked.scanned[0].text, {hit["document"] for hit in some})
+        requests = []
+        for hit in some:
+            passage = hit["passage_start"], hit["passage_length"]
+            requests.append(
+                Request(block.clozes[hit["question"]], texts[hit["document"]], *passage)
+            )
         rows.extend(
             {
                 **hit,
                 **block.key(hit["question"]),
-                "document": texts[hit["document"]].id,
+                "document": request.document.id,
                 "row": hit["document"],
                 "verdict": verdict.holds,
-                "evidence_start": verdict.evidence_start,
-                "evidence_length": verdict.evidence_length,
-                "reason": verdict.reason,
+                **vars(verdict),
             }
-            for hit, verdict in zip(some, verdicts, strict=True)
+            for hit, request, verdict in zip(some, requests, judge.judge(requests), strict=True)
         )
     publish_parquet(path, pa.Table.from_pylist(rows, RETRIEVED))
 
 
-def _by_questions(hits: list[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:
-    """The hits of a few questions at a time."""
-    groups: dict[int, list[dict[str, Any]]] = {}
-    for hit in hits:
-        groups.setdefault(hit["question"] // JUDGED_AT_ONCE, []).append(hit)
-    return groups.values()
-
-
 def _scan(
-    spec: FrequencySpec, task: _Scan, entities: Sequence[Entity], supports: Path, counts: Path
-) -> None:
-    """Everything in a shard that the lexical judge accepts; in one of documents exact counts."""
-    block, scanned = task.block, task.scanned
-    judge = scanning_judge(spec, block.asked.clozes, block.asked.lexicon())
-    shard = Lexicon(scanned.lexicon).shard(scanned.part, task.shard)
-    if task.of_documents:
-        counted = shard_counts(shard, block.clozes, entities)
-        publish_parquet(counts, pa.table(dict(zip(SHARD_COUNTS, counted.T, strict=True))))
+    spec: FrequencySpec,
+    block: _Block,
+    scanned: ScannedPart,
+    shard_number: int,
+    *,
+    entities: Sequence[Sequence[Entity]],
+    path: Path,
+) -> dict[str, Any]:
+    """Write what the lexical judge accepts in a shard; in one of documents exact counts, too."""
+    judge = lexical_judge(spec.scanning_judge, block.asked.clozes, block.asked.lexicon())
+    shard = Lexicon(scanned.lexicon).shard(scanned.part, shard_number)
     found = scan_shard(shard, scanned.text, judge, block.clozes, part=scanned.part)
     rows = [{**row, **block.key(row["question"]), "part": scanned.part} for row in found]
-    publish_parquet(supports, pa.Table.from_pylist(rows, EXHAUSTIVE))
+    publish_parquet(path, pa.Table.from_pylist(rows, EXHAUSTIVE))
+    if scanned.part != DOCUMENTS:
+        return {}
+    return {"exact": shard_counts(shard, block.clozes, entities[block.number]).tolist()}

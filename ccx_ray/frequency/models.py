@@ -6,7 +6,7 @@ A model in a folder enters an identity by the content of its files and never by 
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ccx_ray.errors import UserError
 from ccx_ray.frequency.judges import SHIPPED_PROMPT
@@ -24,69 +24,61 @@ from ccx_ray.study.frequency_spec import (
     LexicalJudgeSpec,
     LocalJudgeSpec,
     NgramEmbedderSpec,
-    SentenceTransformersSpec,
 )
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.text_spec import LanguageSpec
 
 if TYPE_CHECKING:
-    from ccx_ray.frequency.estimation import OpenJudge
+    from ccx_ray.frequency.judges.factory import OpenJudge
     from ccx_ray.frequency.text.questions import Cloze
 
 VERDICTS = "verdicts"
 """Below the study's folder: what models have judged, whichever step asks the same again."""
 
 
-def check_frequency(study: StudySpec, root: Path) -> None:
-    """Find what is wrong with embedders and judges, without loading a model or sending anything.
+Named = TypeVar("Named")
+_FOLDER_SETTINGS = {"sentence_transformers": "folder", "hidden_states": "model", "local": "folder"}
+"""Kind -> what names the folder of its model."""
 
-    Raises:
-        UserError: the first mistake.
-    """
+
+def check_frequency(study: StudySpec, root: Path) -> None:
+    """Find what is wrong with embedders and judges, without loading a model or sending anything."""
     from ccx_ray.frequency.judges.factory import check_judge, judge_name
-    from ccx_ray.frequency.retrieval.embedding.factory import check_embedder
+    from ccx_ray.frequency.retrieval.embedders import check_embedder
     from ccx_ray.frequency.retrieval.index_types import choose_index
 
     inputs = InputFiles(root)
-    for field, embedder in embedders_of(study).items():
+    embedders, judges = embedders_of(study), judges_of(study)
+    for field, embedder in embedders.items():
         if isinstance(embedder, NgramEmbedderSpec):
             choose_index(study.frequency.index, passages=0, dimensions=embedder.dimensions)
-        if isinstance(embedder, HiddenStatesSpec) and embedder.model == OWN_BASE:
-            continue  # its folder comes to be in this study
-        folder = _model_path(embedder, inputs, field)
-        check_embedder(embedder, field, model_folder=folder)
-    _refuse_equal_names({field: one.name for field, one in embedders_of(study).items()})
-    for field, judge in judges_of(study).items():
+        if not _is_own_base(embedder):  # whose folder comes to be in this study
+            folder = _model_path(embedder, inputs, field)
+            check_embedder(embedder, field, model_folder=folder)
+    _refuse_equal_names({field: embedder.name for field, embedder in embedders.items()})
+    for field, judge in judges.items():
         check_judge(judge, study.runtime.judge, root, field)
-    _refuse_equal_names({field: judge_name(judge) for field, judge in judges_of(study).items()})
+    _refuse_equal_names({field: judge_name(judge) for field, judge in judges.items()})
 
 
-def embedder_identity(spec: EmbedderSpec, inputs: InputFiles, field: str) -> dict[str, object]:
-    """What decides the vectors of a text.
-
-    Raises:
-        UserError: there is no such folder.
-    """
+def embedder_identity(
+    spec: EmbedderSpec | LocalJudgeSpec, inputs: InputFiles, field: str
+) -> dict[str, object]:
+    """What decides the vectors of a text."""
     identity = spec.model_dump()
-    if isinstance(spec, SentenceTransformersSpec):
-        identity["folder"] = inputs.folder(spec.folder, f"{field}.folder")
-    elif isinstance(spec, HiddenStatesSpec) and spec.model != OWN_BASE:
-        identity["model"] = inputs.folder(spec.model, f"{field}.model")
+    setting = _FOLDER_SETTINGS.get(spec.kind)
+    if setting and not _is_own_base(spec):
+        identity[setting] = inputs.folder(getattr(spec, setting), f"{field}.{setting}")
     return identity
 
 
 def judge_identity(spec: JudgeSpec, inputs: InputFiles, field: str) -> dict[str, object]:
-    """What decides a verdict.
-
-    Raises:
-        UserError: there is no such file or folder.
-    """
-    identity = spec.model_dump()
+    """What decides a verdict."""
     if isinstance(spec, LexicalJudgeSpec):
-        return identity
-    if isinstance(spec, LocalJudgeSpec):
-        identity["folder"] = inputs.folder(spec.folder, f"{field}.folder")
+        return spec.model_dump()
+    local = isinstance(spec, LocalJudgeSpec)
+    identity = embedder_identity(spec, inputs, field) if local else spec.model_dump()
     identity["prompt"] = (
         file_sha256(SHIPPED_PROMPT)
         if spec.prompt is None
@@ -97,25 +89,22 @@ def judge_identity(spec: JudgeSpec, inputs: InputFiles, field: str) -> dict[str,
 
 def embedders_of(study: StudySpec) -> dict[str, EmbedderSpec]:
     """Field -> embedder: the study's own, and those that it is compared with."""
-    compared = study.frequency.validation.embedders
-    return {"frequency.embedder": study.frequency.embedder} | {
-        f"frequency.validation.embedders.{number}": embedder
-        for number, embedder in enumerate(compared)
-    }
+    return _by_field("embedder", study.frequency.embedder, study.frequency.validation.embedders)
 
 
 def judges_of(study: StudySpec) -> dict[str, JudgeSpec]:
     """Field -> judge: the study's own, and those that it is compared with."""
-    compared = study.frequency.validation.judges
-    return {"frequency.judge": study.frequency.judge} | {
-        f"frequency.validation.judges.{number}": judge for number, judge in enumerate(compared)
-    }
+    return _by_field("judge", study.frequency.judge, study.frequency.validation.judges)
+
+
+def _by_field(name: str, own: Named, compared: Iterable[Named]) -> dict[str, Named]:
+    others = {f"frequency.validation.{name}s.{place}": one for place, one in enumerate(compared)}
+    return {f"frequency.{name}": own, **others}
 
 
 def own_base_of(embedders: Iterable[EmbedderSpec], base: Step) -> dict[str, Step]:
     """The base where one of the embedders is made of it; it is opened when a query is embedded."""
-    own = any(isinstance(one, HiddenStatesSpec) and one.model == OWN_BASE for one in embedders)
-    return {"base": base} if own else {}
+    return {"base": base} if any(map(_is_own_base, embedders)) else {}
 
 
 def model_folder(
@@ -128,7 +117,7 @@ def model_folder(
     """Where the embedder's model lies; None for one without."""
     from ccx_ray.training.checkpoints import checkpoint_folder
 
-    if isinstance(spec, HiddenStatesSpec) and spec.model == OWN_BASE:
+    if _is_own_base(spec):
         return checkpoint_folder(work.inputs("base")["base"], study.base.steps)
     return _model_path(spec, InputFiles(root), field)
 
@@ -147,38 +136,23 @@ def clozes_of(
     }
 
 
-def plain_tasks(study: StudySpec, work: StepWork) -> RunTasks:
-    """Runs tasks without a model on the cluster."""
-    return work.run_tasks(cpus=study.runtime.data.cpus_per_task)
-
-
-def _model_tasks(study: StudySpec, work: StepWork) -> RunTasks:
-    """Tasks of a model, each with ``runtime.judge.gpus``."""
-    return work.run_tasks(cpus=study.runtime.data.cpus_per_task, gpus=study.runtime.judge.gpus)
-
-
-def embedding_tasks(study: StudySpec, work: StepWork, *specs: EmbedderSpec) -> RunTasks:
-    """Runs tasks that embed with these embedders, on GPUs where one is a model."""
-    plain = all(isinstance(spec, NgramEmbedderSpec) for spec in specs)
-    return plain_tasks(study, work) if plain else _model_tasks(study, work)
-
-
-def judge_tasks(study: StudySpec, work: StepWork, *specs: JudgeSpec) -> RunTasks:
-    """Runs tasks that ask these judges."""
+def tasks_of(study: StudySpec, work: StepWork, *specs: EmbedderSpec | JudgeSpec) -> RunTasks:
+    """Runs tasks that use these embedders and judges, with ``runtime.judge.gpus`` for a model."""
     if any(isinstance(spec, EndpointJudgeSpec) for spec in specs):
         return run_here  # it waits for answers; a place on the cluster would stand idle
-    models = any(isinstance(spec, LocalJudgeSpec) for spec in specs)
-    return _model_tasks(study, work) if models else plain_tasks(study, work)
+    plain = all(isinstance(spec, NgramEmbedderSpec | LexicalJudgeSpec) for spec in specs)
+    gpus = 0.0 if plain else study.runtime.judge.gpus
+    return work.run_tasks(cpus=study.runtime.data.cpus_per_task, gpus=gpus)
 
 
 def judge_opener(
     study: StudySpec, spec: JudgeSpec, field: str, root: Path, work: StepWork
 ) -> "OpenJudge":
     """Opens a judge where its tasks run."""
-    from ccx_ray.frequency.estimation import open_corpus_judge
+    from ccx_ray.frequency.judges.factory import open_judge
 
     return partial(
-        open_corpus_judge,
+        open_judge,
         spec,
         study.runtime.judge,
         root=root,
@@ -189,13 +163,14 @@ def judge_opener(
     )
 
 
+def _is_own_base(spec: EmbedderSpec | JudgeSpec) -> bool:
+    return isinstance(spec, HiddenStatesSpec) and spec.model == OWN_BASE
+
+
 def _model_path(spec: EmbedderSpec, inputs: InputFiles, field: str) -> Path | None:
     """The folder that a study file names for an embedder; None for one without a model."""
-    if isinstance(spec, SentenceTransformersSpec):
-        return inputs.resolve_folder(spec.folder, f"{field}.folder")
-    if isinstance(spec, HiddenStatesSpec):
-        return inputs.resolve_folder(spec.model, f"{field}.model")
-    return None
+    setting = _FOLDER_SETTINGS.get(spec.kind)
+    return inputs.resolve_folder(getattr(spec, setting), f"{field}.{setting}") if setting else None
 
 
 def _refuse_equal_names(names: Mapping[str, str]) -> None:

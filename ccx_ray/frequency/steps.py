@@ -1,35 +1,35 @@
-"""The steps of the frequency stage: lexicons, indexes, estimates and exposure."""
+"""The steps of the frequency stage: lexicons, indexes, estimates, exposure, validation, review."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ccx_ray.corpus.steps import DATA, CorpusSteps
 from ccx_ray.frequency.models import (
     clozes_of,
     embedder_identity,
     embedders_of,
-    embedding_tasks,
     judge_identity,
     judge_opener,
-    judge_tasks,
+    judges_of,
     model_folder,
     own_base_of,
-    plain_tasks,
+    tasks_of,
 )
-from ccx_ray.frequency.validation.steps import review_step, validation_step
 from ccx_ray.orchestration.graph import Step
 from ccx_ray.orchestration.runner import StepWork
+from ccx_ray.storage.hashing import file_sha256
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.text_spec import LanguageSpec
 from ccx_ray.study.trials import trial_grid
 from ccx_ray.training.steps import TrainingSteps
 
-if TYPE_CHECKING:
-    from ccx_ray.frequency.estimation import AskedCorpus
+REVIEWS = "reviews"
+"""Below the study's folder: tables that people filled in."""
+_task_step = partial(Step, resumable=True, pool=DATA)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,67 +59,55 @@ def frequency_steps(
     Raises:
         UserError: a prompt or a model folder is missing.
     """
-    base = study.base_language.code
-    cultures = [language.code for language in study.trial_languages]
-    texts = {code: corpus.texts[code] for code in (base, *cultures)}
+    cultures = study.trial_languages
+    codes = (study.base_language.code, *(language.code for language in cultures))
+    texts = {code: corpus.texts[code] for code in codes}
     lexicons = {
-        code: Step(
+        code: _task_step(
             name=f"lexicon-{code}",
             kind="lexicon",
             version=1,
             identity={},
             needs={"text": text},
             run=partial(_lexicon, study),
-            resumable=True,
-            pool=DATA,
         )
         for code, text in texts.items()
     }
-    embedders = embedders_of(study)
     indexes = {
         field: {
             code: _index_step(study, field, code, text=text, base=training.base, inputs=inputs)
             for code, text in texts.items()
         }
-        for field in embedders
+        for field in embedders_of(study)
     }
-    own = indexes["frequency.embedder"]
+    asked = {"texts": texts, "indexes": indexes["frequency.embedder"], "lexicons": lexicons}
     frequencies = {
-        language.code: _frequency_step(
-            study,
-            language,
-            inputs,
-            corpus=corpus,
-            training=training,
-            indexes=own,
-            lexicons=lexicons,
-        )
-        for language in study.trial_languages
+        language.code: _frequency_step(study, language, inputs, training.base, asked)
+        for language in cultures
     }
-    validation = validation_step(
-        study,
-        inputs,
-        corpus,
-        training.base,
-        frequencies=frequencies,
-        indexes=indexes,
-        lexicons=lexicons,
-    )
+    needs = {
+        "frequencies": frequencies,
+        **{f"indexes of {field}": of_corpus for field, of_corpus in indexes.items()},
+        "lexicons": lexicons,
+        "texts": texts,
+        "base": own_base_of(embedders_of(study).values(), training.base),
+    }
+    validation = _validation_step(study, inputs, needs)
     return FrequencySteps(
         frequencies=frequencies,
         exposures={
-            code: _exposure_step(study, code, frequencies[code], corpus, inputs.root)
-            for code in cultures
+            language.code: _exposure_step(study, language, frequencies, corpus, inputs.root)
+            for language in cultures
         },
         validation=validation,
-        review=review_step(study, validation, frequencies, study_folder),
+        review=_review_step(study, validation, frequencies, study_folder),
     )
 
 
 def _lexicon(study: StudySpec, work: StepWork) -> Mapping[str, Any]:
-    from ccx_ray.frequency.counting.lexicon.building import build_lexicon
+    from ccx_ray.frequency.counting.lexicon import build_lexicon
 
-    return build_lexicon(work.input("text"), work.folder, run_tasks=plain_tasks(study, work))
+    return build_lexicon(work.input("text"), work.folder, run_tasks=tasks_of(study, work))
 
 
 def _index_step(
@@ -127,7 +115,7 @@ def _index_step(
 ) -> Step:
     embedder = embedders_of(study)[field]
     place = field.rpartition(".")[2]
-    return Step(
+    return _task_step(
         name=f"{'index' if place == 'embedder' else f'compared{place}'}-{corpus}",
         kind="index",
         version=2,
@@ -137,8 +125,6 @@ def _index_step(
         },
         needs={"text": text, "base": own_base_of([embedder], base)},
         run=partial(_index, study, field, inputs.root),
-        resumable=True,
-        pool=DATA,
     )
 
 
@@ -152,7 +138,7 @@ def _index(study: StudySpec, field: str, root: Path, work: StepWork) -> Mapping[
         text_folder=work.input("text"),
         folder=work.folder,
         model_folder=model_folder(study, embedder, root, work, field),
-        run_tasks=embedding_tasks(study, work, embedder),
+        run_tasks=tasks_of(study, work, embedder),
     )
 
 
@@ -160,15 +146,12 @@ def _frequency_step(
     study: StudySpec,
     language: LanguageSpec,
     inputs: InputFiles,
-    *,
-    corpus: CorpusSteps,
-    training: TrainingSteps,
-    indexes: Mapping[str, Step],
-    lexicons: Mapping[str, Step],
+    base: Step,
+    asked: Mapping[str, Mapping[str, Step]],
 ) -> Step:
     codes = (study.base_language.code, language.code)
     spec = study.frequency
-    return Step(
+    return _task_step(
         name=f"frequency-{language.code}",
         kind="frequency",
         version=2,
@@ -178,43 +161,21 @@ def _frequency_step(
             "probes": inputs.probe_hashes(language),
         },
         needs={
-            "texts": {code: corpus.texts[code] for code in codes},
-            "indexes": {code: indexes[code] for code in codes},
-            "lexicons": {code: lexicons[code] for code in codes},
-            "base": own_base_of([spec.embedder], training.base),
+            **{role: {code: steps[code] for code in codes} for role, steps in asked.items()},
+            "base": own_base_of([spec.embedder], base),
         },
         run=partial(_frequency, study, language, inputs.root),
-        resumable=True,
-        pool=DATA,
     )
 
 
 def _frequency(
     study: StudySpec, language: LanguageSpec, root: Path, work: StepWork
 ) -> Mapping[str, Any]:
-    from ccx_ray.frequency.estimation import estimate_frequency
+    from ccx_ray.frequency.estimation import AskedCorpus, ScannedPart, estimate_frequency
+    from ccx_ray.frequency.text.documents import DOCUMENTS, ENGLISH, TARGET
     from ccx_ray.tracking.runs import flat_metrics
 
     spec = study.frequency
-    counts = estimate_frequency(
-        spec,
-        _asked_corpora(study, language, root, work),
-        work.folder,
-        open_judge=judge_opener(study, spec.judge, "frequency.judge", root, work),
-        run_tasks=embedding_tasks(study, work, spec.embedder),
-        run_judge=judge_tasks(study, work, spec.judge),
-    )
-    work.record(flat_metrics(counts, "frequency/"))
-    return counts
-
-
-def _asked_corpora(
-    study: StudySpec, language: LanguageSpec, root: Path, work: StepWork
-) -> "list[AskedCorpus]":
-    """The culture's questions in English and in its own language."""
-    from ccx_ray.frequency.estimation import AskedCorpus, ScannedPart
-    from ccx_ray.frequency.text.documents import DOCUMENTS, ENGLISH, TARGET
-
     texts, indexes, lexicons = map(work.inputs, ("texts", "indexes", "lexicons"))
     base, culture = study.base_language.code, language.code
     clozes = clozes_of(study, language, root)
@@ -222,24 +183,37 @@ def _asked_corpora(
     def scanned(code: str, part: str) -> ScannedPart:
         return ScannedPart(part=part, text=texts[code], lexicon=lexicons[code])
 
-    return [
-        AskedCorpus(
-            culture=culture,
-            corpus=code,
-            clozes=clozes[code],
-            index=indexes[code],
-            model_folder=model_folder(study, study.frequency.embedder, root, work),
-            scanned=(scanned(code, DOCUMENTS), scanned(culture, half)),
-        )
-        for code, half in ((base, ENGLISH), (culture, TARGET))
-    ]
+    counts = estimate_frequency(
+        spec,
+        [
+            AskedCorpus(
+                culture=culture,
+                corpus=code,
+                clozes=clozes[code],
+                index=indexes[code],
+                model_folder=model_folder(study, spec.embedder, root, work),
+                scanned=(scanned(code, DOCUMENTS), scanned(culture, half)),
+            )
+            for code, half in ((base, ENGLISH), (culture, TARGET))
+        ],
+        work.folder,
+        open_judge=judge_opener(study, spec.judge, "frequency.judge", root, work),
+        run_tasks=tasks_of(study, work, spec.embedder),
+        run_judge=tasks_of(study, work, spec.judge),
+    )
+    work.record(flat_metrics(counts, "frequency/"))
+    return counts
 
 
 def _exposure_step(
-    study: StudySpec, culture: str, frequency: Step, corpus: CorpusSteps, root: Path
+    study: StudySpec,
+    language: LanguageSpec,
+    frequencies: Mapping[str, Step],
+    corpus: CorpusSteps,
+    root: Path,
 ) -> Step:
-    trials, base = study.trials, study.base_language.code
-    return Step(
+    trials, base, culture = study.trials, study.base_language.code, language.code
+    return _task_step(
         name=f"exposure-{culture}",
         kind="exposure",
         version=1,
@@ -253,14 +227,12 @@ def _exposure_step(
             },
         },
         needs={
-            "frequency": frequency,
+            "frequency": frequencies[culture],
             "base stream": corpus.base_stream,
             "streams": {str(seed): corpus.trial_streams[culture, seed] for seed in trials.seeds},
             "texts": {code: corpus.texts[code] for code in (base, culture)},
         },
-        run=partial(_exposure, study, study.language(culture), root),
-        resumable=True,
-        pool=DATA,
+        run=partial(_exposure, study, language, root),
     )
 
 
@@ -273,11 +245,8 @@ def _exposure(
     from ccx_ray.frequency.counting.exposure import Training, exposure_table
     from ccx_ray.storage.publishing import publish_parquet
 
-    frequency, streams, texts = (
-        work.input("frequency"),
-        work.inputs("streams"),
-        work.inputs("texts"),
-    )
+    frequency = work.input("frequency")
+    streams, texts = work.inputs("streams"), work.inputs("texts")
     base = study.base_language.code
     table = exposure_table(
         culture=language.code,
@@ -301,7 +270,7 @@ def _exposure(
         },
         steps=study.trials.checkpoint_steps,
         folder=work.folder,
-        run_tasks=plain_tasks(study, work),
+        run_tasks=tasks_of(study, work),
     )
     publish_parquet(work.folder / "exposure.parquet", table)
     tracking = work.tracking
@@ -314,3 +283,117 @@ def _exposure(
     tracking.log_artifacts(run, work.folder)
     tracking.finish(run)
     return {"rows": len(table)}
+
+
+def _validation_step(
+    study: StudySpec, inputs: InputFiles, needs: Mapping[str, Step | Mapping[str, Step]]
+) -> Step:
+    return _task_step(
+        name="validation",
+        kind="validation",
+        version=1,
+        identity={
+            **study.frequency.validation.model_dump(exclude={"embedders", "judges"}),
+            **study.frequency.index_identity(),
+            "embedders": [
+                embedder_identity(embedder, inputs, field)
+                for field, embedder in embedders_of(study).items()
+            ],
+            "judges": [
+                judge_identity(judge, inputs, field)
+                for field, judge in judges_of(study).items()
+                if field != "frequency.judge"
+            ],
+        },
+        needs=needs,
+        run=partial(_validation, study, inputs.root),
+    )
+
+
+def _validation(study: StudySpec, root: Path, work: StepWork) -> Mapping[str, Any]:
+    from ccx_ray.frequency.judges.factory import judge_name
+    from ccx_ray.frequency.validation.estimated import EstimatedCorpus
+    from ccx_ray.frequency.validation.validating import validate, validation_metrics
+
+    judges, embedders = judges_of(study), embedders_of(study)
+    corpora = []
+    for corpus, text in work.inputs("texts").items():
+        frequencies = _frequencies_in(study, corpus, work)
+        clozes = {
+            code: clozes_of(study, study.language(code), root)[corpus] for code in frequencies
+        }
+        corpora.append(
+            EstimatedCorpus(corpus=corpus, text=text, clozes=clozes, frequencies=frequencies)
+        )
+    summary = validate(
+        study.frequency,
+        corpora,
+        work.folder,
+        title=study.name,
+        lexicons=work.inputs("lexicons"),
+        embedders={
+            embedder.name: (embedder, model_folder(study, embedder, root, work, field))
+            for field, embedder in embedders.items()
+        },
+        indexes={
+            embedder.name: work.inputs(f"indexes of {field}")
+            for field, embedder in embedders.items()
+        },
+        judges={
+            judge_name(judge): judge_opener(study, judge, field, root, work)
+            for field, judge in judges.items()
+        },
+        run_tasks=tasks_of(study, work, *embedders.values()),
+        run_judges=tasks_of(study, work, *judges.values()),
+    )
+    work.record(validation_metrics(work.folder))
+    return summary
+
+
+def _frequencies_in(study: StudySpec, corpus: str, work: StepWork) -> dict[str, Path]:
+    """Culture -> its frequencies, of all cultures that were asked of a corpus."""
+    frequencies = work.inputs("frequencies")
+    if corpus == study.base_language.code:
+        return frequencies
+    return {corpus: frequencies[corpus]}
+
+
+def _review_step(
+    study: StudySpec, validation: Step, frequencies: Mapping[str, Step], study_folder: Path | None
+) -> Step:
+    kept = reviews_folder(study_folder, validation).glob("*.csv") if study_folder else ()
+    return Step(
+        name="review",
+        kind="review",
+        version=1,
+        identity={
+            "reviews": {path.stem: file_sha256(path) for path in sorted(kept)},
+            "seed": study.frequency.validation.seed,
+        },
+        needs={"validation": validation, "frequencies": frequencies},
+        run=partial(_review, study, validation),
+    )
+
+
+def _review(study: StudySpec, validation: Step, work: StepWork) -> Mapping[str, Any]:
+    from ccx_ray.frequency.validation.review_statistics import review, review_metrics
+
+    corpora = [study.base_language.code, *work.inputs("frequencies")]
+    rows = review(
+        {code: _frequencies_in(study, code, work) for code in corpora},
+        work.input("validation"),
+        reviews_folder(work.study_folder, validation),
+        work.folder,
+        seed=study.frequency.validation.seed,
+    )
+    work.record(review_metrics(rows))
+    return {"rows": len(rows)}
+
+
+def reviews_folder(study_folder: Path, validation: Step) -> Path:
+    """Where reviews of the documents that a validation drew are kept, ``<corpus>.csv`` each.
+
+    A study that is estimated in another way draws other documents; what people said of the earlier
+    ones stays with those.
+    """
+    return study_folder / REVIEWS / validation.fingerprint

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.frequency.judges.cache import StoredVerdict, VerdictCache
+from ccx_ray.frequency.judges.records import StoredVerdict, VerdictCache
 from ccx_ray.frequency.judges.verdict import Verdict
 from tests.judge_client import NAMES, judge, requests
 from tests.judge_model import judge_model

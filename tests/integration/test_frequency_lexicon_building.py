@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 import ray
 
-from ccx_ray.frequency.counting.exact_counts import corpus_counts, question_entities
-from ccx_ray.frequency.counting.exhaustive import exhaustive_scan
-from ccx_ray.frequency.counting.lexicon.building import build_lexicon
-from ccx_ray.frequency.counting.lexicon.reading import Lexicon
+from ccx_ray.frequency.counting.exact_counts import (
+    corpus_counts,
+    question_entities,
+)
+from ccx_ray.frequency.counting.lexicon import Lexicon, build_lexicon
 from ccx_ray.orchestration.ray_tasks import run_tasks
 from ccx_ray.orchestration.tasks import run_here
 from tests.lexicon_corpus import (
     bundled_documents,
     bundled_pairs,
     bundled_questions,
+    exhaustive_scan,
     judge_of,
     write_text,
 )

@@ -24,11 +24,12 @@ def local(folder: Path, cache: Path, *, window: int = 4000, gpus: float = 0) -> 
     return open_judge(
         spec,
         JudgeRuntime(gpus=gpus),
+        (),
+        None,
         root=cache,
         cache_folder=cache,
         fingerprint="abc",
-        document_frequencies={},
-        documents=0,
+        run="test",
     )
 
 

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccx_ray.evaluation.probes import load_probe
-from ccx_ray.frequency.counting.lexicon.building import build_lexicon
+from ccx_ray.frequency.counting.lexicon import build_lexicon
 from ccx_ray.frequency.estimation import (
     AskedCorpus,
     ScannedPart,
     estimate_frequency,
-    open_corpus_judge,
 )
+from ccx_ray.frequency.judges.factory import open_judge
 from ccx_ray.frequency.retrieval.index_building import build_index
 from ccx_ray.frequency.text.documents import read_documents
 from ccx_ray.frequency.text.questions import Cloze
@@ -58,7 +58,7 @@ def estimate(
     corpora: list[AskedCorpus], folder: Path, run: RunTasks
 ) -> tuple[dict[str, Any], dict[str, pa.Table]]:
     judge = partial(
-        open_corpus_judge,
+        open_judge,
         LexicalJudgeSpec(),
         JudgeRuntime(),
         root=folder,
@@ -200,7 +200,7 @@ def test_where_it_runs_and_what_was_finished_before_change_nothing(
             corpora,
             tmp_path,
             open_judge=partial(
-                open_corpus_judge, LexicalJudgeSpec(), JudgeRuntime(), root=tmp_path,
+                open_judge, LexicalJudgeSpec(), JudgeRuntime(), root=tmp_path,
                 cache_folder=tmp_path, fingerprint="lexical", run="test",
             ),
             run_tasks=run_here,

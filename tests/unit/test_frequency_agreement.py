@@ -8,8 +8,8 @@ import pytest
 
 from ccx_ray.frequency.judges.verdict import Request, Verdict
 from ccx_ray.frequency.text.questions import Cloze
-from ccx_ray.frequency.validation.agreement import AGREEMENT, agreement, compare_judges
 from ccx_ray.frequency.validation.estimated import EstimatedCorpus
+from ccx_ray.frequency.validation.validating import AGREEMENT, agreement, compare_judges
 from tests.estimated_corpus import write_estimated
 
 

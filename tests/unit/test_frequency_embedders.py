@@ -8,23 +8,24 @@ import numpy as np
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.frequency.retrieval.embedding.factory import check_embedder, open_embedder
-from ccx_ray.frequency.retrieval.embedding.hidden_states import HiddenStatesEmbedder
-from ccx_ray.frequency.retrieval.embedding.interface import Embedder
-from ccx_ray.frequency.retrieval.embedding.ngram import NgramEmbedder
-from ccx_ray.frequency.retrieval.embedding.ngrams import FEATURES, ORDERS, count_ngrams
-from ccx_ray.frequency.retrieval.embedding.sentence_transformers import (
+from ccx_ray.frequency.retrieval.embedders import Embedder, check_embedder, open_embedder
+from ccx_ray.frequency.retrieval.model_embedders import (
+    HiddenStatesEmbedder,
     SentenceTransformersEmbedder,
     cut_windows,
     pool_windows,
 )
-from ccx_ray.frequency.retrieval.embedding.signatures import (
+from ccx_ray.frequency.retrieval.ngram_embedder import (
+    FEATURES,
+    ORDERS,
+    NgramEmbedder,
+    count_ngrams,
     make_signatures,
     score_signatures,
     signature_bits,
 )
+from ccx_ray.frequency.text.documents import cut_passages
 from ccx_ray.frequency.text.normalization import normalize
-from ccx_ray.frequency.text.passages import cut_passages
 from ccx_ray.study.frequency_spec import (
     HiddenStatesSpec,
     NgramEmbedderSpec,

@@ -10,7 +10,6 @@ from ccx_ray.frequency.counting.exact_counts import (
     corpus_counts,
     question_entities,
 )
-from ccx_ray.frequency.counting.exhaustive import exhaustive_scan
 from ccx_ray.frequency.estimation import AskedCorpus, ScannedPart, estimate_frequency
 from ccx_ray.frequency.retrieval.index_building import build_index
 from ccx_ray.orchestration.tasks import WorkLog, run_here
@@ -19,6 +18,7 @@ from tests.lexicon_corpus import (
     bundled_documents,
     bundled_pairs,
     bundled_questions,
+    exhaustive_scan,
     judge_of,
     lexicon_of,
     write_text,

@@ -11,7 +11,7 @@ from ccx_ray.frequency.counting.exact_counts import (
     corpus_counts,
     question_entities,
 )
-from ccx_ray.frequency.counting.lexicon.reading import Lexicon
+from ccx_ray.frequency.counting.lexicon import Lexicon
 from ccx_ray.frequency.judges.lexical import answer_pattern, normalized_answer
 from ccx_ray.frequency.text.documents import Document
 from ccx_ray.frequency.text.questions import Cloze

@@ -5,8 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.frequency.counting.exhaustive import exhaustive_scan
-from ccx_ray.frequency.counting.lexicon.building import SHARD_BYTES
+from ccx_ray.frequency.counting.lexicon import SHARD_BYTES
 from ccx_ray.frequency.judges.lexical import LexicalJudge
 from ccx_ray.frequency.text.documents import COLUMNS, Document
 from ccx_ray.frequency.text.questions import Cloze
@@ -14,6 +13,7 @@ from tests.lexicon_corpus import (
     bundled_documents,
     bundled_pairs,
     bundled_questions,
+    exhaustive_scan,
     judge_of,
     lexicon_of,
     write_text,

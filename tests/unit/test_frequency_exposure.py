@@ -14,8 +14,7 @@ import pytest
 from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.corpus.packing.stream_preparation import prepare_base_stream
 from ccx_ray.corpus.tokenizing.tokens import tokenize_text
-from ccx_ray.frequency.counting.evidence import EVIDENCE
-from ccx_ray.frequency.counting.exposure import SCHEMA, Training, consumed, exposure_table
+from ccx_ray.frequency.counting.exposure import EVIDENCE, SCHEMA, Training, consumed, exposure_table
 from ccx_ray.frequency.text.documents import COLUMNS
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog, run_here
 from ccx_ray.study.spec import MixtureSpec

@@ -1,5 +1,6 @@
 """Indexes of every type find what an exhaustive comparison finds, however the corpus is cut."""
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.frequency.retrieval import bm25, index_building, passage_counting
+from ccx_ray.frequency.retrieval import bm25, index_building
 from ccx_ray.frequency.retrieval.bm25 import (
     count_terms,
     make_postings,
@@ -24,10 +25,14 @@ from ccx_ray.frequency.retrieval.bm25 import (
     weigh_terms,
 )
 from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex
-from ccx_ray.frequency.retrieval.index_building import Rows, build_index, write_piece
-from ccx_ray.frequency.retrieval.index_files import IndexDescription
+from ccx_ray.frequency.retrieval.index_building import (
+    DESCRIPTION,
+    Rows,
+    build_index,
+    draw_lots,
+    write_piece,
+)
 from ccx_ray.frequency.retrieval.index_types import VectorIndex, choose_index, write_vectors
-from ccx_ray.frequency.retrieval.passage_counting import draw_lots
 from ccx_ray.frequency.text.documents import CorpusRows
 from ccx_ray.frequency.text.terms import terms_of
 from ccx_ray.orchestration.tasks import WorkLog, run_here
@@ -61,6 +66,12 @@ def build(text: Path, folder: Path, **settings: Any) -> dict[str, Any]:
     return build_index(
         spec, spec.embedder, text_folder=text, folder=folder, model_folder=None, run_tasks=run_here
     )
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """The content of ``index.json``."""
+    content: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+    return content
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -130,8 +141,8 @@ def test_a_second_build_has_the_same_bytes(
         )
     first = contents(tmp_path / "first")
     assert first == contents(tmp_path / "second")
-    shard = IndexDescription.read(tmp_path / "first").shards[0]
-    assert (shard.index, shard.reason) == (index, "asked for")
+    (shard,) = described(tmp_path / "first")["shards"]
+    assert (shard["index"], shard["reason"]) == (index, "asked for")
     assert {"index.json", "ngram-frequencies.npy", "shard-00000/vectors.faiss"} < set(first)
 
 
@@ -213,7 +224,7 @@ def test_every_type_finds_the_closest(kind: Any, least: float, tmp_path: Path) -
     assert choice.type == kind
     write_vectors(choice, [vectors[:5000], vectors[5000:]], 64, tmp_path / "index")
     queries = vectors[:20]
-    _, found = VectorIndex(tmp_path / "index", choice).search(queries, 100)
+    _, found = VectorIndex(tmp_path / "index", choice.type, choice.parameters).search(queries, 100)
     exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :100]
     shared = [len(set(a) & set(b)) for a, b in zip(found.tolist(), exact.tolist(), strict=True)]
     assert np.mean(shared) / 100 >= least
@@ -239,14 +250,15 @@ def test_a_sample_is_drawn_alike_however_the_work_is_split(
     lots = np.array([draw_lots(row, 3) for row in range(5_000)]).ravel()
     assert abs(lots.mean() - 0.5) < 0.01
     assert len(np.unique(lots)) == len(lots)
-    monkeypatch.setattr(passage_counting, "SAMPLE_BYTES", 2_000)
+    monkeypatch.setattr(index_building, "SAMPLE_BYTES", 2_000)
     texts = made_texts(300)
     for files in (1, 4):
         text = write_texts(texts, tmp_path / f"text-{files}", files=files, rows_of_a_group=1000)
         build(text, tmp_path / f"index-{files}", passage_characters=100)
-    one, four = (IndexDescription.read(tmp_path / f"index-{files}") for files in (1, 4))
-    assert 0 < one.sampled_passages < one.passages / 2
-    assert abs(one.sampled_passages - four.sampled_passages) < 0.3 * one.sampled_passages
+    one, four = (described(tmp_path / f"index-{files}") for files in (1, 4))
+    assert 0 < one["sampled_passages"] < one["passages"] / 2
+    difference = abs(one["sampled_passages"] - four["sampled_passages"])
+    assert difference < 0.3 * one["sampled_passages"]
 
 
 class InterruptedEmbedder:

@@ -2,14 +2,19 @@
 
 import multiprocessing
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.frequency.judges.budget import Budget, CapReachedError, Tokens, open_spending
-from ccx_ray.frequency.judges.cache import StoredVerdict, open_cache
+from ccx_ray.frequency.judges.records import (
+    Budget,
+    CapReachedError,
+    StoredVerdict,
+    Tokens,
+    open_cache,
+    open_spending,
+)
 from ccx_ray.study.frequency_spec import JudgeRuntime
 
 VERDICT = StoredVerdict(
@@ -22,7 +27,7 @@ def test_the_first_verdict_stays(tmp_path: Path) -> None:
     path = tmp_path / "below" / "abc.sqlite"
     with open_cache(path) as cache:
         assert cache.add(VERDICT) == VERDICT
-        assert cache.add(replace(VERDICT, holds=0)) == VERDICT
+        assert cache.add(VERDICT._replace(holds=0)) == VERDICT
     with open_cache(path) as cache:
         keys = [f"{number}" for number in range(1200)] + ["k"]
         assert cache.read(keys) == {"k": VERDICT}
@@ -42,7 +47,7 @@ def test_a_broken_file_is_named(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "abc.sqlite"
     with open_cache(path) as cache:
         for number in range(40):
-            cache.add(replace(VERDICT, key=str(number), answer="x" * 2000))
+            cache.add(VERDICT._replace(key=str(number), answer="x" * 2000))
     content = bytearray(path.read_bytes())
     if damage == "header":
         content[:50] = b"x" * 50
@@ -67,8 +72,8 @@ def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
 def _write(path: Path, writer: int) -> None:
     with open_cache(path) as cache:
         for number in range(40):
-            cache.add(replace(VERDICT, key=str(number), model=str(writer)))
-            cache.add(replace(VERDICT, key=f"{writer}-{number}", model=str(writer)))
+            cache.add(VERDICT._replace(key=str(number), model=str(writer)))
+            cache.add(VERDICT._replace(key=f"{writer}-{number}", model=str(writer)))
 
 
 def test_processes_may_write_at_once(tmp_path: Path) -> None:
@@ -102,7 +107,9 @@ def test_what_a_request_cost_replaces_the_most_that_it_could(tmp_path: Path) -> 
         with pytest.raises(CapReachedError, match=r"max_dollars: 0.0007 of 0.001") as raised:
             budget.reserve(prompt="", completion_tokens=300)
         assert not raised.value.final
-        assert budget.settle(reserved, Tokens(prompt=10, completion=5)) == pytest.approx(20e-6)
+        budget.settle(reserved, Tokens(prompt=10, completion=5))
+        spent = connection.execute("SELECT * FROM spending").fetchall()
+        assert spent == [("r", "j", 1, 10, 5, pytest.approx(20e-6))]
         budget.reserve(prompt="", completion_tokens=300)
 
 

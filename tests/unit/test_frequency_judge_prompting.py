@@ -7,9 +7,17 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.frequency.judges.answers import Answer, answer_schema, find_evidence, read_answers
 from ccx_ray.frequency.judges.factory import check_judge, judge_name
-from ccx_ray.frequency.judges.prompting import Pair, Prompt, read_prompt, shown_part
+from ccx_ray.frequency.judges.prompting import (
+    Answer,
+    Pair,
+    answer_schema,
+    fill_prompt,
+    find_evidence,
+    read_answers,
+    read_prompt,
+    shown_part,
+)
 from ccx_ray.frequency.judges.verdict import Request
 from ccx_ray.frequency.text.documents import Document
 from ccx_ray.frequency.text.questions import Cloze
@@ -26,20 +34,21 @@ YES = '{"holds": true, "evidence": "It is Seoul.", "reason": "said"}'
 
 
 def test_a_document_that_spells_a_placeholder_is_shown_as_it_is() -> None:
-    prompt = Prompt("{question}|{answer}|{document}|{other} {")
+    prompt = "{question}|{answer}|{document}|{other} {"
     text = "the {answer} to {question} is {document}"
-    asked = prompt.ask(Pair(cloze=CLOZE, text=text))
+    asked = fill_prompt(prompt, [Pair(cloze=CLOZE, text=text)])
     assert asked.startswith(
         f"The capital of Korea is ___.|Seoul|{text}|{{other}} {{\n\nAnswer with"
     )
 
 
 def test_the_shipped_prompt_shows_everything_once() -> None:
-    asked = read_prompt(None, Path("/"), "x").ask(Pair(cloze=CLOZE, text="A document."))
+    shipped = read_prompt(None, Path("/"), "x")
+    asked = fill_prompt(shipped, [Pair(cloze=CLOZE, text="A document.")])
     for part in (CLOZE.question, CLOZE.answer, "A document."):
         assert asked.count(part) == 1
-    several = read_prompt(None, Path("/"), "x").ask_several(
-        [Pair(cloze=CLOZE, text=text) for text in ("First one.", "Second one.")]
+    several = fill_prompt(
+        shipped, [Pair(cloze=CLOZE, text=text) for text in ("First one.", "Second one.")]
     )
     assert several.index("[Document 1]\nFirst one.") < several.index("[Document 2]\nSecond one.")
     assert "There are 2 documents" in several

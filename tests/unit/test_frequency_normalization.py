@@ -2,8 +2,8 @@
 
 import pytest
 
+from ccx_ray.frequency.text.documents import cut_passages
 from ccx_ray.frequency.text.normalization import normalize, origins
-from ccx_ray.frequency.text.passages import cut_passages
 from ccx_ray.frequency.text.terms import terms_of
 
 

@@ -8,22 +8,20 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ccx_ray.frequency.counting.lexicon.reading import Lexicon
+from ccx_ray.frequency.counting.lexicon import Lexicon
 from ccx_ray.frequency.judges.lexical import LexicalJudge, question_terms
 from ccx_ray.frequency.judges.verdict import Request, Verdict
 from ccx_ray.frequency.text.documents import Document, read_documents
 from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.frequency.validation.planted import (
     EVERY_DOCUMENT,
+    FREQUENCIES,
     PLANTED,
+    PlantedCorpus,
     estimate_planted,
+    plant_facts,
     planted_summary,
     rank_correlation,
-)
-from ccx_ray.frequency.validation.planting import (
-    FREQUENCIES,
-    PlantedCorpus,
-    plant_facts,
     sentence,
 )
 from ccx_ray.orchestration.tasks import run_here
@@ -223,6 +221,6 @@ def test_a_document_that_two_retrievers_find_is_judged_once(tmp_path: Path) -> N
 
 
 def test_correlation_of_what_does_not_vary_is_none() -> None:
-    assert rank_correlation([(0, 0), (1, 3), (2, 9)]) == pytest.approx(1)
-    assert rank_correlation([(0, 1), (1, 1)]) is None
-    assert rank_correlation([(1, 0)]) is None
+    assert rank_correlation([0, 1, 2], [0, 3, 9]) == pytest.approx(1)
+    assert rank_correlation([0, 1], [1, 1]) is None
+    assert rank_correlation([1], [0]) is None

@@ -6,7 +6,7 @@ import pytest
 
 from ccx_ray.frequency.retrieval.corpus_index import Hit
 from ccx_ray.frequency.text.questions import Cloze
-from ccx_ray.frequency.validation.recall import RECALL, measure_recall, recall
+from ccx_ray.frequency.validation.validating import RECALL, measure_recall, recall
 from tests.estimated_corpus import write_estimated
 
 

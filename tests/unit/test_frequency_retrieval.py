@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 
 from ccx_ray.errors import UserError
 from ccx_ray.frequency.judges.lexical import LexicalJudge
-from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex, fuse
+from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex, Scored, fuse
 from ccx_ray.frequency.retrieval.index_building import build_index
 from ccx_ray.frequency.text.documents import read_documents
 from ccx_ray.frequency.text.questions import BLANK, Cloze
@@ -170,7 +170,13 @@ def test_an_empty_corpus_has_no_hits_and_an_empty_document_none_of_its_own(
     assert index.search([], 5, retriever) == []
 
 
+def fused(*rankings: Sequence[int]) -> Scored:
+    """Of documents that each are their own passage."""
+    rows = [np.array(ranking) for ranking in rankings]
+    return fuse([Scored(row, row, np.zeros(len(row), np.float32)) for row in rows], 9)
+
+
 def test_fused_ranks_count_and_ties_go_to_the_earlier_row() -> None:
-    assert [document for document, _ in fuse([[7, 2, 5], [2, 9]])] == [2, 7, 9, 5]
-    assert [document for document, _ in fuse([[3], [1]])] == [1, 3]
-    assert fuse([[4], [4]]) == [(4, pytest.approx(2 / 61))]
+    assert fused([7, 2, 5], [2, 9]).documents.tolist() == [2, 7, 9, 5]
+    assert fused([3], [1]).documents.tolist() == [1, 3]
+    assert fused([4], [4]).scores.tolist() == [pytest.approx(2 / 61)]

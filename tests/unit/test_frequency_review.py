@@ -19,7 +19,6 @@ from ccx_ray.frequency.validation.review_import import read_review
 from ccx_ray.frequency.validation.review_sheet import (
     COLUMNS,
     ReviewPair,
-    answer_spans,
     draw_review,
     excerpts,
     write_review_sheets,
@@ -205,7 +204,7 @@ def test_what_is_shown_does_not_depend_on_the_verdict() -> None:
     assert shown == excerpts(pair_of(text, "Seoul", (0, 100), verdict=False))
     assert shown == [(0, 100), (1700, 605), (len(text) - 306, 306)]
     pair = pair_of(text, "Seoul", (0, 100), verdict=True)
-    assert [text[s : s + n] for s, n in answer_spans(pair.cloze, pair.document)] == ["Seoul"] * 2
+    assert [text[s : s + n] for s, n in pair.answers] == ["Seoul"] * 2
     assert excerpts(pair_of("", "Seoul", (0, 0), verdict=True)) == []
     assert excerpts(pair_of("short", "$", (0, 99), verdict=True)) == [(0, 5)]
 
@@ -251,17 +250,16 @@ def test_what_spreadsheets_write_is_read(sheets: Path, delimiter: str, encoding:
     answers = ["yes", "No ", "UNCLEAR", "y", "N", "1", "0", ""]
     path = fill(sheets, answers, delimiter=delimiter, encoding=encoding)
     path.write_bytes(path.read_bytes() + (delimiter * 8 + "\r\n").encode())  # an empty last row
-    review = read_review(path, pq.read_table(sheets / "review_sample.parquet"))
-    assert list(review.answers.values()) == [True, False, None, True, False, True, False]
-    assert (review.corpus, review.drawn) == ("en", 100)
+    corpus, answers = read_review(path, pq.read_table(sheets / "review_sample.parquet"))
+    assert list(answers.values()) == [True, False, None, True, False, True, False]
+    assert corpus == "en"
 
 
 def test_other_columns_and_rows_may_be_gone(sheets: Path) -> None:
     path = fill(sheets, ["yes"] * 100, columns=("holds", "id"))
     path.write_text("".join(path.read_text("utf-8").splitlines(keepends=True)[:31]), "utf-8")
-    review = read_review(path, pq.read_table(sheets / "review_sample.parquet"))
-    assert len(review.answers) == 30
-    assert review.drawn == 100
+    _, answers = read_review(path, pq.read_table(sheets / "review_sample.parquet"))
+    assert len(answers) == 30
 
 
 def broken(sheets: Path, case: str) -> Path:
@@ -328,8 +326,8 @@ def test_the_rows_of_a_review(tmp_path: Path) -> None:
     # Of 40 accepted ones 30 hold, of 60 refused ones 6; one refused one is unclear, two are empty.
     right, wrong = iter(["yes"] * 30 + ["no"] * 10), iter(["yes"] * 6 + ["no"] * 51 + ["unclear"])
     answers = [next(right) if verdict else next(wrong, "") for verdict in verdicts]
-    review = read_review(fill(tmp_path, answers), sample)
-    every, ko, mn = review_rows("en", corpus.frequencies, sample, review, seed=0)
+    _, said = read_review(fill(tmp_path, answers), sample)
+    every, ko, mn = review_rows("en", corpus.frequencies, sample, said, seed=0)
     assert set(every) == set(REVIEW.names)
     assert (every["culture"], ko["culture"], mn["culture"]) == ("all", "ko", "mn")
     assert (every["accepted"], every["refused"]) == (40, 360)
@@ -363,7 +361,7 @@ def test_what_nobody_looked_at_is_not_known(tmp_path: Path) -> None:
     sample = pq.read_table(tmp_path / "review_sample.parquet")
     answers = ["yes" if verdict else "" for verdict in sample["verdict"].to_pylist()]
     every, *_ = review_rows(
-        "en", corpus.frequencies, sample, read_review(fill(tmp_path, answers), sample), seed=0
+        "en", corpus.frequencies, sample, read_review(fill(tmp_path, answers), sample)[1], seed=0
     )
     assert every["precision"] == 1.0
     assert every["precision_low"] == pytest.approx(0.912, abs=1e-3)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.frequency.validation.steps import reviews_folder
+from ccx_ray.frequency.steps import reviews_folder
 from ccx_ray.orchestration.fingerprints import canonical, fingerprint
 from ccx_ray.orchestration.graph import Graph
 from ccx_ray.study.input_identity import InputFiles

@@ -73,22 +73,24 @@ def question_rows(
     """
     asked = len(entities)
 
-    def rows_of_questions(table: pa.Table, chosen: pa.ChunkedArray) -> NDArray[np.int64]:
-        return np.bincount(table.filter(chosen)["question"].to_numpy(), minlength=asked)
+    def rows_of_questions(table: pa.Table) -> NDArray[np.int64]:
+        return np.bincount(table["question"].to_numpy(), minlength=asked)
 
-    occurrences = rows_of_questions(retrieved, retrieved["verdict"])
+    occurrences = rows_of_questions(retrieved.filter(retrieved["verdict"]))
     columns: dict[str, Any] = {
         "culture": [culture] * asked,
         "question": np.arange(asked),
         "corpus": [corpus] * asked,
-        "retrieved": np.bincount(retrieved["question"].to_numpy(), minlength=asked),
+        "retrieved": rows_of_questions(retrieved),
         "occurrences": occurrences,
         "documents": [documents] * asked,
         "density": [found / documents if documents else None for found in occurrences.tolist()],
         "entity": [entity.term for entity in entities],
         "entity_documents": [entity.documents for entity in entities],
         **dict(zip(SHARD_COUNTS, exact.T, strict=True)),
-        "lexical_documents": rows_of_questions(exhaustive, pc.equal(exhaustive["part"], DOCUMENTS)),
+        "lexical_documents": rows_of_questions(
+            exhaustive.filter(pc.equal(exhaustive["part"], DOCUMENTS))
+        ),
     }
     return pa.table({field.name: pa.array(columns[field.name], field.type) for field in QUESTIONS})
 
@@ -98,29 +100,20 @@ def summary(questions: pa.Table) -> dict[str, Any]:
     asked = len(questions)
     documents = int(questions["documents"][0].as_py()) if asked else 0
     means = {
-        f"mean_{name}": _mean(questions[name])
+        f"mean_{name}": float(pc.mean(questions[name]).as_py() or 0.0)
         for name in ("occurrences", "answer_documents", "together_documents", "lexical_documents")
     }
+
+    def positive(name: str) -> int:
+        return int(pc.sum(pc.greater(questions[name], 0)).as_py() or 0)
+
     return {
         "documents": documents,
         "questions": asked,
-        "questions_found": _positive(questions["occurrences"]),
-        "questions_found_by_scan": _positive(questions["lexical_documents"]),
-        "answers_never_seen": asked - _positive(questions["answer_strings"]),
+        "questions_found": positive("occurrences"),
+        "questions_found_by_scan": positive("lexical_documents"),
+        "answers_never_seen": asked - positive("answer_strings"),
         "retrieved": pc.sum(questions["retrieved"]).as_py() or 0,
         **means,
         "mean_density": means["mean_occurrences"] / documents if documents else None,
     }
-
-
-def concatenated(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
-    """Tables of one schema after each other; an empty one of none."""
-    return pa.concat_tables([schema.empty_table(), *tables])
-
-
-def _mean(values: pa.ChunkedArray) -> float:
-    return float(pc.mean(values).as_py() or 0.0)
-
-
-def _positive(values: pa.ChunkedArray) -> int:
-    return int(pc.sum(pc.greater(values, 0)).as_py() or 0)

@@ -1,19 +1,22 @@
 """Exposure: how much of the evidence for every question a checkpoint had consumed.
 
-Evidence is a span of a document: where a judge found the knowledge. It is looked for in the streams
-as the bytes that the consumed rows' tokens spell, so that a document that was held out, cut, drawn
-twice or not reached yet counts as what it was. Invariant: a number is the sum over evidence of
-bytes consumed / bytes of the evidence; 1.0 is one piece of evidence, read whole, once.
+Evidence is a span of a document: where a judge found the knowledge, or the whole text where it
+pointed at nothing. It is looked for in the streams as the bytes that the consumed rows' tokens
+spell, so that a document that was held out, cut, drawn twice or not reached yet counts as what it
+was. Invariants: characters and bytes count in the text as it stands in the corpus, isolated and in
+NFC, which is what the tokens of a stream spell; a number is the sum over evidence of bytes consumed
+/ bytes of the evidence: 1.0 is one piece of evidence, read whole, once.
 
 Rows of a step that a training skipped count as consumed, as in the ledger: they were read, though
 not learnt from. ``applied`` in ``losses.parquet`` tells which these are.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,14 +26,49 @@ from numpy.typing import NDArray
 
 from ccx_ray.corpus.packing.exposure import ExposureLedger, PartIds
 from ccx_ray.corpus.packing.stream import Stream
-from ccx_ray.frequency.counting.evidence import evidence_bytes
-from ccx_ray.frequency.text.documents import DOCUMENTS, ENGLISH, TARGET
+from ccx_ray.frequency.text.documents import DOCUMENTS, ENGLISH, TARGET, CorpusRows
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog
 from ccx_ray.storage.publishing import publish_parquet, writing_aside
 
+_INT = pa.int64()
+EVIDENCE = pa.schema(
+    [("question", _INT), ("document", pa.string()), ("start", _INT), ("length", _INT)]
+)
+"""Of the questions of one culture in one part of a text folder; start and length in bytes."""
+
+
+def evidence_bytes(rows: pa.Table, text_folder: Path, part: str) -> pa.Table:
+    """``EVIDENCE`` of rows of ``exhaustive.parquet``, or accepted ones of ``retrieved.parquet``.
+
+    Raises:
+        ValueError: the text folder has another text in such a row.
+    """
+    places: defaultdict[int, list[int]] = defaultdict(list)
+    for place, row in enumerate(rows["row"].to_pylist()):
+        places[row].append(place)
+    names = rows["document"].to_pylist()
+    starts, lengths = (
+        rows[name].to_numpy().astype(np.int64) for name in ("evidence_start", "evidence_length")
+    )
+    for row, document in CorpusRows(text_folder, part).documents(sorted(places)):
+        for place in places.pop(row):
+            if names[place] != document.id:
+                raise ValueError(
+                    f"{text_folder}: row {row} of {part} is {document.id!r}, and not "
+                    f"{names[place]!r} as the evidence says"
+                )
+            start, end = starts[place], starts[place] + lengths[place]
+            if not lengths[place]:
+                start, end = 0, len(document.text)
+            starts[place] = len(document.text[:start].encode())
+            lengths[place] = len(document.text[start:end].encode())
+    if places:
+        raise ValueError(f"{text_folder}: {part} has no row {min(places)}")
+    return pa.table([rows["question"].cast(_INT), names, starts, lengths], schema=EVIDENCE)
+
+
 Ints = NDArray[np.int64]
 Times = NDArray[np.float64]
-_NONE: Ints = np.zeros(0, np.int64)
 
 SCHEMA = pa.schema(
     [
@@ -124,6 +162,9 @@ def exposure_table(
     at_steps = np.array([0, *steps], np.int64)
     log = WorkLog(folder, "streams")
 
+    def times_file(number: int) -> Path:
+        return log.scratch / f"times-{number:05d}.npz"
+
     def consume(number: int) -> dict[str, Any]:
         training = [base, *trials.values()][number]
         parts = of_trial if number else of_base
@@ -133,16 +174,16 @@ def exposure_table(
             steps=at_steps if number else np.array([base_steps]),
             questions=questions,
         )
-        with writing_aside(_times_file(log, number)) as path, path.open("wb") as file:
-            np.savez(file, **cast("dict[str, Any]", found))
+        with writing_aside(times_file(number)) as path, path.open("wb") as file:
+            np.savez(file, **found)  # type: ignore[arg-type]
         return {}
 
     run_tasks(log, 1 + len(trials), consume)
-    at_base = np.load(_times_file(log, 0))
+    at_base = np.load(times_file(0))
     nothing = np.zeros((questions, len(at_steps)))
     tables = [SCHEMA.empty_table()]
     for number, trial in enumerate(trials, start=1):
-        found = np.load(_times_file(log, number))
+        found = np.load(times_file(number))
         columns = {
             base_language: {
                 "judged": at_base["judged base"] + found["judged replay"],
@@ -180,7 +221,7 @@ def consumed(
     index = cache(partial(PartIds.of, stream))
     numbers = [
         # An index is not made for a part in which nothing is looked for.
-        index(part).find(evidence["document"].to_pylist()) if len(evidence) else _NONE
+        index(part).find(evidence["document"].to_pylist()) if len(evidence) else np.zeros(0, int)
         for part, evidence in sought.values()
     ]
     evidence = pa.concat_tables([table for _, table in sought.values()])
@@ -199,10 +240,6 @@ def consumed(
         np.add.at(found[name], table["question"].to_numpy(), times[first:end])
         first = end
     return found
-
-
-def _times_file(log: WorkLog, number: int) -> Path:
-    return log.scratch / f"times-{number:05d}.npz"
 
 
 def _table(trial: str, steps: Ints, language: str, columns: Mapping[str, Times]) -> pa.Table:

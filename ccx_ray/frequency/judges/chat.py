@@ -9,18 +9,19 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ccx_ray.frequency.judges.answers import answer_schema
-from ccx_ray.frequency.judges.budget import Tokens
+from ccx_ray.frequency.judges.model_judge import UnansweredError
+from ccx_ray.frequency.judges.prompting import answer_schema
+from ccx_ray.frequency.judges.records import Tokens
 from ccx_ray.study.frequency_spec import JudgeRuntime
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
+    from openai import APIStatusError
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ _TRANSIENT = frozenset({408, 409, 425, 429})
 _OF_GATEWAYS = frozenset({408, 502, 504})
 """Behind these the model may have answered."""
 _NO_KEY = "none"
+_USAGE = ("prompt_tokens", "completion_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +59,6 @@ class TransientError(Exception):
         """Whether the model may have answered all the same."""
 
 
-class RefusedError(Exception):
-    """Trying again would give the same; the message says why, ``remedy`` what to do."""
-
-    def __init__(self, reason: str, remedy: str) -> None:
-        super().__init__(reason)
-        self.remedy = remedy
-
-
 class AdaptedError(Exception):
     """The endpoint does not know a parameter; the next request is without it."""
 
@@ -77,7 +71,6 @@ class Parameters:
     """By a JSON schema; without it the words of the prompt alone ask for JSON."""
     temperature: bool = True
     limit: str = "max_tokens"
-    warned: set[str] = field(default_factory=set)
 
     def of(self, documents: int) -> dict[str, Any]:
         chosen: dict[str, Any] = {self.limit: COMPLETION_TOKENS * documents}
@@ -90,41 +83,49 @@ class Parameters:
 
     def without_what_is_refused(self, sent: Mapping[str, Any], said: str) -> bool:
         """Leave out the parameter that an endpoint names in its refusal; whether it names one."""
+        warning = ""
+        known = self.structured, self.temperature
         if "response_format" in sent and ("response_format" in said or "json_schema" in said):
             self.structured = False
-            self._warn("response_format", "JSON is asked for in words alone")
+            warning = "response_format: JSON is asked for in words alone"
         elif "max_tokens" in sent and "max_tokens" in said and "max_completion_tokens" in said:
             self.limit = "max_completion_tokens"
         elif "temperature" in sent and "temperature" in said:
             self.temperature = False
-            self._warn(
-                "temperature", "its answers are not greedy, and another time they may differ"
-            )
+            warning = "temperature: its answers are not greedy, and another time they may differ"
         else:
             return False
+        if (self.structured, self.temperature) != known:  # once, not for all that are on their way
+            logger.warning("the judge's endpoint refuses %s", warning)
         return True
-
-    def _warn(self, name: str, consequence: str) -> None:
-        if name not in self.warned:
-            self.warned.add(name)
-            logger.warning("the judge's endpoint refuses %s: %s", name, consequence)
 
 
 class Chat:
     """A model behind an endpoint, while one event loop runs."""
 
     def __init__(self, *, model: str, runtime: JudgeRuntime, parameters: Parameters) -> None:
-        self._model = model
-        self._runtime = runtime
-        self._parameters = parameters
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+        self._model, self._runtime, self._parameters = model, runtime, parameters
         self._key = judge_key(runtime)
-        self._client = _client(runtime, self._key)
+        url = runtime.url or ""
+        # A proxy of the environment does not know this machine's own addresses.
+        http = DefaultAsyncHttpxClient(trust_env=False) if is_loopback(url) else None
+        self._client = AsyncOpenAI(
+            api_key=self._key or _NO_KEY,
+            base_url=url,
+            timeout=runtime.timeout_seconds,
+            max_retries=0,
+            http_client=http,
+        )
 
     async def ask(self, prompt: str, documents: int) -> Reply:
         """Send one request.
 
         Raises:
-            TransientError, RefusedError, AdaptedError: there is no answer.
+            TransientError: there may be an answer if it is tried again.
+            AdaptedError: the next request is without a parameter that is not known there.
+            UnansweredError: trying again would give the same.
         """
         import openai
 
@@ -154,7 +155,7 @@ class Chat:
         if status in (400, 422) and self._parameters.without_what_is_refused(sent, said):
             return AdaptedError(said)
         if status == 429 and error.code == "insufficient_quota":
-            return RefusedError(f"answers 429: {said}", "see to the account")
+            return UnansweredError(f"answers 429: {said}", "see to the account")
         if status in _TRANSIENT or status >= 500:
             return TransientError(
                 f"{status} {said}",
@@ -164,11 +165,11 @@ class Chat:
         if status in (401, 403):
             # What is said here may quote the key in part.
             remedy = f"set {self._runtime.key_variable} to a key that is valid there"
-            return RefusedError(f"answers {status}, that the key is not accepted", remedy)
+            return UnansweredError(f"answers {status}, that the key is not accepted", remedy)
         if status == 404:
             remedy = "give the endpoint's own name of the model, and the URL up to and with /v1"
-            return RefusedError(f"answers 404 for the model {self._model!r}: {said}", remedy)
-        return RefusedError(f"answers {status}: {said}", "mend what it names")
+            return UnansweredError(f"answers 404 for the model {self._model!r}: {said}", remedy)
+        return UnansweredError(f"answers {status}: {said}", "mend what it names")
 
     def _shown(self, what: object) -> str:
         text = " ".join(str(what).split()) or type(what).__name__
@@ -182,21 +183,6 @@ def judge_key(runtime: JudgeRuntime) -> str:
     """The key in the environment, empty if there is none; without the newline of a file that was
     read into it, of which an HTTP client complains by quoting the key."""
     return os.environ.get(runtime.key_variable, "").strip()
-
-
-def _client(runtime: JudgeRuntime, key: str) -> "AsyncOpenAI":
-    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
-
-    url = runtime.url or ""
-    # A proxy of the environment does not know this machine's own addresses.
-    http = DefaultAsyncHttpxClient(trust_env=False) if is_loopback(url) else None
-    return AsyncOpenAI(
-        api_key=key or _NO_KEY,
-        base_url=url,
-        timeout=runtime.timeout_seconds,
-        max_retries=0,
-        http_client=http,
-    )
 
 
 def is_loopback(url: str) -> bool:
@@ -219,22 +205,16 @@ def read_reply(completion: object) -> Reply | None:
         text = choice["message"]["content"]
     except (TypeError, KeyError, IndexError):
         return None
+    usage = content.get("usage")
+    spent = [usage.get(name) for name in _USAGE] if isinstance(usage, dict) else []
+    known = [max(0, count) for count in spent if isinstance(count, int)]
     # A refusal, a filtered answer and a call of a tool have no content.
     return Reply(
         content=text if isinstance(text, str) else "",
         model=str(content.get("model") or ""),
         cut=choice.get("finish_reason") == "length",
-        tokens=_tokens(content.get("usage")),
+        tokens=Tokens(*known) if len(known) == len(_USAGE) else None,
     )
-
-
-def _tokens(usage: object) -> Tokens | None:
-    if not isinstance(usage, dict):
-        return None
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not isinstance(prompt, int) or not isinstance(completion, int):
-        return None
-    return Tokens(prompt=max(0, prompt), completion=max(0, completion))
 
 
 def _message(body: object) -> str:

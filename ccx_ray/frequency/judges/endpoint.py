@@ -8,25 +8,29 @@ way is waited for.
 import asyncio
 import logging
 import random
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Semaphore
 
-from ccx_ray.frequency.judges.answers import UNREADABLE_AGAIN, read_answers
-from ccx_ray.frequency.judges.budget import Budget, CapReachedError, Tokens, open_spending
 from ccx_ray.frequency.judges.chat import (
     COMPLETION_TOKENS,
     AdaptedError,
     Chat,
     Parameters,
-    RefusedError,
     Reply,
     TransientError,
 )
-from ccx_ray.frequency.judges.model_judge import Answered, Keep, UnansweredError
-from ccx_ray.frequency.judges.prompting import Pair, Prompt, Shown, shown_part
+from ccx_ray.frequency.judges.model_judge import Keep, ModelJudge, UnansweredError
+from ccx_ray.frequency.judges.prompting import (
+    UNREADABLE_AGAIN,
+    Pair,
+    fill_prompt,
+    read_answers,
+    shown_part,
+)
+from ccx_ray.frequency.judges.records import Budget, CapReachedError, Tokens, open_spending
 from ccx_ray.frequency.judges.verdict import Request
 from ccx_ray.study.frequency_spec import EndpointJudgeSpec, JudgeRuntime
 
@@ -43,57 +47,50 @@ _places: dict[tuple[str | None, int], Semaphore] = {}
 """By endpoint, for all threads of this process: cultures are judged side by side."""
 
 
-class EndpointModel:
+class EndpointJudge(ModelJudge):
     """A model behind an endpoint; remembers which parameters the endpoint does not know."""
 
     def __init__(
         self,
         spec: EndpointJudgeSpec,
         runtime: JudgeRuntime,
-        prompt: Prompt,
+        prompt: str,
+        cache_file: Path,
         *,
-        spending: Path,
         run: str,
-        judge: str,
+        account: str,
     ) -> None:
         """
         Args:
-            spending: folder of the account.
             run: of the driver; the caps hold for all judges of one.
-            judge: its name in the account.
+            account: under which it stands beside the others of the run.
         """
-        self.counts: Counter[str] = Counter()
+        super().__init__(cache_file)
         self.spec, self.runtime, self.prompt = spec, runtime, prompt
         self.parameters = Parameters()
-        self._spending = spending
-        self._run, self._judge = run, judge
+        self._spending, self._run, self._account = cache_file.parent, run, account
 
-    def show(self, request: Request) -> Shown:
+    def show(self, request: Request) -> Pair:
         return shown_part(request, self.spec.window_characters)
 
     def answer(self, pairs: Sequence[Pair], keep: Keep) -> None:
-        """See ``AnsweringModel``."""
         with open_spending(self._spending) as connection:
-            budget = Budget(connection, self.runtime, run=self._run, judge=self._judge)
+            budget = Budget(connection, self.runtime, run=self._run, judge=self._account)
             asyncio.run(_Asking(self, budget, keep).all(pairs))
 
 
 class _Asking:
     """One call of ``answer``, inside its event loop."""
 
-    def __init__(self, endpoint: EndpointModel, budget: Budget, keep: Keep) -> None:
-        self._endpoint = endpoint
-        self._runtime = endpoint.runtime
-        self._counts = endpoint.counts
-        self._budget = budget
-        self._keep = keep
-        self._chat = Chat(
-            model=endpoint.spec.model, runtime=endpoint.runtime, parameters=endpoint.parameters
-        )
+    def __init__(self, endpoint: EndpointJudge, budget: Budget, keep: Keep) -> None:
+        self._prompt, self._runtime = endpoint.prompt, endpoint.runtime
+        self._model, self._counts = endpoint.spec.model, endpoint.counts
+        self._budget, self._keep = budget, keep
+        self._chat = Chat(model=self._model, runtime=self._runtime, parameters=endpoint.parameters)
         self._stop: UnansweredError | None = None
         self._stopped = asyncio.Event()
-        limit = endpoint.runtime.url, endpoint.runtime.concurrency
-        self._places = _places.setdefault(limit, Semaphore(endpoint.runtime.concurrency))
+        limit = self._runtime.url, self._runtime.concurrency
+        self._places = _places.setdefault(limit, Semaphore(self._runtime.concurrency))
         self._on_their_way = 0
         self._back = asyncio.Event()
         """Set when the next request is back, and then another."""
@@ -113,7 +110,7 @@ class _Asking:
         if self._unreadable:
             tries, pairs_left = self._runtime.max_retries + 1, len(self._unreadable)
             raise UnansweredError(
-                f"the model {self._endpoint.spec.model!r} gave no readable answer in {tries} tries "
+                f"the model {self._model!r} gave no readable answer in {tries} tries "
                 f"about {pairs_left} pairs (of one it said {self._unreadable[0]!r})",
                 "name another model or prompt, or raise runtime.judge.max_retries,",
             )
@@ -125,11 +122,10 @@ class _Asking:
     async def _ask(self, pairs: list[Pair]) -> None:
         """Ask about the pairs of one request until each has an answer, or there will be none."""
         failures = 0
-        unreadable = False
+        again = ""
         while self._stop is None:
-            prompt = self._prompt(pairs, again=unreadable)
             try:
-                reply = await self._send(prompt, len(pairs))
+                reply = await self._send(fill_prompt(self._prompt, pairs) + again, len(pairs))
             except AdaptedError:
                 continue
             except CapReachedError as error:
@@ -137,7 +133,7 @@ class _Asking:
                     await self._back.wait()
                     continue
                 self._end(str(error), "raise the cap")
-            except RefusedError as error:
+            except UnansweredError as error:
                 self._end(f"{self._where()} {error}", error.remedy)
             except TransientError as error:
                 failures += 1
@@ -146,7 +142,8 @@ class _Asking:
                 pairs = self._take(pairs, reply)
                 if not pairs:
                     return
-                unreadable = True
+                # At temperature 0 the same question would get the same answer.
+                again = f"\n{UNREADABLE_AGAIN}"
                 failures += 1
                 if failures > self._runtime.max_retries:
                     self._counts["unreadable"] += len(pairs)
@@ -156,17 +153,13 @@ class _Asking:
             if self._stop is None:
                 self._counts["retries"] += 1
 
-    def _prompt(self, pairs: Sequence[Pair], *, again: bool) -> str:
-        prompt = self._endpoint.prompt
-        text = prompt.ask(pairs[0]) if len(pairs) == 1 else prompt.ask_several(pairs)
-        # At temperature 0 the same question would get the same answer.
-        return f"{text}\n{UNREADABLE_AGAIN}" if again else text
-
     async def _send(self, prompt: str, documents: int) -> Reply:
         """One request, entered into the account before it goes and settled afterwards."""
-        most = COMPLETION_TOKENS * documents
-        await self._take_place()
+        # Other steps of the driver have requests on their way, too.
+        while not self._places.acquire(blocking=False):
+            await asyncio.sleep(PLACE_SECONDS)
         try:
+            most = COMPLETION_TOKENS * documents
             reserved = self._budget.reserve(prompt=prompt, completion_tokens=most)
         except BaseException:
             self._places.release()
@@ -179,9 +172,9 @@ class _Asking:
         except TimeoutError:
             seconds = self._runtime.timeout_seconds
             raise TransientError(f"no whole answer in {seconds:g} s", maybe_paid=True) from None
-        except (TransientError, RefusedError, AdaptedError) as error:
+        except (TransientError, UnansweredError, AdaptedError) as error:
             if not (isinstance(error, TransientError) and error.maybe_paid):
-                self._budget.settle(reserved, Tokens(prompt=0, completion=0))
+                self._budget.settle(reserved, Tokens(0, 0))
             raise
         else:
             if reply.tokens is not None:
@@ -195,29 +188,14 @@ class _Asking:
             self._back.set()
             self._back = asyncio.Event()
 
-    async def _take_place(self) -> None:
-        """Wait until one more request may be on its way; other steps of the driver count, too."""
-        while not self._places.acquire(blocking=False):
-            await asyncio.sleep(PLACE_SECONDS)
-
     def _take(self, pairs: list[Pair], reply: Reply) -> list[Pair]:
         """Hand on what can be read; the pairs without an answer."""
-        answers = read_answers(reply.content, len(pairs))
-        tokens = reply.tokens or Tokens(prompt=0, completion=0)
-        read = [pair for pair, answer in zip(pairs, answers, strict=True) if answer is not None]
-        shares = iter(_shares(tokens, len(read)))
-        for pair, answer in zip(pairs, answers, strict=True):
-            if answer is not None:
-                self._keep(
-                    pair,
-                    Answered(
-                        answer=answer,
-                        said=reply.content,
-                        model=reply.model or self._endpoint.spec.model,
-                        tokens=next(shares),
-                    ),
-                )
-        return [pair for pair, answer in zip(pairs, answers, strict=True) if answer is None]
+        both = list(zip(pairs, read_answers(reply.content, len(pairs)), strict=True))
+        read = [(pair, answer) for pair, answer in both if answer is not None]
+        shares = _shares(reply.tokens or Tokens(0, 0), len(read))
+        for (pair, answer), tokens in zip(read, shares, strict=True):
+            self._keep(pair, answer, reply.content, reply.model or self._model, tokens)
+        return [pair for pair, answer in both if answer is None]
 
     async def _wait(self, failures: int, error: TransientError) -> None:
         """Pause before the next try, or end everything after the last."""
@@ -258,10 +236,6 @@ def _requests(pairs: Sequence[Pair], together: int) -> list[list[Pair]]:
 def _shares(tokens: Tokens, among: int) -> list[Tokens]:
     """Whole numbers that add up to the tokens of a request."""
     return [
-        Tokens(
-            prompt=tokens.prompt * (place + 1) // among - tokens.prompt * place // among,
-            completion=tokens.completion * (place + 1) // among
-            - tokens.completion * place // among,
-        )
+        Tokens(*(count * (place + 1) // among - count * place // among for count in tokens))
         for place in range(among)
     ]

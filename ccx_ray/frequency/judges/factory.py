@@ -5,68 +5,60 @@ before anything is sent.
 """
 
 import re
-import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.models import check_causal_folder
-from ccx_ray.frequency.judges.lexical import LexicalJudge
-from ccx_ray.frequency.judges.model_judge import AnsweringModel, ModelJudge
+from ccx_ray.frequency.counting.lexicon import Lexicon
+from ccx_ray.frequency.judges.lexical import lexical_judge
 from ccx_ray.frequency.judges.prompting import read_prompt
 from ccx_ray.frequency.judges.verdict import Judge
+from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.storage.object_stores import refuse_credentials
 from ccx_ray.study.frequency_spec import JudgeRuntime, JudgeSpec, LexicalJudgeSpec, LocalJudgeSpec
+
+OpenJudge = Callable[[Sequence[Cloze], Lexicon], Judge]
+"""For these questions in the corpus of this lexicon; called in the process that judges."""
 
 
 def open_judge(
     spec: JudgeSpec,
     runtime: JudgeRuntime,
+    clozes: Sequence[Cloze],
+    lexicon: Lexicon,
     *,
     root: Path,
     cache_folder: Path,
     fingerprint: str,
-    document_frequencies: Mapping[str, int],
-    documents: int,
-    run: str | None = None,
+    run: str,
 ) -> Judge:
     """The judge of a spec, for the process that calls it; a model is opened when it is needed.
 
     Args:
+        clozes: what is asked, for the lexical judge; and the corpus of the lexicon.
         root: where relative paths of the spec start.
         cache_folder: of verdicts and of the account of what was spent.
         fingerprint: of what decides a verdict; names the file of the cache.
-        document_frequencies: term -> documents of the corpus, for the lexical judge.
-        documents: of the corpus, for the lexical judge.
         run: names a run of the driver: caps hold for all judges that are opened with one name, in
-            whatever process; a new one for this judge alone when absent.
+            whatever process.
 
     Raises:
         UserError: what ``check_judge`` would have found.
     """
     if isinstance(spec, LexicalJudgeSpec):
-        return LexicalJudge(
-            document_frequencies, documents=documents, salient_share=spec.salient_share
-        )
+        return lexical_judge(spec, clozes, lexicon)
     prompt = read_prompt(spec.prompt, root, "the judge's prompt")
-    model: AnsweringModel
+    cache_file = cache_folder / f"{fingerprint}.sqlite"
     if isinstance(spec, LocalJudgeSpec):
-        from ccx_ray.frequency.judges.local_model import LocalModel
+        from ccx_ray.frequency.judges.local_model import LocalJudge
 
-        model = LocalModel(spec, runtime, prompt, _folder(spec, root))
-    else:
-        from ccx_ray.frequency.judges.endpoint import EndpointModel
+        return LocalJudge(spec, runtime, prompt, cache_file, folder=_folder(spec, root))
+    from ccx_ray.frequency.judges.endpoint import EndpointJudge
 
-        model = EndpointModel(
-            spec,
-            runtime,
-            prompt,
-            spending=cache_folder,
-            run=run or uuid.uuid4().hex,
-            judge=f"{judge_name(spec)} {fingerprint}",
-        )
-    return ModelJudge(model, cache_folder / f"{fingerprint}.sqlite")
+    account = f"{judge_name(spec)} {fingerprint}"
+    return EndpointJudge(spec, runtime, prompt, cache_file, run=run, account=account)
 
 
 def judge_name(spec: JudgeSpec) -> str:
@@ -83,14 +75,7 @@ def judge_name(spec: JudgeSpec) -> str:
 
 
 def check_judge(spec: JudgeSpec, runtime: JudgeRuntime, root: Path, field: str) -> None:
-    """Find what is wrong with a judge and where it runs; sends nothing.
-
-    Args:
-        field: of the study file that holds the spec, such as ``frequency.judge``.
-
-    Raises:
-        UserError: something is.
-    """
+    """Find what is wrong with a judge of this field, and where it runs; sends nothing."""
     if isinstance(spec, LexicalJudgeSpec):
         return
     read_prompt(spec.prompt, root, f"{field}.prompt")

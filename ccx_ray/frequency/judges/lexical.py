@@ -7,7 +7,8 @@ It sees words, not meaning: a paraphrase is absent, and the right words in the w
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 from ccx_ray.frequency.judges.verdict import Request, Verdict
 from ccx_ray.frequency.text.documents import Document
@@ -23,7 +24,11 @@ from ccx_ray.frequency.text.terms import (
     may_be_no_word,
     terms_of,
 )
+from ccx_ray.study.frequency_spec import LexicalJudgeSpec
 from ccx_ray.study.text_spec import BLANK
+
+if TYPE_CHECKING:
+    from ccx_ray.frequency.counting.lexicon import Lexicon
 
 COMMON_SHARE = 0.1
 """A term in more than this share of the documents says nothing about a question."""
@@ -55,10 +60,9 @@ class LexicalJudge:
             documents: of the corpus.
             salient_share: of a question's salient terms that a document must hold.
         """
-        self._document_frequencies = document_frequencies
-        self._documents = documents
+        self._document_frequencies, self._documents = document_frequencies, documents
         self._salient_share = salient_share
-        self._salient: dict[Cloze, frozenset[str]] = {}
+        self.salient_terms = cache(self._salient_terms)
 
     def judge(self, requests: Sequence[Request]) -> list[Verdict]:
         """A verdict for every request, in their order."""
@@ -66,45 +70,23 @@ class LexicalJudge:
 
     def verdict(self, cloze: Cloze, document: Document) -> Verdict:
         """Whether this document holds the knowledge."""
-        answer = normalized_answer(cloze.answer)
+        answer, salient = normalized_answer(cloze.answer), self.salient_terms(cloze)
+        needed = self.terms_needed(cloze)
+        refusal = ""
         if not answer:
-            return Verdict(holds=False, reason="the answer has no letter")
-        salient = self.salient_terms(cloze)
-        if not salient:
-            reason = "the corpus knows no salient term of the question"
-            return Verdict(holds=False, reason=reason)
-        return self._verdict(answer, answer_pattern(answer), salient, document)
-
-    def salient_terms(self, cloze: Cloze) -> frozenset[str]:
-        """The rare terms of the question; the answer's own terms are left out."""
-        if cloze not in self._salient:
-            self._salient[cloze] = self._find_salient_terms(cloze)
-        return self._salient[cloze]
-
-    def terms_needed(self, cloze: Cloze) -> float:
-        """How many of its salient terms must stand near the answer."""
-        return self._salient_share * len(self.salient_terms(cloze))
-
-    def _find_salient_terms(self, cloze: Cloze) -> frozenset[str]:
-        frequencies = {
-            term: self._document_frequencies.get(term, 0) for term in question_terms(cloze)
-        }
-        known = {term for term, count in frequencies.items() if count or not may_be_no_word(term)}
-        most = COMMON_SHARE * self._documents
-        return frozenset(term for term in known if frequencies[term] <= most) or frozenset(known)
-
-    def _verdict(
-        self, answer: str, pattern: re.Pattern[str], salient: frozenset[str], document: Document
-    ) -> Verdict:
+            refusal = "the answer has no letter"
+        elif not salient:
+            refusal = "the corpus knows no salient term of the question"
         # The plain search is a hundred times faster than the pattern and mostly says no.
-        if answer not in document.normalized:
-            return Verdict(holds=False, reason="answer absent")
-        needed = self._salient_share * len(salient)
-        if len(salient & document.terms) < needed:
-            return Verdict(holds=False, reason="too few salient terms in the document")
+        elif answer not in document.normalized:
+            refusal = "answer absent"
+        elif len(salient & document.terms) < needed:
+            refusal = "too few salient terms in the document"
+        if refusal:
+            return Verdict(holds=False, reason=refusal)
         best: re.Match[str] | None = None
         most = -1
-        for found in pattern.finditer(document.normalized):
+        for found in answer_pattern(answer).finditer(document.normalized):
             start = max(0, found.start() - NEIGHBOURHOOD)
             near = document.normalized[start : found.end() + NEIGHBOURHOOD]
             held = len(salient.intersection(terms_of(near)))
@@ -119,6 +101,27 @@ class LexicalJudge:
             evidence_start=start,
             evidence_length=length,
         )
+
+    def terms_needed(self, cloze: Cloze) -> float:
+        """How many of its salient terms must stand near the answer."""
+        return self._salient_share * len(self.salient_terms(cloze))
+
+    def _salient_terms(self, cloze: Cloze) -> frozenset[str]:
+        """The rare terms of the question; the answer's own terms are left out."""
+        frequencies = {t: self._document_frequencies.get(t, 0) for t in question_terms(cloze)}
+        known = frozenset(t for t, count in frequencies.items() if count or not may_be_no_word(t))
+        most = COMMON_SHARE * self._documents
+        return frozenset(term for term in known if frequencies[term] <= most) or known
+
+
+def lexical_judge(
+    spec: LexicalJudgeSpec, clozes: Sequence[Cloze], lexicon: "Lexicon"
+) -> LexicalJudge:
+    """The judge of a spec, for questions asked of one corpus."""
+    frequencies = lexicon.document_frequencies(
+        {t for cloze in clozes for t in question_terms(cloze)}
+    )
+    return LexicalJudge(frequencies, documents=lexicon.documents, salient_share=spec.salient_share)
 
 
 def question_terms(cloze: Cloze) -> frozenset[str]:
@@ -147,14 +150,11 @@ def answer_pattern(answer: str) -> re.Pattern[str]:
     word); a number is no part of another (79 is not in 79.7, whose point is a blank here);
     elsewhere the answer must begin and end where a word does.
     """
-    return re.compile(_left_border(answer[0]) + re.escape(answer) + _right_border(answer))
-
-
-def _left_border(first: str) -> str:
-    if first.isdecimal():
-        return r"(?<!\d)(?<!\d )"
-    writing = _writing_of(first)
-    return f"(?<!{writing})" if writing else ""
+    writing = _writing_of(answer[0])
+    left = f"(?<!{writing})" if writing else ""
+    if answer[0].isdecimal():
+        left = r"(?<!\d)(?<!\d )"
+    return re.compile(left + re.escape(answer) + _right_border(answer))
 
 
 def _right_border(answer: str) -> str:

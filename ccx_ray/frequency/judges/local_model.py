@@ -10,7 +10,6 @@ Invariant: a document that does not fit is shown in part, never cut by the model
 """
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +17,9 @@ from typing import TYPE_CHECKING
 
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.models import load_causal_model
-from ccx_ray.frequency.judges.answers import Answer
-from ccx_ray.frequency.judges.budget import Tokens
-from ccx_ray.frequency.judges.model_judge import Answered, Keep
-from ccx_ray.frequency.judges.prompting import Pair, Prompt, Shown, shown_part
+from ccx_ray.frequency.judges.model_judge import Keep, ModelJudge
+from ccx_ray.frequency.judges.prompting import Answer, Pair, fill_prompt, shown_part
+from ccx_ray.frequency.judges.records import Tokens
 from ccx_ray.frequency.judges.verdict import Request
 from ccx_ray.frequency.text.normalization import normalize
 from ccx_ray.frequency.text.questions import Cloze
@@ -35,13 +33,19 @@ HOLDS, HOLDS_NOT = '{"holds": true', '{"holds": false'
 _SENTENCE = re.compile(r"[^\n.!?。！？།༎᠃]*[\n.!?。！？།༎᠃]*")
 
 
-class LocalModel:
+class LocalJudge(ModelJudge):
     """A causal model in a folder, loaded when it is first needed."""
 
     def __init__(
-        self, spec: LocalJudgeSpec, runtime: JudgeRuntime, prompt: Prompt, folder: Path
+        self,
+        spec: LocalJudgeSpec,
+        runtime: JudgeRuntime,
+        prompt: str,
+        cache_file: Path,
+        *,
+        folder: Path,
     ) -> None:
-        self.counts: Counter[str] = Counter()
+        super().__init__(cache_file)
         self._spec, self._runtime, self._prompt = spec, runtime, prompt
         self._folder = folder
 
@@ -50,18 +54,14 @@ class LocalModel:
         # In fp32 on a GPU, too: the device is no part of what decides a verdict.
         return load_causal_model(self._folder, _device(self._runtime))
 
-    def show(self, request: Request) -> Shown:
-        """The window of the spec, narrowed until the prompt fits the model's context.
-
-        Raises:
-            UserError: the prompt without any document does not fit.
-        """
+    def show(self, request: Request) -> Pair:
+        """The window of the spec, narrowed until the prompt fits the model's context."""
         width = self._spec.window_characters
         shown = shown_part(request, width)
         context = self._model.context
         if context is None:
             return shown
-        while (tokens := len(self._tokens(_pair(request, shown))[0])) > context:
+        while (tokens := len(self._tokens(shown)[0])) > context:
             if not shown.text:
                 raise UserError(
                     f"{self._folder}: its context of {context} tokens is too short for the prompt, "
@@ -76,33 +76,25 @@ class LocalModel:
         return shown
 
     def answer(self, pairs: Sequence[Pair], keep: Keep) -> None:
-        """See ``AnsweringModel``; every pair gets an answer."""
-        for pair in pairs:
-            keep(pair, self._answer(pair))
-
-    def _answer(self, pair: Pair) -> Answered:
         import torch
 
-        before, holds, holds_not = self._tokens(pair)
-        ids = torch.tensor([before], device=self._model.device)
-        with torch.inference_mode():
-            logits = self._model.network(input_ids=ids, logits_to_keep=1).logits[0, -1].float()
-        odds = float(logits[holds] - logits[holds_not])
-        evidence = best_sentence(pair.text, pair.cloze) if odds > 0 else ""
-        reason = f"log-odds {odds:+.3f} that it holds"
-        if evidence:
-            reason += "; the sentence with most of the question's terms"
-        return Answered(
-            answer=Answer(holds=odds > 0, evidence=evidence, reason=reason),
-            said=f"{odds!r}",
-            model=self._folder.name,
-            tokens=Tokens(prompt=len(before), completion=0),
-        )
+        for pair in pairs:
+            before, holds, holds_not = self._tokens(pair)
+            ids = torch.tensor([before], device=self._model.device)
+            with torch.inference_mode():
+                logits = self._model.network(input_ids=ids, logits_to_keep=1).logits[0, -1].float()
+            odds = float(logits[holds] - logits[holds_not])
+            evidence = best_sentence(pair.text, pair.cloze) if odds > 0 else ""
+            reason = f"log-odds {odds:+.3f} that it holds"
+            if evidence:
+                reason += "; the sentence with most of the question's terms"
+            answer = Answer(holds=odds > 0, evidence=evidence, reason=reason)
+            keep(pair, answer, f"{odds!r}", self._folder.name, Tokens(len(before), 0))
 
     def _tokens(self, pair: Pair) -> tuple[list[int], int, int]:
         """The ids before the answers differ, and the id with which each goes on."""
         tokenizer = self._model.tokenizer
-        prompt = self._prompt.ask(pair)
+        prompt = fill_prompt(self._prompt, [pair])
         chat = bool(tokenizer.chat_template)
         if chat:
             messages = [{"role": "user", "content": prompt}]
@@ -134,10 +126,6 @@ def best_sentence(text: str, cloze: Cloze) -> str:
         if shared > most:
             best, most = found.group().strip(), shared
     return best
-
-
-def _pair(request: Request, shown: Shown) -> Pair:
-    return Pair(cloze=request.cloze, text=shown.text)
 
 
 def _device(runtime: JudgeRuntime) -> str:

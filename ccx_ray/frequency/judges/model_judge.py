@@ -4,18 +4,15 @@ Invariant: a pair without a verdict ends the call with an error; it is never tak
 that does not hold the knowledge. What was judged until then is in the cache.
 """
 
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from ccx_ray.errors import UserError
-from ccx_ray.frequency.judges.answers import Answer, find_evidence
-from ccx_ray.frequency.judges.budget import Tokens
-from ccx_ray.frequency.judges.cache import StoredVerdict, VerdictCache, open_cache
-from ccx_ray.frequency.judges.prompting import Pair, Shown
+from ccx_ray.frequency.judges.prompting import Answer, Pair, find_evidence
+from ccx_ray.frequency.judges.records import StoredVerdict, Tokens, open_cache
 from ccx_ray.frequency.judges.verdict import Request, Verdict
 
 
@@ -27,48 +24,16 @@ class UnansweredError(Exception):
         self.remedy = remedy
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answered:
-    """A model's answer about one pair, and what is kept of where it comes from."""
-
-    answer: Answer
-    said: str
-    model: str
-    tokens: Tokens
+Keep = Callable[[Pair, Answer, str, str, Tokens], None]
+"""Takes the answer about a pair, all that the model said, the model's name, and the tokens."""
 
 
-Keep = Callable[[Pair, Answered], None]
-
-
-class AnsweringModel(Protocol):
-    """A model that is asked."""
-
-    counts: Counter[str]
-    """What it did since it was opened."""
-
-    def show(self, request: Request) -> Shown:
-        """What of a document it reads."""
-        ...
-
-    def answer(self, pairs: Sequence[Pair], keep: Keep) -> None:
-        """Ask about different pairs; ``keep`` is called with each answer as it arrives.
-
-        Raises:
-            UnansweredError: not all are answered.
-        """
-        ...
-
-
-class ModelJudge:
+class ModelJudge(ABC):
     """Judges by a model's answers, those of the cache first."""
 
-    def __init__(self, model: AnsweringModel, cache_file: Path) -> None:
-        self._model = model
+    def __init__(self, cache_file: Path) -> None:
         self._cache_file = cache_file
-        self._own: Counter[str] = Counter()
-
-    @property
-    def counts(self) -> Mapping[str, int]:
+        self.counts: Counter[str] = Counter()
         """Since it was opened.
 
         ``pairs`` of question and document that were different, of them ``cached`` before;
@@ -76,7 +41,18 @@ class ModelJudge:
         ``narrowed``: shown in a smaller window to fit a local model; of an endpoint ``requests``,
         of them ``retries``, ``unreadable`` pairs, ``prompt_tokens``, ``completion_tokens``.
         """
-        return {**self._own, **self._model.counts}
+
+    @abstractmethod
+    def show(self, request: Request) -> Pair:
+        """What of a document the model reads."""
+
+    @abstractmethod
+    def answer(self, pairs: Sequence[Pair], keep: Keep) -> None:
+        """Ask about different pairs; ``keep`` is called with each answer as it arrives.
+
+        Raises:
+            UnansweredError: not all are answered.
+        """
 
     def judge(self, requests: Sequence[Request]) -> list[Verdict]:
         """A verdict for every request, in their order.
@@ -84,44 +60,33 @@ class ModelJudge:
         Raises:
             UserError: some have none; those that were given are kept.
         """
-        shown = [self._model.show(request) for request in requests]
-        pairs = [
-            Pair(cloze=request.cloze, text=part.text)
-            for request, part in zip(requests, shown, strict=True)
-        ]
-        keys = [pair.key for pair in pairs]
-        different = dict(zip(keys, pairs, strict=True))
+        pairs = [self.show(request) for request in requests]
+        different = {pair.key: pair for pair in pairs}
         with open_cache(self._cache_file) as cache:
             stored = cache.read(different)
-            self._own.update(pairs=len(different), cached=len(stored))
-            self._ask([pair for key, pair in different.items() if key not in stored], cache, stored)
-        self._own["evidence_not_found"] += sum(
+            self.counts.update(pairs=len(different), cached=len(stored))
+
+            def keep(pair: Pair, answer: Answer, said: str, model: str, tokens: Tokens) -> None:
+                stored[pair.key] = cache.add(_to_store(pair, answer, said, model, tokens))
+
+            missing = [pair for key, pair in different.items() if key not in stored]
+            try:
+                if missing:
+                    self.answer(missing, keep)
+            except UnansweredError as error:
+                without = len(different) - len(stored)
+                raise UserError(
+                    f"{error}; {len(stored)} of {len(different)} pairs of question and document "
+                    f"have a verdict, {without} have none; {error.remedy} and give the same "
+                    "command again: what was judged is kept"
+                ) from None
+        self.counts["evidence_not_found"] += sum(
             bool(one.holds and one.evidence and one.evidence_start < 0) for one in stored.values()
         )
-        return [_verdict(stored[key], part) for key, part in zip(keys, shown, strict=True)]
-
-    def _ask(
-        self, missing: Sequence[Pair], cache: VerdictCache, stored: dict[str, StoredVerdict]
-    ) -> None:
-        total = len(stored) + len(missing)
-        if not missing:
-            return
-
-        def keep(pair: Pair, answered: Answered) -> None:
-            stored[pair.key] = cache.add(_to_store(pair, answered))
-
-        try:
-            self._model.answer(missing, keep)
-        except UnansweredError as error:
-            raise UserError(
-                f"{error}; {len(stored)} of {total} pairs of question and document have a verdict, "
-                f"{total - len(stored)} have none; {error.remedy} and give the same command again: "
-                "what was judged is kept"
-            ) from None
+        return [_verdict(stored[pair.key], pair.start) for pair in pairs]
 
 
-def _to_store(pair: Pair, answered: Answered) -> StoredVerdict:
-    answer = answered.answer
+def _to_store(pair: Pair, answer: Answer, said: str, model: str, tokens: Tokens) -> StoredVerdict:
     start, length = find_evidence(pair.text, answer.evidence)
     return StoredVerdict(
         key=pair.key,
@@ -130,10 +95,10 @@ def _to_store(pair: Pair, answered: Answered) -> StoredVerdict:
         evidence=_encodable(answer.evidence),
         evidence_start=start,
         evidence_length=length,
-        answer=_encodable(answered.said),
-        model=_encodable(answered.model),
-        prompt_tokens=answered.tokens.prompt,
-        completion_tokens=answered.tokens.completion,
+        answer=_encodable(said),
+        model=_encodable(model),
+        prompt_tokens=tokens.prompt,
+        completion_tokens=tokens.completion,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -143,11 +108,11 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _verdict(stored: StoredVerdict, shown: Shown) -> Verdict:
+def _verdict(stored: StoredVerdict, start: int) -> Verdict:
     found = stored.evidence_start >= 0
     return Verdict(
         holds=bool(stored.holds),
         reason=stored.reason,
-        evidence_start=shown.start + stored.evidence_start if found else -1,
+        evidence_start=start + stored.evidence_start if found else -1,
         evidence_length=stored.evidence_length,
     )

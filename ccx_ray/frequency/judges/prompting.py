@@ -1,7 +1,9 @@
-"""The prompt of a judge that is a model: the question, its answer, one or more documents.
+"""What a judge that is a model is shown and asked, and how its answers are read.
 
-Invariant: a document's text enters as it is. Placeholders are filled in one pass, so a document
-that spells one is not filled again, and what is shown is a span of the document's characters.
+Invariants: a document's text enters the prompt as it is. Placeholders are filled in one pass, so a
+document that spells one is not filled again, and what is shown is a span of the document's
+characters. An answer that has not the form is no verdict: it is asked for again or missing, never
+"the document does not hold the knowledge".
 """
 
 import hashlib
@@ -10,26 +12,35 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ccx_ray.errors import UserError
 from ccx_ray.frequency.judges import SHIPPED_PROMPT
-from ccx_ray.frequency.judges.answers import ANSWER_FORM, ANSWERS_FORM
 from ccx_ray.frequency.judges.verdict import Request
+from ccx_ray.frequency.text.documents import Document
+from ccx_ray.frequency.text.normalization import TSHEG, normalize
 from ccx_ray.frequency.text.questions import Cloze
 
-PLACEHOLDERS = ("question", "answer", "document")
+_OBJECT = (
+    '"holds": true or false, "evidence": "the words of the document that say it, copied exactly, '
+    'at most one sentence; empty if it does not", "reason": "one short sentence"}'
+)
+ANSWER_FORM = f"Answer with one JSON object and nothing else:\n{{{_OBJECT}"
+ANSWERS_FORM = (
+    "There are {documents} documents; judge each by itself. Answer with one JSON object and "
+    'nothing else, with one entry for every document:\n{"verdicts": [{"document": 1, '
+    + _OBJECT
+    + ", ...]}"
+)
+UNREADABLE_AGAIN = "An earlier answer could not be read. Answer with the JSON object alone."
 FORM_VERSION = 1
 """Raised when the words around the prompt change; verdicts given to others are not used again."""
+PLACEHOLDERS = ("question", "answer", "document")
 _PLACEHOLDER = re.compile(r"\{(question|answer|document)\}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """The part of a document that a model is shown."""
-
-    text: str
-    start: int
-    """In characters of the document."""
+_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?\s*```", re.DOTALL | re.IGNORECASE)
+_THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+_ELLIPSIS = re.compile(r"\s*(?:\.{3,}|…+|\[…\]|\[\.{3}\])\s*")
+NO_EVIDENCE = (-1, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +49,8 @@ class Pair:
 
     cloze: Cloze
     text: str
+    start: int = 0
+    """Of the text, in characters of the document."""
 
     @property
     def key(self) -> str:
@@ -46,35 +59,17 @@ class Pair:
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
 
-class Prompt:
-    """A prompt file's text, with a place for the question, the answer and the document."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def ask(self, pair: Pair) -> str:
-        """The whole of what a model is told for one verdict."""
-        return f"{self._filled(pair.cloze, pair.text)}\n\n{ANSWER_FORM}"
-
-    def ask_several(self, pairs: Sequence[Pair]) -> str:
-        """The same for several documents of one question."""
-        documents = "\n\n".join(
-            f"[Document {number}]\n{pair.text}" for number, pair in enumerate(pairs, 1)
-        )
-        form = ANSWERS_FORM.replace("{documents}", str(len(pairs)))
-        return f"{self._filled(pairs[0].cloze, documents)}\n\n{form}"
-
-    def _filled(self, cloze: Cloze, document: str) -> str:
-        values = {"question": cloze.question, "answer": cloze.answer, "document": document}
-        return _PLACEHOLDER.sub(lambda found: values[found[1]], self._text).rstrip()
+def shown_part(request: Request, window_characters: int) -> Pair:
+    """A document, or of a longer one the window in whose middle the retrieved passage stands."""
+    text, start = request.document.text, 0
+    if len(text) > window_characters:
+        middle = request.passage_start + request.passage_length // 2
+        start = min(max(0, middle - window_characters // 2), len(text) - window_characters)
+    return Pair(cloze=request.cloze, text=text[start : start + window_characters], start=start)
 
 
-def read_prompt(name: str | None, root: Path, field: str) -> Prompt:
-    """The prompt of a judge; the shipped one if none is named.
-
-    Raises:
-        UserError: the file cannot be read, or lacks a placeholder.
-    """
+def read_prompt(name: str | None, root: Path, field: str) -> str:
+    """The text of a prompt file; of the shipped one if none is named."""
     path = SHIPPED_PROMPT if name is None else root / Path(name).expanduser()
     try:
         text = path.read_text("utf-8")
@@ -92,14 +87,110 @@ def read_prompt(name: str | None, root: Path, field: str) -> Prompt:
             f"{field}: {str(path)!r} has no {', '.join(absent)}; "
             "a prompt needs {question}, {answer} and {document}"
         )
-    return Prompt(text)
+    return text
 
 
-def shown_part(request: Request, window_characters: int) -> Shown:
-    """A document, or of a longer one the window in whose middle the retrieved passage stands."""
-    text = request.document.text
-    if len(text) <= window_characters:
-        return Shown(text=text, start=0)
-    middle = request.passage_start + request.passage_length // 2
-    start = min(max(0, middle - window_characters // 2), len(text) - window_characters)
-    return Shown(text=text[start : start + window_characters], start=start)
+def fill_prompt(prompt: str, pairs: Sequence[Pair]) -> str:
+    """The whole of what a model is told for a verdict on one document, or several of a question."""
+    cloze, document, form = pairs[0].cloze, pairs[0].text, ANSWER_FORM
+    if len(pairs) > 1:
+        numbered = enumerate(pairs, 1)
+        document = "\n\n".join(f"[Document {number}]\n{pair.text}" for number, pair in numbered)
+        form = ANSWERS_FORM.replace("{documents}", str(len(pairs)))
+    values = {"question": cloze.question, "answer": cloze.answer, "document": document}
+    filled = _PLACEHOLDER.sub(lambda found: values[found[1]], prompt).rstrip()
+    return f"{filled}\n\n{form}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a model said of one document."""
+
+    holds: bool
+    evidence: str
+    reason: str
+
+
+def answer_schema(documents: int) -> dict[str, Any]:
+    """The JSON schema of an answer about so many documents."""
+    kinds = {"holds": "boolean", "evidence": "string", "reason": "string"}
+    fields: dict[str, Any] = {name: {"type": kind} for name, kind in kinds.items()}
+    if documents == 1:
+        return _object(fields)
+    entry = _object({"document": {"type": "integer"}, **fields})
+    return _object({"verdicts": {"type": "array", "items": entry}})
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def read_answers(content: str, documents: int) -> list[Answer | None]:
+    """The answers about so many documents, in their order; None where there is none to read.
+
+    Code fences around the JSON and the thoughts of a model that thinks aloud are passed over.
+    """
+    value = _json(content)
+    if documents == 1:
+        return [_answer(value)]
+    answers: list[Answer | None] = [None] * documents
+    entries = value.get("verdicts") if isinstance(value, dict) else None
+    if not isinstance(entries, list):
+        return answers
+    numbers = [entry.get("document") if isinstance(entry, dict) else None for entry in entries]
+    known = [number if type(number) is int else 0 for number in numbers]
+    for number, entry in zip(known, entries, strict=True):
+        # Which of two answers about one document would be meant, nobody can say.
+        if 1 <= number <= documents and known.count(number) == 1:
+            answers[number - 1] = _answer(entry)
+    return answers
+
+
+def _json(content: str) -> Any:
+    text = _THOUGHT.sub("", content, count=1).strip()
+    fenced = _FENCE.fullmatch(text)
+    try:
+        return json.loads(fenced[1] if fenced else text, object_pairs_hook=_without_repetition)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key stands twice")
+    return dict(pairs)
+
+
+def _answer(value: Any) -> Answer | None:
+    if not isinstance(value, dict) or not isinstance(value.get("holds"), bool):
+        return None
+    evidence, reason = (value.get(name) or "" for name in ("evidence", "reason"))
+    if not isinstance(evidence, str) or not isinstance(reason, str):
+        return None
+    return Answer(holds=value["holds"], evidence=evidence, reason=reason)
+
+
+def find_evidence(text: str, evidence: str) -> tuple[int, int]:
+    """Start and length in ``text`` of what a model quotes of it, -1 and 0 if it is not there.
+
+    A quotation that is not there to the letter is looked for without its case, width and
+    punctuation; of one with an omission the longest piece counts.
+    """
+    exact = evidence.strip()
+    if not exact:
+        return NO_EVIDENCE
+    start = text.find(exact)
+    if start >= 0:
+        return start, len(exact)
+    document = Document(id="", text=text)
+    for piece in (exact, max(_ELLIPSIS.split(exact), key=len)):
+        sought = normalize(piece).strip(f" {TSHEG}")
+        start = document.normalized.find(sought) if sought else -1
+        if start >= 0:
+            return document.original_span(start, start + len(sought))
+    return NO_EVIDENCE

@@ -11,7 +11,7 @@ from ccx_ray.frequency.text.documents import Document
 from ccx_ray.frequency.text.questions import Cloze
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Request:
     """Does this document hold the knowledge of this question?"""
 

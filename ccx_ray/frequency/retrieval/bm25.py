@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ccx_ray.frequency.retrieval.index_files import mapped
 from ccx_ray.frequency.text.terms import terms_of
 
 SATURATION = 1.5
@@ -58,6 +57,12 @@ class Postings:
         return int(self.starts[place]), int(self.starts[place + 1])
 
 
+def mapped(path: Path) -> Any:
+    """An array in a file, read where it is looked at; a plain one, because numpy's own type for it
+    takes five times as long to slice."""
+    return np.asarray(np.load(path, mmap_mode="r"))
+
+
 def hash_term(term: str) -> int:
     """64 bits; among 10 million terms two are alike with a chance of 3 in a million."""
     return int.from_bytes(hashlib.blake2b(term.encode(), digest_size=8).digest(), "little")
@@ -69,12 +74,7 @@ def count_terms(normalized: Sequence[str]) -> int:
 
 
 def make_postings(normalized: Sequence[str], *, average_terms: float) -> Postings:
-    """The postings of some passages.
-
-    Args:
-        normalized: passages in normal form; passage ``i`` is posted as ``i``.
-        average_terms: of a passage of the corpus.
-    """
+    """The postings of passages in normal form; ``average_terms`` is of a passage of the corpus."""
     vocabulary: dict[str, int] = {}
     numbers, lengths = [np.empty(0, np.int64)], np.zeros(len(normalized), np.int64)
     for passage, text in enumerate(normalized):
@@ -101,8 +101,7 @@ def make_postings(normalized: Sequence[str], *, average_terms: float) -> Posting
 def merge_postings(pieces: Sequence[tuple[Postings, int]], folder: Path) -> None:
     """Write the postings of passages that follow one another, never holding them in memory.
 
-    Args:
-        pieces: postings, and the number of their first passage.
+    Each of the ``pieces`` is postings and the number of their first passage.
     """
     terms = np.unique(np.concatenate([np.empty(0, np.uint64), *(p.terms for p, _ in pieces)]))
     columns = [np.searchsorted(terms, piece.terms) for piece, _ in pieces]

@@ -4,7 +4,7 @@ Invariant: the same vectors make the same file. So training is seeded, and one t
 shards are what runs side by side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -90,43 +90,26 @@ def _faiss() -> Any:
 def write_vectors(
     choice: IndexChoice, blocks: Sequence[NDArray[np.float32]], dimensions: int, path: Path
 ) -> None:
-    """Build the index over blocks of vectors and write it.
-
-    Args:
-        blocks: ``[passages, dimensions]`` each, perhaps mapped; in order.
-    """
+    """Build the index over blocks of vectors, ``[passages, dimensions]`` each, and write it."""
     faiss = _faiss()
     faiss.omp_set_num_threads(1)
-    index = _empty_index(choice, dimensions)
-    if choice.type == "ivfpq":
+    chosen = choice.parameters
+    if choice.type == "flat":
+        index = faiss.IndexFlatIP(dimensions)
+    elif choice.type == "hnsw":
+        index = faiss.IndexHNSWFlat(dimensions, chosen["neighbours"], faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = chosen["construction"]
+    else:
+        quantizer = faiss.IndexFlatIP(dimensions)
+        sizes = (dimensions, chosen["lists"], chosen["parts"], chosen["bits"])
+        index = faiss.IndexIVFPQFastScan(quantizer, *sizes, faiss.METRIC_INNER_PRODUCT)
+        index.own_fields = True
+        quantizer.this.disown()
+        index.cp.seed = index.pq.cp.seed = SEED
         index.train(_sample(blocks, TRAINED))
     for block in blocks:
         index.add(np.ascontiguousarray(block))
     faiss.write_index(index, str(path))
-
-
-def _empty_index(choice: IndexChoice, dimensions: int) -> Any:
-    faiss = _faiss()
-    chosen = choice.parameters
-    if choice.type == "flat":
-        return faiss.IndexFlatIP(dimensions)
-    if choice.type == "hnsw":
-        index = faiss.IndexHNSWFlat(dimensions, chosen["neighbours"], faiss.METRIC_INNER_PRODUCT)
-        index.hnsw.efConstruction = chosen["construction"]
-        return index
-    quantizer = faiss.IndexFlatIP(dimensions)
-    index = faiss.IndexIVFPQFastScan(
-        quantizer,
-        dimensions,
-        chosen["lists"],
-        chosen["parts"],
-        chosen["bits"],
-        faiss.METRIC_INNER_PRODUCT,
-    )
-    index.own_fields = True
-    quantizer.this.disown()
-    index.cp.seed = index.pq.cp.seed = SEED
-    return index
 
 
 def _sample(blocks: Sequence[NDArray[np.float32]], wanted: int) -> NDArray[np.float32]:
@@ -140,23 +123,21 @@ def _sample(blocks: Sequence[NDArray[np.float32]], wanted: int) -> NDArray[np.fl
 class VectorIndex:
     """A written index, mapped for searching."""
 
-    def __init__(self, path: Path, choice: IndexChoice) -> None:
+    def __init__(self, path: Path, kind: IndexType, parameters: Mapping[str, int]) -> None:
         faiss = _faiss()
-        flags = faiss.IO_FLAG_MMAP if choice.type == "ivfpq" else faiss.IO_FLAG_MMAP_IFC
+        flags = faiss.IO_FLAG_MMAP if kind == "ivfpq" else faiss.IO_FLAG_MMAP_IFC
         self._index = faiss.read_index(str(path), flags)
-        self._choice = choice
+        self._kind, self._parameters = kind, parameters
 
     def search(
         self, queries: NDArray[np.float32], wanted: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Scores and passages ``[queries, wanted]``; passage -1 where there are no more."""
         faiss = _faiss()
-        if self._choice.type == "hnsw":
+        parameters = None
+        if self._kind == "hnsw":
             parameters = faiss.SearchParametersHNSW(efSearch=max(wanted, 64))
-            scores, passages = self._index.search(queries, wanted, params=parameters)
-        elif self._choice.type == "ivfpq":
-            parameters = faiss.SearchParametersIVF(nprobe=self._choice.parameters["probed"])
-            scores, passages = self._index.search(queries, wanted, params=parameters)
-        else:
-            scores, passages = self._index.search(queries, wanted)
+        elif self._kind == "ivfpq":
+            parameters = faiss.SearchParametersIVF(nprobe=self._parameters["probed"])
+        scores, passages = self._index.search(queries, wanted, params=parameters)
         return scores, passages

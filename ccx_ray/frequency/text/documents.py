@@ -1,14 +1,17 @@
-"""The texts of a corpus by their rows: documents, and the halves of pairs.
+"""The texts of a corpus by their rows: documents, and the halves of pairs; and their passages.
 
-Invariant: a row counts over the Parquet files of its folder in the order of their names, here as in
-everything that is made of a text folder; it does not depend on which range it is read with.
+Invariants: a row counts over the Parquet files of its folder in the order of their names, here as
+in everything that is made of a text folder; it does not depend on which range it is read with. The
+passages of a document cover it without gap or overlap, so nothing is unsearchable.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +28,9 @@ COLUMNS = {
     TARGET: ("pairs", "target"),
 }
 """Part -> its folder and its column there. The halves of pairs exist in target languages alone."""
+# A sentence ends at a line break, at the stops of the study's scripts, or at "." before a blank.
+_SENTENCE_END = re.compile(r"\n+|[。！？；།༎༏༐༑᠃᠉]+\s*|[.!?]+['\")\]]*\s+")
+_WORD_END = re.compile(r"\s+|\u0f0b")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,20 +59,15 @@ class Document:
         return first, last + 1 - first
 
 
-@dataclass(frozen=True, kw_only=True)
-class RowGroup:
-    """Some consecutive rows of a part that lie together."""
+class RowGroup(NamedTuple):
+    """Some consecutive rows of a part that lie together: ``first`` to ``end``, without the end."""
 
     file: Path
     number: int
     first: int
-    rows: int
+    end: int
     bytes: int
     """Of text, as Parquet counts them before compression."""
-
-    @property
-    def end(self) -> int:
-        return self.first + self.rows
 
 
 class CorpusRows:
@@ -80,18 +81,15 @@ class CorpusRows:
     def groups(self) -> list[RowGroup]:
         """All row groups, in order."""
         groups: list[RowGroup] = []
-        first = 0
+        end = 0
         for file in self._files:
             metadata = pq.read_metadata(file)
             text = metadata.schema.names.index(self._column)
             for number in range(metadata.num_row_groups):
                 group = metadata.row_group(number)
+                first, end = end, end + group.num_rows
                 size = group.column(text).total_uncompressed_size
-                rows = group.num_rows
-                groups.append(
-                    RowGroup(file=file, number=number, first=first, rows=rows, bytes=size)
-                )
-                first += rows
+                groups.append(RowGroup(file, number, first, end, size))
         return groups
 
     def texts(self, first: int, end: int) -> Iterator[tuple[int, str]]:
@@ -103,14 +101,10 @@ class CorpusRows:
             yield from enumerate(texts.to_pylist(), group.first + begin)
 
     def documents(self, rows: Sequence[int]) -> Iterator[tuple[int, Document]]:
-        """Row and text of some rows, one row group in memory at a time.
-
-        Args:
-            rows: rising.
-        """
+        """Row and text of some rows, which rise; one row group is in memory at a time."""
         wanted = np.asarray(rows, np.int64)
-        ends = [(group.first, group.end) for group in self.groups]
-        bounds = np.searchsorted(wanted, np.array(ends, np.int64).reshape(-1, 2))
+        ends = np.array([(group.first, group.end) for group in self.groups], np.int64)
+        bounds = np.searchsorted(wanted, ends.reshape(-1, 2))
         own = {
             group: wanted[begin:stop]
             for group, (begin, stop) in zip(self.groups, bounds, strict=True)
@@ -141,3 +135,28 @@ def text_files(text_folder: Path, part: str) -> list[Path]:
 def read_documents(text_folder: Path, rows: Iterable[int]) -> dict[int, Document]:
     """The documents in some rows, each with its row."""
     return dict(CorpusRows(text_folder).documents(sorted(rows)))
+
+
+def cut_passages(text: str, limit: int) -> list[tuple[int, int]]:
+    """Start and length of every passage, each at most ``limit`` characters.
+
+    A cut falls after the last sentence that ends in the second half of the limit, else after the
+    last word or syllable there, else, in a text without borders, at the limit itself.
+    """
+    passages = []
+    start = 0
+    while len(text) - start > limit:
+        end = _last_border(text, start + limit // 2, start + limit)
+        passages.append((start, end - start))
+        start = end
+    if start < len(text):
+        passages.append((start, len(text) - start))
+    return passages
+
+
+def _last_border(text: str, earliest: int, latest: int) -> int:
+    for border in (_SENTENCE_END, _WORD_END):
+        ends = [match.end() for match in border.finditer(text, earliest, latest)]
+        if ends:
+            return ends[-1]
+    return latest

@@ -51,11 +51,7 @@ def normalize(text: str) -> str:
 
 
 def origins(text: str) -> NDArray[np.int32]:
-    """For every character of ``normalize(text)`` the position in ``text`` that it comes from.
-
-    Args:
-        text: in NFC, as every document of a corpus is.
-    """
+    """For every character of ``normalize(text)`` its position in ``text``, which is in NFC."""
     pieces = [_REPLACEMENTS[ord(character)] for character in text]
     positions = np.repeat(np.arange(len(text), dtype=np.int32), [len(piece) for piece in pieces])
     kept = np.ones(len(positions), dtype=bool)

@@ -16,15 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ccx_ray.corpus.audit.sampling import sample_key
 from ccx_ray.frequency.text.documents import DOCUMENTS
 from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.study.frequency_spec import RetrieverName, retriever_name
 
 if TYPE_CHECKING:
     from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex, Hit
-
-
-from ccx_ray.corpus.audit.sampling import sample_key
 
 EVERY_CULTURE = "all"
 
@@ -52,17 +50,15 @@ class EstimatedCorpus:
 
     def supports(self, culture: str) -> dict[int, set[int]]:
         """Question -> the documents' rows that an exhaustive lexical scan accepts, if any."""
-        table = rows_of(self.corpus, self.frequencies[culture], "exhaustive")
-        table = table.filter(pc.equal(table["part"], DOCUMENTS))
         rows: dict[int, set[int]] = {}
-        for question, row in zip(*(table[c].to_pylist() for c in ("question", "row")), strict=True):
-            rows.setdefault(question, set()).add(row)
+        for found in rows_of(self.corpus, self.frequencies[culture], "exhaustive").to_pylist():
+            if found["part"] == DOCUMENTS:
+                rows.setdefault(found["question"], set()).add(found["row"])
         return rows
 
     def cloze(self, pair: Mapping[str, Any]) -> Cloze:
         """The question of a row of any of the tables."""
-        culture, question = str(pair["culture"]), int(pair["question"])
-        return self.clozes[culture][question]
+        return self.clozes[pair["culture"]][pair["question"]]
 
 
 def rows_of(corpus: str, frequency_folder: Path, name: str) -> pa.Table:
@@ -72,11 +68,7 @@ def rows_of(corpus: str, frequency_folder: Path, name: str) -> pa.Table:
 
 
 def retrievers_of(index: "CorpusIndex", embedder: str) -> dict[str, Search]:
-    """All retrievers of an index by the names under which they are reported.
-
-    Args:
-        embedder: name of the index's embedder, such as ``ngram``.
-    """
+    """All retrievers of the index of this embedder by the names under which they are reported."""
     names: tuple[RetrieverName, ...] = get_args(RetrieverName)
     return {retriever_name(name, embedder): partial(index.search, retriever=name) for name in names}
 
@@ -91,10 +83,8 @@ def half_accepted(estimated: EstimatedCorpus, *, size: int, seed: int) -> list[d
     accepted = [pair for pair in pairs if pair["verdict"]]
     refused = [pair for pair in pairs if not pair["verdict"]]
     taken = min(len(accepted), max(size // 2, size - len(refused)))
-    drawn = [
-        *_spread(accepted, taken, seed),
-        *_spread(refused, min(len(refused), size - taken), seed),
-    ]
+    left = min(len(refused), size - taken)
+    drawn = [*_spread(accepted, taken, seed), *_spread(refused, left, seed)]
     return sorted(drawn, key=lambda pair: sample_key(seed, f"order/{_name(pair)}"))
 
 
@@ -102,9 +92,7 @@ def _spread(pairs: Sequence[dict[str, Any]], size: int, seed: int) -> list[dict[
     """A systematic sample over the cultures: in each of them its share of the pairs, by chance."""
     if not size:
         return []
-    ordered = sorted(
-        pairs, key=lambda pair: (pair["culture"], sample_key(seed, _name(pair)), _name(pair))
-    )
+    ordered = sorted(pairs, key=lambda p: (p["culture"], sample_key(seed, _name(p)), _name(p)))
     start = int.from_bytes(sample_key(seed, f"start/{_name(ordered[0])}")) / 2**64
     return [ordered[int((start + place) * len(ordered) / size)] for place in range(size)]
 

@@ -7,7 +7,6 @@ is refused with its row. Rows that are empty, or gone, count as not reviewed.
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,24 +25,17 @@ _DELIMITERS = ",;\t"
 _SPREADSHEET = b"PK\x03\x04"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Review:
-    """A person's answers to the pairs of one corpus."""
-
-    corpus: str
-    answers: Mapping[str, bool | None]
-    """Id -> whether the document holds it, None for unclear; only of what was looked at."""
-    drawn: int
-    """Pairs of the sheet as it was written."""
-
-
-def read_review(path: Path, sample: pa.Table) -> Review:
+def read_review(path: Path, sample: pa.Table) -> tuple[str, dict[str, bool | None]]:
     """Read a filled-in ``review-<corpus>.csv``, as text editors and spreadsheets write it.
 
     Args:
         path: UTF-8 with or without a byte order mark; commas, semicolons or tabs between cells.
             Columns may be in any order, and all but ``id`` and ``holds`` are ignored.
         sample: ``review_sample.parquet`` of the study.
+
+    Returns:
+        The corpus; and id -> whether the document holds it, None for unclear; only of what was
+        looked at.
 
     Raises:
         UserError: not such a file, an id that was not drawn or stands twice or is of another
@@ -82,8 +74,7 @@ def read_review(path: Path, sample: pa.Table) -> Review:
         answers[identity] = ANSWERS[answer.lower()]
     if not corpus:
         raise UserError(f"{path.name}: has no row below its header; give a filled-in review sheet")
-    drawn = sum(of_pair == corpus for of_pair in corpora.values())
-    return Review(corpus=corpus, answers=answers, drawn=drawn)
+    return corpus, answers
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
@@ -165,18 +156,17 @@ def keep_reviews(filled: Sequence[Path], validation: Path, reviews: Path) -> lis
     sample = pq.read_table(validation / SAMPLE)
     read: dict[str, Path] = {}
     for path in filled:
-        review = read_review(path, sample)
-        if not review.answers:
+        corpus, answers = read_review(path, sample)
+        if not answers:
             raise UserError(f"{path.name}: nothing is filled in; write yes, no or unclear in holds")
-        if review.corpus in read:
+        if corpus in read:
             raise UserError(
-                f"{path.name}: is of the same corpus as {read[review.corpus].name} "
-                f"({review.corpus}); give one table a corpus"
+                f"{path.name}: is of the same corpus as {read[corpus].name} "
+                f"({corpus}); give one table a corpus"
             )
-        read[review.corpus] = path
+        read[corpus] = path
     reviews.mkdir(parents=True, exist_ok=True)
-    kept = []
-    for corpus, path in read.items():
-        kept.append(reviews / f"{corpus}.csv")
-        publish_bytes(kept[-1], path.read_bytes())
-    return kept
+    kept = {reviews / f"{corpus}.csv": path for corpus, path in read.items()}
+    for target, path in kept.items():
+        publish_bytes(target, path.read_bytes())
+    return list(kept)

@@ -10,12 +10,12 @@ a hash of what a person reads, so an answer is never counted for another text.
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from hashlib import blake2b
 from importlib import resources
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,6 @@ from ccx_ray.storage.publishing import publish_bytes, publish_parquet
 from ccx_ray.study.text_spec import BLANK
 
 if TYPE_CHECKING:
-    from jinja2 import Template
     from markupsafe import Markup
 
 SAMPLE = "review_sample.parquet"
@@ -88,6 +87,15 @@ class ReviewPair:
         """Of ``passage`` or ``evidence``; a length of 0 where the judge pointed at nothing."""
         return self.row[f"{name}_start"], self.row[f"{name}_length"]
 
+    @cached_property
+    def answers(self) -> list[Span]:
+        """Where the answer stands in the document as words of its own."""
+        answer, document = normalized_answer(self.cloze.answer), self.document
+        if not answer or answer not in document.normalized:
+            return []
+        found = answer_pattern(answer).finditer(document.normalized)
+        return [document.original_span(match.start(), match.end()) for match in found]
+
 
 def write_review_sheets(
     folder: Path, corpora: Sequence[EstimatedCorpus], *, title: str, size: int, seed: int
@@ -105,27 +113,23 @@ def write_review_sheets(
     counts: dict[str, dict[str, int]] = {}
     rows: list[dict[str, Any]] = []
     for estimated in corpora:
-        verdicts = estimated.retrieved()["verdict"].to_pylist()
+        verdicts = Counter(estimated.retrieved()["verdict"].to_pylist())
         drawn = draw_review(estimated, size=size, seed=seed)
-        accepted = sum(pair.row["verdict"] for pair in drawn)
+        of_sheet = Counter(pair.row["verdict"] for pair in drawn)
         counts[estimated.corpus] = {
-            "retrieved": len(verdicts),
+            "retrieved": verdicts.total(),
             "drawn": len(drawn),
-            "drawn_accepted": accepted,
+            "drawn_accepted": of_sheet[True],
         }
         if not drawn:
             continue
         name = f"review-{estimated.corpus}"
-        page = review_page(drawn, title=title, seed=seed, table=f"{name}.csv")
+        page = _page(drawn, title=title, seed=seed, table=f"{name}.csv")
         publish_bytes(folder / f"{name}.html", page.encode("utf-8", "replace"))
-        publish_bytes(folder / f"{name}.csv", review_table(drawn))
-        strata = {True: accepted, False: len(drawn) - accepted}
+        publish_bytes(folder / f"{name}.csv", _table(drawn))
         for pair in drawn:
             verdict = pair.row["verdict"]
-            stratum = {
-                "stratum_pairs": verdicts.count(verdict),
-                "stratum_drawn": strata[verdict],
-            }
+            stratum = {"stratum_pairs": verdicts[verdict], "stratum_drawn": of_sheet[verdict]}
             rows.append({**pair.row, **stratum, "id": pair.id})
     publish_parquet(folder / SAMPLE, pa.Table.from_pylist(rows, REVIEW_SAMPLE))
     return counts
@@ -141,7 +145,7 @@ def draw_review(estimated: EstimatedCorpus, *, size: int, seed: int) -> list[Rev
     ]
 
 
-def review_table(drawn: Sequence[ReviewPair]) -> bytes:
+def _table(drawn: Sequence[ReviewPair]) -> bytes:
     """The table to fill in: CSV in UTF-8 with a byte order mark, without which a spreadsheet takes
     it for another encoding."""
     out = io.StringIO()
@@ -165,25 +169,33 @@ def _cell(text: str) -> str:
     return f"'{line}" if line.startswith(_FORMULA_STARTS) else line
 
 
-def review_page(drawn: Sequence[ReviewPair], *, title: str, seed: int, table: str) -> str:
-    """The page to read beside the table, in the same order.
+def _page(drawn: Sequence[ReviewPair], *, title: str, seed: int, table: str) -> str:
+    """The page to read beside the table of this name, in the same order."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
 
-    Args:
-        table: name of the table's file.
-    """
-    return _template().render(
+    # The audit's style knows how every language is set; the other has what is different here.
+    sheets = (("ccx_ray.corpus.audit", "audit.css"), (__package__, "review.css"))
+    styles = [(resources.files(package) / name).read_text("utf-8") for package, name in sheets]
+    environment = Environment(
+        loader=PackageLoader("ccx_ray.frequency.validation", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("review.html.j2").render(
         title=title,
         corpus=drawn[0].row["corpus"],
         entries=[_entry(pair) for pair in drawn],
         seed=seed,
         table=table,
-        style=_style(),
+        style=Markup("\n".join(styles)),
     )
 
 
 def _entry(pair: ReviewPair) -> dict[str, Any]:
-    text = pair.document.text
-    answers, shown = answer_spans(pair.cloze, pair.document), excerpts(pair)
+    text, shown = pair.document.text, excerpts(pair)
     start, length = pair.span("evidence")
     first = max(0, start - EVIDENCE_CONTEXT)
     evidence = text[first : start + length + EVIDENCE_CONTEXT] if length else ""
@@ -195,54 +207,23 @@ def _entry(pair: ReviewPair) -> dict[str, Any]:
             {
                 "start": begin,
                 "end": begin + size,
-                "text": _marked(text[begin : begin + size], answers, offset=begin),
+                "text": _marked(text[begin : begin + size], pair.answers, offset=begin),
             }
             for begin, size in shown
         ],
         "more_than_shown": shown != [(0, len(text))],
-        "answers": len(answers),
-        "whole": _marked(text[:SHOWN_CHARACTERS], answers),
+        "answers": len(pair.answers),
+        "whole": _marked(text[:SHOWN_CHARACTERS], pair.answers),
         "characters": len(text),
         "more": max(0, len(text) - SHOWN_CHARACTERS),
         "evidence": _marked(evidence, [(start, length)], offset=first),
     }
 
 
-@cache
-def _template() -> "Template":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("ccx_ray.frequency.validation", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("review.html.j2")
-
-
-def _style() -> "Markup":
-    """The audit's, which knows how every language is set, and what is different here."""
-    from markupsafe import Markup
-
-    sheets = (("ccx_ray.corpus.audit", "audit.css"), (__package__, "review.css"))
-    return Markup("\n".join((resources.files(p) / name).read_text("utf-8") for p, name in sheets))
-
-
-def answer_spans(cloze: Cloze, document: Document) -> list[Span]:
-    """Where the answer stands in the document as words of its own."""
-    answer = normalized_answer(cloze.answer)
-    if not answer or answer not in document.normalized:
-        return []
-    found = answer_pattern(answer).finditer(document.normalized)
-    return [document.original_span(match.start(), match.end()) for match in found]
-
-
 def excerpts(pair: ReviewPair) -> list[Span]:
     """The passage, the first answers and the evidence, with context, in the order of the text."""
     size = len(pair.document.text)
-    pointed = list(islice(answer_spans(pair.cloze, pair.document), SHOWN_ANSWERS))
+    pointed = pair.answers[:SHOWN_ANSWERS]
     if pair.row["evidence_length"]:
         pointed.append(pair.span("evidence"))
     around = [(start - CONTEXT, start + length + CONTEXT) for start, length in pointed]
@@ -261,10 +242,9 @@ def excerpts(pair: ReviewPair) -> list[Span]:
 
 
 def _marked(text: str, spans: Iterable[Span], *, offset: int = 0) -> "Markup":
-    """The text as HTML with spans marked.
+    """The text as HTML with spans marked, in order and none in another.
 
-    Args:
-        spans: in a document of which ``text`` begins at ``offset``; in order, none in another.
+    The text begins at ``offset`` in the document that the spans are in.
     """
     from markupsafe import Markup, escape
 

@@ -13,6 +13,7 @@ taken for one that cannot have any, and one that was looked at wholly adds no er
 Invariant: no interval excludes its own estimate.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ccx_ray.frequency.validation.agreement import cohens_kappa
 from ccx_ray.frequency.validation.estimated import EVERY_CULTURE, rows_of
-from ccx_ray.frequency.validation.review_import import Review, read_review
+from ccx_ray.frequency.validation.review_import import read_review
 from ccx_ray.frequency.validation.review_sheet import SAMPLE
+from ccx_ray.frequency.validation.validating import cohens_kappa
 from ccx_ray.storage.publishing import publish_parquet
 from ccx_ray.tracking.runs import flat_metrics
 
@@ -112,7 +113,9 @@ def review(
     for corpus, frequencies in corpora.items():
         path = reviews / f"{corpus}.csv"
         if path.is_file():
-            rows += review_rows(corpus, frequencies, sample, read_review(path, sample), seed=seed)
+            rows += review_rows(
+                corpus, frequencies, sample, read_review(path, sample)[1], seed=seed
+            )
     publish_parquet(folder / "review.parquet", pa.Table.from_pylist(rows, REVIEW))
     return rows
 
@@ -134,7 +137,7 @@ def review_rows(
     corpus: str,
     frequencies: Mapping[str, Path],
     sample: pa.Table,
-    review: Review,
+    answers: Mapping[str, bool | None],
     *,
     seed: int,
 ) -> list[dict[str, Any]]:
@@ -144,46 +147,41 @@ def review_rows(
         frequencies: culture -> the folder of its ``questions.parquet``, of all cultures that were
             asked of the corpus.
         sample: ``review_sample.parquet``.
+        answers: of people, see ``read_review``.
     """
     drawn = sample.filter(pc.equal(sample["corpus"], corpus)).to_pylist()
-    questions = {
-        culture: rows_of(corpus, folder, "questions") for culture, folder in frequencies.items()
-    }
-    totals = {culture: _totals(table) for culture, table in questions.items()}
-    totals[EVERY_CULTURE] = _totals(pa.concat_tables(questions.values()))
+    tables = {code: rows_of(corpus, folder, "questions") for code, folder in frequencies.items()}
+    tables = {EVERY_CULTURE: pa.concat_tables(tables.values()), **tables}
+    counts: dict[str, dict[str, int]] = {}
+    for culture, table in tables.items():
+        own = [pair for pair in drawn if culture in (EVERY_CULTURE, pair["culture"])]
+        counts[culture] = {**_totals(table), **_answer_counts(own, answers)}
+    every = counts[EVERY_CULTURE]
     accepted, refused = (
-        _stratum(drawn, review.answers, verdict, totals[EVERY_CULTURE]) for verdict in (True, False)
+        Stratum(pairs=every[said], reviewed=every[f"{said}_reviewed"], held=every[f"{said}_held"])
+        for said in ("accepted", "refused")
     )
     corrected = correct(accepted, refused, seed=seed)
+    of_culture = {**corrected, "kappa": UNKNOWN, "sample_kappa": UNKNOWN}
     rows = []
-    for culture in (EVERY_CULTURE, *frequencies):
-        own = [pair for pair in drawn if culture in (EVERY_CULTURE, pair["culture"])]
-        counts = totals[culture]
-        pooled = culture == EVERY_CULTURE
-        held = corrected["held"]
-        if not pooled:
-            of_culture = counts["accepted"], counts["refused"]
-            held = carried_over(*of_culture, (accepted, refused), seed=seed)
-        pairs = counts["questions"] * counts["documents"]
-        ranges = {
-            "precision": corrected["precision"],
-            "omission": corrected["omission"],
-            "kappa": corrected["kappa"] if pooled else UNKNOWN,
-            "sample_kappa": corrected["sample_kappa"] if pooled else UNKNOWN,
-            "corrected_density": _divided(held, pairs),
-        }
+    for culture, own_counts in counts.items():
+        said = own_counts["accepted"], own_counts["refused"]
+        ranges = corrected
+        if culture != EVERY_CULTURE:
+            ranges = {**of_culture, "held": carried_over(*said, (accepted, refused), seed=seed)}
+        pairs = own_counts["questions"] * own_counts["documents"]
+        ranges = {**ranges, "corrected_density": _divided(ranges["held"], pairs)}
         rows.append(
             {
                 "corpus": corpus,
                 "culture": culture,
-                **counts,
-                **_answer_counts(own, review.answers),
+                **own_counts,
                 **{
                     end: value
-                    for name, values in ranges.items()
-                    for end, value in zip(_ENDS[name], values, strict=True)
+                    for name, ends in _ENDS.items()
+                    for end, value in zip(ends, ranges[name], strict=True)
                 },
-                "density": counts["accepted"] / pairs if pairs else None,
+                "density": said[0] / pairs if pairs else None,
             }
         )
     return rows
@@ -200,39 +198,23 @@ def _totals(table: pa.Table) -> dict[str, int]:
     }
 
 
-def _stratum(
-    drawn: Sequence[Mapping[str, Any]],
-    answers: Mapping[str, bool | None],
-    verdict: bool,
-    totals: Mapping[str, int],
-) -> Stratum:
-    said = [answers.get(pair["id"]) for pair in drawn if pair["verdict"] is verdict]
-    return Stratum(
-        pairs=totals["accepted" if verdict else "refused"],
-        reviewed=sum(answer is not None for answer in said),
-        held=sum(answer is True for answer in said),
-    )
-
-
 def _answer_counts(
     drawn: Sequence[Mapping[str, Any]], answers: Mapping[str, bool | None]
 ) -> dict[str, int]:
-    counts = dict.fromkeys(_COUNTS[4:], 0)
-    counts["drawn"] = len(drawn)
-    for pair in drawn:
-        if pair["id"] not in answers:
-            counts["unreviewed"] += 1
-            continue
-        answer = answers[pair["id"]]
-        if answer is None:
-            counts["unclear"] += 1
-            continue
-        judged = "accepted" if pair["verdict"] else "refused"
-        counts["reviewed"] += 1
-        counts["agreed"] += answer is pair["verdict"]
-        counts[f"{judged}_reviewed"] += 1
-        counts[f"{judged}_held"] += answer
-    return counts
+    """Drawn pairs by what the judge and a person said of them."""
+    said = Counter((pair["verdict"], answers.get(pair["id"], "nothing")) for pair in drawn)
+    reviewed = {verdict: said[verdict, True] + said[verdict, False] for verdict in (True, False)}
+    return {
+        "drawn": len(drawn),
+        "reviewed": sum(reviewed.values()),
+        "unclear": said[True, None] + said[False, None],
+        "unreviewed": said[True, "nothing"] + said[False, "nothing"],
+        "agreed": said[True, True] + said[False, False],
+        "accepted_reviewed": reviewed[True],
+        "accepted_held": said[True, True],
+        "refused_reviewed": reviewed[False],
+        "refused_held": said[False, True],
+    }
 
 
 def _divided(values: Range, pairs: int) -> Range:
@@ -252,32 +234,29 @@ def correct(accepted: Stratum, refused: Stratum, *, seed: int) -> dict[str, Rang
         ``sample_kappa`` of the reviewed pairs as they are, half of them accepted ones; ``held``,
         retrieved pairs that hold.
     """
+    from statsmodels.stats.proportion import proportion_confint
+
     generator = np.random.default_rng(seed)
-    drawn = accepted.draws(generator), refused.draws(generator)
+    right, missed = accepted.draws(generator), refused.draws(generator)
     estimates = accepted.estimate, refused.estimate
-    held: Range = UNKNOWN
-    kappa: Range = UNKNOWN
-    omission: Range = UNKNOWN
+    found = dict.fromkeys(("precision", "omission", "kappa", "sample_kappa", "held"), UNKNOWN)
+    if accepted.share is not None:
+        low, high = proportion_confint(
+            accepted.held, accepted.reviewed, alpha=1 - CONFIDENCE, method="wilson"
+        )
+        found["precision"] = accepted.share, float(low), float(high)
+    if refused.share is not None:
+        found["omission"] = _range(refused.share, missed / refused.pairs)
     if estimates[0] is not None and estimates[1] is not None:
-        held = _range(estimates[0] + estimates[1], drawn[0] + drawn[1])
+        found["held"] = _range(estimates[0] + estimates[1], right + missed)
         exact = _kappas(accepted, refused, *(np.array([one]) for one in estimates))[0]
         if not np.isnan(exact):
-            kappa = _range(float(exact), _kappas(accepted, refused, *drawn))
-    if refused.share is not None:
-        omission = _range(refused.share, drawn[1] / refused.pairs)
-    sample_kappa = cohens_kappa(
-        accepted.held,
-        accepted.reviewed - accepted.held,
-        refused.held,
-        refused.reviewed - refused.held,
+            found["kappa"] = _range(float(exact), _kappas(accepted, refused, right, missed))
+    found["sample_kappa"] = cohens_kappa(
+        *(accepted.held, accepted.reviewed - accepted.held),
+        *(refused.held, refused.reviewed - refused.held),
     )
-    return {
-        "precision": _wilson(accepted),
-        "omission": omission,
-        "kappa": kappa,
-        "sample_kappa": sample_kappa,
-        "held": held,
-    }
+    return found
 
 
 def carried_over(
@@ -286,8 +265,7 @@ def carried_over(
     """Pairs of one culture that hold, by the precision and omission of the whole corpus.
 
     Args:
-        accepted: pairs of the culture that the judge accepted.
-        refused: pairs of the culture that it refused.
+        accepted: pairs of the culture that the judge accepted; ``refused`` that it refused.
         pooled: the accepted and the refused pairs of all cultures.
     """
     generator = np.random.default_rng(seed)
@@ -316,17 +294,6 @@ def _kappas(accepted: Stratum, refused: Stratum, right: Floats, missed: Floats) 
         kappas = (observed - by_chance) / (1 - by_chance)
     varies = (held > 0) & (held < whole) & (accepted.pairs > 0) & (refused.pairs > 0)
     return np.where(varies, kappas, np.nan)
-
-
-def _wilson(stratum: Stratum) -> Range:
-    from statsmodels.stats.proportion import proportion_confint
-
-    if stratum.share is None:
-        return UNKNOWN
-    low, high = proportion_confint(
-        stratum.held, stratum.reviewed, alpha=1 - CONFIDENCE, method="wilson"
-    )
-    return stratum.share, float(low), float(high)
 
 
 def _range(estimate: float, drawn: Floats) -> Range:

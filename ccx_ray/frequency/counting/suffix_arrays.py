@@ -30,10 +30,7 @@ _MOST_BYTES = 2**31 - 1
 
 
 def write_shard(folder: Path, normalized: Iterable[str]) -> dict[str, int]:
-    """Write the shard of some rows.
-
-    Returns:
-        ``rows``, and their ``bytes`` with the closing ones.
+    """Write the shard of some rows; how many ``rows``, and their ``bytes`` with the closing ones.
 
     Memory: 5 bytes a byte of text, and 4 a character while they are chosen.
     """
@@ -107,10 +104,8 @@ class Shard:
     def excerpt(self, position: int, *, before: int, after: int) -> tuple[str, int]:
         """What stands around a place within its row, and how many characters of it stand before.
 
-        Args:
-            position: where a character begins.
-            before: bytes, at most; characters that are not wholly in them are left out.
-            after: the same from ``position`` on.
+        So many bytes ``before`` the place and ``after`` it begins; characters that are not wholly
+        in them are left out.
         """
         row = int(np.searchsorted(self.starts, position, side="right")) - 1
         begin = max(int(self.starts[row]), position - before)

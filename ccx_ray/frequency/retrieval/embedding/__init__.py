@@ -1,1 +1,0 @@
-"""Texts as vectors whose inner product is their likeness."""
