@@ -38,7 +38,7 @@ VERDICTS = "verdicts"
 
 
 Named = TypeVar("Named")
-_FOLDER_SETTINGS = {"sentence_transformers": "folder", "hidden_states": "model", "local": "folder"}
+_FOLDER_SETTINGS = {"sentence_transformers": "folder", "hidden_states": "model"}
 """Kind -> what names the folder of its model."""
 
 
@@ -62,9 +62,7 @@ def check_frequency(study: StudySpec, root: Path) -> None:
     _refuse_equal_names({field: judge_name(judge) for field, judge in judges.items()})
 
 
-def embedder_identity(
-    spec: EmbedderSpec | LocalJudgeSpec, inputs: InputFiles, field: str
-) -> dict[str, object]:
+def embedder_identity(spec: EmbedderSpec, inputs: InputFiles, field: str) -> dict[str, object]:
     """What decides the vectors of a text."""
     identity = spec.model_dump()
     setting = _FOLDER_SETTINGS.get(spec.kind)
@@ -77,8 +75,9 @@ def judge_identity(spec: JudgeSpec, inputs: InputFiles, field: str) -> dict[str,
     """What decides a verdict."""
     if isinstance(spec, LexicalJudgeSpec):
         return spec.model_dump()
-    local = isinstance(spec, LocalJudgeSpec)
-    identity = embedder_identity(spec, inputs, field) if local else spec.model_dump()
+    identity = spec.model_dump()
+    if isinstance(spec, LocalJudgeSpec):
+        identity["folder"] = inputs.folder(spec.folder, f"{field}.folder")
     identity["prompt"] = (
         file_sha256(SHIPPED_PROMPT)
         if spec.prompt is None

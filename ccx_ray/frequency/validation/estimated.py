@@ -58,7 +58,7 @@ class EstimatedCorpus:
 
     def cloze(self, pair: Mapping[str, Any]) -> Cloze:
         """The question of a row of any of the tables."""
-        return self.clozes[pair["culture"]][pair["question"]]
+        return self.clozes[str(pair["culture"])][int(pair["question"])]
 
 
 def rows_of(corpus: str, frequency_folder: Path, name: str) -> pa.Table:
