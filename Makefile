@@ -40,8 +40,8 @@ study: install  ## run a study: corpora, base, trials, evaluation, frequency, re
 	$(BIN)/python jobs/full_study.py --study $(STUDY) --storage "$(STORAGE)" $(ARGS)
 
 test: lint  ## style, types, and all tests but the storms
-	$(BIN)/python -m pytest tests/unit $(IN_PARALLEL) --durations=10
-	$(BIN)/python -m pytest tests/golden tests/integration --durations=10
+	$(BIN)/python -m pytest -m "not cluster and not storm" $(IN_PARALLEL) --durations=10
+	$(BIN)/python -m pytest -m "cluster and not storm" --durations=10
 
 storms: install  ## the long tests: kills of trainings and evaluations, nodes that come and go (15 minutes)
 	$(BIN)/python -m pytest -m storm --durations=0

@@ -43,8 +43,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogethe
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Golden tests first, as they set up the process group; then files of a shared fixture,
-    because they take longest."""
+    because they take longest. Whoever uses a shared fixture needs a cluster."""
     order = [*SHARED, ""]
+    for item in items:
+        if set(SHARED) & set(getattr(item, "fixturenames", ())):
+            item.add_marker("cluster")
 
     def place(item: pytest.Item) -> tuple[bool, int]:
         file = item.nodeid.partition("::")[0]

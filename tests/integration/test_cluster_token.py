@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.cluster
+
 START = """
 from ccx_ray.orchestration.cluster import local_cluster
 with local_cluster(1):

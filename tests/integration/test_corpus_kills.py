@@ -21,6 +21,8 @@ from tests.jobs import PROJECT, environment
 from tests.prepare_text import STAGES, prepare
 from tests.small_corpus import base_language, text_folder
 
+pytestmark = pytest.mark.cluster
+
 FILES = 16
 FOLDERS = {"isolate": "text", "write": "text", "tokenize": "tokens", "pack": "stream"}
 
