@@ -118,8 +118,8 @@ def check_corpus(study: StudySpec, root: Path) -> None:
         field = f"languages.{language.code}"
         check_script_names(language.isolation, f"{field}.isolation")
         check_language_codes(language.isolation, language.code, f"{field}.isolation")
-        for source, source_field in text_sources(language, study.base_language):
-            check_source(source.spec, sides=source.sides, root=root, field=source_field)
+        for source in text_sources(language, study.base_language):
+            check_source(source.spec, sides=source.sides, root=root, field=source.field)
 
 
 def _text_step(
@@ -348,8 +348,8 @@ def _audit(
     work: StepWork,
 ) -> Mapping[str, Any]:
     from ccx_ray.corpus.audit.auditing import audit
+    from ccx_ray.corpus.audit.figures import metrics
     from ccx_ray.corpus.audit.inputs import AuditedLanguage, AuditedStream, AuditInputs, probe_side
-    from ccx_ray.corpus.audit.verdicts import metrics
 
     base = study.base_language.code
     tokens = work.inputs("tokens")

@@ -7,6 +7,7 @@ the text or some rows of the streams, and nothing else that grows with the corpu
 import json
 import pickle
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.audit.code_points import batch_of, read_batches
-from ccx_ray.corpus.audit.composition import count_scripts, script_figures
 from ccx_ray.corpus.audit.contamination import (
     SCHEMA,
     contamination_figures,
@@ -26,16 +25,37 @@ from ccx_ray.corpus.audit.contamination import (
     probe_index,
     question_rows,
 )
-from ccx_ray.corpus.audit.figures import AuditFigures
-from ccx_ray.corpus.audit.findings import Findings, Hashes
-from ccx_ray.corpus.audit.inputs import AuditInputs, ProbeSide, TextTable, sides_of
+from ccx_ray.corpus.audit.figures import AuditFigures, verdicts
+from ccx_ray.corpus.audit.inputs import (
+    AuditInputs,
+    Findings,
+    Hashes,
+    ProbeSide,
+    TextTable,
+    sides_of,
+)
 from ccx_ray.corpus.audit.page import audit_page, sample_page
-from ccx_ray.corpus.audit.rejected import count_rejected, rejected_figures, rejection_figures
-from ccx_ray.corpus.audit.sampling import draw
-from ccx_ray.corpus.audit.shared_texts import overlap_figures, shared_figures, text_digests
-from ccx_ray.corpus.audit.streams import audited_documents, stream_figures
-from ccx_ray.corpus.audit.verdicts import verdicts
-from ccx_ray.corpus.packing.conditions import count_rows
+from ccx_ray.corpus.audit.texts import (
+    Ints,
+    batch_of,
+    count_rejected,
+    count_scripts,
+    draw,
+    overlap_figures,
+    read_batches,
+    rejected_figures,
+    rejection_figures,
+    script_figures,
+    shared_figures,
+    text_digests,
+)
+from ccx_ray.corpus.packing.conditions import (
+    Documents,
+    StreamFigures,
+    count_rows,
+    describe_documents,
+    stream_figures,
+)
 from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.corpus.parts import part_files
 from ccx_ray.corpus.tokenizing.tokens import TokenCorpus
@@ -101,7 +121,7 @@ def audit_tasks(
             pairs = part_files(inputs.language(stream.language).folder / "pairs")
             lengths = TokenCorpus.open(stream.tokens).lengths
             aside = path.with_name(f".{path.name}")
-            np.save(aside, audited_documents(bridge, pairs, lengths))
+            np.save(aside, _documents(bridge, pairs, lengths))
             aside.replace(path)  # a killed audit leaves no half of a table
         rows = max(bridge.rows, nobridge.rows)
         step = max(1, TOKENS_PER_TASK // bridge.sequence_length)
@@ -149,6 +169,35 @@ def _audit_rows(name: str, folders: list[Path], documents: Path, first: int, las
     return found
 
 
+def _documents(stream: Stream, pairs: Sequence[Path], token_lengths: Ints) -> Documents:
+    """[documents] every document of a language's streams, whose pairs stand in these parts.
+
+    Taken from the text and the tokens, not from the stream's plan, so that the audit does not lean
+    on what it audits.
+    """
+    (english, english_bytes), (target, target_bytes) = (
+        _halves(pairs, column) for column in ("english", "target")
+    )
+    sizes = (english_bytes, target_bytes)
+    return describe_documents(stream, token_lengths, english, target, sizes=sizes)
+
+
+def _halves(pairs: Sequence[Path], column: str) -> tuple[Hashes, Ints]:
+    """[pairs] digests and bytes of one side."""
+    digests, sizes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+    for part in pairs:
+        for rows in pq.ParquetFile(part).iter_batches(columns=[column]):
+            digests.append(text_digests(rows[column].to_pylist()))
+            sizes.append(pc.binary_length(rows[column]).to_numpy().astype(np.int64))
+    return np.concatenate(digests), np.concatenate(sizes)
+
+
+def _stream_figures(found: Findings, stream: str) -> StreamFigures:
+    """The figures of two conditions from the sums over their rows."""
+    counted = {str(what): n for (*of, what), n in found.counts.items() if of == ["row", stream]}
+    return stream_figures(stream, Counter(counted))
+
+
 def write_audit(
     folder: Path, inputs: AuditInputs, found: Findings, spec: AuditSpec, *, title: str
 ) -> AuditFigures:
@@ -169,7 +218,7 @@ def write_audit(
         contamination=contamination,
         shared=list(shared_figures(inputs, digests)),
         overlaps=list(overlap_figures(inputs, digests)),
-        streams=[stream_figures(found, name) for name in sorted(s.name for s in inputs.streams)],
+        streams=[_stream_figures(found, name) for name in sorted(s.name for s in inputs.streams)],
         rejections=[part for language in inputs.languages for part in rejection_figures(language)],
         rejected=[rejected_figures(found, language) for language in inputs.languages],
         samples={table.name: f"samples/{table.page}" for table in inputs.tables},

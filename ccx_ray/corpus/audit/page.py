@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ccx_ray.corpus.audit.code_points import SCRIPT_NAMES, points_of, script_numbers, scripts_among
-from ccx_ray.corpus.audit.figures import AuditFigures, ContaminationFigures
+from ccx_ray.corpus.audit.figures import AuditFigures, ContaminationFigures, Verdict
 from ccx_ray.corpus.audit.inputs import TextTable
-from ccx_ray.corpus.audit.sampling import Sampled
-from ccx_ray.corpus.audit.verdicts import Verdict
+from ccx_ray.corpus.audit.texts import (
+    SCRIPT_NAMES,
+    Sampled,
+    points_of,
+    script_numbers,
+    scripts_among,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Template

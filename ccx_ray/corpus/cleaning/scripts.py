@@ -115,17 +115,6 @@ def _merged(ranges: Iterable[CodePoints]) -> list[CodePoints]:
     return merged
 
 
-__all__ = [
-    "SCRIPTS",
-    "UNKNOWN_SCRIPT",
-    "Isolated",
-    "check_script_names",
-    "count_by_script",
-    "holds_letters",
-    "isolate",
-]
-
-
 def check_script_names(isolation: IsolationSpec, field: str) -> None:
     """Refuse a script that does not exist, before any compute is spent.
 
@@ -168,16 +157,16 @@ def isolate(texts: "pa.Array", isolation: IsolationSpec) -> Isolated:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    rules = _rules(isolation.keep, isolation.remove)
-    concerned = pc.match_substring_regex(texts, rules.concerned)
+    pattern, kinds = _rules(isolation.keep, isolation.remove)
+    concerned = pc.match_substring_regex(texts, pattern)
     cleaned: list[str] = []
     removed: Counter[str] = Counter()
     marks = 0
     for group in _groups(texts.filter(concerned).to_pylist()):
-        result = _clean(group, rules.kinds)
-        cleaned += result.texts
-        removed.update(result.removed)
-        marks += result.marks
+        some, gone, lost = _clean(group, kinds)
+        cleaned += some
+        removed.update(gone)
+        marks += lost
     text = pc.replace_with_mask(texts, concerned, pa.array(cleaned, pa.string()))
     return Isolated(text=text, removed=removed, marks=marks)
 
@@ -206,16 +195,10 @@ CHARACTERS_AT_ONCE = 1 << 16
 """So that the arrays stay in the processor's cache."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Rules:
-    concerned: str
-    """RE2: a text that it does not match comes out as it went in."""
-    kinds: "npt.NDArray[np.uint8]"
-    """The flags of every code point, [0x110000]."""
-
-
 @cache
-def _rules(keep: tuple[str, ...], remove: tuple[str, ...]) -> _Rules:
+def _rules(keep: tuple[str, ...], remove: tuple[str, ...]) -> "tuple[str, npt.NDArray[np.uint8]]":
+    """RE2 that matches whatever does not come out as it went in, and [0x110000] the flags of every
+    code point."""
     import numpy as np
 
     excluded = script_ranges(SCRIPTS - set(keep) if keep else remove)
@@ -235,7 +218,7 @@ def _rules(keep: tuple[str, ...], remove: tuple[str, ...]) -> _Rules:
         rf"[{character_class(reorderable)}]{{2}}",
         r"  |\A[ \r\n]|[ \r\n]\z",
     )
-    return _Rules(concerned="|".join(reasons), kinds=kinds)
+    return "|".join(reasons), kinds
 
 
 def _groups(texts: list[str]) -> Iterator[list[str]]:
@@ -252,14 +235,11 @@ def _groups(texts: list[str]) -> Iterator[list[str]]:
         yield group
 
 
-class _Cleaned(NamedTuple):
-    texts: list[str]
-    removed: Counter[str]
-    marks: int
-
-
-def _clean(texts: list[str], kinds_of: "npt.NDArray[np.uint8]") -> _Cleaned:
-    """``isolate`` for texts that need it, all of them at once as one array of code points."""
+def _clean(
+    texts: list[str], kinds_of: "npt.NDArray[np.uint8]"
+) -> tuple[list[str], Counter[str], int]:
+    """``isolate`` for texts that need it, all of them at once as one array of code points: texts,
+    characters removed, and how many marks went with them."""
     import numpy as np
 
     # A newline before and after every text: no run of characters crosses from one into the next.
@@ -289,11 +269,8 @@ def _clean(texts: list[str], kinds_of: "npt.NDArray[np.uint8]") -> _Cleaned:
     whole = points.tobytes().decode("utf-32-le")
     bounds = pairwise((ends - np.searchsorted(places, ends)).tolist())
     kept = [whole[start + 1 : end].strip(" \r\n") for start, end in bounds]
-    return _Cleaned(
-        texts=_composed(kept, unsure, ends),
-        removed=Counter(dict(zip(map(chr, values.tolist()), counts.tolist(), strict=True))),
-        marks=len(marks),
-    )
+    removed = Counter(dict(zip(map(chr, values.tolist()), counts.tolist(), strict=True)))
+    return _composed(kept, unsure, ends), removed, len(marks)
 
 
 def _composed(

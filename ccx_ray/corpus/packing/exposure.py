@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ccx_ray.corpus.packing.stream import ROW_FILES, Ints, Stream
-from ccx_ray.corpus.tokenizing.tokens import spans
+from ccx_ray.corpus.tokenizing.tokens import PARTS, spans
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _Bytes = tuple[Ints, Ints, Ints]
 """Document, row, and bytes of the document in the row."""
 
-PARTS = ("monolingual", "english", "target", "replay")
 EPOCHS_REMEMBERED = 8
 """Whose orders are kept; 4 bytes a row each."""
 

@@ -6,15 +6,16 @@ number of workers and whatever was killed. Epoch 0 is the physical order, which 
 the stream was prepared; later epochs permute the row groups and the rows within each, so that
 random access stays by row group.
 
-Invariant: both readers give the same batches.
+Invariant: both readers, Parquet in this process and Ray Data tasks ahead of it, give the same
+batches.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,12 @@ REPLAYED_DOCUMENTS = "replayed.parquet"
 ROW_FILES = "rows-*.parquet"
 OPEN_FILES = 16
 """Row files that a stream keeps open; the others are opened anew when they are asked for."""
+TASKS_PER_PREFETCH = 1024
+"""Reading tasks of one Ray Data execution; the next one starts when it is used up."""
+ROWS_PER_RAY_TASK = 2048
+"""Of one rank: a task must be worth its scheduling, and prefetching holds a few of them."""
+CPUS_OF_A_READER = 0.1
+"""Reading waits for storage and must not compete with the training that it feeds."""
 
 
 def row_file_path(folder: Path, number: int) -> Path:
@@ -194,3 +201,60 @@ class Stream:
             flat = self._read_group(group, "input_ids").flatten().to_numpy()
             self._ids[group] = flat.reshape(-1, self.sequence_length)
         return self._ids[group]
+
+
+def read_batches(
+    stream: Stream,
+    *,
+    first_row: int,
+    rows_per_step: int,
+    rank: int,
+    world_size: int,
+    reader: Literal["direct", "ray"],
+) -> Iterator[Batch]:
+    """The batches of one rank, for ever: epochs follow one another, also within a step.
+
+    Args:
+        first_row: global row of the first step, for resuming.
+        rows_per_step: of all ranks together.
+        reader: ``direct`` reads Parquet in this process and starts anywhere within milliseconds;
+            ``ray`` reads in Ray Data tasks ahead of the consumer and starts within seconds.
+
+    Yields:
+        [rows_per_step / world_size, L] int32.
+    """
+    assert rows_per_step % world_size == 0, "the study spec and the trainer refuse such sizes"
+    share = rows_per_step // world_size
+    begin = first_row + rank * share
+    if reader == "ray":
+        steps = max(1, ROWS_PER_RAY_TASK // share)
+        yield from _prefetch(stream, begin=begin, stride=rows_per_step, rows=share, steps=steps)
+    while reader == "direct":
+        yield stream.read(stream.physical_rows(begin, begin + share))
+        begin += rows_per_step
+
+
+def _prefetch(stream: Stream, *, begin: int, stride: int, rows: int, steps: int) -> Iterator[Batch]:
+    """Batches of ``rows`` global rows at ``begin``, ``begin + stride``, ... for ever, read ahead.
+
+    Args:
+        steps: batches of one task.
+    """
+    from ccx_ray.orchestration.ray_tasks import tables_in_order
+
+    folder, length = stream.folder, stream.sequence_length
+
+    def read(number: int, first: int) -> Iterator[pa.Table]:
+        local = Stream.open(folder)
+        begins = (first + (number * steps + step) * stride for step in range(steps))
+        wanted = [local.physical_rows(at, at + rows) for at in begins]
+        ids = local.read(np.concatenate(wanted))
+        yield pa.table({"ids": pa.FixedSizeListArray.from_arrays(pa.array(ids.ravel()), length)})
+
+    while True:
+        for table in tables_in_order(
+            TASKS_PER_PREFETCH, partial(read, first=begin), CPUS_OF_A_READER
+        ):
+            flat = table["ids"].combine_chunks().flatten().to_numpy()
+            yield from flat.reshape(-1, rows, length)
+        begin += TASKS_PER_PREFETCH * steps * stride

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ccx_ray.corpus.parts import (
+    map_arrow,
     one_array,
     part_files,
     read_base_language,
@@ -29,7 +30,7 @@ from ccx_ray.corpus.parts import (
     write_arrow_part,
     write_language,
 )
-from ccx_ray.corpus.tokenizing.encoding import Encoder, open_encoder
+from ccx_ray.corpus.tokenizing.tokenizer import Encoder, open_encoder
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog
 from ccx_ray.storage.publishing import writing_aside
 
@@ -49,6 +50,8 @@ DOCUMENTS = "documents.parquet"
 """What the numbers of documents mean; see ``write_documents``."""
 REPLAY = "replay"
 """Kind of the base language's documents in a trial's stream."""
+PARTS = ("monolingual", "english", "target", REPLAY)
+"""What a document can be in a stream."""
 
 
 def write_documents(folder: Path) -> None:
@@ -70,7 +73,7 @@ def write_documents(folder: Path) -> None:
         pq.ParquetWriter(path, schema, compression="zstd") as writer,
     ):
         for kind, part in _part_paths(folder, None):
-            table, rows = _open(part), rows_of[kind]
+            table, rows = map_arrow(part), rows_of[kind]
             origin = pa.array(np.repeat(np.arange(table.num_rows), len(rows)))
             cycle = pa.array(np.tile(np.arange(len(rows)), table.num_rows))
             index = pa.array(np.arange(first, first + len(origin), dtype=np.int64))
@@ -321,7 +324,7 @@ def _id_columns(kind: str) -> list[str]:
 
 def _columns(kind: str, path: Path) -> list[_Column]:
     """The sides of one part; the file stays open as long as they are referred to."""
-    table = _open(path)
+    table = map_arrow(path)
     columns = []
     for name in _id_columns(kind):
         ids, spelt = one_array(table[name]), None
@@ -330,7 +333,3 @@ def _columns(kind: str, path: Path) -> list[_Column]:
         offsets = ids.offsets.to_numpy().astype(np.int64)
         columns.append(_Column(offsets, ids.values.to_numpy(), spelt))
     return columns
-
-
-def _open(path: Path) -> pa.Table:
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ccx_ray.frequency.retrieval.corpus_index import CorpusIndex, Hit
 
 
-from ccx_ray.corpus.audit.sampling import sample_key
+from ccx_ray.corpus.audit.texts import sample_key
 
 EVERY_CULTURE = "all"
 
