@@ -84,13 +84,8 @@ def write_language(folder: Path, code: str, base: str) -> None:
     publish_json(folder / "language.json", {"language": code, "base": base})
 
 
-def read_language(folder: Path) -> str:
-    """The language code of a text folder or a tokens folder."""
-    code: str = json.loads((folder / "language.json").read_text("utf-8"))["language"]
-    return code
-
-
-def read_base_language(folder: Path) -> str:
-    """The language code of the first halves of the pairs of a text folder or a tokens folder."""
-    code: str = json.loads((folder / "language.json").read_text("utf-8"))["base"]
+def read_language(folder: Path, role: str = "language") -> str:
+    """The language code of a text folder or a tokens folder; with ``base`` that of the first halves
+    of its pairs."""
+    code: str = json.loads((folder / "language.json").read_text("utf-8"))[role]
     return code

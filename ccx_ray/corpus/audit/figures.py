@@ -4,9 +4,9 @@ them.
 Invariant: no threshold enters the figures; whoever judges by other thresholds needs no new audit.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import add
 from typing import Any
 
 from ccx_ray.corpus.packing.conditions import Figures, StreamFigures
@@ -245,38 +245,44 @@ def metrics(figures: AuditFigures) -> dict[str, float]:
     A name's middle is a language, or a stream such as ``ko-s0``. Where a language has several
     corpora, counts are added up, and of shares and of questions the largest is given.
     """
-    sums: defaultdict[str, float] = defaultdict(float)
-    largest: defaultdict[str, float] = defaultdict(float)
+    found: dict[str, float] = {}
 
-    def most(where: str, **figures: float) -> None:
+    def note(combine: Callable[[float, float], float], where: str, **figures: float) -> None:
         for what, figure in figures.items():
             name = f"audit/{where}/{what}"
-            largest[name] = max(largest[name], float(figure))
+            found[name] = combine(found.get(name, 0.0), float(figure))
 
     for part in figures.scripts:
-        where = f"audit/{_language(part.corpus)}"
-        sums[f"{where}/forbidden_characters"] += part.forbidden
-        sums[f"{where}/unexpected_characters"] += part.unexpected
-        sums[f"{where}/not_normalized"] += part.not_normalized
+        note(
+            add,
+            _language(part.corpus),
+            forbidden_characters=part.forbidden,
+            unexpected_characters=part.unexpected,
+            not_normalized=part.not_normalized,
+        )
     for hits in figures.contamination:
-        most(
+        note(
+            max,
             hits.culture,
             contaminated_exact=hits.exact,
             contaminated_share=hits.share,
             contaminated_half_overlap=hits.half_overlapping,
         )
     for shared in figures.overlaps:
-        most(_language(shared.corpus), shared_documents_share=shared.share)
+        note(max, _language(shared.corpus), shared_documents_share=shared.share)
     for rejections in figures.rejections:
-        most(_language(rejections.corpus), rejected_share=rejections.share)
+        note(max, _language(rejections.corpus), rejected_share=rejections.share)
     for stream in figures.streams:
-        where = f"audit/{stream.stream.replace(' ', '-')}"
-        sums[f"{where}/token_difference"] += stream.token_difference
-        sums[f"{where}/token_difference_share"] += stream.token_difference_share
-        sums[f"{where}/bridge_pairs_together"] += stream.bridge.together
-        sums[f"{where}/nobridge_rows_with_both"] += stream.nobridge.rows_with_both_sides_of_a_group
-        sums[f"{where}/differing_monolingual_rows"] += stream.differing_rows
-    return {**sums, **largest}
+        note(
+            add,
+            stream.stream.replace(" ", "-"),
+            token_difference=stream.token_difference,
+            token_difference_share=stream.token_difference_share,
+            bridge_pairs_together=stream.bridge.together,
+            nobridge_rows_with_both=stream.nobridge.rows_with_both_sides_of_a_group,
+            differing_monolingual_rows=stream.differing_rows,
+        )
+    return found
 
 
 def _language(corpus: str) -> str:

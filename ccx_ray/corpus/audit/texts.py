@@ -252,12 +252,6 @@ def rejected_figures(found: Findings, language: AuditedLanguage) -> RejectedFigu
     )
 
 
-def text_digests(texts: Sequence[str]) -> Hashes:
-    """[texts] a digest of each text's UTF-8."""
-    digests = (blake2b(text.encode(), digest_size=8).digest() for text in texts)
-    return np.frombuffer(b"".join(digests), np.uint64)
-
-
 def shared_figures(inputs: AuditInputs, digests: Mapping[str, Hashes]) -> Iterator[SharedFigures]:
     """What every two corpora have in common; those that share nothing are left out.
 

@@ -25,7 +25,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.packing.stream import ROW_FILES, Ints, Stream
+from ccx_ray.corpus.packing.stream import ROW_FILES, Ints, Stream, flat_segments
+from ccx_ray.corpus.parts import one_array
 from ccx_ray.corpus.tokenizing.tokens import PARTS, spans
 
 if TYPE_CHECKING:
@@ -192,9 +193,10 @@ def _segments(stream: Stream) -> Iterator[tuple[Ints, Ints, Ints, Ints]]:
     first_row = 0
     for path in sorted(stream.folder.glob(ROW_FILES)):
         with pq.ParquetFile(path) as file:
-            rows, row, document, start, length = _read_segments(file)
+            lists = one_array(file.read(columns=["segments"])["segments"])
+        row, document, start, length = flat_segments(lists)
         yield row + first_row, document, start, length
-        first_row += rows
+        first_row += len(lists)
     assert first_row == stream.rows, "the description is written after all rows"
 
 
@@ -206,22 +208,6 @@ def _matrix(shown: Iterator[_Bytes], documents: int, rows: int) -> "csr_array":
     narrow = [tuple(column.astype(np.int32) for column in part) for part in shown]
     document, row, size = (np.concatenate(c) for c in zip(empty, *narrow, strict=True))
     return coo_array((size, (document, row)), shape=(documents, rows)).tocsr()
-
-
-def _read_segments(file: pq.ParquetFile) -> tuple[int, Ints, Ints, Ints, Ints]:
-    """The rows of a file; and of its segments the row in it, document, start and length."""
-    lists = file.read(columns=["segments"])["segments"]
-    rows, fields = [np.zeros(0, np.int64)], []
-    count = 0
-    for chunk in lists.chunks:
-        rows.append(pc.list_parent_indices(chunk).to_numpy() + count)
-        fields.append(pc.list_flatten(chunk))
-        count += len(chunk)
-    flat = pa.chunked_array(fields, lists.type.value_type)
-    document, start, length = (
-        pc.struct_field(flat, name).to_numpy() for name in ("document", "start", "length")
-    )
-    return count, np.concatenate(rows), document, start, length
 
 
 @dataclass(frozen=True, kw_only=True)

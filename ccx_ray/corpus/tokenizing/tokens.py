@@ -25,7 +25,6 @@ from ccx_ray.corpus.parts import (
     map_arrow,
     one_array,
     part_files,
-    read_base_language,
     read_language,
     write_arrow_part,
     write_language,
@@ -63,7 +62,7 @@ def write_documents(folder: Path) -> None:
     language = read_language(folder)
     rows_of = {
         "documents": [(language, "monolingual")],
-        "pairs": [(read_base_language(folder), "english"), (language, "target")],
+        "pairs": [(read_language(folder, "base"), "english"), (language, "target")],
     }
     names = ("id", "language", "source", "part")
     schema = pa.schema([("index", pa.int64()), *((name, pa.string()) for name in names)])
@@ -93,7 +92,7 @@ def tokenize_text(
         counts of documents, pairs, and tokens by column; the parts that the fast tokenizer could
         not encode.
     """
-    write_language(folder, read_language(text_folder), read_base_language(text_folder))
+    write_language(folder, read_language(text_folder), read_language(text_folder, "base"))
     parts = [
         (part, folder / kind, number)
         for kind in COLUMNS
