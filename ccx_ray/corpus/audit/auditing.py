@@ -53,11 +53,7 @@ TOKENS_PER_TASK = 2**25
 def audit(
     inputs: AuditInputs, spec: AuditSpec, folder: Path, *, title: str, run_tasks: RunTasks
 ) -> AuditFigures:
-    """Audit everything and write what was found into ``folder``.
-
-    Args:
-        title: whose audit it is, such as the study's name.
-    """
+    """Audit everything and write what was found into ``folder``."""
     log = WorkLog(folder, "audit")
     log.scratch.mkdir(parents=True, exist_ok=True)
     tasks = audit_tasks(inputs, spec, log.scratch)
@@ -81,11 +77,8 @@ def audit(
 def audit_tasks(
     inputs: AuditInputs, spec: AuditSpec, scratch: Path
 ) -> list[Callable[[], Findings]]:
-    """Everything that is to be done, each task by itself; what it finds can be pickled.
-
-    Args:
-        scratch: where every task can read what the documents of the streams are.
-    """
+    """Everything that is to be done, each task by itself; what it finds can be pickled. What the
+    documents of the streams are is read from ``scratch`` by every task."""
     tasks: list[Callable[[], Findings]] = [
         partial(_audit_text, inputs.probes, table, part, number, spec)
         for table in inputs.tables

@@ -253,11 +253,8 @@ def rejected_figures(found: Findings, language: AuditedLanguage) -> RejectedFigu
 
 
 def shared_figures(inputs: AuditInputs, digests: Mapping[str, Hashes]) -> Iterator[SharedFigures]:
-    """What every two corpora have in common; those that share nothing are left out.
-
-    Args:
-        digests: corpus -> [texts].
-    """
+    """What every two corpora have in common, by the digests of their texts; those that share
+    nothing are left out."""
     distinct = {corpus: np.unique(own) for corpus, own in digests.items()}
     for corpus, other in combinations(digests, 2):
         common = np.intersect1d(distinct[corpus], distinct[other], assume_unique=True)

@@ -30,11 +30,7 @@ DIGEST_BYTES = 16
 
 
 def digests(columns: Sequence[pa.Array]) -> Digests:
-    """[rows, 2] the digest of one text, or of the sides of a pair, of every row.
-
-    Args:
-        columns: string arrays of equal length, without nulls.
-    """
+    """[rows, 2] the digest of one text, or of the sides of a pair, of every row; without nulls."""
     views, offsets = zip(*map(_content, columns), strict=True)
     out = bytearray()
     blake2b = hashlib.blake2b

@@ -27,7 +27,6 @@ sentences would be another document.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple, Protocol
@@ -199,7 +198,7 @@ def near_duplicates(blocks: Blocks, standing: Sequence[Standing], threshold: flo
     bounds = np.concatenate([[0], np.cumsum([len(part) for part in standing], dtype=np.int64)])
     found = np.full(int(bounds[-1]), -1, np.int64)
     buckets, sizes = _buckets(blocks, standing, bounds, rows_per_band(threshold))
-    decisions = _Decisions(blocks, bounds, threshold * PERMUTATIONS, _KeptIndex.empty(sizes), found)
+    decisions = _Decisions(blocks, bounds, sizes, threshold * PERMUTATIONS, found)
     sharing = np.flatnonzero((buckets >= 0).any(axis=0))
     for start in range(0, len(sharing), RUN):
         documents = sharing[start : start + RUN]
@@ -273,30 +272,6 @@ def _band_keys(
     return keys[:, :count], numbers[:count]
 
 
-class _KeptIndex(NamedTuple):
-    """The first kept documents of every bucket."""
-
-    begins: Ints
-    """[buckets + 1] where a bucket's documents stand in ``documents``."""
-    filled: Ints
-    """[buckets]"""
-    documents: npt.NDArray[np.int32]
-
-    @classmethod
-    def empty(cls, sizes: Ints) -> "_KeptIndex":
-        begins = np.concatenate([[0], np.cumsum(np.minimum(sizes, CROWD))])
-        return cls(begins, np.zeros(len(sizes), np.int64), np.empty(int(begins[-1]), np.int32))
-
-    def open(self, buckets: Ints) -> Standing:
-        """Whether each bucket takes further documents."""
-        return self.filled[buckets] < self.begins[buckets + 1] - self.begins[buckets]
-
-    def add(self, buckets: Ints, documents: Ints) -> None:
-        """Each bucket at most once, and open."""
-        self.documents[self.begins[buckets] + self.filled[buckets]] = documents
-        self.filled[buckets] += 1
-
-
 class _Run(NamedTuple):
     """Consecutive documents among those that share a key with any other."""
 
@@ -309,16 +284,19 @@ class _Run(NamedTuple):
         return _Run(self.documents[which], self.rows[which], self.buckets[which])
 
 
-@dataclass(frozen=True)
 class _Decisions:
-    """What has been decided of the documents so far."""
+    """What has been decided of the documents so far, and the first kept ones of every bucket."""
 
-    blocks: Blocks
-    bounds: Ints
-    least_equal: float
-    """Equal slots of two documents that are near."""
-    index: _KeptIndex
-    found: Ints
+    def __init__(
+        self, blocks: Blocks, bounds: Ints, sizes: Ints, least_equal: float, found: Ints
+    ) -> None:
+        self.blocks, self.bounds, self.found = blocks, bounds, found
+        self.least_equal = least_equal
+        """Equal slots of two documents that are near."""
+        self.begins = np.concatenate([[0], np.cumsum(np.minimum(sizes, CROWD))])
+        """[buckets + 1] where a bucket's documents stand in ``kept``."""
+        self.filled = np.zeros(len(sizes), np.int64)
+        self.kept = np.empty(int(self.begins[-1]), np.int32)
 
     def decide(self, run: _Run, *, since: int) -> None:
         """Drop what is near a kept document; keep the rest where no two of them share a key, else
@@ -336,10 +314,11 @@ class _Decisions:
         run = run.take(~dropped)
         member, band = np.nonzero(run.buckets >= 0)
         buckets = run.buckets[member, band].astype(np.int64)
-        open_ = self.index.open(buckets)
+        open_ = self.filled[buckets] < self.begins[buckets + 1] - self.begins[buckets]
         member, buckets = member[open_], buckets[open_]
         if len(_distinct(buckets)) == len(buckets):
-            self.index.add(buckets, run.documents[member])
+            self.kept[self.begins[buckets] + self.filled[buckets]] = run.documents[member]
+            self.filled[buckets] += 1
             return
         half = len(run.documents) // 2
         since = int(run.documents[0])
@@ -362,12 +341,10 @@ class _Decisions:
         """Pairs that share a key, each once."""
         member, band = np.nonzero(run.buckets >= 0)
         buckets = run.buckets[member, band]
-        counts = self.index.filled[buckets]
+        counts = self.filled[buckets]
         ends = np.cumsum(counts)
-        places = np.arange(counts.sum()) + np.repeat(
-            self.index.begins[buckets] - ends + counts, counts
-        )
-        at, kept = np.repeat(member, counts), self.index.documents[places].astype(np.int64)
+        places = np.arange(counts.sum()) + np.repeat(self.begins[buckets] - ends + counts, counts)
+        at, kept = np.repeat(member, counts), self.kept[places].astype(np.int64)
         new = kept >= since
         pairs = _distinct((at[new] << 32) | kept[new])
         return pairs >> 32, pairs & 0xFFFFFFFF

@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from unicodedata import combining, decomposition, is_normalized, normalize
 
 from fontTools.unicodedata import Scripts
@@ -43,11 +43,8 @@ SCRIPTS = frozenset(Scripts.NAMES[code] for code in Scripts.VALUES)
 """Every script that a code point has, by its long name, such as ``Old_Turkic``."""
 
 
-class CodePoints(NamedTuple):
-    """A range of code points, both ends included."""
-
-    first: int
-    last: int
+Ranges = list[tuple[int, int]]
+"""Of code points, both ends included."""
 
 
 @cache
@@ -57,35 +54,32 @@ def script_of(character: str) -> str:
     return name
 
 
-def script_ranges(scripts: Collection[str]) -> list[CodePoints]:
+def script_ranges(scripts: Collection[str]) -> Ranges:
     """The code points of these scripts taken together, ascending, as few ranges as can be."""
     bounds = pairwise((*Scripts.RANGES, CODE_POINTS))
     return _merged(
-        CodePoints(first, end - 1)
+        (first, end - 1)
         for (first, end), code in zip(bounds, Scripts.VALUES, strict=True)
         if Scripts.NAMES[code] in scripts
     )
 
 
-def character_class(ranges: Iterable[CodePoints]) -> str:
+def character_class(ranges: Ranges) -> str:
     """The inside of a character class of RE2 that holds exactly these code points."""
     return "".join(rf"\x{{{first:x}}}-\x{{{last:x}}}" for first, last in ranges)
 
 
-class NormalizationRanges(NamedTuple):
-    """A text without ``unstable`` code points and two ``reorderable`` in a row is in NFC."""
-
-    unstable: list[CodePoints]
-    """NFC_Quick_Check is No or Maybe: it decomposes, or may compose with what stands before."""
-    reorderable: list[CodePoints]
-    """The combining class is not zero."""
-
-
 @cache
-def normalization_ranges() -> NormalizationRanges:
+def normalization_ranges() -> tuple[Ranges, Ranges]:
     """What UAX #15, "Detecting Normalization Forms", looks for, by the interpreter's Unicode.
 
-    Python has the properties only one character at a time: 40 ms, once a process.
+    A text without code points that are unstable (NFC_Quick_Check is No or Maybe: it decomposes, or
+    may compose with what stands before) and two that are reorderable (the combining class is not
+    zero) in a row is in NFC. Python has the properties only one character at a time: 40 ms, once a
+    process.
+
+    Returns:
+        unstable, reorderable.
     """
     characters = [
         chr(code_point)
@@ -99,19 +93,18 @@ def normalization_ranges() -> NormalizationRanges:
     seconds.update(*(normalize("NFD", composite)[1:] for composite in composites))
     unstable = seconds | set(decomposable).difference(composites)
     unstable.update(c for c in composites if normalize("NFD", c)[0] in seconds)
-    return NormalizationRanges(
-        unstable=_merged(CodePoints(ord(c), ord(c)) for c in sorted(unstable)),
-        reorderable=_merged(CodePoints(ord(c), ord(c)) for c in characters if combining(c)),
-    )
+    reorderable = [c for c in characters if combining(c)]
+    single = [[(ord(c), ord(c)) for c in some] for some in (sorted(unstable), reorderable)]
+    return _merged(single[0]), _merged(single[1])
 
 
-def _merged(ranges: Iterable[CodePoints]) -> list[CodePoints]:
-    merged: list[CodePoints] = []
+def _merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    merged: Ranges = []
     for first, last in ranges:
-        if merged and merged[-1].last == first - 1:
-            merged[-1] = CodePoints(merged[-1].first, last)
+        if merged and merged[-1][1] == first - 1:
+            merged[-1] = (merged[-1][0], last)
         else:
-            merged.append(CodePoints(first, last))
+            merged.append((first, last))
     return merged
 
 

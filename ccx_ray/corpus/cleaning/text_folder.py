@@ -11,7 +11,6 @@ records with one id, the first in the order of the sources is kept.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,16 +67,13 @@ class Block(NamedTuple):
     """``texts``, ``ids``, and perhaps ``signatures``, of each row."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
+class Part(NamedTuple):
     """One block of isolated text on its way to its part."""
 
     kind: Kind
     block: str
     number: int
-    """Of the part among those of its kind."""
-    rejected_number: int
-    """Of the part in ``rejected``."""
+    """Of the part among those of its kind; in ``rejected`` parts are counted through."""
     shard: Shard
 
 
@@ -124,11 +120,8 @@ def isolate_text(
     numbers: Counter[Kind] = Counter()
     for (source, shard), result in zip(shards, isolated, strict=True):
         for block in result["blocks"]:
-            kind, number = source.kind, numbers[source.kind]
-            parts.append(
-                Part(kind=kind, block=block, number=number, rejected_number=len(parts), shard=shard)
-            )
-            numbers[kind] += 1
+            parts.append(Part(source.kind, block, numbers[source.kind], shard))
+            numbers[source.kind] += 1
     kinds: list[Kind] = ["documents"]
     if isinstance(language, LanguageSpec):
         kinds.append("pairs")
@@ -141,7 +134,7 @@ def isolate_text(
         (folder / name).mkdir(exist_ok=True)
 
     def write(number: int) -> dict[str, Any]:
-        return _write_text_part(parts[number], blocks, folder)
+        return _write_text_part(parts[number], blocks, folder, number)
 
     written = run_tasks(WorkLog(folder, "write"), len(parts), write)
     write_language(folder, language.code, base.code)
@@ -279,8 +272,9 @@ def _write_blocks(folder: Path, name: str, blocks: Iterable[Block]) -> list[str]
     return written
 
 
-def _write_text_part(part: Part, blocks: Path, folder: Path) -> dict[str, Any]:
-    """Write one part of ``documents`` or ``pairs`` and its rejected rows; what it counted."""
+def _write_text_part(part: Part, blocks: Path, folder: Path, through: int) -> dict[str, Any]:
+    """Write one part of ``documents`` or ``pairs`` and its rejected rows, parts counted through;
+    what it counted."""
     table = map_arrow(blocks / f"{part.block}.arrow")
     repeated = map_arrow(blocks / f"{part.block}.repeated.arrow")
     sides = side_names(part.kind)
@@ -304,22 +298,22 @@ def _write_text_part(part: Part, blocks: Path, folder: Path) -> dict[str, Any]:
         "reason": reason.filter(dropped),
         "duplicate_of": repeated["duplicate_of"].filter(dropped),
     }
-    write_part(folder / "rejected", part.rejected_number, pa.table(columns, schema=REJECTED))
+    write_part(folder / "rejected", through, pa.table(columns, schema=REJECTED))
     counts = {"kept": kept.num_rows}
     if DROPPED in table.column_names:
-        counts |= _write_dropped(part, table.filter(accepted), folder)
+        counts |= _write_dropped(table.filter(accepted), folder, through)
     for side in sides:
         counts[f"bytes_out_{side}"] = _total(pc.binary_length(kept[side]))
         counts[f"characters_out_{side}"] = _total(pc.utf8_length(kept[side]))
     return {"counts": counts, "rejected": dict(Counter(columns["reason"].to_pylist()))}
 
 
-def _write_dropped(part: Part, kept: pa.Table, folder: Path) -> dict[str, int]:
+def _write_dropped(kept: pa.Table, folder: Path, through: int) -> dict[str, int]:
     """Keep the lines in another language that were taken out of texts that were kept."""
     (folder / "dropped").mkdir(exist_ok=True)
     touched = kept.filter(pc.not_equal(pc.utf8_trim_whitespace(kept[DROPPED]), ""))
     columns = {"id": touched["id"], "text": touched[DROPPED], "source": touched["source"]}
-    write_part(folder / "dropped", part.rejected_number, pa.table(columns, schema=DOCUMENTS))
+    write_part(folder / "dropped", through, pa.table(columns, schema=DOCUMENTS))
     return {
         "texts_with_dropped_lines": touched.num_rows,
         "characters_in_dropped_lines": _total(pc.utf8_length(touched[DROPPED])),
@@ -331,12 +325,8 @@ def _text_counts(
     shards: Sequence[Mapping[str, Any]],
     parts: Sequence[tuple[Part, Mapping[str, Any]]],
 ) -> dict[str, Any]:
-    """What was read, kept and rejected, and the characters removed by script.
-
-    Args:
-        shards: what ``_isolate_shard`` returned.
-        parts: the parts with what ``_write_text_part`` returned.
-    """
+    """What was read, kept and rejected, and the characters removed by script, from what
+    ``_isolate_shard`` and ``_write_text_part`` counted."""
     counts: dict[str, Any] = {}
     removed: Counter[str] = Counter()
     for kind in kinds:

@@ -52,7 +52,7 @@ class Exposures(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ExposureLedger:
-    """Answers for every training on one stream at one number of rows a step."""
+    """Answers for every training on one stream at one number of rows a step, of all workers."""
 
     stream: Stream
     rows_per_step: int
@@ -66,11 +66,7 @@ class ExposureLedger:
 
     @classmethod
     def open(cls, stream: Stream, *, rows_per_step: int) -> "ExposureLedger":
-        """Read the segments of the whole stream, file by file, and nothing of its tokens.
-
-        Args:
-            rows_per_step: sequences of one optimizer step, of all workers together.
-        """
+        """Read the segments of the whole stream, file by file, and nothing of its tokens."""
         documents = sum(batch.num_rows for batch in stream.document_batches())
         lengths = np.zeros(documents, np.int64)
 
@@ -86,12 +82,8 @@ class ExposureLedger:
     def of_spans(
         cls, stream: Stream, *, rows_per_step: int, documents: Ints, starts: Ints, lengths: Ints
     ) -> "ExposureLedger":
-        """A ledger of spans of documents, whose documents are these spans in their order.
-
-        Args:
-            documents: [spans] numbers; nothing is consumed of a span of -1.
-            starts: [spans] in bytes of the document; ``lengths`` too.
-        """
+        """A ledger of spans of documents, whose documents are these spans in their order, in bytes;
+        nothing is consumed of a span of document -1."""
         order = np.argsort(documents, kind="stable")
         of_span = documents[order]
 

@@ -149,11 +149,8 @@ def _halves(text_folders: Sequence[Path]) -> Keys:
 
 
 def fitting(ordered: Ints, sizes: Ints, limit: int) -> Ints:
-    """Those that fit into the limit when each that still fits is taken in order.
-
-    Args:
-        ordered: indices of ``sizes``.
-    """
+    """Those indices of ``sizes`` that fit into the limit when each that still fits is taken in
+    order."""
     chosen, left = [], limit
     least = int(sizes[ordered].min(initial=limit + 1))
     for one in ordered.tolist():

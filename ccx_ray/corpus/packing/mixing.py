@@ -314,12 +314,8 @@ def _bridge(
 def draw_pairs(pair_tokens: Ints, capacity: int, random: np.random.Generator) -> list[Ints]:
     """Passes over pairs that fill ``capacity`` tokens as far as possible without exceeding it.
 
-    Args:
-        pair_tokens: [pairs] tokens of a pair with its two closing tokens.
-
-    Returns:
-        one seeded subset when there are more pairs than fit; else whole passes over all of them,
-        as many as fit; no pass when no pair fits.
+    One seeded subset when there are more pairs than fit; else whole passes over all of them, as
+    many as fit; no pass when no pair fits. ``pair_tokens`` counts both closing tokens.
     """
     order = random.permutation(len(pair_tokens))
     total = int(pair_tokens.sum())
@@ -330,12 +326,8 @@ def draw_pairs(pair_tokens: Ints, capacity: int, random: np.random.Generator) ->
 
 
 def pair_groups(english: Keys, target: Keys) -> Ints:
-    """[pairs] the group of each pair.
-
-    Args:
-        english, target: [pairs] digests of the halves; equal digests mean equal texts. Two texts
-            with one digest, likely among 4 billion, would only be kept apart for nothing.
-    """
+    """[pairs] the group of each pair, of which equal digests mean equal halves. Two texts with one
+    digest, likely among 4 billion, would only be kept apart for nothing."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -365,11 +357,7 @@ def bridge_bounds(separators: Ints, tokens: int, sequence_length: int) -> Ints:
     """[rows + 1] bounds of rows such that every bridge has both halves in exactly one row.
 
     A bound between the halves, before or behind the separator, would leave them in two rows; such a
-    row ends one or two tokens earlier, which become padding.
-
-    Args:
-        separators: positions of the separators on the tape, rising.
-        tokens: of the whole tape.
+    row ends one or two tokens earlier, which become padding. The separators' positions rise.
     """
     bounds, between = [0], separators.tolist()
     while bounds[-1] < tokens:

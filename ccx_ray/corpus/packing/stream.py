@@ -236,11 +236,8 @@ def read_batches(
 
 
 def _prefetch(stream: Stream, *, begin: int, stride: int, rows: int, steps: int) -> Iterator[Batch]:
-    """Batches of ``rows`` global rows at ``begin``, ``begin + stride``, ... for ever, read ahead.
-
-    Args:
-        steps: batches of one task.
-    """
+    """Batches of ``rows`` global rows at ``begin``, ``begin + stride``, ... for ever, read ahead;
+    ``steps`` of them by one task."""
     from ccx_ray.orchestration.ray_tasks import tables_in_order
 
     folder, length = stream.folder, stream.sequence_length

@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,9 +117,6 @@ def prepare_trial_streams(
     run_tasks: RunTasks,
 ) -> dict[str, Any]:
     """Write and check the two streams of a language and seed, ``bridge`` and ``nobridge``.
-
-    Args:
-        replay_folder: the base language's tokens, where the mixture replays them.
 
     Returns:
         counts by condition, and the ``difference`` of their parallel tokens, which is 0.
@@ -316,14 +313,9 @@ def finish_stream(
     corpus: TokenCorpus,
     vocabulary: Vocabulary,
     folder: Path,
-    files: Iterable[Mapping[str, Any]],
+    files: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Write what makes the rows a stream, and give its counts.
-
-    Args:
-        files: what ``write_rows`` returned, in the order of the files.
-    """
-    files = list(files)
+    """Write what makes the rows a stream; its counts. ``write_rows`` returned ``files``."""
     tokens: Counter[str] = Counter()
     for file in files:
         tokens.update(file["counts"])

@@ -68,14 +68,13 @@ DECODERS: dict[str, Callable[[], Any]] = {
 
 
 class TextStream:
-    """A file's bytes without its compression, as blocks of at most 1 MiB."""
+    """A file's bytes without its compression, as blocks of at most 1 MiB.
+
+    It begins at ``start``, in bytes of the file; of a compressed file the start of a member (gzip)
+    or stream (bz2, xz). Not for zstd.
+    """
 
     def __init__(self, file: InputFile, start: int = 0) -> None:
-        """
-        Args:
-            start: where to begin, in bytes of the file; of a compressed file the start of a member
-                (gzip) or stream (bz2, xz). Not for zstd.
-        """
         self.file = file
         self.compression = compression_of(file)
         self.broken = ""

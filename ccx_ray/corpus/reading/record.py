@@ -104,11 +104,7 @@ class Fields(NamedTuple):
 
 
 def fields_of(source: SourceSpec, sides: tuple[str, ...]) -> Fields:
-    """The fields that a source names, or its format's own.
-
-    Args:
-        sides: ``("text",)``, or the language codes of a pair.
-    """
+    """The fields that a source names, or its format's own; see ``TextSource.sides``."""
     if len(sides) == 1:
         texts: tuple[str, ...] = (source.text_field or "text",)
     else:

@@ -60,11 +60,7 @@ def side_names(kind: Kind) -> tuple[str, ...]:
 def text_sources(
     language: BaseLanguageSpec | LanguageSpec, base: BaseLanguageSpec
 ) -> list[TextSource]:
-    """The sources of a language in their order.
-
-    Args:
-        base: the language of the other half of every pair.
-    """
+    """The sources of a language in their order; ``base`` is in the other half of every pair."""
     kinds: list[tuple[Kind, str, tuple[BaseLanguageSpec, ...]]] = [
         ("documents", "monolingual", (language,))
     ]
@@ -173,11 +169,8 @@ def source_shards(
 def read_shard(
     shard: Shard, source: SourceSpec, *, sides: tuple[str, ...], record_bytes: int
 ) -> Iterator[Record | Fault]:
-    """The records of one shard in order, and a fault for all else that stands in it.
-
-    Args:
-        record_bytes: a longer record is a fault, and is never held whole where the format allows.
-    """
+    """The records of one shard in order, and a fault for all else that stands in it; a record of
+    more than ``record_bytes`` is one, and is never held whole where the format allows."""
     form = "dataset" if source.dataset else format_of(shard.file, source, "path")
     if form in {"jsonl", "mc2"}:
         from ccx_ray.corpus.reading.jsonl import read_jsonl as read

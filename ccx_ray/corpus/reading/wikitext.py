@@ -15,7 +15,6 @@ on well-formed wikitext both ways give the same text.
 
 import html
 import re
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 
@@ -62,6 +61,7 @@ _COMMENT = re.compile(
 _VARIANT = re.compile(r"-\{([^{}]*)\}-")
 _SWITCH = re.compile(r"__[^\W\d_]+__")
 _SPACES = re.compile("  +")
+_GAPS = re.compile("\n{3,}")
 # Each of these begins with a bracket, of which there are few; spaces before it would be tried all.
 _EMPTY_BRACKETS = re.compile(r"\([\s,;:、，；：/]*\)|（[\s,;:、，；：/]*）|\[\s*\]")
 _OPENING = re.compile(r"([(（])[ \u00a0,;、，；]+")
@@ -331,7 +331,7 @@ def tidy(text: str) -> str:
     if "  " in text:
         text = _SPACES.sub(" ", text)
     lines = [line.strip(" \u3000") for line in text.split("\n")]
-    return "\n".join(_paragraphs(_full_sections(lines)))
+    return _GAPS.sub("\n\n", "\n".join(_full_sections(lines))).strip("\n")
 
 
 def _full_sections(lines: list[str]) -> list[str]:
@@ -351,19 +351,6 @@ def _full_sections(lines: list[str]) -> list[str]:
             kept.append(line)
     kept.reverse()
     return kept
-
-
-def _paragraphs(lines: Iterable[str]) -> Iterable[str]:
-    """At most one empty line in a row, none at the ends."""
-    begun, gap = False, False
-    for line in lines:
-        if line:
-            if gap and begun:
-                yield ""
-            yield line
-            begun, gap = True, False
-        else:
-            gap = True
 
 
 def _variant(match: re.Match[str]) -> str:

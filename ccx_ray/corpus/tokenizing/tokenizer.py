@@ -123,9 +123,6 @@ def train_tokenizer(
 def adopt_tokenizer(spec: TokenizerSpec, root: Path, folder: Path) -> dict[str, Any]:
     """Take a tokenizer from a folder or from the hub, and add a padding token where it has none.
 
-    Args:
-        root: folder that a relative path starts from.
-
     Raises:
         UserError: it cannot be opened, has no fast form or no end-of-text token, cannot tell a
             line break, or its size is not the one that the study names.

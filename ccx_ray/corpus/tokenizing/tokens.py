@@ -86,12 +86,8 @@ def write_documents(folder: Path) -> None:
 def tokenize_text(
     text_folder: Path, tokenizer_folder: Path, folder: Path, *, run_tasks: RunTasks
 ) -> dict[str, Any]:
-    """Write the token ids of a text folder's documents and pairs; see ``tokens``.
-
-    Returns:
-        counts of documents, pairs, and tokens by column; the parts that the fast tokenizer could
-        not encode.
-    """
+    """Write the token ids of a text folder's documents and pairs; counts of documents, pairs, and
+    tokens by column, and the parts that the fast tokenizer could not encode."""
     write_language(folder, read_language(text_folder), read_language(text_folder, "base"))
     parts = [
         (part, folder / kind, number)
@@ -194,12 +190,8 @@ class TokenCorpus:
         held_out: Ints | None = None,
         replay_held_out: Ints | None = None,
     ) -> "TokenCorpus":
-        """Read the lengths of a tokens folder, and of the documents of another one behind it.
-
-        Args:
-            held_out: numbers of the folder's held-out documents; ``replay_held_out`` those of the
-                other one, counted in it.
-        """
+        """Read the lengths of a tokens folder, and of the documents of another one behind it; the
+        held-out documents of each are numbered within it."""
         lengths = {kind: [np.zeros(0, np.int64)] for kind in (*COLUMNS, REPLAY)}
         parts, first = [], 0
         for kind, path in _part_paths(folder, replay):
@@ -250,14 +242,8 @@ class TokenCorpus:
         return english, target
 
     def read(self, documents: Ints, byte_lengths: npt.NDArray[np.uint16] | None) -> Excerpt:
-        """The ids of some documents; memory holds them alone.
-
-        Only parts that hold one of them are opened, one at a time.
-
-        Args:
-            byte_lengths: [vocabulary] bytes that each token spells; None where the folder notes
-                them token by token.
-        """
+        """The ids of some documents; memory holds them alone. Only parts that hold one of them are
+        opened, one at a time. Of ``byte_lengths`` see ``Vocabulary``."""
         wanted = np.unique(documents)
         lengths = self.lengths[wanted]
         starts = np.cumsum(lengths) - lengths
