@@ -131,15 +131,16 @@ class Stream:
 
     def segments(self, physical_rows: Ints) -> pa.Table:
         """The segments of some rows: row (position in the request), document, start, length."""
-        parts = [np.zeros((4, 0), np.int64)]
+        parts = [[np.zeros(0, np.int64)] * 4]
         for group, at, inside in self._by_group(physical_rows):
             lists = self._read_group(group, "segments").take(pa.array(inside))
             row, *columns = flat_segments(lists)
-            parts.append(np.stack([at[row], *columns]))
-        segments = np.concatenate(parts, axis=1)
+            parts.append([at[row], *columns])
+        segments = [np.concatenate(column) for column in zip(*parts, strict=True)]
         # Stable: the segments of a row stay in the order of its tokens.
-        segments = segments[:, np.argsort(segments[0], kind="stable")]
-        return pa.table(dict(zip(("row", *SEGMENT), segments, strict=True)))
+        order = np.argsort(segments[0], kind="stable")
+        names = ("row", *SEGMENT)
+        return pa.table({n: column[order] for n, column in zip(names, segments, strict=True)})
 
     def documents(self) -> pa.Table:
         """What the segments' document numbers mean: index, id, language, source, part."""
