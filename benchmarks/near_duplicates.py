@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from benchmark_tables import BenchmarkTable
 from bundled_text import bundled_texts, fastest_seconds, size
 
-from ccx_ray.corpus.cleaning.minhash import PERMUTATIONS, UNITS_PER_SHINGLE, signatures
+from ccx_ray.corpus.cleaning.near_duplicates import PERMUTATIONS, UNITS_PER_SHINGLE, signatures
 
 LANGUAGES = ("en", "ko", "zh", "bo", "mn")
 

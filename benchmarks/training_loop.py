@@ -17,8 +17,7 @@ import torch
 from benchmark_tables import BenchmarkTable, bar, spread
 from torch import Tensor, nn
 
-from ccx_ray.corpus.packing.readers import read_batches
-from ccx_ray.corpus.packing.stream import Stream
+from ccx_ray.corpus.packing.stream import Stream, read_batches
 from ccx_ray.study.training_spec import ModelSpec, OptimizerSpec, TrainingSpec
 from ccx_ray.training.history import read_history
 from ccx_ray.training.loss import NextTokenLoss, next_token_labels

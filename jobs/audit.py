@@ -25,7 +25,7 @@ def main() -> int:
     from ccx_ray.cli.audit import print_audit
     from ccx_ray.cli.outcome import print_outcome
     from ccx_ray.corpus.audit.auditing import PAGE, read_figures
-    from ccx_ray.corpus.audit.verdicts import verdicts
+    from ccx_ray.corpus.audit.figures import verdicts
     from ccx_ray.run import run_study
 
     run = run_study(study, root, targets=lambda graph, _: [graph["audit"]])

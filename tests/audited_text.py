@@ -12,8 +12,13 @@ import pyarrow as pa
 
 from ccx_ray.corpus.audit.auditing import audit_tasks, write_audit
 from ccx_ray.corpus.audit.figures import AuditFigures
-from ccx_ray.corpus.audit.findings import Findings
-from ccx_ray.corpus.audit.inputs import AuditedLanguage, AuditInputs, ProbeSide, probe_side
+from ccx_ray.corpus.audit.inputs import (
+    AuditedLanguage,
+    AuditInputs,
+    Findings,
+    ProbeSide,
+    probe_side,
+)
 from ccx_ray.corpus.cleaning.scripts import isolate
 from ccx_ray.corpus.parts import write_part
 from ccx_ray.study.text_spec import ENGLISH_ISOLATION, AuditSpec, IsolationSpec

@@ -11,11 +11,9 @@ import pyarrow.compute as pc
 
 from ccx_ray.corpus.cleaning.text_folder import isolate_text
 from ccx_ray.corpus.packing.mixing import plan_trial
-from ccx_ray.corpus.packing.rows import file_numbers, write_rows
 from ccx_ray.corpus.packing.stream import Stream
-from ccx_ray.corpus.packing.stream_preparation import finish_stream
-from ccx_ray.corpus.tokenizing.encoding import Vocabulary
-from ccx_ray.corpus.tokenizing.tokenizer import train_tokenizer
+from ccx_ray.corpus.packing.stream_preparation import file_numbers, finish_stream, write_rows
+from ccx_ray.corpus.tokenizing.tokenizer import Vocabulary, train_tokenizer
 from ccx_ray.corpus.tokenizing.tokens import TokenCorpus, tokenize_text
 from ccx_ray.orchestration.tasks import run_here
 from ccx_ray.study.spec import MixtureSpec

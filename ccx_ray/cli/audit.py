@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ccx_ray.corpus.audit.figures import AuditFigures
-from ccx_ray.corpus.audit.verdicts import Verdict
+from ccx_ray.corpus.audit.figures import AuditFigures, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -143,7 +143,7 @@ def print_exposures(
     """
     import numpy as np
 
-    from ccx_ray.corpus.packing.exposure import PARTS
+    from ccx_ray.corpus.tokenizing.tokens import PARTS
 
     table = Table(title="times consumed by each checkpoint", box=None, pad_edge=False)
     table.add_column("document")

@@ -5,7 +5,7 @@ for a result; the same table makes the same bytes.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,14 +57,25 @@ def write_part(folder: Path, number: int, table: pa.Table) -> None:
         )
 
 
-def write_arrow_part(folder: Path, number: int, table: pa.Table) -> None:
-    """Write one whole part as an uncompressed Arrow file of one batch, which can be mapped."""
+def write_arrow(path: Path, tables: Sequence[pa.Table]) -> None:
+    """Write tables of one schema as one uncompressed Arrow file, which can be mapped."""
     with (
-        writing_aside(part_path(folder, number, "arrow")) as path,
-        pa.OSFile(str(path), "wb") as file,
-        pa.ipc.new_file(file, table.schema) as writer,
+        writing_aside(path) as aside,
+        pa.OSFile(str(aside), "wb") as file,
+        pa.ipc.new_file(file, tables[0].schema) as writer,
     ):
-        writer.write_table(table.combine_chunks())
+        for table in tables:
+            writer.write_table(table)
+
+
+def write_arrow_part(folder: Path, number: int, table: pa.Table) -> None:
+    """Write one whole part as an Arrow file of one batch."""
+    write_arrow(part_path(folder, number, "arrow"), [table.combine_chunks()])
+
+
+def map_arrow(path: Path) -> pa.Table:
+    """The table of an uncompressed Arrow file, mapped into memory."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
 def write_language(folder: Path, code: str, base: str) -> None:
@@ -73,13 +84,8 @@ def write_language(folder: Path, code: str, base: str) -> None:
     publish_json(folder / "language.json", {"language": code, "base": base})
 
 
-def read_language(folder: Path) -> str:
-    """The language code of a text folder or a tokens folder."""
-    code: str = json.loads((folder / "language.json").read_text("utf-8"))["language"]
-    return code
-
-
-def read_base_language(folder: Path) -> str:
-    """The language code of the first halves of the pairs of a text folder or a tokens folder."""
-    code: str = json.loads((folder / "language.json").read_text("utf-8"))["base"]
+def read_language(folder: Path, role: str = "language") -> str:
+    """The language code of a text folder or a tokens folder; with ``base`` that of the first halves
+    of its pairs."""
+    code: str = json.loads((folder / "language.json").read_text("utf-8"))[role]
     return code

@@ -21,6 +21,9 @@ on a small one (ray#24304)."""
 
 Questions = Callable[[LanguageSpec], Mapping[str, Sequence[tuple[str, str]]]]
 """Language code -> (question, question with its answer filled in), of a culture's probe files."""
+Counts = Mapping[str, Any]
+
+data_step = partial(Step, resumable=True, pool=DATA)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +57,51 @@ def corpus_steps(study: StudySpec, inputs: InputFiles, questions: Questions) -> 
     }
     held_out = _held_out_steps(study, texts)
     tokenizer = _tokenizer_step(study, texts, inputs)
+
+    def tokenize(work: StepWork) -> Counts:
+        from ccx_ray.corpus.tokenizing.tokens import tokenize_text
+
+        return tokenize_text(
+            work.input("text"), work.input("tokenizer"), work.folder, run_tasks=_tasks(study, work)
+        )
+
     tokens = {
-        code: Step(
+        code: data_step(
             name=f"tokens-{code}",
             kind="tokens",
             version=3,
             identity={},
             needs={"text": text, "tokenizer": tokenizer},
-            run=partial(_tokens, study),
-            resumable=True,
-            pool=DATA,
+            run=tokenize,
         )
         for code, text in texts.items()
     }
+
+    def prepare_base(work: StepWork) -> Counts:
+        from ccx_ray.corpus.packing.stream_preparation import prepare_base_stream
+
+        return prepare_base_stream(
+            work.input("tokens"),
+            work.input("tokenizer"),
+            work.folder,
+            sequence_length=study.sequence_length,
+            seed=study.base.seed,
+            held_out=_held_out_file(work, base),
+            run_tasks=_tasks(study, work),
+        )
+
+    base_stream = data_step(
+        name="stream-base",
+        kind="stream",
+        version=4,
+        identity={"sequence_length": study.sequence_length, "seed": study.base.seed},
+        needs={
+            "tokens": tokens[base],
+            "tokenizer": tokenizer,
+            "held out": {base: held_out[base]} if held_out else {},
+        },
+        run=prepare_base,
+    )
     streams = {
         (trial.language, trial.seed): _trial_streams_step(
             study,
@@ -78,29 +113,13 @@ def corpus_steps(study: StudySpec, inputs: InputFiles, questions: Questions) -> 
         )
         for trial in trial_grid(study)
     }
-    base_stream = Step(
-        name="stream-base",
-        kind="stream",
-        version=4,
-        identity={"sequence_length": study.sequence_length, "seed": study.base.seed},
-        needs={
-            "tokens": tokens[base],
-            "tokenizer": tokenizer,
-            "held out": {base: held_out[base]} if held_out else {},
-        },
-        run=partial(_base_stream, study),
-        resumable=True,
-        pool=DATA,
-    )
     return CorpusSteps(
         texts=texts,
         held_out=held_out,
         tokenizer=tokenizer,
         base_stream=base_stream,
         trial_streams=streams,
-        audit=_audit_step(
-            study, inputs, texts=texts, tokens=tokens, streams=streams, questions=questions
-        ),
+        audit=_audit_step(study, inputs, questions, texts=texts, tokens=tokens, streams=streams),
     )
 
 
@@ -118,61 +137,40 @@ def check_corpus(study: StudySpec, root: Path) -> None:
         field = f"languages.{language.code}"
         check_script_names(language.isolation, f"{field}.isolation")
         check_language_codes(language.isolation, language.code, f"{field}.isolation")
-        for source, source_field in text_sources(language, study.base_language):
-            check_source(source.spec, sides=source.sides, root=root, field=source_field)
+        for source in text_sources(language, study.base_language):
+            check_source(source.spec, sides=source.sides, root=root, field=source.field)
 
 
 def _text_step(
     study: StudySpec, language: BaseLanguageSpec | LanguageSpec, inputs: InputFiles
 ) -> Step:
-    fields = ("monolingual", "parallel") if isinstance(language, LanguageSpec) else ("monolingual",)
-    sources = {
-        field: [
-            inputs.source(source, f"languages.{language.code}.{field}")
-            for source in getattr(language, field)
-        ]
-        for field in fields
+    base, code = study.base_language, language.code
+
+    def isolate(work: StepWork) -> Counts:
+        from ccx_ray.corpus.cleaning.text_folder import isolate_text
+
+        return isolate_text(
+            language,
+            inputs.root,
+            work.folder,
+            base=base,
+            cleaning=study.cleaning,
+            run_tasks=_tasks(study, work),
+        )
+
+    identity: dict[str, Any] = {
+        "language": code,
+        "isolation": language.isolation.model_dump(),
+        "cleaning": study.cleaning.model_dump(),
     }
-    return Step(
-        name=f"text-{language.code}",
-        kind="text",
-        version=2,
-        identity={
-            "language": language.code,
-            "isolation": language.isolation.model_dump(),
-            **_base_of_pairs(study, language),
-            "cleaning": study.cleaning.model_dump(),
-            **sources,
-        },
-        run=partial(_text, study, language, inputs.root),
-        resumable=True,
-        pool=DATA,
-    )
-
-
-def _base_of_pairs(
-    study: StudySpec, language: BaseLanguageSpec | LanguageSpec
-) -> Mapping[str, Any]:
-    """What decides over the first halves of a language's pairs."""
-    if not isinstance(language, LanguageSpec):
-        return {}
-    base = study.base_language
-    return {"base": base.code, "base_isolation": base.isolation.model_dump()}
-
-
-def _text(
-    study: StudySpec, language: BaseLanguageSpec | LanguageSpec, root: Path, work: StepWork
-) -> Mapping[str, Any]:
-    from ccx_ray.corpus.cleaning.text_folder import isolate_text
-
-    return isolate_text(
-        language,
-        root,
-        work.folder,
-        base=study.base_language,
-        cleaning=study.cleaning,
-        run_tasks=_tasks(study, work),
-    )
+    fields = ["monolingual"]
+    if isinstance(language, LanguageSpec):  # the first halves of its pairs are the base's
+        fields.append("parallel")
+        identity |= {"base": base.code, "base_isolation": base.isolation.model_dump()}
+    for field in fields:
+        sources = getattr(language, field)
+        identity[field] = [inputs.source(source, f"languages.{code}.{field}") for source in sources]
+    return data_step(name=f"text-{code}", kind="text", version=2, identity=identity, run=isolate)
 
 
 def _held_out_steps(study: StudySpec, texts: Mapping[str, Step]) -> dict[str, Step]:
@@ -181,6 +179,13 @@ def _held_out_steps(study: StudySpec, texts: Mapping[str, Step]) -> dict[str, St
     if not study.held_out.share:
         return {}
     base = study.base_language.code
+
+    def choose(work: StepWork) -> Counts:
+        from ccx_ray.corpus.packing.heldout import hold_out
+
+        text, shown = work.input("text"), work.inputs("shown")
+        return hold_out(text, list(shown.values()) or [text], study.held_out, work.folder)
+
     return {
         code: Step(
             name=f"heldout-{code}",
@@ -191,17 +196,10 @@ def _held_out_steps(study: StudySpec, texts: Mapping[str, Step]) -> dict[str, St
                 "text": text,
                 "shown": {c: t for c, t in texts.items() if c != base} if code == base else {},
             },
-            run=partial(_held_out, study),
+            run=choose,
         )
         for code, text in texts.items()
     }
-
-
-def _held_out(study: StudySpec, work: StepWork) -> Mapping[str, Any]:
-    from ccx_ray.corpus.packing.heldout import hold_out
-
-    text, shown = work.input("text"), work.inputs("shown")
-    return hold_out(text, list(shown.values()) or [text], study.held_out, work.folder)
 
 
 def _tokenizer_step(study: StudySpec, texts: Mapping[str, Step], inputs: InputFiles) -> Step:
@@ -214,6 +212,14 @@ def _tokenizer_step(study: StudySpec, texts: Mapping[str, Step], inputs: InputFi
         file = inputs.root / spec.pretrained / "tokenizer.json"
         if file.is_file():
             identity["pretrained"] = file_sha256(file)
+
+    def make(work: StepWork) -> Counts:
+        from ccx_ray.corpus.tokenizing.tokenizer import adopt_tokenizer, train_tokenizer
+
+        if spec.pretrained is not None:
+            return adopt_tokenizer(spec, inputs.root, work.folder)
+        return train_tokenizer(spec, work.inputs("texts"), work.folder)
+
     return Step(
         name="tokenizer",
         kind="tokenizer",
@@ -221,38 +227,8 @@ def _tokenizer_step(study: StudySpec, texts: Mapping[str, Step], inputs: InputFi
         identity=identity,
         # Nothing is learnt by a published one, so the texts do not matter.
         needs={"texts": texts if spec.pretrained is None else {}},
-        run=partial(_tokenizer, study, inputs.root),
+        run=make,
         pool=DATA,
-    )
-
-
-def _tokenizer(study: StudySpec, root: Path, work: StepWork) -> Mapping[str, Any]:
-    from ccx_ray.corpus.tokenizing.tokenizer import adopt_tokenizer, train_tokenizer
-
-    if study.tokenizer.pretrained is not None:
-        return adopt_tokenizer(study.tokenizer, root, work.folder)
-    return train_tokenizer(study.tokenizer, work.inputs("texts"), work.folder)
-
-
-def _tokens(study: StudySpec, work: StepWork) -> Mapping[str, Any]:
-    from ccx_ray.corpus.tokenizing.tokens import tokenize_text
-
-    return tokenize_text(
-        work.input("text"), work.input("tokenizer"), work.folder, run_tasks=_tasks(study, work)
-    )
-
-
-def _base_stream(study: StudySpec, work: StepWork) -> Mapping[str, Any]:
-    from ccx_ray.corpus.packing.stream_preparation import prepare_base_stream
-
-    return prepare_base_stream(
-        work.input("tokens"),
-        work.input("tokenizer"),
-        work.folder,
-        sequence_length=study.sequence_length,
-        seed=study.base.seed,
-        held_out=_held_out_file(work, study.base_language.code),
-        run_tasks=_tasks(study, work),
     )
 
 
@@ -266,15 +242,35 @@ def _trial_streams_step(
     held_out: Mapping[str, Step],
 ) -> Step:
     trials, base = study.trials, study.base_language.code
+    rows = trials.steps * trials.sequences_per_step
     shown = [language, base] if trials.mixture.replay else [language]
-    return Step(
+
+    def prepare(work: StepWork) -> Counts:
+        from ccx_ray.corpus.packing.stream_preparation import prepare_trial_streams
+
+        return prepare_trial_streams(
+            work.input("tokens"),
+            work.inputs("replay").get(base),
+            work.input("tokenizer"),
+            work.folder,
+            sequence_length=study.sequence_length,
+            seed=seed,
+            rows=rows,
+            mixture=trials.mixture,
+            pair_order=trials.pair_order,
+            held_out=_held_out_file(work, language),
+            replay_held_out=_held_out_file(work, base),
+            run_tasks=_tasks(study, work),
+        )
+
+    return data_step(
         name=f"stream-{language}-s{seed}",
         kind="stream",
         version=4,
         identity={
             "sequence_length": study.sequence_length,
             "seed": seed,
-            "rows": trials.steps * trials.sequences_per_step,
+            "rows": rows,
             "mixture": trials.mixture.model_dump(),
             "pair_order": trials.pair_order,
         },
@@ -284,43 +280,67 @@ def _trial_streams_step(
             "replay": {base: tokens[base]} if trials.mixture.replay else {},
             "held out": {code: held_out[code] for code in shown if code in held_out},
         },
-        run=partial(_trial_streams, study, language, seed),
-        resumable=True,
-        pool=DATA,
-    )
-
-
-def _trial_streams(study: StudySpec, language: str, seed: int, work: StepWork) -> Mapping[str, Any]:
-    from ccx_ray.corpus.packing.stream_preparation import prepare_trial_streams
-
-    trials, base = study.trials, study.base_language.code
-    return prepare_trial_streams(
-        work.input("tokens"),
-        work.inputs("replay").get(base),
-        work.input("tokenizer"),
-        work.folder,
-        sequence_length=study.sequence_length,
-        seed=seed,
-        rows=trials.steps * trials.sequences_per_step,
-        mixture=trials.mixture,
-        pair_order=trials.pair_order,
-        held_out=_held_out_file(work, language),
-        replay_held_out=_held_out_file(work, base),
-        run_tasks=_tasks(study, work),
+        run=prepare,
     )
 
 
 def _audit_step(
     study: StudySpec,
     inputs: InputFiles,
+    questions: Questions,
     *,
     texts: Mapping[str, Step],
     tokens: Mapping[str, Step],
     streams: Mapping[tuple[str, int], Step],
-    questions: Questions,
 ) -> Step:
-    languages = (study.base_language, *study.languages)
-    return Step(
+    base = study.base_language
+    languages = (base, *study.languages)
+
+    def run_audit(work: StepWork) -> Counts:
+        from ccx_ray.corpus.audit.auditing import audit
+        from ccx_ray.corpus.audit.figures import metrics
+        from ccx_ray.corpus.audit.inputs import (
+            AuditedLanguage,
+            AuditedStream,
+            AuditInputs,
+            probe_side,
+        )
+
+        audited = AuditInputs(
+            languages=tuple(
+                AuditedLanguage(
+                    code=language.code,
+                    folder=work.folder_of(texts[language.code]),
+                    isolation=language.isolation,
+                    base=base.code,
+                    base_isolation=base.isolation,
+                    counts=work.marker_of(texts[language.code])["counts"],
+                )
+                for language in languages
+            ),
+            streams=tuple(
+                AuditedStream(
+                    language=code,
+                    seed=seed,
+                    folder=work.folder_of(step),
+                    tokens=work.inputs("tokens")[code],
+                )
+                for (code, seed), step in streams.items()
+            ),
+            probes=tuple(
+                probe_side(language.code, code, list(filled))
+                for language in study.trial_languages
+                for code, filled in questions(language).items()
+            ),
+        )
+        figures = audit(
+            audited, study.audit, work.folder, title=study.name, run_tasks=_tasks(study, work)
+        )
+        found = metrics(figures)
+        work.record(found)
+        return {"figures": len(found)}
+
+    return data_step(
         name="audit",
         kind="audit",
         version=1,
@@ -334,55 +354,8 @@ def _audit_step(
             "tokens": {language: tokens[language] for language, _ in streams},
             "streams": {step.name: step for step in streams.values()},
         },
-        run=partial(_audit, study, dict(streams), texts, questions),
-        resumable=True,
-        pool=DATA,
+        run=run_audit,
     )
-
-
-def _audit(
-    study: StudySpec,
-    streams: Mapping[tuple[str, int], Step],
-    texts: Mapping[str, Step],
-    questions: Questions,
-    work: StepWork,
-) -> Mapping[str, Any]:
-    from ccx_ray.corpus.audit.auditing import audit
-    from ccx_ray.corpus.audit.inputs import AuditedLanguage, AuditedStream, AuditInputs, probe_side
-    from ccx_ray.corpus.audit.verdicts import metrics
-
-    base = study.base_language.code
-    tokens = work.inputs("tokens")
-    audited = AuditInputs(
-        languages=tuple(
-            AuditedLanguage(
-                code=language.code,
-                folder=work.folder_of(texts[language.code]),
-                isolation=language.isolation,
-                base=base,
-                base_isolation=study.base_language.isolation,
-                counts=work.marker_of(texts[language.code])["counts"],
-            )
-            for language in (study.base_language, *study.languages)
-        ),
-        streams=tuple(
-            AuditedStream(
-                language=language, seed=seed, folder=work.folder_of(step), tokens=tokens[language]
-            )
-            for (language, seed), step in streams.items()
-        ),
-        probes=tuple(
-            probe_side(language.code, code, list(filled))
-            for language in study.trial_languages
-            for code, filled in questions(language).items()
-        ),
-    )
-    figures = audit(
-        audited, study.audit, work.folder, title=study.name, run_tasks=_tasks(study, work)
-    )
-    found = metrics(figures)
-    work.record(found)
-    return {"figures": len(found)}
 
 
 def _held_out_file(work: StepWork, code: str) -> Path | None:

@@ -20,7 +20,7 @@ from fnmatch import filter as matching
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ccx_ray.corpus.tokenizing.encoding import END_OF_TEXT
+from ccx_ray.corpus.tokenizing.tokenizer import END_OF_TEXT
 from ccx_ray.errors import UserError
 from ccx_ray.storage.hashing import MANIFEST, file_sha256
 from ccx_ray.storage.remote_folders import fetch_checkpoint, file_names

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
-from ccx_ray.corpus.packing.readers import read_batches
-from ccx_ray.corpus.packing.stream import Stream
+from ccx_ray.corpus.packing.stream import Stream, read_batches
 from ccx_ray.errors import UserError
 from ccx_ray.storage.publishing import publish_json
 from ccx_ray.storage.remote_folders import fetch_checkpoint

@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ccx_ray.corpus.cleaning.text_folder import isolate_text
-from ccx_ray.corpus.packing.readers import read_batches
-from ccx_ray.corpus.packing.stream import Stream
+from ccx_ray.corpus.packing.stream import Stream, read_batches
 from ccx_ray.corpus.packing.stream_preparation import prepare_base_stream, prepare_trial_streams
 from ccx_ray.corpus.parts import part_files
 from ccx_ray.corpus.tokenizing.tokenizer import train_tokenizer
@@ -107,7 +106,7 @@ def test_the_direct_reader_needs_no_ray(prepared: dict[str, Path]) -> None:
 import sys
 from functools import partial
 from pathlib import Path
-from ccx_ray.corpus.packing.readers import read_batches
+from ccx_ray.corpus.packing.stream import read_batches
 from ccx_ray.corpus.packing.stream import Stream
 stream = Stream.open(Path({str(prepared["stream"] / "bridge")!r}))
 where = dict(first_row=399, rows_per_step=8, rank=0, world_size=1)

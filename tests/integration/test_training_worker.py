@@ -12,8 +12,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from ccx_ray.corpus.packing.readers import read_batches
-from ccx_ray.corpus.packing.stream import Stream
+from ccx_ray.corpus.packing.stream import Stream, read_batches
 from ccx_ray.errors import UserError
 from ccx_ray.study.training_spec import OptimizerSpec, WatchSpec
 from ccx_ray.training.bad_steps import TrainingStoppedError

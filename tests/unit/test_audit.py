@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.corpus.audit.auditing import read_figures
-from ccx_ray.corpus.audit.figures import AuditFigures
+from ccx_ray.corpus.audit.figures import AuditFigures, Verdict, metrics, verdicts
 from ccx_ray.corpus.audit.inputs import AuditInputs
-from ccx_ray.corpus.audit.verdicts import Verdict, metrics, verdicts
 from ccx_ray.corpus.cleaning.scripts import script_of
 from ccx_ray.study.text_spec import AuditSpec
 from tests.audited_text import audited_language, bundled_texts, run_audit

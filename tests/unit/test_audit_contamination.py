@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import regex
 
+from ccx_ray.corpus.audit.figures import metrics, verdicts
 from ccx_ray.corpus.audit.inputs import AuditInputs, ProbeSide, probe_side
-from ccx_ray.corpus.audit.verdicts import metrics, verdicts
 from ccx_ray.study.text_spec import AuditSpec, IsolationSpec
 from tests.audited_text import audited_language, bundled_probes, bundled_texts, run_audit
 

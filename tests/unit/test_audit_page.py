@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from ccx_ray.cli.audit import print_audit
+from ccx_ray.corpus.audit.figures import verdicts
 from ccx_ray.corpus.audit.inputs import AuditInputs, probe_side
 from ccx_ray.corpus.audit.page import audit_page, marked
-from ccx_ray.corpus.audit.verdicts import verdicts
 from ccx_ray.study.text_spec import AuditSpec
 from tests.audited_text import audited_language, run_audit
 

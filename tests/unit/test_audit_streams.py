@@ -9,10 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.corpus.audit.figures import ConditionFigures, StreamFigures
+from ccx_ray.corpus.audit.figures import verdicts
 from ccx_ray.corpus.audit.inputs import AuditedLanguage, AuditedStream, AuditInputs
-from ccx_ray.corpus.audit.verdicts import verdicts
-from ccx_ray.corpus.packing.conditions import count_rows, describe_documents
+from ccx_ray.corpus.packing.conditions import (
+    ConditionFigures,
+    StreamFigures,
+    count_rows,
+    describe_documents,
+)
 from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.corpus.tokenizing.tokens import TokenCorpus
 from ccx_ray.study.spec import MixtureSpec

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccx_ray.corpus.packing.bridges import (
+from ccx_ray.corpus.packing.mixing import (
     TooCloseError,
     bridge_bounds,
     bridge_sides,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ccx_ray.corpus.cleaning.duplicates import digests, first_seen
 from ccx_ray.corpus.parts import part_files, write_part
 from ccx_ray.corpus.reading.sources import check_source, text_sources
-from ccx_ray.corpus.tokenizing.encoding import END_OF_TEXT, PAD, describe_vocabulary
+from ccx_ray.corpus.tokenizing.tokenizer import END_OF_TEXT, PAD, describe_vocabulary
 from ccx_ray.corpus.tokenizing.tokens import tokenize_text
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.tasks import run_here
@@ -138,7 +138,7 @@ def test_pairs_are_read_in_the_study_s_base_language(tmp_path: Path, project: Pa
         ("ru", "english"),
         ("ko", "target"),
     ]
-    (source, _), *_ = [s for s in text_sources(language, base) if s[0].kind == "pairs"]
+    source, *_ = [s for s in text_sources(language, base) if s.kind == "pairs"]
     check_source(source.spec, sides=source.sides, root=tmp_path, field="languages.ko.parallel")
 
 

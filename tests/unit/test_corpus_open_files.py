@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.corpus.packing.readers import read_batches
-from ccx_ray.corpus.packing.stream import OPEN_FILES, Stream
+from ccx_ray.corpus.packing.stream import OPEN_FILES, Stream, read_batches
 from ccx_ray.corpus.parts import write_arrow_part
 from ccx_ray.corpus.tokenizing import tokens
 from ccx_ray.corpus.tokenizing.tokens import TokenCorpus
@@ -107,8 +106,8 @@ def test_a_packing_task_opens_the_parts_that_it_needs(
         opened.append(path)
         return original(path)
 
-    original = tokens._open
-    monkeypatch.setattr(tokens, "_open", open_part)
+    original = tokens.map_arrow
+    monkeypatch.setattr(tokens, "map_arrow", open_part)
     excerpt = corpus.read(np.array([899, 2, 301, 302]), np.zeros(900, np.uint16))
     assert excerpt.tokens.tolist() == [2] * 2 + [301] + [302] * 2 + [899] * 4
     assert len(opened) == 3

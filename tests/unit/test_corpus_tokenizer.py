@@ -11,8 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.corpus.tokenizing.encoding import Encoder, Vocabulary
-from ccx_ray.corpus.tokenizing.tokenizer import adopt_tokenizer, train_tokenizer
+from ccx_ray.corpus.tokenizing.tokenizer import (
+    Encoder,
+    Vocabulary,
+    adopt_tokenizer,
+    train_tokenizer,
+)
 from ccx_ray.errors import UserError
 from ccx_ray.study.text_spec import TokenizerSpec
 from tests.peak_memory import peak_megabytes, write_made_text

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import regex
 
-from ccx_ray.corpus.cleaning.minhash import PERMUTATIONS, signatures
-from ccx_ray.corpus.cleaning.near_duplicates import near_duplicates
+from ccx_ray.corpus.cleaning.near_duplicates import PERMUTATIONS, near_duplicates, signatures
 
 THRESHOLD = 0.8
 LANGUAGES = ("en", "ko", "zh", "bo", "mn")
@@ -183,7 +182,7 @@ def test_blocks_make_no_difference(cuts: list[int]) -> None:
 
 def test_processes_and_threads_make_no_difference() -> None:
     program = (
-        "import hashlib; from ccx_ray.corpus.cleaning.minhash import signatures;"
+        "import hashlib; from ccx_ray.corpus.cleaning.near_duplicates import signatures;"
         "from tests.unit.test_near_duplicates import documents, LANGUAGES;"
         "t = [x for c in LANGUAGES for x in documents(c, least_units=1, count=400)];"
         "print(hashlib.sha256(signatures(t).tobytes()).hexdigest())"

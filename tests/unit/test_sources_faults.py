@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ccx_ray.corpus.reading.decompression import open_text_stream
+from ccx_ray.corpus.reading.lines import TextStream
 from ccx_ray.corpus.reading.record import SHOWN_CHARACTERS, Fault, Reason
 from ccx_ray.storage.input_files import find_files
 from ccx_ray.study.text_spec import SourceSpec
@@ -117,7 +117,7 @@ def test_all_that_a_corrupt_gzip_gives_is_delivered(tmp_path: Path):
             expected += byte_by_byte.decompress(bytes([byte]))
     (tmp_path / "a.gz").write_bytes(bytes(packed))
     (file,) = find_files("a.gz", root=tmp_path, field="f")
-    stream = open_text_stream(file)
+    stream = TextStream(file)
     delivered = b"".join(stream)
     assert stream.broken == Reason.CORRUPT
     assert len(delivered) > 10_000

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccx_ray.corpus.reading import decompression
+from ccx_ray.corpus.reading import lines as reading
 from ccx_ray.corpus.reading.record import Fault, Reason, Record, Shard
 from ccx_ray.corpus.reading.sources import read_shard, source_shards
 from ccx_ray.storage.input_files import InputFile
@@ -80,12 +80,12 @@ def test_json_lines_cut_anywhere(
     bounds = sorted({0, *(cut for cut in cuts if cut < len(data))})
     source = SourceSpec(path="a.jsonl")
     whole = read_ranges(path, source, [0])
-    before = decompression.BLOCK
-    decompression.BLOCK = block
+    before = reading.BLOCK
+    reading.BLOCK = block
     try:
         assert shown(read_ranges(path, source, bounds)) == shown(whole)
     finally:
-        decompression.BLOCK = before
+        reading.BLOCK = before
     filled = [line for line in lines if line.strip()]
     assert len(whole) == (len(filled) if data else 1)
 
@@ -116,8 +116,8 @@ def test_a_dump_cut_within_its_tags(
     data = wiki_dump(wiki_pages(9))
     path.write_bytes(data)
     bounds = sorted({0, *(cut for cut in cuts if cut < len(data))})
-    before = decompression.BLOCK
-    decompression.BLOCK = block
+    before = reading.BLOCK
+    reading.BLOCK = block
     try:
         stops = [*bounds[1:], None]
         file = InputFile(uri=str(path), name="a.xml", size=len(data))
@@ -132,7 +132,7 @@ def test_a_dump_cut_within_its_tags(
             )
         ]
     finally:
-        decompression.BLOCK = before
+        reading.BLOCK = before
     assert [one.id for one in found] == [str(number) for number in range(9)]
 
 

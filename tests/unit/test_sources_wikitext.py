@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccx_ray.corpus.reading.wikitext import FILE_WORDS, Site
-from ccx_ray.corpus.reading.wikitext_shortcuts import UnbalancedError, clean_wikitext
+from ccx_ray.corpus.reading.wikitext import FILE_WORDS, Site, UnbalancedError, clean_wikitext
 from tests.wikitext_page import TEXT, WIKITEXT
 
 SITE = Site("kowiki", FILE_WORDS)

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ccx_ray.corpus.packing.readers import read_batches
-from ccx_ray.corpus.packing.stream import Stream
+from ccx_ray.corpus.packing.stream import Stream, read_batches
 from ccx_ray.errors import UserError
 from tests.training_runs import write_stream
 

@@ -11,10 +11,9 @@ import pytest
 
 from ccx_ray.corpus.packing.conditions import ConditionsDifferError, check_conditions
 from ccx_ray.corpus.packing.mixing import plan_base
-from ccx_ray.corpus.packing.rows import write_rows
 from ccx_ray.corpus.packing.stream import Stream
-from ccx_ray.corpus.packing.stream_preparation import finish_stream
-from ccx_ray.corpus.tokenizing.encoding import Encoder, Vocabulary
+from ccx_ray.corpus.packing.stream_preparation import finish_stream, write_rows
+from ccx_ray.corpus.tokenizing.tokenizer import Encoder, Vocabulary
 from ccx_ray.corpus.tokenizing.tokens import DOCUMENTS, TokenCorpus, tokenize_text
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.tasks import run_here

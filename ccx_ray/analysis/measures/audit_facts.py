@@ -10,8 +10,7 @@ from pathlib import Path
 from ccx_ray.analysis.measures.rows import Row
 from ccx_ray.analysis.wording import listing, plural
 from ccx_ray.corpus.audit.auditing import read_figures
-from ccx_ray.corpus.audit.figures import AuditFigures, ContaminationFigures
-from ccx_ray.corpus.audit.verdicts import Verdict, verdicts
+from ccx_ray.corpus.audit.figures import AuditFigures, ContaminationFigures, Verdict, verdicts
 from ccx_ray.study.spec import StudySpec
 
 

@@ -7,6 +7,7 @@ the text or some rows of the streams, and nothing else that grows with the corpu
 import json
 import pickle
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,25 +18,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.audit.code_points import batch_of, read_batches
-from ccx_ray.corpus.audit.composition import count_scripts, script_figures
-from ccx_ray.corpus.audit.contamination import (
-    SCHEMA,
-    contamination_figures,
-    count_questions,
-    probe_index,
-    question_rows,
+from ccx_ray.corpus.audit import contamination, texts
+from ccx_ray.corpus.audit.figures import AuditFigures, verdicts
+from ccx_ray.corpus.audit.inputs import (
+    AuditInputs,
+    Findings,
+    Hashes,
+    ProbeSide,
+    TextTable,
+    sides_of,
 )
-from ccx_ray.corpus.audit.figures import AuditFigures
-from ccx_ray.corpus.audit.findings import Findings, Hashes
-from ccx_ray.corpus.audit.inputs import AuditInputs, ProbeSide, TextTable, sides_of
 from ccx_ray.corpus.audit.page import audit_page, sample_page
-from ccx_ray.corpus.audit.rejected import count_rejected, rejected_figures, rejection_figures
-from ccx_ray.corpus.audit.sampling import draw
-from ccx_ray.corpus.audit.shared_texts import overlap_figures, shared_figures, text_digests
-from ccx_ray.corpus.audit.streams import audited_documents, stream_figures
-from ccx_ray.corpus.audit.verdicts import verdicts
-from ccx_ray.corpus.packing.conditions import count_rows
+from ccx_ray.corpus.cleaning.duplicates import digests
+from ccx_ray.corpus.packing.conditions import (
+    Documents,
+    StreamFigures,
+    count_rows,
+    describe_documents,
+    stream_figures,
+)
 from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.corpus.parts import part_files
 from ccx_ray.corpus.tokenizing.tokens import TokenCorpus
@@ -52,11 +53,7 @@ TOKENS_PER_TASK = 2**25
 def audit(
     inputs: AuditInputs, spec: AuditSpec, folder: Path, *, title: str, run_tasks: RunTasks
 ) -> AuditFigures:
-    """Audit everything and write what was found into ``folder``.
-
-    Args:
-        title: whose audit it is, such as the study's name.
-    """
+    """Audit everything and write what was found into ``folder``."""
     log = WorkLog(folder, "audit")
     log.scratch.mkdir(parents=True, exist_ok=True)
     tasks = audit_tasks(inputs, spec, log.scratch)
@@ -80,11 +77,8 @@ def audit(
 def audit_tasks(
     inputs: AuditInputs, spec: AuditSpec, scratch: Path
 ) -> list[Callable[[], Findings]]:
-    """Everything that is to be done, each task by itself; what it finds can be pickled.
-
-    Args:
-        scratch: where every task can read what the documents of the streams are.
-    """
+    """Everything that is to be done, each task by itself; what it finds can be pickled. What the
+    documents of the streams are is read from ``scratch`` by every task."""
     tasks: list[Callable[[], Findings]] = [
         partial(_audit_text, inputs.probes, table, part, number, spec)
         for table in inputs.tables
@@ -92,7 +86,7 @@ def audit_tasks(
     ]
     for language in inputs.languages:
         for part in part_files(language.folder / "rejected"):
-            tasks.append(partial(count_rejected, language.code, part, seed=spec.seed))
+            tasks.append(partial(texts.count_rejected, language.code, part, seed=spec.seed))
     for stream in inputs.streams:
         folders = [stream.folder / condition for condition in ("bridge", "nobridge")]
         bridge, nobridge = map(Stream.open, folders)
@@ -101,7 +95,7 @@ def audit_tasks(
             pairs = part_files(inputs.language(stream.language).folder / "pairs")
             lengths = TokenCorpus.open(stream.tokens).lengths
             aside = path.with_name(f".{path.name}")
-            np.save(aside, audited_documents(bridge, pairs, lengths))
+            np.save(aside, _documents(bridge, pairs, lengths))
             aside.replace(path)  # a killed audit leaves no half of a table
         rows = max(bridge.rows, nobridge.rows)
         step = max(1, TOKENS_PER_TASK // bridge.sequence_length)
@@ -117,26 +111,26 @@ def _audit_text(
     """Audit one part of documents or pairs."""
     found = Findings()
     indexes = {
-        column.corpus: probe_index(sides_of(column, probes), column.isolation)
+        column.corpus: contamination.probe_index(sides_of(column, probes), column.isolation)
         for column in table.columns
     }
     names = [column.name for column in table.columns]
-    digests: dict[str, list[Hashes]] = {
+    keys: dict[str, list[Hashes]] = {
         column.corpus: [np.zeros(0, np.uint64)] for column in table.columns
     }
-    for rows in read_batches(part, ["id", "source", *names]):
-        drawn = draw(rows, names, size=spec.sample_documents, seed=spec.seed)
+    for rows in texts.read_batches(part, ["id", "source", *names]):
+        drawn = texts.draw(rows, names, size=spec.sample_documents, seed=spec.seed)
         found.keep(("sample", table.name), drawn, spec.sample_documents)
         ids = rows["id"].to_pylist()
         for column in table.columns:
-            batch = batch_of(rows[column.name].to_pylist())
+            batch = texts.batch_of(rows[column.name].to_pylist())
             found.counts["bytes", column.corpus] += sum(
                 pc.binary_length(rows[column.name]).to_pylist()
             )
-            count_scripts(found, column, batch, ids)
-            count_questions(found, column.corpus, batch, ids, indexes[column.corpus])
-            digests[column.corpus].append(text_digests(batch.texts))
-    found.digests = {corpus: {number: np.concatenate(own)} for corpus, own in digests.items()}
+            texts.count_scripts(found, column, batch, ids)
+            contamination.count_questions(found, column.corpus, batch, ids, indexes[column.corpus])
+            keys[column.corpus].append(digests([rows[column.name]])[:, 0])
+    found.digests = {corpus: {number: np.concatenate(own)} for corpus, own in keys.items()}
     return found
 
 
@@ -149,29 +143,62 @@ def _audit_rows(name: str, folders: list[Path], documents: Path, first: int, las
     return found
 
 
+def _documents(stream: Stream, pairs: Sequence[Path], token_lengths: texts.Ints) -> Documents:
+    """[documents] every document of a language's streams, whose pairs stand in these parts.
+
+    Taken from the text and the tokens, not from the stream's plan, so that the audit does not lean
+    on what it audits.
+    """
+    (english, english_bytes), (target, target_bytes) = (
+        _halves(pairs, column) for column in ("english", "target")
+    )
+    sizes = (english_bytes, target_bytes)
+    return describe_documents(stream, token_lengths, english, target, sizes=sizes)
+
+
+def _halves(pairs: Sequence[Path], column: str) -> tuple[Hashes, texts.Ints]:
+    """[pairs] digests and bytes of one side."""
+    keys, sizes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+    for part in pairs:
+        for rows in pq.ParquetFile(part).iter_batches(columns=[column]):
+            keys.append(digests([rows[column]])[:, 0])
+            sizes.append(pc.binary_length(rows[column]).to_numpy().astype(np.int64))
+    return np.concatenate(keys), np.concatenate(sizes)
+
+
+def _stream_figures(found: Findings, stream: str) -> StreamFigures:
+    """The figures of two conditions from the sums over their rows."""
+    counted = {str(what): n for (*of, what), n in found.counts.items() if of == ["row", stream]}
+    return stream_figures(stream, Counter(counted))
+
+
 def write_audit(
     folder: Path, inputs: AuditInputs, found: Findings, spec: AuditSpec, *, title: str
 ) -> AuditFigures:
     """Write what all tasks together found."""
-    rows, contamination = [pa.Table.from_pylist([], SCHEMA)], []
+    rows, questions = [pa.Table.from_pylist([], contamination.SCHEMA)], []
     for column in inputs.columns:
         sides = sides_of(column, inputs.probes)
-        of_column = question_rows(found, column, sides, probe_index(sides, column.isolation))
-        rows.append(pa.Table.from_pylist(of_column, SCHEMA))
+        of_column = contamination.question_rows(
+            found, column, sides, contamination.probe_index(sides, column.isolation)
+        )
+        rows.append(pa.Table.from_pylist(of_column, contamination.SCHEMA))
         for side in sides:
             own = [row for row in of_column if row["culture"] == side.culture]
-            contamination.append(contamination_figures(own, side, column.corpus))
-    digests = {column.corpus: found.texts(column.corpus) for column in inputs.columns}
+            questions.append(contamination.contamination_figures(own, side, column.corpus))
+    digested = {column.corpus: found.texts(column.corpus) for column in inputs.columns}
     figures = AuditFigures(
         seed=spec.seed,
         sample_documents=spec.sample_documents,
-        scripts=[script_figures(found, column) for column in inputs.columns],
-        contamination=contamination,
-        shared=list(shared_figures(inputs, digests)),
-        overlaps=list(overlap_figures(inputs, digests)),
-        streams=[stream_figures(found, name) for name in sorted(s.name for s in inputs.streams)],
-        rejections=[part for language in inputs.languages for part in rejection_figures(language)],
-        rejected=[rejected_figures(found, language) for language in inputs.languages],
+        scripts=[texts.script_figures(found, column) for column in inputs.columns],
+        contamination=questions,
+        shared=list(texts.shared_figures(inputs, digested)),
+        overlaps=list(texts.overlap_figures(inputs, digested)),
+        streams=[_stream_figures(found, name) for name in sorted(s.name for s in inputs.streams)],
+        rejections=[
+            part for language in inputs.languages for part in texts.rejection_figures(language)
+        ],
+        rejected=[texts.rejected_figures(found, language) for language in inputs.languages],
         samples={table.name: f"samples/{table.page}" for table in inputs.tables},
     )
     pq.write_table(pa.concat_tables(rows), folder / CONTAMINATION, compression="zstd")

@@ -6,11 +6,18 @@ answer in the blank, or the longest part of the question itself), and which shar
 
 N-grams are found by a trie over the numbers of their units, walked for all places of a batch at
 once; a wording by a run of its units, and then in the normal form of the text.
+
+Questions are looked for with letter case and white space levelled. A *unit* is a word; in scripts
+without blanks between words (Han, Kana, Thai, ...) a character; in Tibetan a syllable, because the
+tsheg is punctuation. Punctuation and blanks (also U+202F) end a unit; format characters and
+variation selectors, which choose a glyph, count for nothing. Case folding is Unicode's simple one,
+a character for a character.
 """
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -19,12 +26,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ccx_ray.corpus.audit.code_points import Batch, Ints, batch_of
 from ccx_ray.corpus.audit.figures import ContaminationFigures
-from ccx_ray.corpus.audit.findings import Findings
-from ccx_ray.corpus.audit.inputs import Column, ProbeSide
-from ccx_ray.corpus.audit.normal_form import Units, normal_text, units_of
-from ccx_ray.corpus.cleaning.scripts import isolate, script_of
+from ccx_ray.corpus.audit.inputs import Column, Findings, ProbeSide
+from ccx_ray.corpus.audit.texts import (
+    Batch,
+    Ints,
+    Points,
+    as_text,
+    batch_of,
+    points_of,
+    script_numbers,
+    scripts_among,
+)
+from ccx_ray.corpus.cleaning.scripts import CODE_POINTS, isolate, script_of
 from ccx_ray.study.text_spec import BLANK, IsolationSpec
 
 GRAM = 8
@@ -37,6 +51,14 @@ characters count fourfold and Hangul syllables twofold, as they say about as muc
 MORE_LETTERS = {"Han": 3, "Hangul": 1}
 FOUND_QUESTIONS = 10
 FILTER = 2**20
+
+BORDER, LETTER, WHOLE, IGNORED = range(4)
+"""What a character is to a unit: its end, a piece of it, one by itself, nothing."""
+
+UNSPACED = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar", "Yi")
+VARIATION_SELECTORS = (0x180B, 0x180C, 0x180D, 0x180F, *range(0xFE00, 0xFE10))
+MONGOLIAN_VOWEL_SEPARATOR = 0x180E
+"""Stands within a word."""
 
 SCHEMA = pa.schema(
     [
@@ -57,6 +79,74 @@ SCHEMA = pa.schema(
 
 Run = tuple[str, ...]
 """Units one behind the other, at most ``GRAM``."""
+
+
+class Units(NamedTuple):
+    """The units of some texts, in order."""
+
+    words: pa.StringArray
+    """[units] letter case folded."""
+    texts: Ints
+    """[units] the number of the text that each stands in, rising."""
+
+
+def normal_text(text: str) -> str:
+    """A text with simple case folding, every run of white space as one blank, none at its ends,
+    and without the characters that count for nothing."""
+    points = points_of(text)
+    kept = points[_kinds()[points] != IGNORED]
+    return " ".join(as_text(_folding()[kept]).split())
+
+
+def units_of(batch: Batch) -> Units:
+    """The units of all texts of a batch."""
+    kinds, points, ends = _kinds()[batch.points], batch.points, batch.ends
+    ignored = kinds == IGNORED
+    if ignored.any():
+        ends = ends - np.concatenate([[0], np.cumsum(ignored)])[ends]
+        kinds, points = kinds[~ignored], points[~ignored]
+    begins = kinds != BORDER
+    letter = kinds == LETTER
+    continued = np.zeros(len(kinds), bool)
+    continued[1:] = letter[1:] & letter[:-1]
+    continued[ends[ends < len(kinds)]] = False  # a word ends with its text
+    inside = begins.copy()
+    begins &= ~continued
+    per_text = np.diff(np.searchsorted(np.flatnonzero(begins), ends), prepend=0)
+    letters = as_text(_folding()[points[inside]]).encode()
+    # The bytes of a character after its first are 0b10xxxxxx.
+    first_bytes = np.flatnonzero((np.frombuffer(letters, np.uint8) & 0xC0) != 0x80)
+    places = np.append(first_bytes[begins[inside]], len(letters)).astype(np.int32)
+    words = pa.StringArray.from_buffers(
+        len(places) - 1, pa.py_buffer(places), pa.py_buffer(letters)
+    )
+    return Units(words, np.repeat(np.arange(len(ends)), per_text))
+
+
+@cache
+def _folding() -> Points:
+    """[0x110000] the simple case folding of every code point."""
+    table = np.arange(CODE_POINTS, dtype=np.uint32)
+    for code in range(CODE_POINTS):
+        character = chr(code)
+        folded = character.casefold()
+        if folded != character:
+            folded = folded if len(folded) == 1 else character.lower()
+            table[code] = ord(folded) if len(folded) == 1 else code
+    return table
+
+
+@cache
+def _kinds() -> npt.NDArray[np.uint8]:
+    """[0x110000] ``BORDER``, ``LETTER``, ``WHOLE`` or ``IGNORED``."""
+    kinds = {"L": LETTER, "M": LETTER, "N": LETTER, "Cf": IGNORED}
+    categories = map(unicodedata.category, map(chr, range(CODE_POINTS)))
+    table = np.fromiter((kinds.get(c, kinds.get(c[0], BORDER)) for c in categories), np.uint8)
+    table[(table == LETTER) & scripts_among(UNSPACED)[script_numbers()]] = WHOLE
+    table[list(VARIATION_SELECTORS)] = IGNORED
+    table[0xE0100:0xE01F0] = IGNORED
+    table[MONGOLIAN_VOWEL_SEPARATOR] = LETTER
+    return table
 
 
 class Wording(NamedTuple):

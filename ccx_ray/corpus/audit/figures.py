@@ -1,25 +1,23 @@
-"""The audit's figures, as they stand in ``audit.json``.
+"""The audit's figures, as they stand in ``audit.json``, and what the thresholds of a study make of
+them.
 
-Invariant: no threshold enters here; whoever judges by other thresholds needs no new audit.
+Invariant: no threshold enters the figures; whoever judges by other thresholds needs no new audit.
 """
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from operator import add
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from ccx_ray.corpus.packing.conditions import Figures, StreamFigures
 from ccx_ray.corpus.reading.record import Reason
+from ccx_ray.study.text_spec import AuditSpec
 
 BESIDE_THE_TEXT = (Reason.REDIRECT, Reason.NOT_AN_ARTICLE)
 """Reasons that say nothing of the text: such records were never meant to be any."""
 
 Example = dict[str, Any]
 """A text, a question or a record that the page shows."""
-
-
-class Figures(BaseModel):
-    """Base of all parts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ScriptFigures(Figures):
@@ -104,61 +102,6 @@ class OverlapFigures(Figures):
     share: float
 
 
-class ConditionFigures(Figures):
-    """One condition of a language and seed."""
-
-    rows: int
-    monolingual_rows: int
-    """Rows without a half of a pair."""
-    tokens: dict[str, int]
-    """monolingual, english, target, replay, separator, end_of_text, padding, and undescribed: of
-    rows without halves whose segments do not fit their tokens; must be 0."""
-    pairs: int
-    """That are shown, once a pass."""
-    target_halves: int
-    together: int
-    """How often the halves of a pair stand together in a row, at least in part."""
-    together_whole: int
-    """Pairs whose halves stand together in a row as a whole."""
-    rows_with_both_halves: int
-    rows_with_both_sides_of_a_group: int
-    """Pairs with a text in common are a group."""
-
-    @property
-    def used(self) -> int:
-        """Tokens but padding."""
-        return sum(number for kind, number in self.tokens.items() if kind != "padding")
-
-
-class StreamFigures(Figures):
-    """The two conditions of a language and seed."""
-
-    stream: str
-    bridge: ConditionFigures
-    nobridge: ConditionFigures
-    rows_at_equal_positions: int
-    """Positions at which neither condition has a parallel row."""
-    identical_rows: int
-    """Of them, rows with the same tokens from the same documents."""
-    same_halves: bool
-    """The two conditions consume the same bytes of every half."""
-
-    @property
-    def differing_rows(self) -> int:
-        """Monolingual rows of either condition without an equal one at their position."""
-        return (
-            self.bridge.monolingual_rows + self.nobridge.monolingual_rows - 2 * self.identical_rows
-        )
-
-    @property
-    def token_difference(self) -> int:
-        return self.bridge.used - self.nobridge.used
-
-    @property
-    def token_difference_share(self) -> float:
-        return abs(self.token_difference) / max(1, self.bridge.used, self.nobridge.used)
-
-
 class RejectionFigures(Figures):
     """What was read of one kind of text, and what became of it."""
 
@@ -210,3 +153,138 @@ class AuditFigures(Figures):
     rejected: list[RejectedFigures]
     samples: dict[str, str]
     """Table -> its page, relative to the audit's folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """One threshold, and the corpus or stream that comes nearest to it or crosses it."""
+
+    name: str
+    """What is judged, in words."""
+    field: str
+    """Field of the spec that holds the limit; empty where nothing but 0 is right."""
+    figure: float
+    limit: float
+    where: str
+    """Where the figure is from; empty when there is nothing to be judged."""
+    crossed: tuple[str, ...]
+    """Every place whose figure is above the limit."""
+    is_share: bool
+
+    @property
+    def passed(self) -> bool:
+        return not self.crossed
+
+
+def verdicts(figures: AuditFigures, spec: AuditSpec) -> list[Verdict]:
+    """Every threshold of the spec, and what must be 0 in any study."""
+    scripts, streams = figures.scripts, figures.streams
+    undescribed: list[tuple[str, float]] = [
+        (f"{stream.stream} {name}", condition.tokens["undescribed"])
+        for stream in streams
+        for name, condition in (("bridge", stream.bridge), ("no-bridge", stream.nobridge))
+    ]
+    contaminated = [
+        (f"{part.culture} questions ({part.side}) in {part.corpus}", part.share)
+        for part in figures.contamination
+    ]
+    # What is judged, the spec's field, and the figure of every place.
+    judged: list[tuple[str, str, list[tuple[str, float]]]] = [
+        ("characters of an excluded script", "forbidden_characters",
+         [(part.corpus, part.forbidden) for part in scripts]),
+        ("texts that are not NFC", "", [(part.corpus, part.not_normalized) for part in scripts]),
+        ("records rejected, share", "rejected_share",
+         [(part.corpus, part.share) for part in figures.rejections]),
+        ("records that are unaccounted for", "", list(_unaccounted(figures))),
+        ("questions that stand in a corpus, share", "contaminated_share", contaminated),
+        ("documents that stand in another corpus, share", "shared_documents_share",
+         [(part.corpus, part.share) for part in figures.overlaps]),
+        ("difference of the conditions' tokens, share", "token_difference_share",
+         [(part.stream, part.token_difference_share) for part in streams]),
+        ("no-bridge rows that hold both halves of a pair", "",
+         [(part.stream, part.nobridge.rows_with_both_sides_of_a_group) for part in streams]),
+        ("bridge pairs whose halves do not meet in exactly one row", "",
+         [(part.stream, abs(part.bridge.pairs - part.bridge.together)) for part in streams]),
+        ("monolingual rows that differ between the conditions", "",
+         [(part.stream, part.differing_rows) for part in streams]),
+        ("tokens that no segment describes", "", undescribed),
+        ("streams whose conditions do not consume the same halves", "",
+         [(part.stream, int(not part.same_halves)) for part in streams]),
+    ]  # fmt: skip
+    return [
+        _judge(name, field, places, getattr(spec, field) if field else 0)
+        for name, field, places in judged
+    ]
+
+
+def _judge(name: str, field: str, places: list[tuple[str, float]], limit: float) -> Verdict:
+    places = sorted(places, key=lambda place: (-place[1], place[0]))
+    where, figure = places[0] if places else ("", 0.0)
+    return Verdict(
+        name=name,
+        field=field,
+        figure=figure,
+        limit=limit,
+        where=where,
+        crossed=tuple(place for place, found in places if found > limit),
+        is_share=field.endswith("_share"),
+    )
+
+
+def _unaccounted(figures: AuditFigures) -> Iterator[tuple[str, float]]:
+    for part in figures.rejections:
+        there = part.kept + sum(part.rejected.values())
+        yield part.corpus, abs(part.read - there) + abs(part.kept - part.standing)
+    for side in figures.rejected:
+        yield f"{side.language} rejected", int(not side.adds_up)
+
+
+def metrics(figures: AuditFigures) -> dict[str, float]:
+    """The figures under flat names such as ``audit/ko/contaminated_exact``.
+
+    A name's middle is a language, or a stream such as ``ko-s0``. Where a language has several
+    corpora, counts are added up, and of shares and of questions the largest is given.
+    """
+    found: dict[str, float] = {}
+
+    def note(combine: Callable[[float, float], float], where: str, **figures: float) -> None:
+        for what, figure in figures.items():
+            name = f"audit/{where}/{what}"
+            found[name] = combine(found.get(name, 0.0), float(figure))
+
+    for part in figures.scripts:
+        note(
+            add,
+            _language(part.corpus),
+            forbidden_characters=part.forbidden,
+            unexpected_characters=part.unexpected,
+            not_normalized=part.not_normalized,
+        )
+    for hits in figures.contamination:
+        note(
+            max,
+            hits.culture,
+            contaminated_exact=hits.exact,
+            contaminated_share=hits.share,
+            contaminated_half_overlap=hits.half_overlapping,
+        )
+    for shared in figures.overlaps:
+        note(max, _language(shared.corpus), shared_documents_share=shared.share)
+    for rejections in figures.rejections:
+        note(max, _language(rejections.corpus), rejected_share=rejections.share)
+    for stream in figures.streams:
+        note(
+            add,
+            stream.stream.replace(" ", "-"),
+            token_difference=stream.token_difference,
+            token_difference_share=stream.token_difference_share,
+            bridge_pairs_together=stream.bridge.together,
+            nobridge_rows_with_both=stream.nobridge.rows_with_both_sides_of_a_group,
+            differing_monolingual_rows=stream.differing_rows,
+        )
+    return found
+
+
+def _language(corpus: str) -> str:
+    """``ko`` of ``ko documents`` and of ``en-ko pairs english``."""
+    return corpus.partition(" ")[0].rpartition("-")[2]

@@ -4,60 +4,30 @@ Invariant: a page is one file that asks for nothing over the network, and whatev
 corpus is escaped.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import resources
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ccx_ray.corpus.audit.code_points import SCRIPT_NAMES, points_of, script_numbers, scripts_among
-from ccx_ray.corpus.audit.figures import AuditFigures, ContaminationFigures
+from ccx_ray.corpus.audit.figures import AuditFigures, ScriptFigures, Verdict
 from ccx_ray.corpus.audit.inputs import TextTable
-from ccx_ray.corpus.audit.sampling import Sampled
-from ccx_ray.corpus.audit.verdicts import Verdict
+from ccx_ray.corpus.audit.texts import (
+    SCRIPT_NAMES,
+    Sampled,
+    points_of,
+    script_numbers,
+    scripts_among,
+)
+from ccx_ray.corpus.tokenizing.tokens import PARTS
 
 if TYPE_CHECKING:
     from jinja2 import Template
     from markupsafe import Markup
 
-# Okabe and Ito's palette, told apart by the colour-blind too; grey is what belongs to all.
-SCRIPT_COLORS = {
-    "Latin": "#0072b2", "Hangul": "#d55e00", "Han": "#cc3311", "Tibetan": "#aa4499",
-    "Mongolian": "#009e73", "Common": "#c4c9cf", "Inherited": "#9aa0a6",
-}  # fmt: skip
-OTHER_COLORS = ("#e69f00", "#56b4e9", "#332288", "#882255", "#999933", "#44aa99")
-KEPT_COLOR = "#c4c9cf"
-TOKEN_COLORS = {
-    "monolingual": "#009e73", "english": "#0072b2", "target": "#d55e00", "replay": "#56b4e9",
-    "separator": "#e69f00", "end_of_text": "#5f6368", "undescribed": "#b3261e",
-    "padding": "#e3e6ea",
-}  # fmt: skip
-SMALLEST_SHARE = 0.0005
-"""Of a bar; what is smaller is listed beside it and has no width of its own."""
-
-
-class Piece(NamedTuple):
-    """One part of a bar."""
-
-    label: str
-    value: int
-    share: float
-    color: str
-
-
-def bar(
-    values: Mapping[str, int], colors: Mapping[str, str], total: int | None = None
-) -> list[Piece]:
-    """The pieces of a stacked bar, in the order given; those of nothing are left out."""
-    whole = max(1, sum(values.values()) if total is None else total)
-    others = iter(OTHER_COLORS * len(values))
-    return [
-        Piece(label, value, value / whole, colors.get(label) or next(others))
-        for label, value in values.items()
-        if value
-    ]
+TOKEN_KINDS = (*PARTS, "separator", "end_of_text", "undescribed", "padding")
 
 
 def audit_page(figures: AuditFigures, judged: Sequence[Verdict], *, title: str) -> str:
@@ -67,12 +37,7 @@ def audit_page(figures: AuditFigures, judged: Sequence[Verdict], *, title: str) 
         figures=figures,
         verdicts=judged,
         crossed=[verdict for verdict in judged if not verdict.passed],
-        rejected_bar=lambda part: bar({"kept": part.kept, **part.rejected}, {"kept": KEPT_COLOR}),
-        token_bar=lambda condition: bar(condition.tokens, TOKEN_COLORS),
-        contamination_bar=_contamination_bar,
-        marked=marked,
-        scripts_used=_scripts_used(figures),
-        token_colors=TOKEN_COLORS,
+        token_kinds=TOKEN_KINDS,
     )
 
 
@@ -81,16 +46,27 @@ def sample_page(
 ) -> str:
     """The seeded sample of documents or pairs, characters of unexpected scripts marked."""
     corpora = {column.corpus for column in table.columns}
-    scripts = [part for part in figures.scripts if part.corpus in corpora]
+    parts = [part for part in figures.scripts if part.corpus in corpora]
     return _template("sample.html.j2").render(
         title=title,
         table=table,
         drawn=list(drawn),
-        marked=marked,
-        scripts=scripts,
+        parts=parts,
         seed=figures.seed,
-        texts=max((part.texts for part in scripts), default=0),
+        texts=max((part.texts for part in parts), default=0),
     )
+
+
+def scripts(part: ScriptFigures) -> "Markup":
+    """The characters of a corpus by script; scripts that are not expected are marked."""
+    from markupsafe import Markup
+
+    pieces = []
+    for script, number in part.scripts.items():
+        odd = part.expected and script not in part.expected
+        shape = Markup("<mark>{} {} ({})</mark>" if odd else "{} {} ({})")
+        pieces.append(shape.format(script, _whole(number), _percent(number / part.characters)))
+    return Markup(", ").join(pieces)
 
 
 def marked(text: str, expected: Sequence[str]) -> "Markup":
@@ -112,29 +88,6 @@ def marked(text: str, expected: Sequence[str]) -> "Markup":
     return Markup("").join(pieces)
 
 
-def _contamination_bar(part: ContaminationFigures) -> list[Piece]:
-    """Questions by the worst that is true of them."""
-    half = max(0, part.half_overlapping - part.exact)
-    counts = {
-        "to the letter": part.exact,
-        "half of the 8-grams or more": half,
-        "at least one 8-gram": max(0, part.overlapping - part.exact - half),
-    }
-    colors = dict(zip(counts, ("#b3261e", "#e69f00", "#f4dfa8"), strict=True))
-    return bar(counts, colors, part.questions)
-
-
-def _scripts_used(figures: AuditFigures) -> list[tuple[str, str]]:
-    """Scripts and colours for the legend: those that are visible in some bar."""
-    visible = {
-        script
-        for part in figures.scripts
-        for script, number in part.scripts.items()
-        if number >= 0.01 * part.characters
-    }
-    return [(script, color) for script, color in SCRIPT_COLORS.items() if script in visible]
-
-
 @cache
 def _template(name: str) -> "Template":
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -151,8 +104,8 @@ def _template(name: str) -> "Template":
     style = (resources.files("ccx_ray.corpus.audit") / "audit.css").read_text("utf-8")
     environment.globals |= {
         "style": Markup(style),
-        "smallest": SMALLEST_SHARE,
-        "script_bar": lambda scripts: bar(scripts, SCRIPT_COLORS),
+        "marked": marked,
+        "scripts": scripts,
     }
     return environment.get_template(name)
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ccx_ray.corpus.cleaning.blocks import BlockKeys, Digests, read_block
 from ccx_ray.corpus.cleaning.near_duplicates import near_duplicates
+from ccx_ray.corpus.parts import map_arrow
 
 DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near-duplicate"
@@ -23,17 +23,14 @@ REPEATED_ID = "repeated id"
 """Another text came earlier under the same id, which must name one document."""
 REASONS = (DUPLICATE, REPEATED_ID, NEAR_DUPLICATE)
 Ints = npt.NDArray[np.int64]
+Digests = npt.NDArray[np.uint64]
 
 DIGEST_BYTES = 16
 """2**64 texts before two different ones are likely to collide."""
 
 
 def digests(columns: Sequence[pa.Array]) -> Digests:
-    """[rows, 2] the digest of one text, or of the sides of a pair, of every row.
-
-    Args:
-        columns: string arrays of equal length, without nulls.
-    """
+    """[rows, 2] the digest of one text, or of the sides of a pair, of every row; without nulls."""
     views, offsets = zip(*map(_content, columns), strict=True)
     out = bytearray()
     blake2b = hashlib.blake2b
@@ -76,8 +73,26 @@ def _content(column: pa.Array) -> tuple[memoryview, list[int]]:
     return memoryview(values if values is not None else b""), begins.tolist()
 
 
+def keys_path(blocks: Path, name: str, key: str) -> Path:
+    """Where a block's ``texts``, ``ids`` or ``signatures`` stand, one row a row of the block."""
+    return blocks / f"{name}.{key}.npy"
+
+
+class _Signatures:
+    """The signatures of blocks, each mapped into memory when it is asked for, so that those of a
+    large corpus are never held together."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+
+    def __getitem__(self, number: int) -> npt.NDArray[np.uint32]:
+        signatures: npt.NDArray[np.uint32] = np.load(self._paths[number], mmap_mode="r")
+        return signatures
+
+
 def repetitions(blocks: Path, names: Sequence[str], similarity: float | None) -> Iterator[pa.Table]:
-    """Which rows repeat an earlier one, over all blocks of one kind in their order.
+    """Which rows repeat an earlier one, over all blocks of one kind in their order; each has the
+    keys of its rows beside it.
 
     Yields:
         one table a block: reason (null where a row does not repeat another) and duplicate_of (the
@@ -85,7 +100,7 @@ def repetitions(blocks: Path, names: Sequence[str], similarity: float | None) ->
 
     Memory: 150 bytes a row, and the near-duplicates' own; the texts stay on disk.
     """
-    tables = [read_block(blocks, name) for name in names]
+    tables = [map_arrow(blocks / f"{name}.arrow") for name in names]
     sizes = [table.num_rows for table in tables]
     standing = np.concatenate(
         [np.zeros(0, bool)] + [pc.is_null(table["reason"]).to_numpy() for table in tables]
@@ -100,10 +115,10 @@ def repetitions(blocks: Path, names: Sequence[str], similarity: float | None) ->
         standing[repeats] = False
 
     for code, key in ((0, "texts"), (1, "ids")):
-        keys = [np.zeros((0, 2), np.uint64), *BlockKeys(blocks, names, key)]
-        settle(code, first_seen(np.concatenate(keys), standing))
+        keys = [np.load(keys_path(blocks, name, key), mmap_mode="r") for name in names]
+        settle(code, first_seen(np.concatenate([np.zeros((0, 2), np.uint64), *keys]), standing))
     if similarity is not None:
-        signatures = BlockKeys(blocks, names, "signatures")
+        signatures = _Signatures([keys_path(blocks, name, "signatures") for name in names])
         bounds = np.cumsum(sizes)[:-1]
         settle(2, near_duplicates(signatures, np.split(standing, bounds), similarity))
     # Mapped into memory: only the ids that are asked for are ever read.

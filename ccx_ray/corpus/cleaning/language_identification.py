@@ -18,7 +18,7 @@ the language (traditional Mongolian under ``mn``) is not recognised, so it is dr
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from itertools import compress
+from itertools import accumulate, compress
 from typing import TYPE_CHECKING
 
 from ccx_ray.corpus.cleaning.scripts import Isolated, isolate
@@ -41,10 +41,6 @@ and it saves a third of the time by line, five sixths by document."""
 
 def check_language_codes(isolation: IsolationSpec, code: str, field: str) -> None:
     """Refuse a language that cannot be told from the others, before any compute is spent.
-
-    Args:
-        code: ISO 639-1 or 639-3 code of the text's own language.
-        field: the isolation's name in the study file.
 
     Raises:
         UserError: names the field, the code and what is right.
@@ -120,14 +116,11 @@ def _judged(
 
 def _filled(judged: list[bool | None]) -> list[bool] | None:
     """Every entry from the nearest judgement, the one before if there is any; None without any."""
-    last = next((judgement for judgement in judged if judgement is not None), None)
-    if last is None:
+    first = next((judgement for judgement in judged if judgement is not None), None)
+    if first is None:
         return None
-    filled: list[bool] = []
-    for judgement in judged:
-        last = last if judgement is None else judgement
-        filled.append(last)
-    return filled
+    nearest = accumulate(judged, lambda last, own: last if own is None else own, initial=first)
+    return list(nearest)[1:]
 
 
 def _excerpt(text: str, pieces: int) -> str:

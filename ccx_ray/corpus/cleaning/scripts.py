@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from unicodedata import combining, decomposition, is_normalized, normalize
 
 from fontTools.unicodedata import Scripts
@@ -43,11 +43,8 @@ SCRIPTS = frozenset(Scripts.NAMES[code] for code in Scripts.VALUES)
 """Every script that a code point has, by its long name, such as ``Old_Turkic``."""
 
 
-class CodePoints(NamedTuple):
-    """A range of code points, both ends included."""
-
-    first: int
-    last: int
+Ranges = list[tuple[int, int]]
+"""Of code points, both ends included."""
 
 
 @cache
@@ -57,35 +54,32 @@ def script_of(character: str) -> str:
     return name
 
 
-def script_ranges(scripts: Collection[str]) -> list[CodePoints]:
+def script_ranges(scripts: Collection[str]) -> Ranges:
     """The code points of these scripts taken together, ascending, as few ranges as can be."""
     bounds = pairwise((*Scripts.RANGES, CODE_POINTS))
     return _merged(
-        CodePoints(first, end - 1)
+        (first, end - 1)
         for (first, end), code in zip(bounds, Scripts.VALUES, strict=True)
         if Scripts.NAMES[code] in scripts
     )
 
 
-def character_class(ranges: Iterable[CodePoints]) -> str:
+def character_class(ranges: Ranges) -> str:
     """The inside of a character class of RE2 that holds exactly these code points."""
     return "".join(rf"\x{{{first:x}}}-\x{{{last:x}}}" for first, last in ranges)
 
 
-class NormalizationRanges(NamedTuple):
-    """A text without ``unstable`` code points and two ``reorderable`` in a row is in NFC."""
-
-    unstable: list[CodePoints]
-    """NFC_Quick_Check is No or Maybe: it decomposes, or may compose with what stands before."""
-    reorderable: list[CodePoints]
-    """The combining class is not zero."""
-
-
 @cache
-def normalization_ranges() -> NormalizationRanges:
+def normalization_ranges() -> tuple[Ranges, Ranges]:
     """What UAX #15, "Detecting Normalization Forms", looks for, by the interpreter's Unicode.
 
-    Python has the properties only one character at a time: 40 ms, once a process.
+    A text without code points that are unstable (NFC_Quick_Check is No or Maybe: it decomposes, or
+    may compose with what stands before) and two that are reorderable (the combining class is not
+    zero) in a row is in NFC. Python has the properties only one character at a time: 40 ms, once a
+    process.
+
+    Returns:
+        unstable, reorderable.
     """
     characters = [
         chr(code_point)
@@ -99,31 +93,19 @@ def normalization_ranges() -> NormalizationRanges:
     seconds.update(*(normalize("NFD", composite)[1:] for composite in composites))
     unstable = seconds | set(decomposable).difference(composites)
     unstable.update(c for c in composites if normalize("NFD", c)[0] in seconds)
-    return NormalizationRanges(
-        unstable=_merged(CodePoints(ord(c), ord(c)) for c in sorted(unstable)),
-        reorderable=_merged(CodePoints(ord(c), ord(c)) for c in characters if combining(c)),
-    )
+    reorderable = [c for c in characters if combining(c)]
+    single = [[(ord(c), ord(c)) for c in some] for some in (sorted(unstable), reorderable)]
+    return _merged(single[0]), _merged(single[1])
 
 
-def _merged(ranges: Iterable[CodePoints]) -> list[CodePoints]:
-    merged: list[CodePoints] = []
+def _merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    merged: Ranges = []
     for first, last in ranges:
-        if merged and merged[-1].last == first - 1:
-            merged[-1] = CodePoints(merged[-1].first, last)
+        if merged and merged[-1][1] == first - 1:
+            merged[-1] = (merged[-1][0], last)
         else:
-            merged.append(CodePoints(first, last))
+            merged.append((first, last))
     return merged
-
-
-__all__ = [
-    "SCRIPTS",
-    "UNKNOWN_SCRIPT",
-    "Isolated",
-    "check_script_names",
-    "count_by_script",
-    "holds_letters",
-    "isolate",
-]
 
 
 def check_script_names(isolation: IsolationSpec, field: str) -> None:
@@ -168,16 +150,16 @@ def isolate(texts: "pa.Array", isolation: IsolationSpec) -> Isolated:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    rules = _rules(isolation.keep, isolation.remove)
-    concerned = pc.match_substring_regex(texts, rules.concerned)
+    pattern, kinds = _rules(isolation.keep, isolation.remove)
+    concerned = pc.match_substring_regex(texts, pattern)
     cleaned: list[str] = []
     removed: Counter[str] = Counter()
     marks = 0
     for group in _groups(texts.filter(concerned).to_pylist()):
-        result = _clean(group, rules.kinds)
-        cleaned += result.texts
-        removed.update(result.removed)
-        marks += result.marks
+        some, gone, lost = _clean(group, kinds)
+        cleaned += some
+        removed.update(gone)
+        marks += lost
     text = pc.replace_with_mask(texts, concerned, pa.array(cleaned, pa.string()))
     return Isolated(text=text, removed=removed, marks=marks)
 
@@ -206,16 +188,10 @@ CHARACTERS_AT_ONCE = 1 << 16
 """So that the arrays stay in the processor's cache."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Rules:
-    concerned: str
-    """RE2: a text that it does not match comes out as it went in."""
-    kinds: "npt.NDArray[np.uint8]"
-    """The flags of every code point, [0x110000]."""
-
-
 @cache
-def _rules(keep: tuple[str, ...], remove: tuple[str, ...]) -> _Rules:
+def _rules(keep: tuple[str, ...], remove: tuple[str, ...]) -> "tuple[str, npt.NDArray[np.uint8]]":
+    """RE2 that matches whatever does not come out as it went in, and [0x110000] the flags of every
+    code point."""
     import numpy as np
 
     excluded = script_ranges(SCRIPTS - set(keep) if keep else remove)
@@ -235,7 +211,7 @@ def _rules(keep: tuple[str, ...], remove: tuple[str, ...]) -> _Rules:
         rf"[{character_class(reorderable)}]{{2}}",
         r"  |\A[ \r\n]|[ \r\n]\z",
     )
-    return _Rules(concerned="|".join(reasons), kinds=kinds)
+    return "|".join(reasons), kinds
 
 
 def _groups(texts: list[str]) -> Iterator[list[str]]:
@@ -252,14 +228,11 @@ def _groups(texts: list[str]) -> Iterator[list[str]]:
         yield group
 
 
-class _Cleaned(NamedTuple):
-    texts: list[str]
-    removed: Counter[str]
-    marks: int
-
-
-def _clean(texts: list[str], kinds_of: "npt.NDArray[np.uint8]") -> _Cleaned:
-    """``isolate`` for texts that need it, all of them at once as one array of code points."""
+def _clean(
+    texts: list[str], kinds_of: "npt.NDArray[np.uint8]"
+) -> tuple[list[str], Counter[str], int]:
+    """``isolate`` for texts that need it, all of them at once as one array of code points: texts,
+    characters removed, and how many marks went with them."""
     import numpy as np
 
     # A newline before and after every text: no run of characters crosses from one into the next.
@@ -289,11 +262,8 @@ def _clean(texts: list[str], kinds_of: "npt.NDArray[np.uint8]") -> _Cleaned:
     whole = points.tobytes().decode("utf-32-le")
     bounds = pairwise((ends - np.searchsorted(places, ends)).tolist())
     kept = [whole[start + 1 : end].strip(" \r\n") for start, end in bounds]
-    return _Cleaned(
-        texts=_composed(kept, unsure, ends),
-        removed=Counter(dict(zip(map(chr, values.tolist()), counts.tolist(), strict=True))),
-        marks=len(marks),
-    )
+    removed = Counter(dict(zip(map(chr, values.tolist()), counts.tolist(), strict=True)))
+    return _composed(kept, unsure, ends), removed, len(marks)
 
 
 def _composed(

@@ -1,33 +1,41 @@
 """The text folder: ``documents``, ``pairs`` (of a target language) and ``rejected``.
 
-Invariant: every record that is read stands in exactly one of the three, a rejected one with its
-reason, its place and its text. Of equal texts, and of records with one id, the first in the order
-of the sources is kept.
+Two passes. The first isolates every shard into blocks: uncompressed Arrow files of at most about
+one part of text, one row a record or fault in the order of the file, with the keys of their rows
+beside them. The keys alone are compared over all blocks; then the second pass writes the parts.
+
+Invariants: every record that is read stands in exactly one of the three, a rejected one with its
+reason, its place and its text. A block's content depends on its shard alone. Of equal texts, and of
+records with one id, the first in the order of the sources is kept.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ccx_ray.corpus.cleaning.blocks import (
-    DROPPED,
-    read_block,
-    read_repeated,
-    write_repeated,
+from ccx_ray.corpus.cleaning.duplicates import digests, keys_path, repetitions
+from ccx_ray.corpus.cleaning.language_identification import isolate_language
+from ccx_ray.corpus.cleaning.near_duplicates import signatures
+from ccx_ray.corpus.cleaning.scripts import count_by_script, holds_letters, isolate
+from ccx_ray.corpus.parts import PART_BYTES, map_arrow, write_arrow, write_language, write_part
+from ccx_ray.corpus.reading.jsonl import RawBatch, raw_batches
+from ccx_ray.corpus.reading.record import Reason, Shard
+from ccx_ray.corpus.reading.sources import (
+    Kind,
+    TextSource,
+    side_names,
+    source_shards,
+    text_sources,
 )
-from ccx_ray.corpus.cleaning.duplicates import repetitions
-from ccx_ray.corpus.cleaning.isolation import isolate_shard
-from ccx_ray.corpus.cleaning.scripts import count_by_script
-from ccx_ray.corpus.parts import write_language, write_part
-from ccx_ray.corpus.reading.record import Shard
-from ccx_ray.corpus.reading.sources import Kind, side_names, source_shards, text_sources
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog
+from ccx_ray.storage.publishing import writing_aside
 from ccx_ray.study.text_spec import BaseLanguageSpec, CleaningSpec, LanguageSpec
 
 DOCUMENTS = pa.schema([(name, pa.string()) for name in ("id", "text", "source")])
@@ -39,18 +47,33 @@ REJECTED = pa.schema(
         for name in ("id", "text", "source", "file", "position", "reason", "duplicate_of")
     ]
 )
+DROPPED = "dropped"
+"""Column of a block with the lines in another language, where languages are told apart."""
+
+NOTHING_LEFT = "nothing left after isolation"
+"""No letter of any script is left on one of the sides."""
+TOO_SHORT = "too short after isolation"
+ANOTHER_LANGUAGE = "in another language"
+"""What language identification left of it is nothing, or too short."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
+class Block(NamedTuple):
+    """Some rows of a block, as they are made."""
+
+    table: pa.Table
+    """id, source, one column a side, position, reason and rejected (null where nothing is wrong so
+    far; the raw text where something is), perhaps dropped."""
+    keys: Mapping[str, npt.NDArray[Any]]
+    """``texts``, ``ids``, and perhaps ``signatures``, of each row."""
+
+
+class Part(NamedTuple):
     """One block of isolated text on its way to its part."""
 
     kind: Kind
     block: str
     number: int
-    """Of the part among those of its kind."""
-    rejected_number: int
-    """Of the part in ``rejected``."""
+    """Of the part among those of its kind; in ``rejected`` parts are counted through."""
     shard: Shard
 
 
@@ -66,9 +89,7 @@ def isolate_text(
     """Read a language's raw text, isolate it, drop what is repeated.
 
     Writes ``documents``, ``pairs`` (of a target language) and ``rejected`` into ``folder``, each as
-    Parquet parts. Each side of a pair is
-    isolated as its language says. Two passes: the first isolates every shard into blocks; then the
-    keys of all rows, and they alone, are compared; the second writes the parts.
+    Parquet parts. Each side of a pair is isolated as its language says.
 
     Args:
         root: folder that relative source paths start from.
@@ -84,31 +105,22 @@ def isolate_text(
     sources = text_sources(language, base)
     shards = [
         (source, shard)
-        for source, field in sources
-        for shard in source_shards(source.spec, sides=source.sides, root=root, field=field)
+        for source in sources
+        for shard in source_shards(source.spec, sides=source.sides, root=root, field=source.field)
     ]
     log = WorkLog(folder, "isolate")
     blocks = log.scratch / "blocks"
     blocks.mkdir(parents=True, exist_ok=True)
 
-    def isolate(number: int) -> dict[str, Any]:
-        source, shard = shards[number]
-        return isolate_shard(source, shard, cleaning, blocks, f"block-{number:05d}")
+    def isolate_one(number: int) -> dict[str, Any]:
+        return _isolate_shard(*shards[number], cleaning, blocks, f"block-{number:05d}")
 
-    isolated = run_tasks(log, len(shards), isolate)
+    isolated = run_tasks(log, len(shards), isolate_one)
     parts: list[Part] = []
     numbers: Counter[Kind] = Counter()
     for (source, shard), result in zip(shards, isolated, strict=True):
         for block in result["blocks"]:
-            parts.append(
-                Part(
-                    kind=source.kind,
-                    block=block["name"],
-                    number=numbers[source.kind],
-                    rejected_number=len(parts),
-                    shard=shard,
-                )
-            )
+            parts.append(Part(source.kind, block, numbers[source.kind], shard))
             numbers[source.kind] += 1
     kinds: list[Kind] = ["documents"]
     if isinstance(language, LanguageSpec):
@@ -117,30 +129,154 @@ def isolate_text(
         names = [part.block for part in parts if part.kind == kind]
         similarity = cleaning.near_duplicates if kind == "documents" else None
         for name, table in zip(names, repetitions(blocks, names, similarity), strict=True):
-            write_repeated(blocks, name, table)
+            write_arrow(blocks / f"{name}.repeated.arrow", [table])
     for name in (*kinds, "rejected"):
         (folder / name).mkdir(exist_ok=True)
 
     def write(number: int) -> dict[str, Any]:
-        part = parts[number]
-        return write_text_part(part, blocks, read_repeated(blocks, part.block), folder)
+        return _write_text_part(parts[number], blocks, folder, number)
 
     written = run_tasks(WorkLog(folder, "write"), len(parts), write)
     write_language(folder, language.code, base.code)
-    counts = text_counts(kinds, isolated, list(zip(parts, written, strict=True)))
-    for source, field in sources:
-        if not counts[source.kind]["kept"]:
+    counts = _text_counts(kinds, isolated, list(zip(parts, written, strict=True)))
+    for source in sources:
+        own = counts[source.kind]
+        if not own["kept"]:
+            reasons = ", ".join(f"{number} {reason}" for reason, number in own["rejected"].items())
             raise UserError(
-                f"{field}: of {counts[source.kind]['read']} records none is left "
-                f"({_reasons(counts[source.kind]['rejected'])}); give text with the fields "
+                f"{source.field}: of {own['read']} records none is left "
+                f"({reasons or 'none read'}); give text with the fields "
                 f"{' and '.join(source.sides)}"
             )
     return counts
 
 
-def write_text_part(part: Part, blocks: Path, repeated: pa.Table, folder: Path) -> dict[str, Any]:
-    """Write one part of ``documents`` or ``pairs`` and its rejected rows; what it counted."""
-    table = read_block(blocks, part.block)
+def _isolate_shard(
+    source: TextSource, shard: Shard, cleaning: CleaningSpec, folder: Path, name: str
+) -> dict[str, Any]:
+    """Isolate the records of a shard into blocks.
+
+    Returns:
+        the kind, the blocks' names, bytes and characters read, and the characters removed.
+
+    Raises:
+        UserError: the file breaks off and the study says to stop there.
+    """
+    counts: Counter[str] = Counter()
+    removed: Counter[str] = Counter()
+
+    def isolated() -> Iterable[Block]:
+        for batch in raw_batches(
+            shard,
+            source.spec,
+            sides=source.sides,
+            record_bytes=cleaning.record_megabytes * 2**20,
+        ):
+            for fault in batch.faults.values():
+                if fault.reason in Reason.BREAKS and cleaning.broken_files == "stop":
+                    raise UserError(
+                        f"{shard.file.uri}: {fault.reason} at {shard.place(fault.position)}; give "
+                        "the whole file, or keep what came before with cleaning.broken_files=keep"
+                    )
+            yield _isolated(batch, source, cleaning, counts, removed)
+
+    blocks = _write_blocks(folder, name, isolated())
+    return {"kind": source.kind, "blocks": blocks, "counts": dict(counts), "removed": dict(removed)}
+
+
+def _isolated(
+    batch: RawBatch,
+    source: TextSource,
+    cleaning: CleaningSpec,
+    counts: Counter[str],
+    removed: Counter[str],
+) -> Block:
+    counts["read"] += len(batch.ids)
+    sides, dropped = [], []
+    for raw, code, isolation in zip(batch.texts, source.codes, source.isolations, strict=True):
+        counts["bytes_in"] += _total(pc.binary_length(raw))
+        counts["characters_in"] += _total(pc.utf8_length(raw))
+        side = (
+            isolate(raw, isolation)
+            if isolation.strategy == "script"
+            else isolate_language(raw, code, isolation)
+        )
+        removed.update(side.removed)
+        if side.dropped is not None:
+            dropped.append(side.dropped)
+        counts["marks"] += side.marks
+        sides.append(side.text)
+    minimum = cleaning.minimum_characters if source.kind == "documents" else 1
+    reasons = dict.fromkeys(_rows(pc.less(pc.utf8_length(sides[0]), minimum)), TOO_SHORT)
+    for text in sides:
+        reasons |= dict.fromkeys(_rows(pc.invert(holds_letters(text))), NOTHING_LEFT)
+    for text in dropped:
+        lost = [row for row in _rows(pc.not_equal(text, "")) if row in reasons]
+        reasons |= dict.fromkeys(lost, ANOTHER_LANGUAGE)
+    reasons |= {row: fault.reason for row, fault in batch.faults.items()}
+    rows = pa.array(sorted(reasons), pa.int64())
+    as_read = zip(*(raw.take(rows).to_pylist() for raw in batch.texts), strict=True)
+    rejected = dict(zip(sorted(reasons), map("\n".join, as_read), strict=True))
+    rejected |= {row: fault.text for row, fault in batch.faults.items()}
+    columns = {
+        "id": batch.ids,
+        "source": batch.sources,
+        **dict(zip(side_names(source.kind), sides, strict=True)),
+        "position": pa.array(batch.positions),
+        "reason": _sparse(reasons, len(batch.ids)),
+        "rejected": _sparse(rejected, len(batch.ids)),
+    }
+    if dropped:
+        columns[DROPPED] = pc.binary_join_element_wise(*dropped, "\n")
+    keys: dict[str, npt.NDArray[Any]] = {"texts": digests(sides), "ids": digests([batch.ids])}
+    if source.kind == "documents" and cleaning.near_duplicates is not None:
+        keys["signatures"] = signatures(sides[0].to_pylist())
+    return Block(pa.table(columns), keys)
+
+
+def _rows(chosen: pa.Array) -> list[int]:
+    rows: list[int] = np.flatnonzero(chosen.to_numpy(zero_copy_only=False)).tolist()
+    return rows
+
+
+def _sparse(values: dict[int, str], length: int) -> pa.Array:
+    """A string column that is null but for some rows."""
+    column: list[str | None] = [None] * length
+    for row, value in values.items():
+        column[row] = value
+    return pa.array(column, pa.string())
+
+
+def _write_blocks(folder: Path, name: str, blocks: Iterable[Block]) -> list[str]:
+    """Write the blocks of one shard one behind the other; their names."""
+    written: list[str] = []
+    waiting: list[Block] = []
+
+    def flush() -> None:
+        written.append(f"{name}-{len(written):05d}")
+        write_arrow(folder / f"{written[-1]}.arrow", [block.table for block in waiting])
+        for key in waiting[0].keys:
+            with (
+                writing_aside(keys_path(folder, written[-1], key)) as path,
+                path.open("wb") as file,
+            ):
+                np.save(file, np.concatenate([block.keys[key] for block in waiting]))
+        waiting.clear()
+
+    for block in blocks:
+        waiting.append(block)
+        if sum(block.table.nbytes for block in waiting) >= PART_BYTES:
+            flush()
+    if waiting:
+        flush()
+    return written
+
+
+def _write_text_part(part: Part, blocks: Path, folder: Path, through: int) -> dict[str, Any]:
+    """Write one part of ``documents`` or ``pairs`` and its rejected rows, parts counted through;
+    what it counted."""
+    table = map_arrow(blocks / f"{part.block}.arrow")
+    repeated = map_arrow(blocks / f"{part.block}.repeated.arrow")
     sides = side_names(part.kind)
     reason = pc.coalesce(table["reason"], repeated["reason"])
     accepted = pc.is_null(reason)
@@ -162,39 +298,35 @@ def write_text_part(part: Part, blocks: Path, repeated: pa.Table, folder: Path) 
         "reason": reason.filter(dropped),
         "duplicate_of": repeated["duplicate_of"].filter(dropped),
     }
-    write_part(folder / "rejected", part.rejected_number, pa.table(columns, schema=REJECTED))
+    write_part(folder / "rejected", through, pa.table(columns, schema=REJECTED))
     counts = {"kept": kept.num_rows}
     if DROPPED in table.column_names:
-        counts |= _write_dropped(part, table.filter(accepted), folder)
+        counts |= _write_dropped(table.filter(accepted), folder, through)
     for side in sides:
         counts[f"bytes_out_{side}"] = _total(pc.binary_length(kept[side]))
         counts[f"characters_out_{side}"] = _total(pc.utf8_length(kept[side]))
     return {"counts": counts, "rejected": dict(Counter(columns["reason"].to_pylist()))}
 
 
-def _write_dropped(part: Part, kept: pa.Table, folder: Path) -> dict[str, int]:
+def _write_dropped(kept: pa.Table, folder: Path, through: int) -> dict[str, int]:
     """Keep the lines in another language that were taken out of texts that were kept."""
     (folder / "dropped").mkdir(exist_ok=True)
     touched = kept.filter(pc.not_equal(pc.utf8_trim_whitespace(kept[DROPPED]), ""))
     columns = {"id": touched["id"], "text": touched[DROPPED], "source": touched["source"]}
-    write_part(folder / "dropped", part.rejected_number, pa.table(columns, schema=DOCUMENTS))
+    write_part(folder / "dropped", through, pa.table(columns, schema=DOCUMENTS))
     return {
         "texts_with_dropped_lines": touched.num_rows,
         "characters_in_dropped_lines": _total(pc.utf8_length(touched[DROPPED])),
     }
 
 
-def text_counts(
+def _text_counts(
     kinds: Sequence[Kind],
     shards: Sequence[Mapping[str, Any]],
     parts: Sequence[tuple[Part, Mapping[str, Any]]],
 ) -> dict[str, Any]:
-    """What was read, kept and rejected, and the characters removed by script.
-
-    Args:
-        shards: what ``isolation.isolate_shard`` returned.
-        parts: the parts with what ``write_text_part`` returned.
-    """
+    """What was read, kept and rejected, and the characters removed by script, from what
+    ``_isolate_shard`` and ``_write_text_part`` counted."""
     counts: dict[str, Any] = {}
     removed: Counter[str] = Counter()
     for kind in kinds:
@@ -218,10 +350,6 @@ def text_counts(
     return counts
 
 
-def _total(values: pa.ChunkedArray) -> int:
+def _total(values: pa.Array | pa.ChunkedArray) -> int:
     total: int = pc.sum(values).as_py() or 0
     return total
-
-
-def _reasons(rejected: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {reason}" for reason, number in rejected.items()) or "none read"

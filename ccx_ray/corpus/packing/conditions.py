@@ -2,7 +2,8 @@
 but the togetherness of pairs.
 
 It reads the written streams and knows nothing of how they were made. Everything that is counted is
-a sum, so the rows can be counted in any cut.
+a sum, so the rows can be counted in any cut. The preparation of the streams and the audit judge the
+same figures.
 """
 
 from collections import Counter
@@ -13,18 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
 
-from ccx_ray.corpus.packing.bridges import Keys, pair_groups
+from ccx_ray.corpus.packing.mixing import Keys, pair_groups
 from ccx_ray.corpus.packing.stream import Ints, Stream
-from ccx_ray.corpus.tokenizing.tokens import TokenCorpus
+from ccx_ray.corpus.tokenizing.tokens import PARTS, TokenCorpus
 
-KINDS = ("monolingual", "english", "target", "replay")
-MONOLINGUAL, ENGLISH, TARGET, REPLAY = range(4)
+MONOLINGUAL, ENGLISH, TARGET, REPLAY = range(len(PARTS))
 TOKENS_AT_ONCE = 2**21
 
 DOCUMENT = np.dtype(
     [
-        ("kind", np.int8),  # of KINDS
+        ("kind", np.int8),  # of PARTS
         ("pair", np.int64),  # -1 where the document is no half of a pair
         ("group", np.int64),  # pairs that share an English or a target text, directly or not
         ("tokens", np.int64),
@@ -39,6 +40,67 @@ class ConditionsDifferError(Exception):
     """The two streams of a trial are not comparable; a defect of the program."""
 
 
+class Figures(BaseModel):
+    """Figures that are written as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ConditionFigures(Figures):
+    """One condition of a language and seed."""
+
+    rows: int
+    monolingual_rows: int
+    """Rows without a half of a pair."""
+    tokens: dict[str, int]
+    """monolingual, english, target, replay, separator, end_of_text, padding, and undescribed: of
+    rows without halves whose segments do not fit their tokens; must be 0."""
+    pairs: int
+    """That are shown, once a pass."""
+    target_halves: int
+    together: int
+    """How often the halves of a pair stand together in a row, at least in part."""
+    together_whole: int
+    """Pairs whose halves stand together in a row as a whole."""
+    rows_with_both_halves: int
+    rows_with_both_sides_of_a_group: int
+    """Pairs with a text in common are a group."""
+
+    @property
+    def used(self) -> int:
+        """Tokens but padding."""
+        return sum(number for kind, number in self.tokens.items() if kind != "padding")
+
+
+class StreamFigures(Figures):
+    """The two conditions of a language and seed."""
+
+    stream: str
+    bridge: ConditionFigures
+    nobridge: ConditionFigures
+    rows_at_equal_positions: int
+    """Positions at which neither condition has a parallel row."""
+    identical_rows: int
+    """Of them, rows with the same tokens from the same documents."""
+    same_halves: bool
+    """The two conditions consume the same bytes of every half."""
+
+    @property
+    def differing_rows(self) -> int:
+        """Monolingual rows of either condition without an equal one at their position."""
+        return (
+            self.bridge.monolingual_rows + self.nobridge.monolingual_rows - 2 * self.identical_rows
+        )
+
+    @property
+    def token_difference(self) -> int:
+        return self.bridge.used - self.nobridge.used
+
+    @property
+    def token_difference_share(self) -> float:
+        return abs(self.token_difference) / max(1, self.bridge.used, self.nobridge.used)
+
+
 def check_conditions(bridge_folder: Path, nobridge_folder: Path, corpus: TokenCorpus) -> None:
     """Check the invariants of ``mixing`` on what was written.
 
@@ -51,17 +113,41 @@ def check_conditions(bridge_folder: Path, nobridge_folder: Path, corpus: TokenCo
     if bridge.rows != nobridge.rows:
         raise ConditionsDifferError(f"{bridge.rows} bridge rows, {nobridge.rows} no-bridge rows")
     documents = describe_documents(bridge, corpus.lengths, *corpus.half_keys())
-    counts = count_rows(bridge, nobridge, documents, 0, bridge.rows)
-    expected = counts["both/monolingual_rows"]
-    for condition in ("bridge", "nobridge"):
-        if moved := counts[f"{condition}/monolingual_rows"] - expected:
+    found = stream_figures("", count_rows(bridge, nobridge, documents, 0, bridge.rows))
+    expected = found.rows_at_equal_positions
+    for condition in (found.bridge, found.nobridge):
+        if moved := condition.monolingual_rows - expected:
             raise ConditionsDifferError(f"parallel rows stand at other positions, {moved} of them")
-    if differing := expected - counts["both/identical_rows"]:
+    if differing := expected - found.identical_rows:
         raise ConditionsDifferError(f"of {expected} monolingual rows {differing} differ")
-    if together := counts["nobridge/rows_with_both_sides_of_a_group"]:
+    if together := found.nobridge.rows_with_both_sides_of_a_group:
         raise ConditionsDifferError(f"{together} no-bridge rows hold both halves of a pair")
-    if not same_halves(counts):
+    if not found.same_halves:
         raise ConditionsDifferError("the halves of pairs are not consumed equally often")
+
+
+def stream_figures(stream: str, counts: Counter[str]) -> StreamFigures:
+    """The figures of two conditions, called ``stream``, from what ``count_rows`` counted."""
+
+    def condition(of: str) -> ConditionFigures:
+        names = ConditionFigures.model_fields.keys() - {"tokens"}
+        tokens = {
+            what.removeprefix(f"{of}/tokens/"): number
+            for what, number in counts.items()
+            if what.startswith(f"{of}/tokens/")
+        }
+        return ConditionFigures(tokens=tokens, **{name: counts[f"{of}/{name}"] for name in names})
+
+    # Equal if and, but for one chance in 2**64, only if the same bytes are consumed.
+    digests = {counts[f"{of}/halves_digest"] % 2**64 for of in ("bridge", "nobridge")}
+    return StreamFigures(
+        stream=stream,
+        bridge=condition("bridge"),
+        nobridge=condition("nobridge"),
+        rows_at_equal_positions=counts["both/monolingual_rows"],
+        identical_rows=counts["both/identical_rows"],
+        same_halves=len(digests) == 1,
+    )
 
 
 def describe_documents(
@@ -85,7 +171,7 @@ def describe_documents(
     batches = (batch.select(["part"]) for batch in stream.document_batches())
     part = pa.concat_tables(batches)["part"]
     table = np.zeros(len(part), DOCUMENT)
-    table["kind"] = pc.index_in(part, pa.array(KINDS)).fill_null(0).to_numpy()
+    table["kind"] = pc.index_in(part, pa.array(PARTS)).fill_null(0).to_numpy()
     table["pair"], table["group"] = -1, -1
     known = min(len(table), len(tokens))
     table["tokens"][:known] = tokens[:known]
@@ -94,7 +180,7 @@ def describe_documents(
         halves = np.flatnonzero(table["kind"] == kind)
         if len(halves) != len(groups):
             raise ValueError(
-                f"{stream.folder}: {len(halves)} {KINDS[kind]} halves, {len(groups)} in the text"
+                f"{stream.folder}: {len(halves)} {PARTS[kind]} halves, {len(groups)} in the text"
             )
         table["pair"][halves], table["group"][halves] = np.arange(len(groups)), groups
         table["bytes"][halves] = sizes[side] if sizes else 0
@@ -122,8 +208,7 @@ def count_rows(
 
     Returns:
         counts of ``<condition>/<what>`` and of ``both/<what>``: tokens by kind, pairs whose halves
-        stand together in a row, rows that are equal where they must be. See
-        ``audit.figures.StreamFigures``.
+        stand together in a row, rows that are equal where they must be; see ``stream_figures``.
     """
     counts: Counter[str] = Counter()
     step = max(1, TOKENS_AT_ONCE // bridge.sequence_length)
@@ -142,12 +227,6 @@ def count_rows(
             read.append(rows)
         counts.update(_alike(*read))
     return counts
-
-
-def same_halves(counts: Counter[str]) -> bool:
-    """Whether both conditions consume the same bytes of every half of a pair."""
-    digests = (counts[f"{condition}/halves_digest"] for condition in ("bridge", "nobridge"))
-    return len({digest % 2**64 for digest in digests}) == 1
 
 
 def _read(stream: Stream, wanted: Ints, documents: Documents) -> _Rows:
@@ -174,7 +253,7 @@ def _tokens(rows: _Rows, documents: Documents, stream: Stream) -> dict[str, int]
     plain = described & ~rows.parallel
     run = np.cumsum(first[plain].ravel()) - 1
     kind_of_run = kind[plain[rows.row]]
-    by_kind = np.bincount(kind_of_run[run[text[plain].ravel()]], minlength=len(KINDS))
+    by_kind = np.bincount(kind_of_run[run[text[plain].ravel()]], minlength=len(PARTS))
     counts = {
         "monolingual": by_kind[MONOLINGUAL],
         "english": halves[0],
@@ -216,7 +295,6 @@ def _together(rows: _Rows, documents: Documents) -> dict[str, int]:
         "together_whole": len(both(pair, whole)),
         "rows_with_both_halves": len(np.unique(pairs // len(documents))),
         "rows_with_both_sides_of_a_group": len(np.unique(groups // len(documents))),
-        # Equal if and, but for one chance in 2**64, only if the same bytes are consumed.
         "halves_digest": _digest(rows.document[half], rows.length[half]),
     }
 

@@ -25,8 +25,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.packing.stream import ROW_FILES, Ints, Stream
-from ccx_ray.corpus.tokenizing.tokens import spans
+from ccx_ray.corpus.packing.stream import ROW_FILES, Ints, Stream, flat_segments
+from ccx_ray.corpus.parts import one_array
+from ccx_ray.corpus.tokenizing.tokens import PARTS, spans
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 _Bytes = tuple[Ints, Ints, Ints]
 """Document, row, and bytes of the document in the row."""
 
-PARTS = ("monolingual", "english", "target", "replay")
 EPOCHS_REMEMBERED = 8
 """Whose orders are kept; 4 bytes a row each."""
 
@@ -52,7 +52,7 @@ class Exposures(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ExposureLedger:
-    """Answers for every training on one stream at one number of rows a step."""
+    """Answers for every training on one stream at one number of rows a step, of all workers."""
 
     stream: Stream
     rows_per_step: int
@@ -66,11 +66,7 @@ class ExposureLedger:
 
     @classmethod
     def open(cls, stream: Stream, *, rows_per_step: int) -> "ExposureLedger":
-        """Read the segments of the whole stream, file by file, and nothing of its tokens.
-
-        Args:
-            rows_per_step: sequences of one optimizer step, of all workers together.
-        """
+        """Read the segments of the whole stream, file by file, and nothing of its tokens."""
         documents = sum(batch.num_rows for batch in stream.document_batches())
         lengths = np.zeros(documents, np.int64)
 
@@ -86,12 +82,8 @@ class ExposureLedger:
     def of_spans(
         cls, stream: Stream, *, rows_per_step: int, documents: Ints, starts: Ints, lengths: Ints
     ) -> "ExposureLedger":
-        """A ledger of spans of documents, whose documents are these spans in their order.
-
-        Args:
-            documents: [spans] numbers; nothing is consumed of a span of -1.
-            starts: [spans] in bytes of the document; ``lengths`` too.
-        """
+        """A ledger of spans of documents, whose documents are these spans in their order, in bytes;
+        nothing is consumed of a span of document -1."""
         order = np.argsort(documents, kind="stable")
         of_span = documents[order]
 
@@ -193,9 +185,10 @@ def _segments(stream: Stream) -> Iterator[tuple[Ints, Ints, Ints, Ints]]:
     first_row = 0
     for path in sorted(stream.folder.glob(ROW_FILES)):
         with pq.ParquetFile(path) as file:
-            rows, row, document, start, length = _read_segments(file)
+            lists = one_array(file.read(columns=["segments"])["segments"])
+        row, document, start, length = flat_segments(lists)
         yield row + first_row, document, start, length
-        first_row += rows
+        first_row += len(lists)
     assert first_row == stream.rows, "the description is written after all rows"
 
 
@@ -207,22 +200,6 @@ def _matrix(shown: Iterator[_Bytes], documents: int, rows: int) -> "csr_array":
     narrow = [tuple(column.astype(np.int32) for column in part) for part in shown]
     document, row, size = (np.concatenate(c) for c in zip(empty, *narrow, strict=True))
     return coo_array((size, (document, row)), shape=(documents, rows)).tocsr()
-
-
-def _read_segments(file: pq.ParquetFile) -> tuple[int, Ints, Ints, Ints, Ints]:
-    """The rows of a file; and of its segments the row in it, document, start and length."""
-    lists = file.read(columns=["segments"])["segments"]
-    rows, fields = [np.zeros(0, np.int64)], []
-    count = 0
-    for chunk in lists.chunks:
-        rows.append(pc.list_parent_indices(chunk).to_numpy() + count)
-        fields.append(pc.list_flatten(chunk))
-        count += len(chunk)
-    flat = pa.chunked_array(fields, lists.type.value_type)
-    document, start, length = (
-        pc.struct_field(flat, name).to_numpy() for name in ("document", "start", "length")
-    )
-    return count, np.concatenate(rows), document, start, length
 
 
 @dataclass(frozen=True, kw_only=True)

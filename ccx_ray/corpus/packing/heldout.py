@@ -14,7 +14,6 @@ and as many pairs took 15 s and 0.3 GB.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +48,6 @@ class HeldOutShownError(Exception):
     """A stream shows a held-out document, or does not know it; a defect of the program."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Candidates:
-    """All documents of a language, by their numbers."""
-
-    order: Keys
-    """What decides who comes first."""
-    text: Keys
-    """Digests of the texts; of two texts with one digest, one in 2**64, the second could only be
-    kept from being held out."""
-    characters: Ints
-
-
 def hold_out(
     text_folder: Path, pairs_of: Sequence[Path], spec: HeldOutSpec, folder: Path
 ) -> dict[str, Any]:
@@ -78,30 +65,30 @@ def hold_out(
     Raises:
         UserError: no document is short enough.
     """
-    found = _candidates(text_folder, spec.seed)
-    total = int(found.characters.sum())
+    order, texts, characters = _candidates(text_folder, spec.seed)
+    total = int(characters.sum())
     limit = min(int(spec.share * total), spec.characters)
-    in_pairs = np.isin(found.text, _halves(pairs_of))
-    eligible = np.flatnonzero(~in_pairs & (found.characters <= limit))
-    chosen = _fill(eligible[np.argsort(found.order[eligible])], found.characters, limit)
+    in_pairs = np.isin(texts, _halves(pairs_of))
+    eligible = np.flatnonzero(~in_pairs & (characters <= limit))
+    chosen = np.sort(fitting(eligible[np.argsort(order[eligible])], characters, limit))
     counts = {
-        "of_documents": len(found.order),
+        "of_documents": len(order),
         "of_characters": total,
         "limit": limit,
         "also_in_pairs": int(in_pairs.sum()),
-        "longer_than_limit": int((~in_pairs & (found.characters > limit)).sum()),
+        "longer_than_limit": int((~in_pairs & (characters > limit)).sum()),
     }
     if not len(chosen):
         raise UserError(
             f"held_out.share: {spec.share} of {read_language(text_folder)} is {limit} characters, "
-            f"and none of its {len(found.order)} documents is as short and in no pair "
+            f"and none of its {len(order)} documents is as short and in no pair "
             f"({counts['also_in_pairs']} are in pairs); raise share and characters, or give 0"
         )
     table = _rows(text_folder, chosen)
     pq.write_table(table, folder / HELD_OUT, compression="zstd")
     return {
         "documents": table.num_rows,
-        "characters": int(found.characters[chosen].sum()),
+        "characters": int(characters[chosen].sum()),
         "bytes": pc.sum(pc.binary_length(table["text"])).as_py(),
         **counts,
     }
@@ -136,7 +123,10 @@ def check_held_out(stream_folder: Path, held_out: Mapping[str, Path]) -> None:
                     raise HeldOutShownError(f"{path.name}: shows held-out document {met[0]}")
 
 
-def _candidates(text_folder: Path, seed: int) -> _Candidates:
+def _candidates(text_folder: Path, seed: int) -> tuple[Keys, Keys, Ints]:
+    """Of all documents by their numbers: what decides who comes first; digests of the texts (of two
+    texts with one digest, one in 2**64, the second could only be kept from being held out); and
+    characters."""
     order, text, characters = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], [np.zeros(0, int)]
     for batch in read_batches(text_folder / "documents", ["id", "text"]):
         names, texts = batch.columns
@@ -144,11 +134,7 @@ def _candidates(text_folder: Path, seed: int) -> _Candidates:
         order.append(digests([seeds, names, texts])[:, 0])
         text.append(digests([texts])[:, 0])
         characters.append(pc.utf8_length(texts).to_numpy().astype(np.int64))
-    return _Candidates(
-        order=np.concatenate(order),
-        text=np.concatenate(text),
-        characters=np.concatenate(characters),
-    )
+    return np.concatenate(order), np.concatenate(text), np.concatenate(characters)
 
 
 def _halves(text_folders: Sequence[Path]) -> Keys:
@@ -162,17 +148,18 @@ def _halves(text_folders: Sequence[Path]) -> Keys:
     return np.concatenate([np.zeros(0, np.uint64), *keys])
 
 
-def _fill(ordered: Ints, characters: Ints, limit: int) -> Ints:
-    """The documents that fit when they are taken in order, rising."""
+def fitting(ordered: Ints, sizes: Ints, limit: int) -> Ints:
+    """Those indices of ``sizes`` that fit into the limit when each that still fits is taken in
+    order."""
     chosen, left = [], limit
-    least = int(characters[ordered].min(initial=limit + 1))
-    for document in ordered.tolist():
+    least = int(sizes[ordered].min(initial=limit + 1))
+    for one in ordered.tolist():
         if left < least:
             break
-        if characters[document] <= left:
-            chosen.append(document)
-            left -= int(characters[document])
-    return np.sort(np.array(chosen, np.int64))
+        if sizes[one] <= left:
+            chosen.append(one)
+            left -= int(sizes[one])
+    return np.array(chosen, np.int64)
 
 
 def _rows(text_folder: Path, documents: Ints) -> pa.Table:

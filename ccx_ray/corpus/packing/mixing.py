@@ -1,10 +1,13 @@
-"""Which documents a stream shows, in which order and in which rows.
+"""The plan of a stream: which documents it shows, in which order and in which rows.
 
 Invariants: the plan is a function of the corpus and of the arguments; the two conditions of a
 trial have the same monolingual rows at the same positions, and the same halves in their parallel
 rows; held-out documents are in no plan.
 
-- Base stream: all other documents once, in seeded order, packed; the rows are shuffled.
+A *tape* is documents one behind the other, each followed by one closing token (end-of-text, or the
+separator inside a bridge document), cut into rows of at most L tokens.
+
+- Base stream: all documents that are not held out once, in seeded order; the rows are shuffled.
 - Rows are shuffled within windows of their tape, whose documents are in random order already: so
   the rows that are packed together need few documents (a shuffle of all rows made every document
   be read 2.6 to 3 times).
@@ -14,30 +17,109 @@ rows; held-out documents are in no plan.
   over all of them, as many as fit, and the rows left over become monolingual. Monolingual documents
   follow in seeded order, anew in each further pass, until their rows are full; the last one may be
   cut. Which positions are parallel is a seeded permutation.
+
+The parallel rows of the two conditions hold the same sentences, together or apart:
+
+- **bridge**: first half, a separator, second half, end-of-text: one document a pair. Rows end so
+  that every pair meets in exactly one row.
+- **nobridge**: every half is a document of its own, shuffled, so that no row holds an English half
+  together with a target half that it is paired with.
+
+Both consume the same multiset of halves and, separator and end-of-text being one token each,
+equally many tokens, in every row and so in every step. Halves are kept apart by *group*: pairs that
+share an English or a target text, directly or over others, are one group (a sentence of Tatoeba
+often has several translations), also across the borders of passes.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from ccx_ray.corpus.packing.bridges import (
-    TooCloseError,
-    bridge_bounds,
-    bridge_sides,
-    draw_pairs,
-    pair_groups,
-    separated_order,
-)
-from ccx_ray.corpus.packing.rows import StreamPlan, Tape, cut_tape, equal_bounds, rows_per_file
-from ccx_ray.corpus.tokenizing.encoding import Vocabulary
+from ccx_ray.corpus.packing.heldout import fitting
+from ccx_ray.corpus.tokenizing.tokenizer import Vocabulary
 from ccx_ray.corpus.tokenizing.tokens import Ints, TokenCorpus
 from ccx_ray.errors import UserError
 from ccx_ray.study.spec import MixtureSpec
 
+Keys = npt.NDArray[np.uint64]
+PairOrder = Literal["english-first", "random"]
+
+ROW_GROUP_SIZE = 256
+"""Rows that are read together; at 2,048 tokens a group is 2 MB."""
+TOKENS_PER_FILE = 8 * 2**20
+"""One task of the preparation, which holds about 40 bytes a token in memory."""
+ROUNDS = 200
+"""Of moving halves that stand too close."""
+
 # Each choice draws from a generator of its own, so that one does not shift another.
 ROWS, DOCUMENTS, PAIRS, SIDES, HALVES, REPLAYED = range(6)
+
+
+class TooCloseError(Exception):
+    """The pairs are too few or too much alike to be kept apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tape:
+    """Units, each a document and its closing token, and the rows that they are cut into."""
+
+    documents: Ints
+    """[units] document numbers."""
+    closings: Ints
+    """[units] token ids."""
+    lengths: Ints
+    """[units] tokens of the document, without the closing token."""
+    bounds: Ints
+    """[rows + 1] where on the tape each row begins, and where the last one ends; the last unit may
+    reach beyond that and is then cut."""
+
+    @property
+    def rows(self) -> int:
+        return len(self.bounds) - 1
+
+    @property
+    def tokens(self) -> int:
+        return int(self.bounds[-1])
+
+    @cached_property
+    def ends(self) -> Ints:
+        """[units] position after the closing token."""
+        return np.cumsum(self.lengths + 1, dtype=np.int64)
+
+    @property
+    def cut_documents(self) -> int:
+        """1 when the last document does not fit whole, else 0."""
+        return int(len(self.ends) > 0 and self.ends[-1] - 1 > self.tokens)
+
+    def units_of(self, rows: Ints) -> tuple[Ints, Ints]:
+        """[rows] the first unit of each row, and how many units stand in it at least in part."""
+        first, last = (
+            np.searchsorted(self.ends, position, side="right")
+            for position in (self.bounds[rows], self.bounds[rows + 1] - 1)
+        )
+        return first, last - first + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamPlan:
+    """The rows of several tapes, put into the order of the stream."""
+
+    tapes: tuple[Tape, ...]
+    order: Ints
+    """[rows]: the row that stands at each position, counted through the tapes."""
+    sequence_length: int
+    seed: int
+    counts: dict[str, Any]
+
+
+def rows_per_file(sequence_length: int) -> int:
+    """Rows that are packed by one task, whole row groups."""
+    return max(1, TOKENS_PER_FILE // (sequence_length * ROW_GROUP_SIZE)) * ROW_GROUP_SIZE
 
 
 def plan_base(
@@ -46,14 +128,13 @@ def plan_base(
     """All documents of the base language that are not held out, once."""
     documents = _random(seed, DOCUMENTS).permutation(corpus.drawn)
     tape = _closed_documents(corpus, documents, vocabulary, sequence_length)
-    rows = tape.rows
     return StreamPlan(
         tapes=(tape,),
-        order=_mixed([rows], sequence_length, _random(seed, ROWS)),
+        order=_mixed([tape.rows], sequence_length, _random(seed, ROWS)),
         sequence_length=sequence_length,
         seed=seed,
         counts={
-            "monolingual_rows": rows,
+            "monolingual_rows": tape.rows,
             "documents": len(documents),
             "held_out_documents": len(corpus.held_out),
         },
@@ -69,7 +150,7 @@ def plan_trial(
     seed: int,
     rows: int,
     mixture: MixtureSpec,
-    pair_order: Literal["english-first", "random"],
+    pair_order: PairOrder,
 ) -> dict[str, StreamPlan]:
     """The plans of ``bridge`` and ``nobridge``.
 
@@ -89,52 +170,47 @@ def plan_trial(
             "give 0"
         )
     pairs = np.concatenate([everything[:0], *passes])
-    pass_of_pair = np.repeat(np.arange(len(passes)), [len(drawn) for drawn in passes])
     sides = bridge_sides(len(pairs), pair_order, _random(seed, SIDES))
     bridge = _bridge(corpus, pairs, sides, vocabulary, sequence_length)
+    apart = np.concatenate([half[pairs] for half in halves])
     try:
-        nobridge = _nobridge(
-            corpus,
-            pairs,
-            passes=pass_of_pair,
-            vocabulary=vocabulary,
+        order = separated_order(
+            lengths=corpus.lengths[apart],
+            groups=np.tile(pair_groups(*corpus.half_keys())[pairs], 2),
+            sides=np.repeat([0, 1], len(pairs)),
+            passes=np.tile(np.repeat(np.arange(len(passes)), [len(p) for p in passes]), 2),
             sequence_length=sequence_length,
-            seed=seed,
+            random=_random(seed, HALVES),
         )
     except TooCloseError as error:
         raise UserError(
             f"trials.mixture.parallel: the {len(pairs)} pairs of {language} cannot be kept apart "
             f"in rows of {sequence_length} tokens ({error}); give more pairs or shorter rows"
         ) from None
+    nobridge = _closed_documents(corpus, apart[order], vocabulary, sequence_length)
     # The same tokens in every row of both conditions, and so in every step.
     parallel = {"bridge": bridge, "nobridge": replace(nobridge, bounds=bridge.bounds)}
-    parallel_rows = parallel["bridge"].rows
     replay_rows = round(mixture.replay * rows)
-    monolingual_rows = rows - replay_rows - parallel_rows
-    monolingual, monolingual_passes = _repeated_documents(
-        corpus,
-        vocabulary,
-        documents=corpus.drawn,
-        rows=monolingual_rows,
-        sequence_length=sequence_length,
-        random=_random(seed, DOCUMENTS),
-        language=language,
+    sizes = [rows - replay_rows - bridge.rows, replay_rows, bridge.rows]
+    (monolingual, monolingual_passes), (replay, replay_passes) = (
+        _repeated_documents(
+            corpus,
+            vocabulary,
+            documents=documents,
+            tokens=size * sequence_length,
+            sequence_length=sequence_length,
+            random=_random(seed, choice),
+            language=language,
+        )
+        for documents, size, choice in (
+            (corpus.drawn, sizes[0], DOCUMENTS),
+            (corpus.replayed, sizes[1], REPLAYED),
+        )
     )
-    replay, replay_passes = _repeated_documents(
-        corpus,
-        vocabulary,
-        documents=corpus.replayed,
-        rows=replay_rows,
-        sequence_length=sequence_length,
-        random=_random(seed, REPLAYED),
-        language=language,
-    )
-    sizes = [monolingual_rows, replay_rows, parallel_rows]
-    order = _mixed(sizes, sequence_length, _random(seed, ROWS))
     counts = {
-        "monolingual_rows": monolingual_rows,
-        "parallel_rows": parallel_rows,
-        "replay_rows": replay_rows,
+        "monolingual_rows": sizes[0],
+        "parallel_rows": sizes[2],
+        "replay_rows": sizes[1],
         "pairs": len(pairs),
         "distinct_pairs": len(np.unique(pairs)),
         "passes_over_pairs": len(passes),
@@ -144,16 +220,21 @@ def plan_trial(
         "held_out_documents": len(corpus.held_out),
         "documents_cut_at_the_end": monolingual.cut_documents + replay.cut_documents,
     }
+    mixed = _mixed(sizes, sequence_length, _random(seed, ROWS))
     return {
         condition: StreamPlan(
             tapes=(monolingual, replay, tape),
-            order=order,
+            order=mixed,
             sequence_length=sequence_length,
             seed=seed,
             counts={**counts, "parallel_tokens": tape.tokens},
         )
         for condition, tape in parallel.items()
     }
+
+
+def _random(seed: int, choice: int) -> np.random.Generator:
+    return np.random.default_rng((seed, choice))
 
 
 def _mixed(sizes: Sequence[int], sequence_length: int, random: np.random.Generator) -> Ints:
@@ -175,19 +256,24 @@ def _mixed(sizes: Sequence[int], sequence_length: int, random: np.random.Generat
     return order
 
 
-def _random(seed: int, choice: int) -> np.random.Generator:
-    return np.random.default_rng((seed, choice))
-
-
 def _closed_documents(
-    corpus: TokenCorpus, documents: Ints, vocabulary: Vocabulary, sequence_length: int
+    corpus: TokenCorpus,
+    documents: Ints,
+    vocabulary: Vocabulary,
+    sequence_length: int,
+    most_tokens: int | None = None,
 ) -> Tape:
-    lengths = corpus.lengths[documents]
+    """Documents, each closed by an end-of-text, in full rows, the last one perhaps in part."""
+    ends = np.cumsum(corpus.lengths[documents] + 1, dtype=np.int64)
+    tokens = int(ends[-1]) if len(ends) else 0
+    if most_tokens is not None:
+        units = int(np.searchsorted(ends, most_tokens)) + 1 if most_tokens else 0
+        documents, tokens = documents[:units], min(tokens, most_tokens)
     return Tape(
         documents=documents,
         closings=np.full(len(documents), vocabulary.eos_id, np.int64),
-        lengths=lengths,
-        bounds=equal_bounds(int(lengths.sum()) + len(documents), sequence_length),
+        lengths=corpus.lengths[documents],
+        bounds=np.append(np.arange(0, tokens, sequence_length, dtype=np.int64), tokens),
     )
 
 
@@ -196,29 +282,23 @@ def _repeated_documents(
     vocabulary: Vocabulary,
     *,
     documents: Ints,
-    rows: int,
+    tokens: int,
     sequence_length: int,
     random: np.random.Generator,
     language: str,
 ) -> tuple[Tape, int]:
     """Documents in seeded order, pass after pass, until the rows are full; and the passes."""
-    tokens = rows * sequence_length
     per_pass = int(corpus.lengths[documents].sum()) + len(documents)
     if tokens and not per_pass:
         raise UserError(f"languages.{language}.monolingual: no document is left to train on")
     passes = -(-tokens // per_pass) if tokens else 0
     orders = [random.permutation(documents) for _ in range(passes)]
     drawn = np.concatenate([np.zeros(0, np.int64), *orders])
-    tape = _closed_documents(corpus, drawn, vocabulary, sequence_length)
-    return cut_tape(tape, tokens, sequence_length), passes
+    return _closed_documents(corpus, drawn, vocabulary, sequence_length, tokens), passes
 
 
 def _bridge(
-    corpus: TokenCorpus,
-    pairs: Ints,
-    sides: Ints,
-    vocabulary: Vocabulary,
-    sequence_length: int,
+    corpus: TokenCorpus, pairs: Ints, sides: Ints, vocabulary: Vocabulary, sequence_length: int
 ) -> Tape:
     documents = np.stack([corpus.half(pairs, sides[:, i]) for i in (0, 1)], axis=1).ravel()
     lengths = corpus.lengths[documents]
@@ -231,22 +311,102 @@ def _bridge(
     )
 
 
-def _nobridge(
-    corpus: TokenCorpus,
-    pairs: Ints,
+def draw_pairs(pair_tokens: Ints, capacity: int, random: np.random.Generator) -> list[Ints]:
+    """Passes over pairs that fill ``capacity`` tokens as far as possible without exceeding it.
+
+    One seeded subset when there are more pairs than fit; else whole passes over all of them, as
+    many as fit; no pass when no pair fits. ``pair_tokens`` counts both closing tokens.
+    """
+    order = random.permutation(len(pair_tokens))
+    total = int(pair_tokens.sum())
+    if total and total <= capacity:
+        return [order, *(random.permutation(order) for _ in range(capacity // total - 1))]
+    drawn = fitting(order, pair_tokens, capacity)
+    return [drawn] if len(drawn) else []
+
+
+def pair_groups(english: Keys, target: Keys) -> Ints:
+    """[pairs] the group of each pair, of which equal digests mean equal halves. Two texts with one
+    digest, likely among 4 billion, would only be kept apart for nothing."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not len(english):
+        return np.zeros(0, np.int64)
+    # A graph of texts; equal texts of different sides are different nodes.
+    ends, nodes = [], 0
+    for side in (english, target):
+        distinct, node = np.unique(side, return_inverse=True)
+        ends.append(node + nodes)
+        nodes += len(distinct)
+    edges = coo_array((np.ones(len(english), np.int8), tuple(ends)), shape=(nodes, nodes))
+    _, components = connected_components(edges, directed=False)
+    groups: Ints = components[ends[0]].astype(np.int64)
+    return groups
+
+
+def bridge_sides(
+    pairs: int, order: Literal["english-first", "random"], random: np.random.Generator
+) -> Ints:
+    """[pairs, 2] sides (0 English, 1 target) in the order in which a bridge shows them."""
+    first = np.zeros(pairs, np.int64) if order == "english-first" else random.integers(0, 2, pairs)
+    return np.stack([first, 1 - first], axis=1)
+
+
+def bridge_bounds(separators: Ints, tokens: int, sequence_length: int) -> Ints:
+    """[rows + 1] bounds of rows such that every bridge has both halves in exactly one row.
+
+    A bound between the halves, before or behind the separator, would leave them in two rows; such a
+    row ends one or two tokens earlier, which become padding. The separators' positions rise.
+    """
+    bounds, between = [0], separators.tolist()
+    while bounds[-1] < tokens:
+        end = min(bounds[-1] + sequence_length, tokens)
+        nearest = bisect_right(between, end) - 1
+        if nearest >= 0 and end - between[nearest] <= 1:
+            end = between[nearest] - 1
+        bounds.append(end)
+    return np.array(bounds, np.int64)
+
+
+def separated_order(
     *,
+    lengths: Ints,
+    groups: Ints,
+    sides: Ints,
     passes: Ints,
-    vocabulary: Vocabulary,
     sequence_length: int,
-    seed: int,
-) -> Tape:
-    halves = np.concatenate([corpus.half(pairs, side) for side in (0, 1)])
-    order = separated_order(
-        lengths=corpus.lengths[halves],
-        groups=np.tile(pair_groups(*corpus.half_keys())[pairs], 2),
-        sides=np.repeat([0, 1], len(pairs)),
-        passes=np.tile(passes, 2),
-        sequence_length=sequence_length,
-        random=_random(seed, HALVES),
-    )
-    return _closed_documents(corpus, halves[order], vocabulary, sequence_length)
+    random: np.random.Generator,
+) -> Ints:
+    """An order of halves in which none stands near a half of its group's other side.
+
+    Every half gets a random key in its pass and the keys decide; halves that stand closer than a
+    row is long draw a new one, until there are none. Distance is measured between the halves, so
+    the result holds wherever the rows begin.
+
+    Args:
+        lengths: [halves] tokens without the closing token; the other arrays likewise.
+
+    Raises:
+        TooCloseError: there are too few halves for their likeness.
+    """
+    keys = random.random(len(lengths))
+    for _ in range(ROUNDS):
+        order = np.lexsort((keys, passes))
+        ends = np.empty(len(lengths), np.int64)
+        ends[order] = np.cumsum(lengths[order] + 1)
+        starts, last_tokens = ends - lengths - 1, ends - 2
+        # Sorted by group and place, the nearest halves of two sides are neighbours.
+        by_group = np.lexsort((starts, groups))
+        before, after = by_group[:-1], by_group[1:]
+        close = (
+            (groups[before] == groups[after])
+            & (sides[before] != sides[after])
+            & (starts[after] - last_tokens[before] < sequence_length)
+        )
+        if not close.any():
+            return order
+        # Which of the two moves is a coin flip: one of them may belong to a crowd.
+        moved = np.where(random.random(int(close.sum())) < 0.5, before[close], after[close])
+        keys[moved] = random.random(len(moved))
+    raise TooCloseError(f"{int(close.sum())} halves still stand too close after {ROUNDS} rounds")

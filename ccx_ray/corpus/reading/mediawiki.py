@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
-from ccx_ray.corpus.reading.decompression import compression_of, open_text_stream
-from ccx_ray.corpus.reading.lines import shown
-from ccx_ray.corpus.reading.record import SHOWN_CHARACTERS, Fault, Reason, Record, Shard
-from ccx_ray.corpus.reading.wikitext import FILE_WORDS, Site
-from ccx_ray.corpus.reading.wikitext_shortcuts import UnbalancedError, clean_wikitext
+from ccx_ray.corpus.reading.lines import TextStream, compression_of, shown
+from ccx_ray.corpus.reading.record import SHOWN_CHARACTERS, Fault, Fields, Reason, Record, Shard
+from ccx_ray.corpus.reading.wikitext import FILE_WORDS, Site, UnbalancedError, clean_wikitext
 from ccx_ray.storage.input_files import InputFile
+from ccx_ray.study.text_spec import SourceSpec
 
 OPEN, CLOSE = b"<page>", b"</page>"
 STREAM_MAGIC = re.compile(rb"BZh[1-9]1AY&SY")
@@ -35,7 +34,7 @@ _REDIRECT = re.compile(r"\s*#redirect", re.IGNORECASE)
 def read_site(file: InputFile) -> Site:
     """What the head of a dump says of its wiki."""
     head = b""
-    for block in open_text_stream(file):
+    for block in TextStream(file):
         head += block
         if len(head) >= HEAD or b"</siteinfo>" in head:
             break
@@ -55,7 +54,9 @@ def read_site(file: InputFile) -> Site:
     return Site(name, FILE_WORDS | names - {""})
 
 
-def read_mediawiki(shard: Shard, record_bytes: int) -> Iterator[Record | Fault]:
+def read_mediawiki(
+    shard: Shard, source: SourceSpec, fields: Fields, record_bytes: int
+) -> Iterator[Record | Fault]:
     """The articles of a shard in order, as plain text; redirects and other pages as faults."""
     site = read_site(shard.file)
     for position, (page, fault) in enumerate(_pages(shard, record_bytes), 1):
@@ -110,8 +111,8 @@ def _pages(shard: Shard, record_bytes: int) -> Iterator[tuple[bytes, str]]:
     scan = _Scan(shard)
     if not scan.found:
         return
-    while scan.seek(OPEN, new_page=True):
-        page, whole = scan.take(CLOSE, record_bytes)
+    while scan.seek_page():
+        page, whole = scan.take_page(record_bytes)
         if whole and len(page) <= record_bytes:
             yield page, ""
         elif whole:
@@ -123,8 +124,8 @@ def _pages(shard: Shard, record_bytes: int) -> Iterator[tuple[bytes, str]]:
         return
     if scan.empty and not shard.start and not scan.stream.broken:
         yield b"", Reason.EMPTY_FILE
-    elif scan.stream.broken or b"</mediawiki>" not in scan.tail:
-        yield scan.tail, scan.stream.broken or Reason.TRUNCATED
+    elif scan.stream.broken or b"</mediawiki>" not in scan.window:
+        yield scan.window, scan.stream.broken or Reason.TRUNCATED
 
 
 class _Scan:
@@ -137,10 +138,11 @@ class _Scan:
             start = _next_stream(shard)
         self.found = start is not None
         """Whether anything begins in the shard."""
-        self.stream = open_text_stream(shard.file, start or 0)
+        self.stream = TextStream(shard.file, start or 0)
         self._blocks: Any = iter(self.stream)
         self._stop = shard.stop
-        self._window = b""
+        self.window = b""
+        """The last bytes of the file, at its end."""
         self._at = 0
         self._limit: int | None = None
         """Where in the window, perhaps behind it, the pages of the next shard begin."""
@@ -148,47 +150,41 @@ class _Scan:
         """The next shard goes on from here."""
         self.empty = True
 
-    @property
-    def tail(self) -> bytes:
-        """The last bytes of the file, at its end."""
-        return self._window
-
-    def seek(self, tag: bytes, *, new_page: bool) -> bool:
-        """Go to the next tag; False at the end of the file or, for a new page, of the shard."""
+    def seek_page(self) -> bool:
+        """Go to the next page; False at the end of the file or of the shard."""
         while True:
-            place = self._window.find(tag, self._at)
-            if place >= 0:
-                if new_page and self._limit is not None and place >= self._limit:
-                    self.past = True
-                    return False
-                self._at = place
-                return True
-            if new_page and self._limit is not None and self._limit + KEPT <= len(self._window):
+            place = self.window.find(OPEN, self._at)
+            # Without a page within the window, so much behind the limit that none can begin there.
+            reached = place if place >= 0 else len(self.window) - KEPT
+            if self._limit is not None and reached >= self._limit:
                 self.past = True
                 return False
-            self._at = max(self._at, len(self._window) - KEPT)
+            if place >= 0:
+                self._at = place
+                return True
+            self._at = max(self._at, len(self.window) - KEPT)
             if not self._more():
                 return False
 
-    def take(self, tag: bytes, record_bytes: int) -> tuple[bytes, bool]:
-        """What stands from here to the end of the next tag, and whether there is such a tag.
+    def take_page(self, record_bytes: int) -> tuple[bytes, bool]:
+        """What stands from here to the end of the page, and whether it comes to an end.
 
         Of more than ``record_bytes`` the beginning and one byte more than they.
         """
         begin, searched = self._at, self._at
         head = b""
         while True:
-            place = self._window.find(tag, searched)
+            place = self.window.find(CLOSE, searched)
             if place >= 0:
-                self._at = place + len(tag)
-                return head or self._window[begin : self._at], True
-            searched = max(begin, len(self._window) - len(tag) + 1)
-            if not head and len(self._window) - begin > record_bytes:
-                head = self._window[begin : begin + record_bytes + 1]
+                self._at = place + len(CLOSE)
+                return head or self.window[begin : self._at], True
+            searched = max(begin, len(self.window) - len(CLOSE) + 1)
+            if not head and len(self.window) - begin > record_bytes:
+                head = self.window[begin : begin + record_bytes + 1]
             self._at = searched if head else begin
             before = self._at
             if not self._more():
-                return head or self._window[self._at :], False
+                return head or self.window[self._at :], False
             moved = before - self._at
             begin, searched = begin - moved, searched - moved
 
@@ -198,7 +194,7 @@ class _Scan:
         if block is None:
             return False
         self.empty = False
-        kept = self._window[self._at :]
+        kept = self.window[self._at :]
         if self._limit is not None:
             self._limit -= self._at
         elif self._stop is not None:
@@ -207,7 +203,7 @@ class _Scan:
                 inside = len(block) if inside > 0 else 0
             if inside < len(block):
                 self._limit = len(kept) + max(inside, 0)
-        self._window, self._at = kept + block, 0
+        self.window, self._at = kept + block, 0
         return True
 
 

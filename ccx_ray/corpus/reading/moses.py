@@ -11,7 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from ccx_ray.corpus.reading.lines import read_lines, shown
-from ccx_ray.corpus.reading.record import Fault, Reason, Record, Shard
+from ccx_ray.corpus.reading.record import Fault, Fields, Reason, Record, Shard
 from ccx_ray.errors import UserError
 from ccx_ray.storage.input_files import InputFile, find_files
 from ccx_ray.study.text_spec import SourceSpec
@@ -43,7 +43,9 @@ def find_line_pairs(source: SourceSpec, *, root: Path, field: str) -> list[Input
     ]
 
 
-def read_moses(shard: Shard, record_bytes: int) -> Iterator[Record | Fault]:
+def read_moses(
+    shard: Shard, source: SourceSpec, fields: Fields, record_bytes: int
+) -> Iterator[Record | Fault]:
     """The pairs of two files, called by the name of the first and their line."""
     assert isinstance(shard.file, LinePairs)
     file = shard.file.name
@@ -68,11 +70,8 @@ def read_moses(shard: Shard, record_bytes: int) -> Iterator[Record | Fault]:
 
 
 def _no_pair(one: bytes | Fault | None, other: bytes | Fault | None, position: int) -> Fault | None:
-    """Why two lines are no pair; None where both are blank.
-
-    Args:
-        one, other: a line, what is wrong with it, or None behind the end of its file.
-    """
+    """Why two lines are no pair; None where both are blank. Behind the end of its file a line is
+    None."""
     wrong = [half for half in (one, other) if isinstance(half, Fault)]
     if wrong:
         return max(wrong, key=lambda fault: fault.ends_file)._replace(position=position)

@@ -1,4 +1,4 @@
-"""What every reader yields: records and faults, the fields that hold them, and shards of files.
+"""What readers yield: records and faults; the fields that hold them, and shards of files.
 
 Invariant: everything that stands in a file comes out of its reader, as a record or as a fault that
 still shows the text; nothing is skipped in silence but blank lines.
@@ -88,6 +88,11 @@ class Shard(NamedTuple):
         where = f"{self.unit} {position}"
         return f"{where} from {self.start}" if self.start else where
 
+    @property
+    def id_prefix(self) -> str:
+        """What records without an id are called by, before their position."""
+        return f"{self.file.name}:{self.start}+" if self.start else f"{self.file.name}:"
+
 
 class Fields(NamedTuple):
     """The names of the fields of one source."""
@@ -99,20 +104,16 @@ class Fields(NamedTuple):
 
 
 def fields_of(source: SourceSpec, sides: tuple[str, ...]) -> Fields:
-    """The fields that a source names, or its format's own.
-
-    Args:
-        sides: ``("text",)``, or the language codes of a pair.
-    """
+    """The fields that a source names, or its format's own; see ``TextSource.sides``."""
     if len(sides) == 1:
         texts: tuple[str, ...] = (source.text_field or "text",)
     else:
         texts = (source.english_field or sides[0], source.target_field or sides[1])
-    if source.format == "mc2":
-        return Fields(source.id_field, "url", texts)
-    if source.format == "wikipedia":
-        return Fields(source.id_field or "id", "url", texts)
-    return Fields(source.id_field or "id", "source", texts)
+    return Fields(
+        id=source.id_field or (None if source.format == "mc2" else "id"),
+        source="url" if source.format in ("mc2", "wikipedia") else "source",
+        texts=texts,
+    )
 
 
 def record_of(
@@ -128,23 +129,25 @@ def record_of(
         name = str(name)
     if not isinstance(name, str) or not name.strip():
         return Fault("", position, Reason.NO_ID, show(texts))
-    for text in texts:
-        reason = ""
-        if text is None:
-            reason = Reason.NULL_TEXT
-        elif not isinstance(text, str):
-            reason = Reason.NOT_TEXT
-        elif not text or text.isspace():
-            reason = Reason.BLANK_TEXT
-        elif not _encodable(text):
-            reason = Reason.LONE_SURROGATE
-        if reason:
-            return Fault(_clean(name), position, reason, show(texts))
-    if not _encodable(name):
-        return Fault(_clean(name), position, Reason.LONE_SURROGATE, show(texts))
+    reason = next(filter(None, map(_reason, texts)), "")
+    if not reason and not _encodable(name):
+        reason = Reason.LONE_SURROGATE
+    if reason:
+        return Fault(_clean(name), position, reason, show(texts))
     if not isinstance(source, str) or not source.strip() or not _encodable(source):
         source = file
     return Record(name, source, position, texts)
+
+
+def _reason(text: Any) -> str:
+    """Why a value is no text of a record; empty where it is one."""
+    if text is None:
+        return Reason.NULL_TEXT
+    if not isinstance(text, str):
+        return Reason.NOT_TEXT
+    if not text or text.isspace():
+        return Reason.BLANK_TEXT
+    return "" if _encodable(text) else Reason.LONE_SURROGATE
 
 
 def limited(found: Record | Fault, record_bytes: int) -> Record | Fault:
@@ -159,16 +162,8 @@ def limited(found: Record | Fault, record_bytes: int) -> Record | Fault:
 
 def show(values: tuple[Any, ...]) -> str:
     """What a person sees of a faulty record, the halves of a pair one below the other."""
-    return _clean(
-        "\n".join(
-            value[:SHOWN_CHARACTERS]
-            if isinstance(value, str)
-            else "null"
-            if value is None
-            else repr(value)[:SHOWN_CHARACTERS]
-            for value in values
-        )
-    )[:SHOWN_CHARACTERS]
+    shown = ("null" if v is None else v if isinstance(v, str) else repr(v) for v in values)
+    return _clean("\n".join(text[:SHOWN_CHARACTERS] for text in shown))[:SHOWN_CHARACTERS]
 
 
 def _clean(text: str) -> str:

@@ -10,71 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ccx_ray.corpus.reading.decompression import compression_of
+from ccx_ray.corpus.reading.lines import compression_of, first_line
 from ccx_ray.corpus.reading.record import Fault, Record, Shard, fields_of
 from ccx_ray.errors import UserError
 from ccx_ray.storage.input_files import InputFile, find_files
 from ccx_ray.study.text_spec import BaseLanguageSpec, IsolationSpec, LanguageSpec, SourceSpec
 
 Kind = Literal["documents", "pairs"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextSource:
-    """One source of a language: what its records hold, and how each side is isolated."""
-
-    spec: SourceSpec
-    kind: Kind
-    sides: tuple[str, ...]
-    """``text`` of a document; the language codes of the halves of a pair."""
-    codes: tuple[str, ...]
-    """The language of each side."""
-    isolations: tuple[IsolationSpec, ...]
-
-
-def side_names(kind: Kind) -> tuple[str, ...]:
-    """The columns that hold the text of a document or of a pair."""
-    return ("text",) if kind == "documents" else ("english", "target")
-
-
-def text_sources(
-    language: BaseLanguageSpec | LanguageSpec, base: BaseLanguageSpec
-) -> list[tuple[TextSource, str]]:
-    """The sources of a language in their order, each with the field that names it.
-
-    Args:
-        base: the language of the other half of every pair.
-    """
-    field = f"languages.{language.code}"
-    sources = [
-        (
-            TextSource(
-                spec=spec,
-                kind="documents",
-                sides=("text",),
-                codes=(language.code,),
-                isolations=(language.isolation,),
-            ),
-            f"{field}.monolingual",
-        )
-        for spec in language.monolingual
-    ]
-    if isinstance(language, LanguageSpec):
-        sources += [
-            (
-                TextSource(
-                    spec=spec,
-                    kind="pairs",
-                    sides=(base.code, language.code),
-                    codes=(base.code, language.code),
-                    isolations=(base.isolation, language.isolation),
-                ),
-                f"{field}.parallel",
-            )
-            for spec in language.parallel
-        ]
-    return sources
-
 
 ENDINGS = {
     ".jsonl": "jsonl",
@@ -89,6 +31,52 @@ PACKED = (".gz", ".bz2", ".zst", ".zstd", ".xz")
 DOCUMENTS_ONLY = ("mediawiki", "wikipedia", "mc2")
 PAIRS_ONLY = ("tmx", "moses")
 SPLIT_BY_BYTES = ("jsonl", "mc2", "tsv", "mediawiki")
+UNITS = {"mediawiki": "page", "tmx": "translation unit"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSource:
+    """One source of a language: what its records hold, and how each side is isolated."""
+
+    spec: SourceSpec
+    field: str
+    """Of the study file, for errors."""
+    kind: Kind
+    codes: tuple[str, ...]
+    """The language of each side."""
+    isolations: tuple[IsolationSpec, ...]
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """``text`` of a document; the language codes of the halves of a pair."""
+        return ("text",) if self.kind == "documents" else self.codes
+
+
+def side_names(kind: Kind) -> tuple[str, ...]:
+    """The columns that hold the text of a document or of a pair."""
+    return ("text",) if kind == "documents" else ("english", "target")
+
+
+def text_sources(
+    language: BaseLanguageSpec | LanguageSpec, base: BaseLanguageSpec
+) -> list[TextSource]:
+    """The sources of a language in their order; ``base`` is in the other half of every pair."""
+    kinds: list[tuple[Kind, str, tuple[BaseLanguageSpec, ...]]] = [
+        ("documents", "monolingual", (language,))
+    ]
+    if isinstance(language, LanguageSpec):
+        kinds.append(("pairs", "parallel", (base, language)))
+    return [
+        TextSource(
+            spec=spec,
+            field=f"languages.{language.code}.{name}",
+            kind=kind,
+            codes=tuple(side.code for side in sides),
+            isolations=tuple(side.isolation for side in sides),
+        )
+        for kind, name, sides in kinds
+        for spec in getattr(language, name)
+    ]
 
 
 def check_source(source: SourceSpec, *, sides: tuple[str, ...], root: Path, field: str) -> None:
@@ -103,30 +91,28 @@ def check_source(source: SourceSpec, *, sides: tuple[str, ...], root: Path, fiel
         UserError: nothing is found, the format cannot be told or does not hold what is asked for,
             a column is missing, or the data set cannot be reached.
     """
+    from ccx_ray.corpus.reading import tables
+
     fields = fields_of(source, sides)
     _check_kind(source, sides, field)
     if source.dataset:
-        from ccx_ray.corpus.reading.dataset import check_dataset
-
-        check_dataset(source, fields, root=root, field=field)
+        tables.check_dataset(source, fields, root=root, field=field)
         return
     for file in source_files(source, root=root, field=field):
         form = format_of(file, source, field)
         if source.format is None:
             _check_kind(source.model_copy(update={"format": form}), sides, field)
+        if not file.size:
+            continue  # counted when it is read
         if form in {"parquet", "wikipedia"}:
-            from ccx_ray.corpus.reading.parquet import check_parquet
-
-            named = source.id_field is not None
-            check_parquet(file, fields, id_is_named=named, field=field)
+            tables.check_parquet(file, source, fields, field=field)
         elif form == "tsv":
-            from ccx_ray.corpus.reading.tsv import check_tsv
-
-            check_tsv(file, source, fields, field=field)
-        elif form in {"jsonl", "mc2"}:
-            from ccx_ray.corpus.reading.jsonl import check_jsonl
-
-            check_jsonl(file, field=field)
+            tables.check_tsv(file, source, fields, field=field)
+        elif form in {"jsonl", "mc2"} and first_line(file).lstrip().startswith("["):
+            raise UserError(
+                f"{field}: {file.uri!r} is a JSON array; give JSON Lines, one object a line "
+                "(jq -c '.[]' FILE makes them)"
+            )
 
 
 def source_files(source: SourceSpec, *, root: Path, field: str) -> list[InputFile]:
@@ -158,27 +144,24 @@ def source_shards(
     Raises:
         UserError: nothing is found, or a format cannot be told.
     """
+    from ccx_ray.corpus.reading.tables import dataset_shards, parquet_shards
+
     _check_kind(source, sides, field)
     if source.dataset:
-        from ccx_ray.corpus.reading.dataset import dataset_shards
-
         return dataset_shards(source, root=root, field=field)
     shards: list[Shard] = []
     for file in source_files(source, root=root, field=field):
         form = format_of(file, source, field)
+        unit = UNITS.get(form, "line")
         if form in {"parquet", "wikipedia"}:
-            from ccx_ray.corpus.reading.parquet import parquet_shards
-
             shards += parquet_shards(file, shard_bytes)
-        elif form in SPLIT_BY_BYTES and _can_begin_anywhere(file, form, shard_bytes):
+        elif _can_begin_anywhere(file, form, shard_bytes):
             starts = range(0, file.size, shard_bytes)
             stops = [*starts[1:], None]
-            unit = "page" if form == "mediawiki" else "line"
             shards += [
                 Shard(file, start, stop, unit) for start, stop in zip(starts, stops, strict=True)
             ]
         else:
-            unit = {"mediawiki": "page", "tmx": "translation unit"}.get(form, "line")
             shards.append(Shard(file, unit=unit))
     return shards
 
@@ -186,43 +169,24 @@ def source_shards(
 def read_shard(
     shard: Shard, source: SourceSpec, *, sides: tuple[str, ...], record_bytes: int
 ) -> Iterator[Record | Fault]:
-    """The records of one shard in order, and a fault for all else that stands in it.
-
-    Args:
-        record_bytes: a longer record is a fault, and is never held whole where the format allows.
-    """
-    fields = fields_of(source, sides)
-    named = source.id_field is not None
+    """The records of one shard in order, and a fault for all else that stands in it; a record of
+    more than ``record_bytes`` is one, and is never held whole where the format allows."""
     form = "dataset" if source.dataset else format_of(shard.file, source, "path")
     if form in {"jsonl", "mc2"}:
-        from ccx_ray.corpus.reading.jsonl import read_jsonl
-
-        records = read_jsonl(shard, fields, record_bytes)
+        from ccx_ray.corpus.reading.jsonl import read_jsonl as read
     elif form in {"parquet", "wikipedia"}:
-        from ccx_ray.corpus.reading.parquet import read_parquet
-
-        records = read_parquet(shard, fields, record_bytes, id_is_named=named)
-    elif form == "mediawiki":
-        from ccx_ray.corpus.reading.mediawiki import read_mediawiki
-
-        records = read_mediawiki(shard, record_bytes)
-    elif form == "tmx":
-        from ccx_ray.corpus.reading.tmx import read_tmx
-
-        records = read_tmx(shard, fields.texts, source.id_field, record_bytes)
-    elif form == "moses":
-        from ccx_ray.corpus.reading.moses import read_moses
-
-        records = read_moses(shard, record_bytes)
+        from ccx_ray.corpus.reading.tables import read_parquet as read
     elif form == "tsv":
-        from ccx_ray.corpus.reading.tsv import read_tsv
-
-        records = read_tsv(shard, source, fields, record_bytes)
+        from ccx_ray.corpus.reading.tables import read_tsv as read
+    elif form == "mediawiki":
+        from ccx_ray.corpus.reading.mediawiki import read_mediawiki as read
+    elif form == "tmx":
+        from ccx_ray.corpus.reading.tmx import read_tmx as read
+    elif form == "moses":
+        from ccx_ray.corpus.reading.moses import read_moses as read
     else:
-        from ccx_ray.corpus.reading.dataset import read_dataset
-
-        records = read_dataset(shard, source, fields, record_bytes)
-    return records
+        from ccx_ray.corpus.reading.tables import read_dataset as read
+    return read(shard, source, fields_of(source, sides), record_bytes)
 
 
 def format_of(file: InputFile, source: SourceSpec, field: str) -> str:
@@ -262,7 +226,7 @@ def _check_kind(source: SourceSpec, sides: tuple[str, ...], field: str) -> None:
 
 
 def _can_begin_anywhere(file: InputFile, form: str, shard_bytes: int) -> bool:
-    if file.size <= shard_bytes:
+    if form not in SPLIT_BY_BYTES or file.size <= shard_bytes:
         return False
     compression = compression_of(file)
     return compression is None or (compression == "bz2" and form == "mediawiki")

@@ -10,31 +10,23 @@ from collections.abc import Iterator
 from typing import Any
 from xml.parsers import expat
 
-from ccx_ray.corpus.reading.decompression import open_text_stream
-from ccx_ray.corpus.reading.record import (
-    SHOWN_CHARACTERS,
-    Fault,
-    Reason,
-    Record,
-    Shard,
-    limited,
-    show,
-)
+from ccx_ray.corpus.reading.lines import TextStream
+from ccx_ray.corpus.reading.record import Fault, Fields, Reason, Record, Shard, limited, show
+from ccx_ray.study.text_spec import SourceSpec
 
 CODES = frozenset({"bpt", "ept", "it", "ph", "ut"})
 
 
 def read_tmx(
-    shard: Shard, languages: tuple[str, ...], id_attribute: str | None, record_bytes: int
+    shard: Shard, source: SourceSpec, fields: Fields, record_bytes: int
 ) -> Iterator[Record | Fault]:
-    """The translation units of a file in order.
+    """The translation units of a file in order, in the languages of ``fields.texts``.
 
-    Args:
-        languages: codes of the two halves, English first.
-        id_attribute: of ``tu``; ``tuid`` when None. A unit without it is called by its place.
+    The id is the attribute ``tuid`` of ``tu``, or the one that the source names; a unit without it
+    is called by its place.
     """
-    units = _Units(shard.file.name, languages, id_attribute or "tuid", record_bytes)
-    stream = open_text_stream(shard.file)
+    units = _Units(shard.file.name, fields.texts, source.id_field or "tuid", record_bytes)
+    stream = TextStream(shard.file)
     empty = True
     try:
         for block in stream:
@@ -136,7 +128,7 @@ class _Units:
         position = self.count
         name = self._id or f"{self.file}:{position}"
         if self._characters > self.record_bytes:
-            return Fault(name, position, Reason.TOO_LONG, show(texts)[:SHOWN_CHARACTERS])
+            return Fault(name, position, Reason.TOO_LONG, show(texts))
         if not all(texts):
             return Fault(name, position, Reason.MISSING_SIDE, show(texts).strip())
         return limited(Record(name, self.file, position, texts), self.record_bytes)

@@ -22,14 +22,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ccx_ray.corpus.parts import (
+    map_arrow,
     one_array,
     part_files,
-    read_base_language,
     read_language,
     write_arrow_part,
     write_language,
 )
-from ccx_ray.corpus.tokenizing.encoding import Encoder, open_encoder
+from ccx_ray.corpus.tokenizing.tokenizer import Encoder, open_encoder
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog
 from ccx_ray.storage.publishing import writing_aside
 
@@ -49,6 +49,8 @@ DOCUMENTS = "documents.parquet"
 """What the numbers of documents mean; see ``write_documents``."""
 REPLAY = "replay"
 """Kind of the base language's documents in a trial's stream."""
+PARTS = ("monolingual", "english", "target", REPLAY)
+"""What a document can be in a stream."""
 
 
 def write_documents(folder: Path) -> None:
@@ -60,7 +62,7 @@ def write_documents(folder: Path) -> None:
     language = read_language(folder)
     rows_of = {
         "documents": [(language, "monolingual")],
-        "pairs": [(read_base_language(folder), "english"), (language, "target")],
+        "pairs": [(read_language(folder, "base"), "english"), (language, "target")],
     }
     names = ("id", "language", "source", "part")
     schema = pa.schema([("index", pa.int64()), *((name, pa.string()) for name in names)])
@@ -70,7 +72,7 @@ def write_documents(folder: Path) -> None:
         pq.ParquetWriter(path, schema, compression="zstd") as writer,
     ):
         for kind, part in _part_paths(folder, None):
-            table, rows = _open(part), rows_of[kind]
+            table, rows = map_arrow(part), rows_of[kind]
             origin = pa.array(np.repeat(np.arange(table.num_rows), len(rows)))
             cycle = pa.array(np.tile(np.arange(len(rows)), table.num_rows))
             index = pa.array(np.arange(first, first + len(origin), dtype=np.int64))
@@ -84,13 +86,9 @@ def write_documents(folder: Path) -> None:
 def tokenize_text(
     text_folder: Path, tokenizer_folder: Path, folder: Path, *, run_tasks: RunTasks
 ) -> dict[str, Any]:
-    """Write the token ids of a text folder's documents and pairs; see ``tokens``.
-
-    Returns:
-        counts of documents, pairs, and tokens by column; the parts that the fast tokenizer could
-        not encode.
-    """
-    write_language(folder, read_language(text_folder), read_base_language(text_folder))
+    """Write the token ids of a text folder's documents and pairs; counts of documents, pairs, and
+    tokens by column, and the parts that the fast tokenizer could not encode."""
+    write_language(folder, read_language(text_folder), read_language(text_folder, "base"))
     parts = [
         (part, folder / kind, number)
         for kind in COLUMNS
@@ -192,12 +190,8 @@ class TokenCorpus:
         held_out: Ints | None = None,
         replay_held_out: Ints | None = None,
     ) -> "TokenCorpus":
-        """Read the lengths of a tokens folder, and of the documents of another one behind it.
-
-        Args:
-            held_out: numbers of the folder's held-out documents; ``replay_held_out`` those of the
-                other one, counted in it.
-        """
+        """Read the lengths of a tokens folder, and of the documents of another one behind it; the
+        held-out documents of each are numbered within it."""
         lengths = {kind: [np.zeros(0, np.int64)] for kind in (*COLUMNS, REPLAY)}
         parts, first = [], 0
         for kind, path in _part_paths(folder, replay):
@@ -248,14 +242,8 @@ class TokenCorpus:
         return english, target
 
     def read(self, documents: Ints, byte_lengths: npt.NDArray[np.uint16] | None) -> Excerpt:
-        """The ids of some documents; memory holds them alone.
-
-        Only parts that hold one of them are opened, one at a time.
-
-        Args:
-            byte_lengths: [vocabulary] bytes that each token spells; None where the folder notes
-                them token by token.
-        """
+        """The ids of some documents; memory holds them alone. Only parts that hold one of them are
+        opened, one at a time. Of ``byte_lengths`` see ``Vocabulary``."""
         wanted = np.unique(documents)
         lengths = self.lengths[wanted]
         starts = np.cumsum(lengths) - lengths
@@ -321,7 +309,7 @@ def _id_columns(kind: str) -> list[str]:
 
 def _columns(kind: str, path: Path) -> list[_Column]:
     """The sides of one part; the file stays open as long as they are referred to."""
-    table = _open(path)
+    table = map_arrow(path)
     columns = []
     for name in _id_columns(kind):
         ids, spelt = one_array(table[name]), None
@@ -330,7 +318,3 @@ def _columns(kind: str, path: Path) -> list[_Column]:
         offsets = ids.offsets.to_numpy().astype(np.int64)
         columns.append(_Column(offsets, ids.values.to_numpy(), spelt))
     return columns
-
-
-def _open(path: Path) -> pa.Table:
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.audit.sampling import sample_key
+from ccx_ray.corpus.audit.texts import sample_key
 from ccx_ray.frequency.text.documents import DOCUMENTS
 from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.study.frequency_spec import RetrieverName, retriever_name

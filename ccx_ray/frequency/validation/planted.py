@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ccx_ray.corpus.audit.sampling import sample_key
+from ccx_ray.corpus.audit.texts import sample_key
 from ccx_ray.corpus.cleaning.text_folder import DOCUMENTS as SCHEMA
 from ccx_ray.corpus.parts import write_part
 from ccx_ray.frequency.counting.exact_counts import (
