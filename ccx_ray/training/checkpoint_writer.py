@@ -42,29 +42,23 @@ class CheckpointError(RuntimeError):
 
 
 class CheckpointWriter:
-    """Writes snapshots in a thread; use it as a context, or close it, to lose none.
+    """Writes snapshots in a thread; a context, which ends when all is written.
 
     At most one snapshot is held. A caller that calls ``flush`` before it takes the next one never
-    has two in memory, and waits no longer for it.
+    has two in memory, and waits no longer for it. An earlier write that failed is raised by the
+    next call, as ``CheckpointError``, and what that was to begin has not begun.
     """
 
     def __init__(
-        self,
-        run: TrainingRun,
-        model: "PreTrainedModel",
-        *,
-        synchronous: bool = False,
-        retry_seconds: float = RETRY_SECONDS,
+        self, run: TrainingRun, model: "PreTrainedModel", *, retry_seconds: float = RETRY_SECONDS
     ) -> None:
         """
         Args:
             model: its config and names; the weights come from each snapshot.
-            synchronous: write in the caller's thread, to measure what the other one saves.
             retry_seconds: for how long a full disk or a store that does not answer is waited for.
         """
         self._run = run
         self._model = model
-        self._synchronous = synchronous
         self._retry_seconds = retry_seconds
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
         self._pending: Future[None] | None = None
@@ -77,11 +71,13 @@ class CheckpointWriter:
 
     def __exit__(self, *exception: object) -> None:
         try:
-            self.close()
+            self.flush()
         except CheckpointError as failure:
             if exception[0] is None:
                 raise
             logger.error("%s", failure)  # the error under way came first
+        finally:
+            self._thread.shutdown()
 
     def write(
         self,
@@ -93,13 +89,8 @@ class CheckpointWriter:
     ) -> None:
         """Begin to write a resume state, and the checkpoint of its step if it has one.
 
-        Returns as soon as the write before is done.
-
         Args:
             state: as ``TrainingEngine.state`` gave it; nobody may change its tensors any more.
-
-        Raises:
-            CheckpointError: an earlier write failed; this one has not begun.
         """
         records = list(history)
 
@@ -112,24 +103,19 @@ class CheckpointWriter:
                 self._publish_checkpoint(point.step, state)
             self._retain()
 
-        self._begin(work)
+        self.flush()
+        self._pending = self._thread.submit(work)
 
     def write_checkpoint(self, step: int, state: "Mapping[str, Tensor]") -> None:
         """Begin to write a checkpoint whose training was killed after it had written the state.
 
         Nothing is written when a whole one is there; a damaged one is set aside.
-
-        Raises:
-            CheckpointError: an earlier write failed; this one has not begun.
         """
-        self._begin(lambda: self._publish_checkpoint(step, state))
+        self.flush()
+        self._pending = self._thread.submit(self._publish_checkpoint, step, state)
 
     def flush(self) -> None:
-        """Wait until everything is written.
-
-        Raises:
-            CheckpointError: a write failed.
-        """
+        """Wait until everything is written."""
         began = time.perf_counter()
         pending, self._pending = self._pending, None
         try:
@@ -138,28 +124,12 @@ class CheckpointWriter:
         finally:
             self.blocked_seconds += time.perf_counter() - began
 
-    def close(self) -> None:
-        """Write everything, and end the thread.
-
-        Raises:
-            CheckpointError: a write failed.
-        """
-        try:
-            self.flush()
-        finally:
-            self._thread.shutdown()
-
-    def _begin(self, work: Callable[[], None]) -> None:
-        self.flush()
-        self._pending = self._thread.submit(work)
-        if self._synchronous:
-            self.flush()
-
     def _publish_checkpoint(self, step: int, state: "Mapping[str, Tensor]") -> None:
         run = self._run
+        folder = checkpoint_folder(run.folder, step)
         self._publish(
-            checkpoint_folder(run.folder, step),
-            lambda folder: fill_checkpoint(folder, self._model, run.tokenizer_folder, state),
+            folder,
+            lambda aside: fill_checkpoint(aside, self._model, run.tokenizer_folder, state),
             unless_whole=True,
         )
 
@@ -201,7 +171,6 @@ def _is_whole(folder: Path) -> bool:
         if read_pointer(folder) is None:
             verify_folder(folder)
     except DamagedFolderError as error:
-        aside = set_damaged_aside(folder)
-        logger.warning("%s: damaged (%s); kept as %s, written anew", folder, error, aside.name)
+        set_damaged_aside(folder, error, "written anew")
         return False
     return True

@@ -58,22 +58,23 @@ class ResumePoint:
 
 def checkpoint_folder(run_folder: Path, step: int) -> Path:
     """Where the checkpoint after ``step`` optimizer steps is, or will be."""
-    return run_folder / CHECKPOINTS / _step_name(step)
+    return run_folder / CHECKPOINTS / f"step-{step:06d}"
 
 
 def resume_folder(run_folder: Path, step: int) -> Path:
     """Where the state after ``step`` optimizer steps is, or will be."""
-    return run_folder / RESUME / _step_name(step)
+    return run_folder / RESUME / f"step-{step:06d}"
 
 
-def published_steps(run_folder: Path) -> list[int]:
+def published_steps(run_folder: Path, kind: str = CHECKPOINTS) -> list[int]:
     """The optimizer steps whose checkpoints are there, whole, in order."""
-    return _steps_in(run_folder / CHECKPOINTS)
+    found = (re.fullmatch(r"step-(\d{6,})", p.name) for p in (run_folder / kind).glob("step-*"))
+    return sorted(int(match[1]) for match in found if match)
 
 
 def resume_steps(run_folder: Path) -> list[int]:
     """The optimizer steps whose resume states are there, in order."""
-    return _steps_in(run_folder / RESUME)
+    return published_steps(run_folder, RESUME)
 
 
 def fill_checkpoint(
@@ -121,9 +122,19 @@ def find_resume_point(
     """
     for step in reversed(resume_steps(run_folder)):
         point = resume_point_at(run_folder, step, verify=verify)
-        if point is not None:
-            _refuse_other(run_folder, point, fingerprint, stream_fingerprint)
-            return point
+        if point is None:
+            continue
+        for name, found, expected in (
+            ("stream", point.stream_fingerprint, stream_fingerprint),
+            ("training", point.fingerprint, fingerprint),
+        ):
+            if found != expected:
+                raise UserError(
+                    f"{resume_folder(run_folder, step)}: was written with {name} {found}, this run "
+                    f"has {name} {expected}; restore that {name}, or delete {run_folder} to train "
+                    "from the start"
+                )
+        return point
     return None
 
 
@@ -152,11 +163,7 @@ def resume_point_at(run_folder: Path, step: int, *, verify: bool = True) -> Resu
     except (DamagedFolderError, FileNotFoundError, ValueError, TypeError) as error:
         if verify:
             damaged = error if isinstance(error, DamagedFolderError) else f"{POINT}: {error!r}"
-            aside = set_damaged_aside(folder)
-            logger.warning(
-                "%s: damaged (%s); kept as %s, the state before it is taken",
-                *(folder, damaged, aside.name),
-            )
+            set_damaged_aside(folder, damaged, "the state before it is taken")
         return None
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({one_line(error)}); give {ACCESS}") from None
@@ -188,10 +195,8 @@ def retain_resume_states(run_folder: Path, *, keep: int, checkpoint_steps: Colle
 
 def prune_resume_states(run_folder: Path) -> None:
     """Remove all resume states, also damaged and half-written ones: the training is complete."""
-    for path in [
-        *(run_folder / RESUME).glob("[!.]*"),
-        *(run_folder / CHECKPOINTS).glob(f"{DAMAGED}*"),
-    ]:
+    damaged = (run_folder / CHECKPOINTS).glob(f"{DAMAGED}*")
+    for path in [*(run_folder / RESUME).glob("[!.]*"), *damaged]:
         remove_published(path)
     remove_leftover_writes(run_folder)
     with suppress(OSError):  # not empty: what an object store did not delete is still named there
@@ -204,37 +209,11 @@ def remove_leftover_writes(run_folder: Path) -> None:
         remove_leftovers(run_folder / name)
 
 
-def set_damaged_aside(folder: Path) -> Path:
-    """Rename a damaged checkpoint or state, so that it is kept and not used; its new place."""
+def set_damaged_aside(folder: Path, damaged: object, remedy: str) -> None:
+    """Rename a damaged checkpoint or state, so that it is kept and not used, and say so."""
     aside, number = folder.with_name(DAMAGED + folder.name), 1
     while aside.exists():
         number += 1
         aside = folder.with_name(f"{DAMAGED}{folder.name}-{number}")
     folder.rename(aside)
-    return aside
-
-
-def _refuse_other(
-    run_folder: Path, point: ResumePoint, fingerprint: str, stream_fingerprint: str
-) -> None:
-    for name, found, expected in (
-        ("stream", point.stream_fingerprint, stream_fingerprint),
-        ("training", point.fingerprint, fingerprint),
-    ):
-        if found != expected:
-            raise UserError(
-                f"{resume_folder(run_folder, point.step)}: was written with {name} {found}, this "
-                f"run has {name} {expected}; restore that {name}, or delete {run_folder} to train "
-                "from the start"
-            )
-
-
-def _step_name(step: int) -> str:
-    return f"step-{step:06d}"
-
-
-def _steps_in(folder: Path) -> list[int]:
-    if not folder.is_dir():
-        return []
-    found = (re.fullmatch(r"step-(\d{6,})", path.name) for path in folder.iterdir())
-    return sorted(int(match[1]) for match in found if match)
+    logger.warning("%s: damaged (%s); kept as %s, %s", folder, damaged, aside.name, remedy)

@@ -14,14 +14,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ccx_ray.storage.publishing import publish_json
 from ccx_ray.tracking.runs import MetricLog
 from ccx_ray.training.history import StepRecord
 from ccx_ray.training.run import TrainingRun
-from ccx_ray.training.size import model_flops_utilization, model_size, peak_flops
+from ccx_ray.training.size import model_size, peak_flops
 
 if TYPE_CHECKING:
     from ccx_ray.training.worker import Worker
@@ -62,7 +61,6 @@ class MetricWriter:
         length = worker.stream.sequence_length
         self._step_tokens = run.training.sequences_per_step * length
         self._peak = peak_flops(worker.device_name, run.runtime.precision)
-        self._flops = 0.0
         if self._peak is not None:
             size = model_size(run.model, worker.stream.vocabulary_size)
             self._flops = size.flops_per_token(length)
@@ -89,9 +87,8 @@ class MetricWriter:
         if now - self._progress_written >= PROGRESS_SECONDS or record.step == self._steps:
             self._progress_written = now
             progress = {"step": record.step, "steps": self._steps, "loss": record.loss}
-            publish_json(
-                self._progress, progress | {"tokens_per_second": metrics["tokens_per_second"]}
-            )
+            progress |= {"tokens_per_second": metrics["tokens_per_second"]}
+            publish_json(self._progress, progress)
 
     def _metrics(self, record: StepRecord) -> dict[str, float]:
         tokens_per_second = self._step_tokens / record.seconds
@@ -108,12 +105,7 @@ class MetricWriter:
         if not record.applied:
             metrics["skipped_steps"] = float(sum(not step.applied for step in self._worker.history))
         if self._peak is not None:
-            metrics["mfu"] = model_flops_utilization(
-                tokens_per_second=tokens_per_second,
-                flops_per_token=self._flops,
-                peak=self._peak,
-                devices=record.workers,
-            )
+            metrics["mfu"] = tokens_per_second * self._flops / (self._peak * record.workers)
         return metrics
 
 
@@ -121,9 +113,9 @@ class MetricFollower:
     """The driver's side: logs the lines of one training while it runs; a context, after which all
     are logged."""
 
-    def __init__(self, run_folder: Path, *, tracking_uri: str, mlflow_run_id: str) -> None:
-        self._path = run_folder / STEP_LINES
-        self._tracking = tracking_uri, mlflow_run_id
+    def __init__(self, run: TrainingRun) -> None:
+        self._path = run.folder / STEP_LINES
+        self._run = run
         self._log: MetricLog | None = None
         self._position = 0
         self._ended = threading.Event()
@@ -156,7 +148,7 @@ class MetricFollower:
         if not self._path.is_file():
             return
         if self._log is None:
-            self._log = MetricLog(*self._tracking)
+            self._log = MetricLog(self._run.tracking_uri, str(self._run.mlflow_run_id))
         with self._path.open("rb") as file:
             file.seek(self._position)
             lines = file.read()
