@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ccx_ray.corpus.steps import DATA
 from ccx_ray.orchestration.cluster import connected_cluster, is_attached, node_resources
+from ccx_ray.orchestration.driver import driver_lock
 from ccx_ray.orchestration.graph import Graph, Step
-from ccx_ray.orchestration.lock import driver_lock
 from ccx_ray.orchestration.progress import StudyProgress
 from ccx_ray.orchestration.runner import Outcome, Runner, Services
 from ccx_ray.orchestration.step_folders import StepFolders

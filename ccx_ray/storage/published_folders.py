@@ -12,7 +12,9 @@ import shutil
 import uuid
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ccx_ray.errors import UserError
 from ccx_ray.storage.hashing import (
@@ -24,18 +26,16 @@ from ccx_ray.storage.hashing import (
 )
 from ccx_ray.storage.local_cache import scratch_folder
 from ccx_ray.storage.object_stores import RETRY_SECONDS, child_uri, local_path, one_line, retrying
+from ccx_ray.storage.publishing import publish_json
 from ccx_ray.storage.remote_folders import (
-    RemoteFolder,
+    POINTER,
     delete_remote,
     read_pointer,
     remote_storage_uri,
     upload,
-    write_pointer,
 )
 
 logger = logging.getLogger(__name__)
-
-_Attempt = Callable[[Callable[[], None]], None]
 
 
 def publish_verified(
@@ -58,10 +58,7 @@ def publish_verified(
         OSError: a disk or the store failed for ``retry_seconds``; nothing of the try is left.
     """
     aside = _hidden(final)
-
-    def attempt(action: Callable[[], None]) -> None:
-        retrying(action, what=str(final), seconds=retry_seconds)
-
+    attempt = partial(retrying, what=str(final), seconds=retry_seconds)
     try:
         if storage is None:
             attempt(lambda: _fill(aside, fill))
@@ -87,14 +84,22 @@ def remove_leftovers(parent: Path) -> None:
 
 
 def _place_remotely(
-    aside: Path, final: Path, fill: Callable[[Path], None], storage: str, attempt: _Attempt
+    aside: Path,
+    final: Path,
+    fill: Callable[[Path], None],
+    storage: str,
+    attempt: Callable[[Callable[[], None]], Any],
 ) -> None:
     """Bring the files to their place, which a hidden pointer names before the first is there."""
-    uri = _remote_place(final, storage)
+    run, kind = final.parent.parent, final.parent.name
+    if not re.fullmatch(r"\w[\w.-]*", run.name, re.ASCII):
+        raise UserError(f"{run}: its name cannot be part of a URI; rename it")
+    name = f"{final.name}-{uuid.uuid4().hex[:8]}"
+    uri = child_uri(remote_storage_uri(storage), run.name, kind, name)
 
     def point(manifest: Manifest) -> None:
         aside.mkdir(parents=True, exist_ok=True)
-        write_pointer(aside, RemoteFolder(uri=uri, files=manifest))
+        publish_json(aside / POINTER, {"uri": uri, "files": manifest})
 
     attempt(lambda: point({}))
     place = local_path(uri)
@@ -104,14 +109,6 @@ def _place_remotely(
             attempt(lambda: upload(folder, uri))
         manifest = read_manifest(folder / MANIFEST)
     attempt(lambda: point(manifest))
-
-
-def _remote_place(final: Path, storage: str) -> str:
-    base = remote_storage_uri(storage)
-    run, kind = final.parent.parent.name, final.parent.name
-    if not re.fullmatch(r"\w[\w.-]*", run, re.ASCII):
-        raise UserError(f"{final.parent.parent}: its name cannot be part of a URI; rename it")
-    return child_uri(base, run, kind, f"{final.name}-{uuid.uuid4().hex[:8]}")
 
 
 def _fill(folder: Path, fill: Callable[[Path], None]) -> None:

@@ -38,7 +38,6 @@ from ccx_ray.storage.publishing import publish_json, resolve_storage
 
 POINTER = "remote.json"
 CHECKPOINT_STORAGE = "runtime.checkpoint_storage"
-"""The field of a study file that says where the files go."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,45 +50,39 @@ class RemoteFolder:
     """Empty while the files are on their way."""
 
 
-def remote_storage_uri(storage: str, field: str = CHECKPOINT_STORAGE) -> str:
-    """The URI of a folder or an object store that a study file names; touches nothing.
+def remote_storage_uri(storage: str) -> str:
+    """The URI of ``runtime.checkpoint_storage``, a folder or an object store; touches nothing.
 
     Raises:
         UserError: the scheme is unknown, or the URI holds a credential.
     """
-    if scheme_of(storage, field) == "file":
+    if scheme_of(storage, CHECKPOINT_STORAGE) == "file":
         path = local_path(storage) or Path(storage).expanduser()
         return path.absolute().as_uri()
-    refuse_credentials(storage, field)
+    refuse_credentials(storage, CHECKPOINT_STORAGE)
     return storage
 
 
-def check_remote_storage(storage: str, field: str = CHECKPOINT_STORAGE) -> None:
+def check_remote_storage(storage: str) -> None:
     """Write and delete a small object, before any compute is spent.
 
     Raises:
         UserError: that does not work, or what ``remote_storage_uri`` raises.
     """
-    uri = remote_storage_uri(storage, field)
+    uri = remote_storage_uri(storage)
     if local_path(uri) is not None:
-        resolve_storage(storage, field)
+        resolve_storage(storage, CHECKPOINT_STORAGE)
         return
-    trial = child_uri(uri, ".writable")
     try:
-        store, path = open_store(trial)
+        store, path = open_store(child_uri(uri, ".writable"))
         with store.open_output_stream(path) as file:
             file.write(b"ccx_ray may write here\n")
         store.delete_file(path)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{field}: {storage!r} cannot be written ({one_line(error)}); give the URI of a place "
-            f"that may be written, and {ACCESS}"
+            f"{CHECKPOINT_STORAGE}: {storage!r} cannot be written ({one_line(error)}); give the "
+            f"URI of a place that may be written, and {ACCESS}"
         ) from None
-
-
-def write_pointer(folder: Path, remote: RemoteFolder) -> None:
-    """Write ``remote.json`` into ``folder``, atomically."""
-    publish_json(folder / POINTER, {"uri": remote.uri, "files": remote.files})
 
 
 def read_pointer(folder: Path) -> RemoteFolder | None:
@@ -100,9 +93,8 @@ def read_pointer(folder: Path) -> RemoteFolder | None:
     """
     try:
         content: Any = json.loads((folder / POINTER).read_text("utf-8"))
-        uri = content["uri"]
-        refuse_credentials(uri, str(folder / POINTER))
-        return RemoteFolder(uri=uri, files=check_manifest(content["files"]))
+        refuse_credentials(content["uri"], str(folder / POINTER))
+        return RemoteFolder(uri=content["uri"], files=check_manifest(content["files"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -110,11 +102,7 @@ def read_pointer(folder: Path) -> RemoteFolder | None:
 
 
 def file_names(folder: Path) -> list[str]:
-    """The names of the files in ``folder``, wherever they lie; nothing is fetched.
-
-    Raises:
-        UserError: it is a pointer that cannot be read.
-    """
+    """The names of the files in ``folder``, wherever they lie; nothing is fetched."""
     try:
         remote = read_pointer(folder)
     except DamagedFolderError as error:
@@ -123,11 +111,7 @@ def file_names(folder: Path) -> list[str]:
 
 
 def upload(local: Path, uri: str) -> None:
-    """Copy the files of a folder to an object store.
-
-    Raises:
-        OSError: the store refuses, does not answer, or holds another number of bytes afterwards.
-    """
+    """Copy the files of a folder to an object store, and see that all bytes have arrived."""
     from pyarrow import fs
 
     store, target = open_store(uri)
@@ -140,11 +124,7 @@ def upload(local: Path, uri: str) -> None:
 
 
 def delete_remote(uri: str) -> None:
-    """Delete a folder's files where they lie; it may be gone already.
-
-    Raises:
-        OSError: the store refuses or does not answer.
-    """
+    """Delete a folder's files where they lie; it may be gone already."""
     path = local_path(uri)
     if path is not None:
         shutil.rmtree(path, ignore_errors=not path.exists())
@@ -155,12 +135,7 @@ def delete_remote(uri: str) -> None:
 
 
 def read_unverified(folder: Path, name: str) -> bytes:
-    """One small file of ``folder``, wherever its files lie, without fetching the others.
-
-    Raises:
-        DamagedFolderError: ``folder`` is a pointer that cannot be read.
-        OSError: the store refuses, or the file is not there.
-    """
+    """One small file of ``folder``, wherever it lies; errors as of ``fetch_folder``."""
     remote = read_pointer(folder)
     if remote is None:
         return (folder / name).read_bytes()
@@ -202,14 +177,8 @@ def fetch_folder(
 
 
 def fetch_checkpoint(folder: Path) -> Path:
-    """The path where a model folder can be opened, verified where it has a manifest.
-
-    Args:
-        folder: a Hugging Face folder, or the pointer to one.
-
-    Raises:
-        UserError: it is damaged or cannot be fetched.
-    """
+    """The path where a Hugging Face folder (or that of a pointer) can be opened, verified where it
+    has a manifest; ``UserError`` when it is damaged or cannot be fetched."""
     ours = any((folder / name).is_file() for name in (POINTER, MANIFEST))
     try:
         return fetch_folder(folder) if ours else folder
