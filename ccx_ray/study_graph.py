@@ -46,11 +46,7 @@ def study_graph(
 
 
 def check_study(study: StudySpec, root: Path) -> None:
-    """Find a user's mistakes before any compute is spent: scripts, sources, probes, models.
-
-    Raises:
-        UserError: the first mistake.
-    """
+    """Find a user's mistakes before any compute is spent: scripts, sources, probes, models."""
     check_corpus(study, root)
     check_evaluation(study, root)
     check_frequency(study, root)

@@ -23,11 +23,8 @@ PARTIAL, LOCK, WRITING = ".partial", ".lock", "writing-"
 
 
 def cache_root() -> Path:
-    """The folder, below the system's temporary one (``TMPDIR``), made when missing.
-
-    Raises:
-        UserError: somebody else has made it, or may look into it.
-    """
+    """The folder, below the system's temporary one (``TMPDIR``), made when missing; refused when
+    somebody else has made it, or may look into it."""
     root = Path(tempfile.gettempdir()) / f"ccx_ray-{os.getuid()}"
     root.mkdir(mode=0o700, exist_ok=True)
     state = root.lstat()

@@ -52,14 +52,9 @@ class CheckpointWriter:
     def __init__(
         self, run: TrainingRun, model: "PreTrainedModel", *, retry_seconds: float = RETRY_SECONDS
     ) -> None:
-        """
-        Args:
-            model: its config and names; the weights come from each snapshot.
-            retry_seconds: for how long a full disk or a store that does not answer is waited for.
-        """
         self._run = run
-        self._model = model
-        self._retry_seconds = retry_seconds
+        self._model = model  # of its config and names; the weights come from each snapshot
+        self._retry_seconds = retry_seconds  # of waiting for a full disk or a store
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
         self._pending: Future[None] | None = None
         self.blocked_seconds = 0.0

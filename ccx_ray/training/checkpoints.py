@@ -80,11 +80,7 @@ def resume_steps(run_folder: Path) -> list[int]:
 def fill_checkpoint(
     folder: Path, model: "PreTrainedModel", tokenizer_folder: Path, state: "Mapping[str, Tensor]"
 ) -> None:
-    """Write a Hugging Face folder of model and tokenizer.
-
-    Args:
-        state: as ``TrainingEngine.state`` gave it; of the model only the config is taken.
-    """
+    """Write a Hugging Face folder of the tokenizer, the model's config and ``state``."""
     from transformers.utils.logging import disable_progress_bar
 
     from ccx_ray.training.model import save_model
@@ -111,15 +107,8 @@ def fill_resume_state(
 def find_resume_point(
     run_folder: Path, *, fingerprint: str, stream_fingerprint: str, verify: bool = True
 ) -> ResumePoint | None:
-    """The newest undamaged state to resume from; None when there is none.
-
-    Args:
-        verify: as in ``resume_point_at``.
-
-    Raises:
-        UserError: it belongs to another training, was trained on another stream, or lies in an
-            object store that cannot be read.
-    """
+    """The newest undamaged state to resume from, as ``resume_point_at`` reads it; None: there is
+    none. ``UserError`` when it belongs to another training or was trained on another stream."""
     for step in reversed(resume_steps(run_folder)):
         point = resume_point_at(run_folder, step, verify=verify)
         if point is None:

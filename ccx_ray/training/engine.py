@@ -29,10 +29,8 @@ if TYPE_CHECKING:
 
 
 class TrainingEngine:
-    """One worker's model and optimizer; every method is called by all workers together.
-
-    Needs an initialized ``torch.distributed`` process group, also for a single worker.
-    """
+    """One worker's model and optimizer; every method is called by all workers together, in a
+    process group of ``torch.distributed``, also for a single worker."""
 
     def __init__(
         self,
@@ -50,7 +48,6 @@ class TrainingEngine:
         Args:
             model: whole and in fp32, the same on every worker.
             accumulation: forward passes of each worker in one optimizer step.
-            eos_id: what ends a document.
         """
         deepspeed = import_deepspeed(device)
         self.model = model
@@ -135,13 +132,9 @@ class TrainingEngine:
         return float(self._sum(total)) / count, norm, count
 
     def preflight(self, sequence_length: int) -> None:
-        """One whole optimizer step over rows full of tokens, the most memory that a step takes.
-
-        It is a step like any other: the caller loads the state to start from afterwards.
-
-        Raises:
-            UserError: the device has not enough memory for it.
-        """
+        """One whole optimizer step over rows full of tokens, the most memory that a step takes;
+        ``UserError`` when the device has not enough. The caller loads the state to start from
+        afterwards."""
         runtime = self._runtime
         shape = (runtime.sequences_per_device * self._accumulation, sequence_length)
         random = torch.Generator().manual_seed(0)

@@ -51,11 +51,7 @@ class MetricWriter:
     def __init__(
         self, run: TrainingRun, worker: "Worker", gauge: Callable[[str, float], None]
     ) -> None:
-        """
-        Args:
-            gauge: takes a name of ``GAUGES`` and its value at the newest step.
-        """
-        self._gauge = gauge
+        self._gauge = gauge  # takes a name of ``GAUGES`` and its value at the newest step
         self._worker = worker
         self._steps = run.training.steps
         length = worker.stream.sequence_length

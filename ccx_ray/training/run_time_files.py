@@ -98,13 +98,9 @@ class NoticeBoard:
     """What one worker is asked; made before the worker reads anything of the run's folder."""
 
     def __init__(self, run_folder: Path, *, rank: int, is_leaving: Callable[[], bool]) -> None:
-        """
-        Args:
-            is_leaving: whether a node of the group is about to be taken away.
-        """
         self._folder = run_time_folder(run_folder)
         self._rank = rank
-        self._is_leaving = is_leaving
+        self._is_leaving = is_leaving  # whether a node of the group is about to be taken away
         self._name = uuid.uuid4().hex
         self._looked = float("-inf")
         self._met = b""

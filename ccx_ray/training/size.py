@@ -93,11 +93,7 @@ def _model_size(model: str, vocabulary_size: int) -> ModelSize:
 
 
 def model_size(model: "ModelSpec", vocabulary_size: int) -> ModelSize:
-    """Size of the model that ``build_model`` would build.
-
-    Raises:
-        UserError: the architecture cannot take a field of the spec.
-    """
+    """Size of the model that ``build_model`` would build."""
     # Only what was given: a field left to the architecture is not the same as its default.
     return _model_size(model.model_dump_json(exclude_unset=True), vocabulary_size)
 

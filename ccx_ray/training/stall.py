@@ -37,15 +37,11 @@ class StallWatch:
     """Watches one rank until ``stop``."""
 
     def __init__(self, run_folder: Path, *, rank: int, workers: int, seconds: float) -> None:
-        """
-        Args:
-            seconds: without progress, after which the process is ended.
-        """
         self._folder = run_folder / RANKS
         self._folder.mkdir(parents=True, exist_ok=True)
         self._rank = rank
         self._workers = workers
-        self._seconds = seconds
+        self._seconds = seconds  # without progress, after which the process is ended
         self._at = (0, "starting", time.time())
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="stall-watch", daemon=True)

@@ -80,8 +80,7 @@ def train(run: TrainingRun, *, reserved: Sequence[Mapping[str, float]] = ()) -> 
     Raises:
         UserError: the runtime cannot be had, the folder was trained on another stream, or the
             initial model has another vocabulary.
-        RunFailedError: the training failed more often than ``runtime.max_failures``, or lost its
-            nodes more often than ``runtime.max_preemptions``.
+        RunFailedError: ``runtime.max_failures`` or ``max_preemptions`` are used up.
     """
     run = replace(  # Ray Train gives every worker a working directory of its own
         run,
