@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ccx_ray.storage.publishing import publish_json
@@ -109,9 +110,9 @@ class MetricFollower:
     """The driver's side: logs the lines of one training while it runs; a context, after which all
     are logged."""
 
-    def __init__(self, run: TrainingRun) -> None:
-        self._path = run.folder / STEP_LINES
-        self._run = run
+    def __init__(self, run_folder: Path, *, tracking_uri: str, mlflow_run_id: str) -> None:
+        self._path = run_folder / STEP_LINES
+        self._tracking = tracking_uri, mlflow_run_id
         self._log: MetricLog | None = None
         self._position = 0
         self._ended = threading.Event()
@@ -144,7 +145,7 @@ class MetricFollower:
         if not self._path.is_file():
             return
         if self._log is None:
-            self._log = MetricLog(self._run.tracking_uri, str(self._run.mlflow_run_id))
+            self._log = MetricLog(*self._tracking)
         with self._path.open("rb") as file:
             file.seek(self._position)
             lines = file.read()

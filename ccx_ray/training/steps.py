@@ -208,7 +208,7 @@ def _progress(folder: Path) -> Reading | None:
 def _save_state(folder: Path, seconds: float) -> None:
     """Ask the workers for a state to resume from, and wait for it."""
     from ccx_ray.training.checkpoints import resume_steps
-    from ccx_ray.training.notices import request_save
+    from ccx_ray.training.run_time_files import request_save
 
     before, deadline = resume_steps(folder), time.monotonic() + seconds
     request_save(folder)

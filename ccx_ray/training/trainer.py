@@ -99,7 +99,14 @@ def train(run: TrainingRun, *, reserved: Sequence[Mapping[str, float]] = ()) -> 
         verify=False,
     )
     # Also where nothing is left to do: workers may have finished after their driver died.
-    with MetricFollower(run) if run.mlflow_run_id else nullcontext():
+    followed = (
+        nullcontext()
+        if run.mlflow_run_id is None
+        else MetricFollower(
+            run.folder, tracking_uri=run.tracking_uri, mlflow_run_id=run.mlflow_run_id
+        )
+    )
+    with followed:
         if not summary.is_file():
             with sharing_the_cluster(run_time_folder(run.folder)):
                 _fit_until_done(run, reserved)

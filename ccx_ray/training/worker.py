@@ -20,10 +20,11 @@ from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.errors import UserError
 from ccx_ray.storage.publishing import publish_json
 from ccx_ray.storage.remote_folders import fetch_checkpoint
-from ccx_ray.training.checkpoint_writer import CheckpointError, CheckpointWriter
 from ccx_ray.training.checkpoints import (
     LOSSES,
     SUMMARY,
+    CheckpointError,
+    CheckpointWriter,
     ResumePoint,
     find_resume_point,
     load_resume_state,

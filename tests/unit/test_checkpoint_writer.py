@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ccx_ray.training.checkpoint_writer import CheckpointError, CheckpointWriter
 from ccx_ray.training.checkpoints import (
+    CheckpointError,
+    CheckpointWriter,
     checkpoint_folder,
     find_resume_point,
     load_resume_state,
