@@ -34,9 +34,6 @@ def study_graph(
     Args:
         reruns: trial name -> how often ``run_trial.py --rerun`` has asked for it anew.
         study_folder: where imported reviews are kept (``frequency/validation/steps.py``).
-
-    Raises:
-        UserError: an input file is missing.
     """
     corpus = corpus_steps(study, inputs, partial(filled_questions, study, inputs.root))
     training = training_steps(study, corpus, reruns or {})

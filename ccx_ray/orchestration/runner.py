@@ -158,11 +158,7 @@ class Runner:
         self._outcome = Outcome(states=self.states)
 
     def reuse(self, *, every_byte: bool = False) -> Outcome:
-        """Take over what is done; see ``StepFolders.verify``.
-
-        Raises:
-            UserError: a finished step's content differs from its marker.
-        """
+        """Take over what is done; see ``StepFolders.verify``."""
         for step in self.graph.steps.values():
             if self.folders.is_done(step):
                 self.folders.verify(step, every_byte=every_byte)

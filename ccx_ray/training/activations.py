@@ -51,10 +51,8 @@ def decoder_activations(
     """Activations of a pass over ``sequences`` rows.
 
     Layers of one kind are alike, so one and two of them are traced and the rest is extrapolated; a
-    hybrid is traced whole.
-
-    Raises:
-        Exception: whatever an architecture raises whose code looks at the values of its tensors.
+    hybrid is traced whole. An architecture whose code looks at the values of its tensors raises
+    whatever it likes.
     """
     return _decoder_activations(
         spec.model_dump_json(exclude_unset=True),

@@ -87,16 +87,10 @@ class FairSharePolicy(QuietScalingPolicy):
         reserved: Sequence[Mapping[str, float]],
         asks_for_nodes: bool,
     ) -> None:
-        """
-        Args:
-            counts: allowed numbers of workers, rising.
-            reserved: what runs beside the trainings: see ``capacity.workers_that_fit``.
-            asks_for_nodes: whether there may be an autoscaler to tell what would be used.
-        """
         super().__init__(scaling_config, most_workers=counts[-1], asks_for_nodes=asks_for_nodes)
         self._run_folder = run_folder
-        self._counts = counts
-        self._reserved = reserved
+        self._counts = counts  # allowed numbers of workers, rising
+        self._reserved = reserved  # what runs beside the trainings
         self._resources = resources_of_worker(scaling_config)
         self._interval = float(os.environ.get(RESIZE_INTERVAL, RESIZE_INTERVAL_SECONDS))
         self._failed_starts = -1
@@ -139,11 +133,8 @@ class FairSharePolicy(QuietScalingPolicy):
         return NoopDecision()
 
     def _size(self, *, failed_starts: int = 0) -> int:
-        room = workers_that_fit(
-            [node["Resources"] for node in usable_nodes()],
-            self._resources,
-            reserved=self._reserved,
-        )
+        nodes = [node["Resources"] for node in usable_nodes()]
+        room = workers_that_fit(nodes, self._resources, reserved=self._reserved)
         share = fair_share(room, **read_share(run_time_folder(self._run_folder)))
         return group_size(self._counts, share, failed_starts=failed_starts)
 
@@ -164,11 +155,9 @@ class FailureBudgetPolicy(FailurePolicy):  # type: ignore[misc]
 
     def make_decision(self, training_failed_error: TrainingFailedError) -> FailureDecision:
         error = training_failed_error
-        if isinstance(error, ControllerError) and isinstance(
-            error.controller_failure, WorkerGroupStartupTimeoutError
-        ):
-            return FailureDecision.RETRY  # the resources are not there yet: nobody's failure
         cause = first_cause(error)
+        if isinstance(cause, WorkerGroupStartupTimeoutError):
+            return FailureDecision.RETRY  # the resources are not there yet: nobody's failure
         if isinstance(cause, UserError):
             return FailureDecision.RAISE
         kind = _kind(error, cause)

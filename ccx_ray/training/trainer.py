@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,7 +43,7 @@ from ccx_ray.training.elasticity import (
     first_cause,
 )
 from ccx_ray.training.history import StartupClock
-from ccx_ray.training.metrics import GAUGES, MetricFollower, MetricWriter
+from ccx_ray.training.metrics import GAUGES, MetricFollower, metric_writer
 from ccx_ray.training.run import TrainingRun, check_runtime
 from ccx_ray.training.run_time_files import (
     GROUPS,
@@ -99,17 +99,15 @@ def train(run: TrainingRun, *, reserved: Sequence[Mapping[str, float]] = ()) -> 
         verify=False,
     )
     # Also where nothing is left to do: workers may have finished after their driver died.
-    followed = (
-        nullcontext()
-        if run.mlflow_run_id is None
-        else MetricFollower(
-            run.folder, tracking_uri=run.tracking_uri, mlflow_run_id=run.mlflow_run_id
-        )
-    )
-    with followed:
+    with ExitStack() as stack:
+        if run.mlflow_run_id is not None:
+            follower = MetricFollower(
+                run.folder, tracking_uri=run.tracking_uri, mlflow_run_id=run.mlflow_run_id
+            )
+            stack.enter_context(follower)
         if not summary.is_file():
-            with sharing_the_cluster(run_time_folder(run.folder)):
-                _fit_until_done(run, reserved)
+            stack.enter_context(sharing_the_cluster(run_time_folder(run.folder)))
+            _fit_until_done(run, reserved)
     counts: dict[str, Any] = json.loads(summary.read_text("utf-8"))
     prune_resume_states(run.folder)
     return counts
@@ -227,10 +225,10 @@ def _train_worker(config: dict[str, Any]) -> None:
             name: Gauge(f"ccx_train_{name}", description, tag_keys=("run",))
             for name, description in GAUGES.items()
         }
-        with MetricWriter(
+        with metric_writer(
             run, worker, lambda name, value: gauges[name].set(value, {"run": run.name})
-        ) as metrics:
-            complete = worker.train(metrics.write, board.read)
+        ) as write:
+            complete = worker.train(write, board.read)
     else:
         complete = worker.train(lambda record: None, board.read)
     if not complete:

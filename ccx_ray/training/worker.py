@@ -53,6 +53,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+Observe = Callable[[StepRecord], None]
+Ask = Callable[[], tuple[bool, bool]]
+
+
 class Worker:
     """One rank of a training."""
 
@@ -70,15 +74,13 @@ class Worker:
         self.rank = rank
         self.workers = workers
         self.device = device
-        self.device_name = (
-            torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-        )
+        on_gpu = device.type == "cuda"
+        self.device_name = torch.cuda.get_device_name(device) if on_gpu else device.type
         self.clock = clock
         self.stream = Stream.open(run.stream_folder)
         self.history: list[StepRecord] = []
-        self._stall = StallWatch(
-            run.folder, rank=rank, workers=workers, seconds=run.runtime.stall_seconds
-        )
+        seconds = run.runtime.stall_seconds
+        self._stall = StallWatch(run.folder, rank=rank, workers=workers, seconds=seconds)
         self._writer: CheckpointWriter | None = None
         try:
             self.engine = self._start()
@@ -89,11 +91,7 @@ class Worker:
         self._saved = time.monotonic()
         clock.mark("model")
 
-    def train(
-        self,
-        observe: Callable[[StepRecord], None],
-        notice: Callable[[], tuple[bool, bool]] = lambda: (False, False),
-    ) -> bool:
+    def train(self, observe: Observe, notice: Ask = lambda: (False, False)) -> bool:
         """Train to the last step and leave ``losses.parquet`` and ``summary.json``.
 
         Args:
@@ -117,12 +115,7 @@ class Worker:
         finally:
             self._stall.stop()
 
-    def _loop(
-        self,
-        rows: Iterator[ReadRows],
-        observe: Callable[[StepRecord], None],
-        notice: Callable[[], tuple[bool, bool]],
-    ) -> bool:
+    def _loop(self, rows: Iterator[ReadRows], observe: Observe, notice: Ask) -> bool:
         training, runtime = self.run.training, self.run.runtime
         for step in range(self.resumed_from + 1, training.steps + 1):
             record = self._step(step, rows)
@@ -199,16 +192,11 @@ class Worker:
     def _initial_model(self) -> "PreTrainedModel":
         """Built anew whenever it is needed, instead of kept in memory."""
         run, stream = self.run, self.stream
+        size = stream.vocabulary_size
         if run.initial_model is not None:
-            folder = fetch_checkpoint(run.initial_model)
-            return load_model(folder, vocabulary_size=stream.vocabulary_size)
-        return build_model(
-            run.model,
-            vocabulary_size=stream.vocabulary_size,
-            eos_id=stream.eos_id,
-            pad_id=stream.pad_id,
-            seed=run.seed,
-        )
+            return load_model(fetch_checkpoint(run.initial_model), vocabulary_size=size)
+        special = {"eos_id": stream.eos_id, "pad_id": stream.pad_id}
+        return build_model(run.model, vocabulary_size=size, seed=run.seed, **special)
 
     def _rows(self) -> AbstractContextManager[Iterator[ReadRows]]:
         rows_per_step = self.run.training.sequences_per_step
