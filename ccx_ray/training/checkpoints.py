@@ -79,7 +79,10 @@ def resume_folder(run_folder: Path, step: int) -> Path:
 
 def published_steps(run_folder: Path, kind: str = CHECKPOINTS) -> list[int]:
     """The optimizer steps whose checkpoints are there, whole, in order."""
-    found = (re.fullmatch(r"step-(\d{6,})", p.name) for p in (run_folder / kind).glob("step-*"))
+    folder = run_folder / kind
+    # Not by ``glob``, which sees nothing in a folder that cannot be read.
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    found = (re.fullmatch(r"step-(\d{6,})", name) for name in names)
     return sorted(int(match[1]) for match in found if match)
 
 
