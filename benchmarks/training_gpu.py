@@ -23,7 +23,7 @@ import torch
 from benchmark_tables import BenchmarkTable
 from training_gpu_steps import EOS_ID, PRESETS, Preset, Row, build, stepper
 
-from ccx_ray.training.size import flops_per_token, model_flops_utilization, peak_flops
+from ccx_ray.training.size import flops_per_token, peak_flops
 
 DOCUMENT_TOKENS = 512
 WARM_STEPS = 3
@@ -89,12 +89,7 @@ def gpu_table(arguments: argparse.Namespace, folder: Path) -> BenchmarkTable:
         speed = result["tokens_per_second"]
         share = None
         if peak is not None:
-            share = model_flops_utilization(
-                tokens_per_second=speed,
-                flops_per_token=result["flops_per_token"],
-                peak=peak,
-                devices=1,
-            )
+            share = speed * result["flops_per_token"] / peak
             if row.kind == "plain step":
                 best = max(best, share)
         rows.append(

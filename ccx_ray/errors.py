@@ -1,7 +1,7 @@
-"""The one exception for mistakes that a user can mend.
+"""The exception for mistakes that a user can mend, and how other exceptions are shown on a line.
 
-A job turns it into a single line on standard error and exit code 2 (see ``jobs/``); every other
-exception is a defect of the program and keeps its traceback.
+A job turns ``UserError`` into a single line on standard error and exit code 2 (see ``jobs/``);
+every other exception is a defect of the program and keeps its traceback.
 """
 
 
@@ -10,3 +10,9 @@ class UserError(Exception):
 
     The message is one line that names the file or the field, the value, and what would be right.
     """
+
+
+def last_line(error: BaseException) -> str:
+    """An exception's type and the last line of its message, which names the reason."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else 'no message'}"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ccx_ray.corpus.steps import DATA
 from ccx_ray.orchestration.cluster import connected_cluster, is_attached, node_resources
+from ccx_ray.orchestration.driver import driver_lock
 from ccx_ray.orchestration.graph import Graph, Step
-from ccx_ray.orchestration.lock import driver_lock
 from ccx_ray.orchestration.progress import StudyProgress
 from ccx_ray.orchestration.runner import Outcome, Runner, Services
 from ccx_ray.orchestration.step_folders import StepFolders
@@ -16,7 +16,7 @@ from ccx_ray.storage.hashing import KnownHashes
 from ccx_ray.storage.publishing import resolve_storage, storage_folder
 from ccx_ray.storage.remote_folders import check_remote_storage
 from ccx_ray.study.input_identity import INPUT_HASHES, InputFiles
-from ccx_ray.study.spec import RuntimeSpec, StudySpec
+from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.trials import Trial
 from ccx_ray.study_graph import check_study, count_rerun, read_reruns, study_graph
 from ccx_ray.tracking.runs import Tracking, check_tracking_server, default_tracking_uri
@@ -112,7 +112,10 @@ def _compute(study: StudySpec, storage: Path, tracking_uri: str, runner: Runner)
     tracking = Tracking(tracking_uri, study=study.name, storage=storage)
 
     def limit(pool: str) -> int | None:
-        return _limit(pool, runtime)
+        """How many steps of a pool may run at once."""
+        if pool == TRAINING:
+            return training_slots(runtime, node_resources(), may_grow=is_attached())
+        return DATA_STEPS_AT_ONCE if pool == DATA else None
 
     try:
         with Services(tracking) as services:
@@ -122,10 +125,3 @@ def _compute(study: StudySpec, storage: Path, tracking_uri: str, runner: Runner)
         raise
     tracking.finish(tracking.parent, failed=not outcome.complete)
     return outcome
-
-
-def _limit(pool: str, runtime: RuntimeSpec) -> int | None:
-    """How many steps of a pool may run at once."""
-    if pool == TRAINING:
-        return training_slots(runtime, node_resources(), may_grow=is_attached())
-    return DATA_STEPS_AT_ONCE if pool == DATA else None

@@ -34,9 +34,6 @@ def study_graph(
     Args:
         reruns: trial name -> how often ``run_trial.py --rerun`` has asked for it anew.
         study_folder: where imported reviews are kept (``frequency/steps.py``).
-
-    Raises:
-        UserError: an input file is missing.
     """
     corpus = corpus_steps(study, inputs, partial(filled_questions, study, inputs.root))
     training = training_steps(study, corpus, reruns or {})
@@ -46,11 +43,7 @@ def study_graph(
 
 
 def check_study(study: StudySpec, root: Path) -> None:
-    """Find a user's mistakes before any compute is spent: scripts, sources, probes, models.
-
-    Raises:
-        UserError: the first mistake.
-    """
+    """Find a user's mistakes before any compute is spent: scripts, sources, probes, models."""
     check_corpus(study, root)
     check_evaluation(study, root)
     check_frequency(study, root)

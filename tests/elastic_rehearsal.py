@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ccx_ray.training.metrics import PROGRESS
-from ccx_ray.training.restart_log import Incident, read_group_starts, read_incidents
 from ccx_ray.training.run import TrainingRun
+from ccx_ray.training.run_time_files import GROUPS, INCIDENTS, read_restarts
 from tests.ray_nodes import RayNodes, ray_nodes, start_driver, wait_until
 from tests.training_driver import pickled
 from tests.training_runs import tiny_run, write_stream, write_tokenizer
@@ -34,11 +34,11 @@ def elastic_run(folder: Path, inputs: Path, **changes: Any) -> TrainingRun:
 
 def is_at_work(run: TrainingRun, workers: int | None = None) -> bool:
     """Whether the newest group, of so many workers, has made steps."""
-    starts = read_group_starts(run.folder)
+    starts = read_restarts(run.folder, GROUPS)
     path = run.folder / PROGRESS
-    if not starts or not path.is_file() or path.stat().st_mtime < starts[-1].time:
+    if not starts or not path.is_file() or path.stat().st_mtime < starts[-1]["time"]:
         return False
-    return workers in (None, starts[-1].workers)
+    return workers in (None, starts[-1]["workers"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,23 +56,19 @@ class Rehearsal:
             "nodes": self.nodes,
             "workers": {
                 run.name: [
-                    (round(start.time - self.began, 1), start.workers, start.resumed_from)
-                    for start in read_group_starts(run.folder)
+                    (round(start["time"] - self.began, 1), start["workers"], start["resumed_from"])
+                    for start in read_restarts(run.folder, GROUPS)
                 ]
                 for run in self.runs
             },
             "incidents": {
                 run.name: [
-                    (round(found.time - self.began, 1), found.kind, found.cause)
-                    for found in self._incidents(run)
+                    (round(found["time"] - self.began, 1), found["kind"], found["cause"])
+                    for found in read_restarts(run.folder, INCIDENTS)
                 ]
                 for run in self.runs
             },
         }
-
-    @staticmethod
-    def _incidents(run: TrainingRun) -> list[Incident]:
-        return read_incidents(run.folder)
 
 
 def rehearse(folder: Path, *, trials: int, steps: int, changes: Sequence[int]) -> Rehearsal:

@@ -14,8 +14,8 @@ import psutil
 from ccx_ray.training.checkpoints import checkpoint_folder
 from ccx_ray.training.history import read_history
 from ccx_ray.training.metrics import PROGRESS
-from ccx_ray.training.restart_log import read_group_starts, read_incidents
 from ccx_ray.training.run import TrainingRun
+from ccx_ray.training.run_time_files import GROUPS, INCIDENTS, read_restarts
 from tests.ray_nodes import RayNodes, kill, ray_nodes, start_driver
 from tests.training_driver import pickled
 from tests.training_runs import parameters_of, tiny_run
@@ -117,8 +117,10 @@ def compare(run: TrainingRun, undisturbed: TrainingRun) -> Comparison:
         different_losses=sum(a.loss != b.loss for a, b in pairs),
         largest_loss_difference=max(abs(a.loss - b.loss) / b.loss for a, b in pairs),
         different_tensors=sum(not np.array_equal(tensors[n], others[n]) for n in tensors),
-        incidents=dict(Counter(incident.kind for incident in read_incidents(run.folder))),
-        group_starts=len(read_group_starts(run.folder)),
+        incidents=dict(
+            Counter(incident["kind"] for incident in read_restarts(run.folder, INCIDENTS))
+        ),
+        group_starts=len(read_restarts(run.folder, GROUPS)),
     )
 
 

@@ -131,16 +131,16 @@ def train_here(run: TrainingRun, *, crash_after: int | None = None) -> list[floa
     import torch
 
     from ccx_ray.training.history import StartupClock, StepRecord
-    from ccx_ray.training.metrics import MetricWriter
+    from ccx_ray.training.metrics import metric_writer
     from ccx_ray.training.worker import Worker
 
     join_process_group()
     clock = StartupClock(began=0.0)
     worker = Worker(run, rank=0, workers=1, device=torch.device("cpu"), clock=clock)
-    with MetricWriter(run, worker, lambda name, value: None) as metrics:
+    with metric_writer(run, worker, lambda name, value: None) as write:
 
         def observe(record: StepRecord) -> None:
-            metrics.write(record)
+            write(record)
             if record.step == crash_after:
                 raise CrashError
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ccx_ray.errors import UserError
+from ccx_ray.orchestration.driver import EXIT_INTERRUPTED, interruptible
 from ccx_ray.orchestration.graph import Graph, Step
-from ccx_ray.orchestration.interruption import EXIT_INTERRUPTED, interruptible
 from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.study.loading import load_study, shipped_studies
 from ccx_ray.study.spec import StudySpec

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ccx_ray.orchestration.private_names import RAY_NAMES, RAY_TESTED, check_private_names
 
@@ -21,25 +22,17 @@ WORKER_ENVIRONMENT = {
 }
 
 
-def import_ray() -> None:
-    """Import Ray's libraries, and check that the private parts that are used have not moved.
+def _import_ray() -> None:
+    """Import Ray's libraries, check that the private parts that are used have not moved, and keep
+    Ray's narration out of the terminal; its warnings and its own log files stay.
 
     Here and not in the steps: two threads that import Ray Tune at once find it half imported.
-
-    Raises:
-        UserError: a part has moved.
     """
     import ray.data
     import ray.train
     import ray.tune  # noqa: F401
 
     check_private_names("ray", tested=RAY_TESTED, names=RAY_NAMES)
-
-
-def quiet_ray() -> None:
-    """Keep Ray's narration out of the terminal; its warnings and its own log files stay."""
-    import ray.data  # noqa: F401  (sets its logger up, which the loop below changes)
-
     for name in ("ray.train", "ray.tune"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Ray Data sets its logger up when it is imported; one handler writes the session's log files.
@@ -57,22 +50,8 @@ def connected_cluster() -> Iterator[None]:
     After a ``KeyboardInterrupt`` the connection ends with the process: steps still run in threads,
     and would start a cluster of their own when this one is gone.
     """
-    if is_attached():
-        import ray
-
-        import_ray()
-        quiet_ray()
-        ray.init(
-            address="auto",
-            runtime_env={"env_vars": WORKER_ENVIRONMENT},
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-        )
-        with _shut_down_at_end():
-            yield
-    else:
-        with local_cluster():
-            yield
+    with _cluster(address="auto") if is_attached() else local_cluster():
+        yield
 
 
 def is_attached() -> bool:
@@ -98,28 +77,23 @@ def local_cluster(processors: int | None = None) -> Iterator[None]:
     # Without accelerators Ray 2.60 warns at every start that it will change this default.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.update({k: v for k, v in WORKER_ENVIRONMENT.items() if k not in os.environ})
-    import ray
-
-    import_ray()
-    quiet_ray()
     _close_token_file()
-    ray.init(
-        address="local",
-        num_cpus=processors,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-        runtime_env={"env_vars": WORKER_ENVIRONMENT},
-    )
-    _close_token_file()
-    with _shut_down_at_end():
+    with _cluster(address="local", num_cpus=processors, include_dashboard=False):
+        _close_token_file()
         yield
 
 
 @contextmanager
-def _shut_down_at_end() -> Iterator[None]:
+def _cluster(**settings: Any) -> Iterator[None]:
     import ray
 
+    _import_ray()
+    ray.init(
+        **settings,
+        runtime_env={"env_vars": WORKER_ENVIRONMENT},
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+    )
     try:
         yield
     except KeyboardInterrupt:

@@ -67,6 +67,11 @@ class Step:
             for step in ([needed] if isinstance(needed, Step) else needed.values())
         )
 
+    @property
+    def before(self) -> tuple["Step", ...]:
+        """The steps that must be finished, or running, before this one starts."""
+        return (*self.upstream, *([self.follows] if self.follows else []))
+
 
 class Graph:
     """Steps in an order in which each comes after everything that it needs."""
@@ -81,7 +86,7 @@ class Graph:
         if known is not None:
             assert known.fingerprint == step.fingerprint, f"two steps are named {step.name}"
             return
-        for needed in (*step.upstream, *([step.follows] if step.follows else [])):
+        for needed in step.before:
             self._add(needed)
         self.steps[step.name] = step
 

@@ -78,14 +78,8 @@ RAY_NAMES = {
 
 
 def check_private_names(package: str, *, tested: str, names: Mapping[str, str]) -> None:
-    """Check that every name is there and takes the parameters that it took.
-
-    Args:
-        names: as ``RAY_NAMES``.
-
-    Raises:
-        UserError: names the first that has moved, both versions, and the command that mends it.
-    """
+    """Check that every name of a table like ``RAY_NAMES`` is there and takes the parameters that it
+    took; ``UserError`` names the first that has moved, both versions, and what mends it."""
     for name, use in names.items():
         problem = _problem(name)
         if problem:

@@ -4,7 +4,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -42,12 +41,7 @@ class StudyProgress:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._stop.set()
         self._thread.join()
         if self._live:
@@ -98,8 +92,7 @@ class StudyProgress:
         table.add_column("", width=24)
         table.add_column("done", justify="right")
         table.add_column("")
-        kinds = dict.fromkeys(step.kind for step in self._graph.steps.values())
-        for kind in kinds:
+        for kind in dict.fromkeys(step.kind for step in self._graph.steps.values()):
             steps = self._graph.of_kind(kind)
             states = [self._states[step.name] for step in steps]
             done = sum(state in ("done", "reused") for state in states)

@@ -73,11 +73,8 @@ def remove_placement_groups(creator: str) -> None:
 
 
 def is_preemption_announced() -> bool:
-    """Whether Ray Train has told this worker that a node of its group will be taken away.
-
-    ``ray.train.get_preemption_info`` says the same after a barrier of all workers through an
-    actor, a call over the network at every step.
-    """
+    """Whether Ray Train has told this worker that a node of its group will be taken away. (What
+    ``ray.train.get_preemption_info`` says after a barrier of all workers at every step.)"""
     return get_train_context().preemption_context.preemption_info is not None
 
 

@@ -5,22 +5,21 @@ depends on it; the outcome names every step and its final state; an interruption
 seconds, whatever its steps are doing, and leaves what the next run continues from.
 """
 
-import threading
 import time
 import traceback
 import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
 from typing import Any, Literal, Self, TypeVar, cast
 
-from ccx_ray.errors import UserError
+from ccx_ray.errors import UserError, last_line
+from ccx_ray.orchestration.driver import interruptible
 from ccx_ray.orchestration.graph import Graph, Step
-from ccx_ray.orchestration.interruption import interruptible
 from ccx_ray.orchestration.progress import Reading, StudyProgress
 from ccx_ray.orchestration.provenance import now
 from ccx_ray.orchestration.step_folders import StepFolders
@@ -59,7 +58,7 @@ class Services:
         """Names this run of the driver."""
         self._stack = ExitStack()
         self._opened: dict[str, Any] = {}
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def shared(self, name: str, make: Callable[[], AbstractContextManager[T]]) -> T:
         """The resource of this name, opened by the first step that asks and closed with the run."""
@@ -71,12 +70,7 @@ class Services:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if not isinstance(error, KeyboardInterrupt):  # else nobody waits for what they are doing
             self._stack.close()
 
@@ -164,11 +158,7 @@ class Runner:
         self._outcome = Outcome(states=self.states)
 
     def reuse(self, *, every_byte: bool = False) -> Outcome:
-        """Take over what is done; see ``StepFolders.verify``.
-
-        Raises:
-            UserError: a finished step's content differs from its marker.
-        """
+        """Take over what is done; see ``StepFolders.verify``."""
         for step in self.graph.steps.values():
             if self.folders.is_done(step):
                 self.folders.verify(step, every_byte=every_byte)
@@ -186,7 +176,17 @@ class Runner:
             KeyboardInterrupt: SIGINT or SIGTERM came; running steps were asked to save, and go on
                 in threads that end with the process.
         """
-        futures: dict[Future[None], Step] = {}
+        ended: SimpleQueue[BaseException | None] = SimpleQueue()
+
+        def execute(step: Step) -> None:
+            try:
+                self._execute(step, services)
+            except BaseException as error:
+                ended.put(error)
+            else:
+                ended.put(None)
+
+        running = 0
         with interruptible():
             try:
                 while True:
@@ -194,45 +194,27 @@ class Runner:
                     for step in self._ready(limit):
                         self.states[step.name] = "running"
                         self.progress.started(step)
-                        futures[self._start(step, services)] = step
-                    if not futures:
-                        break
-                    finished, _ = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-                    for future in finished:
-                        futures.pop(future)
-                        future.result()
+                        # Daemons, because the threads of a pool would be waited for at exit.
+                        Thread(target=execute, args=[step], name=step.name, daemon=True).start()
+                        running += 1
+                    if not running:
+                        return self._outcome
+                    with suppress(Empty):
+                        error = ended.get(timeout=POLL_SECONDS)
+                        running -= 1
+                        if error is not None:
+                            raise error
             except KeyboardInterrupt:
                 self._save_running()
                 raise
-        return self._outcome
-
-    def _start(self, step: Step, services: Services) -> Future[None]:
-        """Run a step in a daemon thread: a pool's threads would be waited for at exit."""
-        future: Future[None] = Future()
-
-        def body() -> None:
-            try:
-                self._execute(step, services)
-            except BaseException as error:
-                future.set_exception(error)
-            else:
-                future.set_result(None)
-
-        threading.Thread(target=body, name=step.name, daemon=True).start()
-        return future
 
     def _save_running(self) -> None:
         """Let running steps save what they can go on from, all at once, for a few seconds."""
-        running = {
-            name: save for name, save in self.savers.items() if self.states[name] == "running"
-        }
+        running = {n: save for n, save in self.savers.items() if self.states[n] == "running"}
         if running:
             names = ", ".join(running)
             self.progress.console.print(f"interrupted; saving {names}", markup=False)
-        threads = [
-            threading.Thread(target=save, args=(STOP_SECONDS,), daemon=True)
-            for save in running.values()
-        ]
+        threads = [Thread(target=s, args=[STOP_SECONDS], daemon=True) for s in running.values()]
         for thread in threads:
             thread.start()
         deadline = time.monotonic() + STOP_SECONDS
@@ -242,29 +224,21 @@ class Runner:
     def _ready(self, limit: Callable[[str], int | None]) -> list[Step]:
         """Waiting steps that may start now, at most as many of a pool as its limit says."""
         ready: list[Step] = []
+        running = [s for s in self.graph.steps.values() if self.states[s.name] == "running"]
         for step in self.graph.steps.values():
             if self.states[step.name] != "waiting":
                 continue
             needed = all(self.states[s.name] in FINISHED for s in step.upstream)
-            followed = step.follows is None or self.states[step.follows.name] in (
-                *FINISHED,
-                "running",
-            )
-            if needed and followed and self._has_room(step.pool, ready, limit):
+            begun = all(self.states[s.name] in (*FINISHED, "running") for s in step.before)
+            most = limit(step.pool) if needed and begun and step.pool else None
+            in_pool = sum(s.pool == step.pool for s in (*running, *ready))
+            if needed and begun and (most is None or in_pool < most):
                 ready.append(step)
         return ready
 
-    def _has_room(self, pool: str, ready: list[Step], limit: Callable[[str], int | None]) -> bool:
-        if not pool:
-            return True
-        most = limit(pool)
-        running = [s for s in self.graph.steps.values() if self.states[s.name] == "running"]
-        return most is None or sum(s.pool == pool for s in (*running, *ready)) < most
-
     def _skip_hopeless(self) -> None:
         for step in self.graph.steps.values():
-            needs = (*step.upstream, *([step.follows] if step.follows else []))
-            bad = [s.name for s in needs if self.states[s.name] in ("failed", "skipped")]
+            bad = any(self.states[s.name] in ("failed", "skipped") for s in step.before)
             if self.states[step.name] == "waiting" and bad:
                 self._settle(step, "skipped")
 
@@ -276,7 +250,7 @@ class Runner:
             counts = step.run(StepWork(step=step, folder=folder, services=services, runner=self))
             self.folders.complete(step, counts=counts, started=started)
         except Exception as error:  # one failing step must not stop the others; it is reported
-            cause = str(error) if isinstance(error, UserError) else _last_line(error)
+            cause = str(error) if isinstance(error, UserError) else last_line(error)
             self._outcome.errors[step.name] = cause
             log = self.folders.root / "errors" / f"{step.folder_name}.txt"
             log.parent.mkdir(exist_ok=True)
@@ -291,8 +265,3 @@ class Runner:
             self._outcome.markers[step.name] = self.folders.marker(step)
         self.states[step.name] = state
         self.progress.settled(step, state, self._outcome.errors.get(step.name, ""))
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else 'no message'}"

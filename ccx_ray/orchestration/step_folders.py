@@ -64,7 +64,6 @@ class StepFolders:
         final = self.final(step)
         if not step.resumable:
             publish_folder(self._aside(step), final)
-        upstream = (*step.upstream, *([step.follows] if step.follows else []))
         publish_json(
             final / MARKER,
             {
@@ -72,7 +71,7 @@ class StepFolders:
                 "kind": step.kind,
                 "fingerprint": step.fingerprint,
                 "identity": canonical(step.identity),
-                "upstream": {s.name: s.fingerprint for s in upstream},
+                "upstream": {s.name: s.fingerprint for s in step.before},
                 "started": started,
                 "finished": now(),
                 "counts": dict(counts),
@@ -83,23 +82,27 @@ class StepFolders:
         shutil.rmtree(final / WORK, ignore_errors=True)
 
     def verify(self, step: Step, *, every_byte: bool = False) -> None:
-        """Compare a finished step's files with its marker.
+        """Compare a finished step's files with its marker; ``UserError`` for the first that is
+        missing, added or different.
 
         Args:
             every_byte: read all of them, also where size and time of change are as they were.
-
-        Raises:
-            UserError: a file is missing, added or different.
         """
         final = self.final(step)
         expected: Description = self.marker(step)["files"]
         found = {name: path.stat() for name, path in _files(final)}
+
+        def damage(name: str, problem: str = "changed since it was written") -> UserError:
+            return UserError(
+                f"{final / name}: {problem}, so step {step.name} cannot be reused; "
+                f"restore the file, or delete {final} to compute the step again"
+            )
+
         for name in sorted(expected.keys() ^ found.keys()):
-            problem = "missing" if name in expected else "not of this step"
-            raise _damage(final, name, problem, step)
+            raise damage(name, "missing" if name in expected else "not of this step")
         for name, state in found.items():
             if state.st_size != expected[name]["bytes"]:
-                raise _damage(final, name, "changed since it was written", step)
+                raise damage(name)
         checked = _read_checked(final)
         suspect = [
             name
@@ -109,7 +112,7 @@ class StepFolders:
         ]
         for name, sha256 in _hashes(final, suspect):
             if sha256 != expected[name]["sha256"]:
-                raise _damage(final, name, "changed since it was written", step)
+                raise damage(name)
         if suspect and not every_byte and os.access(final, os.W_OK):
             times = {name: found[name].st_mtime_ns for name in suspect}
             publish_json(final / CHECKED, {**checked, **times})
@@ -119,11 +122,8 @@ class StepFolders:
 
 
 def describe_files(folder: Path, *, times: bool = False) -> Description:
-    """Relative name -> size in bytes and SHA-256, of every file below ``folder`` but the marker.
-
-    Args:
-        times: also the time of change in nanoseconds, as ``modified``.
-    """
+    """Relative name -> size in bytes and SHA-256, of every file below ``folder`` but the marker;
+    with ``times`` also the time of change in nanoseconds, as ``modified``."""
     states = {name: path.stat() for name, path in _files(folder)}
     return {
         name: {
@@ -157,10 +157,3 @@ def _read_checked(folder: Path) -> dict[str, int]:
     except (FileNotFoundError, ValueError):
         return {}
     return checked
-
-
-def _damage(folder: Path, name: str, problem: str, step: Step) -> UserError:
-    return UserError(
-        f"{folder / name}: {problem}, so step {step.name} cannot be reused; "
-        f"restore the file, or delete {folder} to compute the step again"
-    )

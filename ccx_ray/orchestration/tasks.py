@@ -16,13 +16,9 @@ from ccx_ray.storage.publishing import publish_json
 
 
 class WorkLog:
-    """The finished tasks of one stage of a step."""
+    """The finished tasks of one stage of a step, such as ``isolate``."""
 
     def __init__(self, step_folder: Path, stage: str) -> None:
-        """
-        Args:
-            stage: of the step, such as ``isolate``; tasks are counted by stage.
-        """
         self.scratch = step_folder / WORK
         """Where a stage may leave what only later stages of the same step need."""
         self._folder = self.scratch / stage

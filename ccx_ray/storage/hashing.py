@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import BinaryIO, TypedDict
+from typing import Any, BinaryIO, TypedDict
 
 from ccx_ray.storage.publishing import publish_json
 
@@ -43,11 +43,7 @@ class KnownHashes:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        """
-        Args:
-            path: of the JSON file; None keeps nothing.
-        """
-        self._path = path
+        self._path = path  # of the JSON file; None keeps nothing
         self._known: dict[str, list[int | str]] = {}
         if path is not None and path.is_file():
             self._known = json.loads(path.read_text("utf-8"))
@@ -70,12 +66,7 @@ class KnownHashes:
 
 
 def sampled_sha256(file: BinaryIO, size: int) -> str:
-    """Of the size and of 16 evenly spread blocks of 1 MiB, as ``sampled:<digits>``.
-
-    Args:
-        file: opened for reading; it is sought.
-        size: in bytes.
-    """
+    """Of the size in bytes and of 16 evenly spread blocks of 1 MiB, as ``sampled:<digits>``."""
     digest = hashlib.sha256(str(size).encode())
     last = max(size - BLOCK_BYTES, 0)
     for start in sorted({block * last // (SAMPLED_BLOCKS - 1) for block in range(SAMPLED_BLOCKS)}):
@@ -125,21 +116,16 @@ def read_manifest(path: Path) -> Manifest:
         return check_manifest(json.loads(path.read_text("utf-8"))["files"])
     except OSError as error:
         raise DamagedFolderError(f"{path.name}: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedFolderError(f"{path.name}: {error!r}") from None
 
 
-def check_manifest(files: object) -> Manifest:
-    """``files`` with its types checked, and that no name leads out of the folder.
-
-    Raises:
-        ValueError: it is no manifest.
-    """
-    if not isinstance(files, dict):
-        raise ValueError("no list of files")
-    manifest: Manifest = {}
-    for name, entry in files.items():
+def check_manifest(files: dict[str, dict[str, Any]]) -> Manifest:
+    """``files`` with its types checked; ``ValueError`` and the like where it is no manifest."""
+    for name in files:
         if not name or name in (".", "..") or "/" in name or "\0" in name:
             raise ValueError(f"{name!r} is no file name")
-        manifest[name] = {"bytes": int(entry["bytes"]), "sha256": str(entry["sha256"])}
-    return manifest
+    return {
+        name: {"bytes": int(entry["bytes"]), "sha256": str(entry["sha256"])}
+        for name, entry in files.items()
+    }

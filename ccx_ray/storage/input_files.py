@@ -5,9 +5,11 @@ holds a credential: those come from the environment alone.
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from ccx_ray.errors import UserError
 from ccx_ray.storage.hashing import KnownHashes, sampled_sha256
@@ -43,7 +45,8 @@ class InputFile:
         if not self.is_remote:
             return Path(self.uri).open("rb")
         filesystem, path = self.filesystem()
-        return cast("BinaryIO", filesystem.open_input_file(path))
+        file: BinaryIO = filesystem.open_input_file(path)
+        return file
 
     def filesystem(self) -> tuple[Any, str]:
         """The ``pyarrow.fs.FileSystem`` that holds the file, and its path there."""
@@ -148,18 +151,12 @@ def _pattern(shape: str) -> re.Pattern[str]:
 
 def _with_distinct_names(files: list[InputFile]) -> list[InputFile]:
     """The files; those of equal names are named by their path below the folder that all share."""
-    names = [file.name for file in files]
-    if len(set(names)) == len(names):
-        return files
-    parents = [file.uri.split("/")[:-1] for file in files]
-    shared = 0
-    for level in zip(*parents, strict=False):
-        if len(set(level)) > 1:
-            break
-        shared += 1
+    names = Counter(file.name for file in files)
+    levels = zip(*(file.uri.split("/")[:-1] for file in files), strict=False)
+    shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
     return [
         replace(file, name="/".join(file.uri.split("?")[0].split("/")[shared:]))
-        if names.count(file.name) > 1
+        if names[file.name] > 1
         else file
         for file in files
     ]

@@ -23,11 +23,8 @@ PARTIAL, LOCK, WRITING = ".partial", ".lock", "writing-"
 
 
 def cache_root() -> Path:
-    """The folder, below the system's temporary one (``TMPDIR``), made when missing.
-
-    Raises:
-        UserError: somebody else has made it, or may look into it.
-    """
+    """The folder, below the system's temporary one (``TMPDIR``), made when missing; refused when
+    somebody else has made it, or may look into it."""
     root = Path(tempfile.gettempdir()) / f"ccx_ray-{os.getuid()}"
     root.mkdir(mode=0o700, exist_ok=True)
     state = root.lstat()
@@ -50,7 +47,7 @@ def cache_entry(key: str) -> Iterator[Path]:
         os.utime(root / key)
 
 
-def partial(entry: Path) -> Path:
+def partial_entry(entry: Path) -> Path:
     """The path where ``entry`` is put together before it is renamed into place."""
     return entry.with_name(entry.name + PARTIAL)
 
@@ -58,16 +55,14 @@ def partial(entry: Path) -> Path:
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A temporary folder; the next process removes it when this one is killed."""
-    root, key = cache_root(), WRITING + uuid.uuid4().hex
-    _remove_unused(root, but=key)
-    with _lock(root, key):
-        folder = root / (key + PARTIAL)
+    with cache_entry(WRITING + uuid.uuid4().hex) as entry:
+        folder = partial_entry(entry)
         folder.mkdir()
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            (root / (key + LOCK)).unlink(missing_ok=True)
+            entry.with_name(entry.name + LOCK).unlink(missing_ok=True)
 
 
 @contextmanager

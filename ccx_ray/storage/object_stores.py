@@ -27,11 +27,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 
 
 def scheme_of(place: str, field: str) -> str:
-    """``file`` for a local path or ``file://`` URI, else the scheme of an object store.
-
-    Raises:
-        UserError: it is unknown.
-    """
+    """``file`` for a local path or URI, else the scheme of an object store; others are refused."""
     scheme = place.split("://", 1)[0] if "://" in place else "file"
     if scheme in ("file", *SCHEMES):
         return scheme
@@ -42,13 +38,10 @@ def scheme_of(place: str, field: str) -> str:
 
 
 def refuse_credentials(uri: str, field: str, *, variable: str = "AWS_SECRET_ACCESS_KEY") -> None:
-    """Refuse a URI with a password, an access key or the like.
+    """Refuse a URI with a password, an access key or the like, and show it without.
 
     Args:
         variable: of the environment, where it should be instead.
-
-    Raises:
-        UserError: it has one; the message shows the URI without it.
     """
     parts = urlsplit(uri)
     options = unquote(parts.query)
@@ -78,12 +71,9 @@ def open_store(uri: str) -> tuple[Any, str]:
 
         return fs.LocalFileSystem(), unquote(rest)
     bucket, _, key = rest.partition("/")
-    if scheme.startswith("abfs"):  # abfs://container@account...: the path begins at the container
-        bucket_path = bucket.partition("@")[0]
-    else:
-        bucket_path = bucket.rpartition("@")[2]
-    store = _store(f"{scheme}://{bucket}", question + options)
-    return store, f"{bucket_path}/{key}".rstrip("/")
+    # abfs://container@account...: the path begins at the container
+    top = bucket.partition("@")[0] if scheme.startswith("abfs") else bucket.rpartition("@")[2]
+    return _store(f"{scheme}://{bucket}", question + options), f"{top}/{key}".rstrip("/")
 
 
 def child_uri(uri: str, *names: str) -> str:
@@ -102,15 +92,6 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def is_transient(error: Exception) -> bool:
-    """Whether an error is of a disk or a network and may be gone soon, unlike a missing file."""
-    # safetensors has an exception of its own for everything, a full disk included.
-    of_safetensors = type(error).__name__ == "SafetensorError" and "I/O error" in str(error)
-    return of_safetensors or (
-        isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
-    )
-
-
 def retrying(action: Callable[[], Result], *, what: str, seconds: float = RETRY_SECONDS) -> Result:
     """Call ``action`` until it succeeds.
 
@@ -123,9 +104,13 @@ def retrying(action: Callable[[], Result], *, what: str, seconds: float = RETRY_
         try:
             return action()
         except Exception as error:
+            # Of a disk or a network, and maybe gone soon, unlike a missing file. safetensors has
+            # an exception of its own for everything, a full disk included.
+            of_file = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+            of_tensors = type(error).__name__ == "SafetensorError" and "I/O error" in str(error)
             now = time.monotonic()
             deadline = now + seconds if deadline is None else deadline
-            if not is_transient(error) or now + pause > deadline:
+            if not (of_file or of_tensors) or now + pause > deadline:
                 raise
             logger.warning("%s: %s; trying again in %g s", what, one_line(error), pause)
         time.sleep(pause)

@@ -29,8 +29,7 @@ def storage_folder(uri: str, field: str = "runtime.storage") -> Path:
     """The absolute local or shared folder that ``--storage`` names; nothing is created.
 
     Raises:
-        UserError: the scheme is not supported, or the path is relative inside a Ray job, whose
-            working directory is deleted when the job ends.
+        UserError: the scheme is not supported, or the path is relative inside a Ray job.
     """
     parsed = urlparse(uri)
     if parsed.scheme not in ("", "file"):
@@ -48,11 +47,7 @@ def storage_folder(uri: str, field: str = "runtime.storage") -> Path:
 
 
 def resolve_storage(uri: str, field: str = "runtime.storage") -> Path:
-    """As ``storage_folder``, created where it is missing, and writable.
-
-    Raises:
-        UserError: see ``storage_folder``; or the folder cannot be written.
-    """
+    """As ``storage_folder``, created where it is missing; ``UserError`` when it is not writable."""
     path = storage_folder(uri, field)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -60,9 +55,8 @@ def resolve_storage(uri: str, field: str = "runtime.storage") -> Path:
         trial.write_bytes(b"")
         trial.unlink()
     except OSError as error:
-        reason = error.strerror or str(error)
         raise UserError(
-            f"{field}: {str(path)!r} cannot be written ({reason}); "
+            f"{field}: {str(path)!r} cannot be written ({error.strerror or error}); "
             "give a folder that you may write to"
         ) from None
     return path

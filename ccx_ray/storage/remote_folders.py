@@ -1,16 +1,24 @@
-"""Folders whose files lie in an object store or on another disk: pointers, upload, fetching.
+"""Folders published at once with the hashes of their files, which lie there or elsewhere.
 
-The pointer is a local folder with nothing but ``remote.json``: the place of the files and their
-manifest. Invariants: a visible pointer stands for a whole folder, because it is renamed into place
-after the last file has arrived; and whatever lies there is named by a pointer here, a hidden one
-while it is being written or deleted, so that nothing stays there unknown.
+Where the files lie in an object store or on another disk, the folder is a pointer: it holds nothing
+but ``remote.json``, the place of the files and their manifest. Invariants: under its own name a
+folder is there with all its files and their manifest, or not at all; a visible pointer stands for a
+whole folder, because it is renamed into place after the last file has arrived. What is being
+written or deleted has a name that begins with a dot, and what a killed process left under such a
+name is found and removed by ``remove_leftovers``, so that nothing stays anywhere unknown.
 """
 
 import hashlib
 import json
+import logging
+import os
+import re
 import shutil
-from contextlib import suppress
+import uuid
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +28,11 @@ from ccx_ray.storage.hashing import (
     DamagedFolderError,
     Manifest,
     check_manifest,
+    read_manifest,
     verify_folder,
+    write_manifest,
 )
-from ccx_ray.storage.local_cache import cache_entry, partial
+from ccx_ray.storage.local_cache import cache_entry, partial_entry, scratch_folder
 from ccx_ray.storage.object_stores import (
     ACCESS,
     RETRY_SECONDS,
@@ -36,9 +46,10 @@ from ccx_ray.storage.object_stores import (
 )
 from ccx_ray.storage.publishing import publish_json, resolve_storage
 
+logger = logging.getLogger(__name__)
+
 POINTER = "remote.json"
 CHECKPOINT_STORAGE = "runtime.checkpoint_storage"
-"""The field of a study file that says where the files go."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,45 +62,39 @@ class RemoteFolder:
     """Empty while the files are on their way."""
 
 
-def remote_storage_uri(storage: str, field: str = CHECKPOINT_STORAGE) -> str:
-    """The URI of a folder or an object store that a study file names; touches nothing.
+def remote_storage_uri(storage: str) -> str:
+    """The URI of ``runtime.checkpoint_storage``, a folder or an object store; touches nothing.
 
     Raises:
         UserError: the scheme is unknown, or the URI holds a credential.
     """
-    if scheme_of(storage, field) == "file":
+    if scheme_of(storage, CHECKPOINT_STORAGE) == "file":
         path = local_path(storage) or Path(storage).expanduser()
         return path.absolute().as_uri()
-    refuse_credentials(storage, field)
+    refuse_credentials(storage, CHECKPOINT_STORAGE)
     return storage
 
 
-def check_remote_storage(storage: str, field: str = CHECKPOINT_STORAGE) -> None:
+def check_remote_storage(storage: str) -> None:
     """Write and delete a small object, before any compute is spent.
 
     Raises:
         UserError: that does not work, or what ``remote_storage_uri`` raises.
     """
-    uri = remote_storage_uri(storage, field)
+    uri = remote_storage_uri(storage)
     if local_path(uri) is not None:
-        resolve_storage(storage, field)
+        resolve_storage(storage, CHECKPOINT_STORAGE)
         return
-    trial = child_uri(uri, ".writable")
     try:
-        store, path = open_store(trial)
+        store, path = open_store(child_uri(uri, ".writable"))
         with store.open_output_stream(path) as file:
             file.write(b"ccx_ray may write here\n")
         store.delete_file(path)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{field}: {storage!r} cannot be written ({one_line(error)}); give the URI of a place "
-            f"that may be written, and {ACCESS}"
+            f"{CHECKPOINT_STORAGE}: {storage!r} cannot be written ({one_line(error)}); give the "
+            f"URI of a place that may be written, and {ACCESS}"
         ) from None
-
-
-def write_pointer(folder: Path, remote: RemoteFolder) -> None:
-    """Write ``remote.json`` into ``folder``, atomically."""
-    publish_json(folder / POINTER, {"uri": remote.uri, "files": remote.files})
 
 
 def read_pointer(folder: Path) -> RemoteFolder | None:
@@ -100,34 +105,134 @@ def read_pointer(folder: Path) -> RemoteFolder | None:
     """
     try:
         content: Any = json.loads((folder / POINTER).read_text("utf-8"))
-        uri = content["uri"]
-        refuse_credentials(uri, str(folder / POINTER))
-        return RemoteFolder(uri=uri, files=check_manifest(content["files"]))
+        refuse_credentials(content["uri"], str(folder / POINTER))
+        return RemoteFolder(uri=content["uri"], files=check_manifest(content["files"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedFolderError(f"{POINTER}: {error!r}") from None
 
 
-def file_names(folder: Path) -> list[str]:
-    """The names of the files in ``folder``, wherever they lie; nothing is fetched.
+def publish_verified(
+    final: Path,
+    fill: Callable[[Path], None],
+    *,
+    storage: str | None = None,
+    retry_seconds: float = RETRY_SECONDS,
+) -> None:
+    """Publish a folder with the hashes of its files, replacing one of the same name.
+
+    Args:
+        fill: writes the files into the empty folder that it is given; called again when it fails
+            for want of space.
+        storage: a folder or an object store for the files, which then lie below
+            ``<storage>/<name of the run's folder>/<name of the folder of final>/``, behind a
+            pointer; None: they lie in ``final``.
 
     Raises:
-        UserError: it is a pointer that cannot be read.
+        OSError: a disk or the store failed for ``retry_seconds``; nothing of the try is left.
     """
+    aside = _hidden(final)
+    attempt = partial(retrying, what=str(final), seconds=retry_seconds)
     try:
-        remote = read_pointer(folder)
-    except DamagedFolderError as error:
-        raise UserError(f"{folder}: is not what was written ({error}); restore the file") from None
-    return sorted(remote.files) if remote else sorted(path.name for path in folder.iterdir())
+        if storage is None:
+            attempt(lambda: _fill(aside, fill))
+        else:
+            _place_remotely(aside, final, fill, storage, attempt)
+        attempt(lambda: _put_in_place(aside, final))
+    except BaseException:
+        _delete(aside)
+        raise
 
 
-def upload(local: Path, uri: str) -> None:
-    """Copy the files of a folder to an object store.
+def remove_published(folder: Path) -> None:
+    """Remove a folder at once, and then its files, wherever they lie."""
+    aside = _hidden(folder)
+    folder.rename(aside)
+    _delete(aside)
 
-    Raises:
-        OSError: the store refuses, does not answer, or holds another number of bytes afterwards.
-    """
+
+def remove_leftovers(parent: Path) -> None:
+    """Delete what was being written into or removed from ``parent`` when its process died."""
+    for path in sorted(parent.glob(".*")):
+        _delete(path)
+
+
+def _place_remotely(
+    aside: Path,
+    final: Path,
+    fill: Callable[[Path], None],
+    storage: str,
+    attempt: Callable[[Callable[[], None]], Any],
+) -> None:
+    """Bring the files to their place, which a hidden pointer names before the first is there."""
+    run, kind = final.parent.parent, final.parent.name
+    if not re.fullmatch(r"\w[\w.-]*", run.name, re.ASCII):
+        raise UserError(f"{run}: its name cannot be part of a URI; rename it")
+    name = f"{final.name}-{uuid.uuid4().hex[:8]}"
+    uri = child_uri(remote_storage_uri(storage), run.name, kind, name)
+
+    def point(manifest: Manifest) -> None:
+        aside.mkdir(parents=True, exist_ok=True)
+        publish_json(aside / POINTER, {"uri": uri, "files": manifest})
+
+    attempt(lambda: point({}))
+    place = local_path(uri)
+    with nullcontext(place) if place else scratch_folder() as folder:
+        attempt(lambda: _fill(folder, fill))
+        if place is None:
+            attempt(lambda: _upload(folder, uri))
+        manifest = read_manifest(folder / MANIFEST)
+    attempt(lambda: point(manifest))
+
+
+def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        fill(folder)
+        write_manifest(folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # a full disk is somebody else's too
+        raise
+
+
+def _put_in_place(aside: Path, final: Path) -> None:
+    if final.exists():
+        remove_published(final)
+    _bring_to_disk(aside)
+    aside.rename(final)
+    _bring_to_disk(final.parent)
+
+
+def _bring_to_disk(folder: Path) -> None:
+    """Make the names in a folder outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _hidden(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+
+
+def _delete(aside: Path) -> None:
+    """Delete a hidden folder; its pointer goes last, and stays when its files cannot be deleted."""
+    try:
+        with suppress(DamagedFolderError):
+            remote = read_pointer(aside)
+            if remote:
+                _delete_remote(remote.uri)
+        if aside.exists():
+            shutil.rmtree(aside)
+    except (OSError, ValueError) as error:
+        logger.warning("%s: cannot be deleted yet: %s", aside, one_line(error))
+
+
+def _upload(local: Path, uri: str) -> None:
+    """Copy the files of a folder to an object store, and see that all bytes have arrived."""
     from pyarrow import fs
 
     store, target = open_store(uri)
@@ -139,12 +244,8 @@ def upload(local: Path, uri: str) -> None:
             raise OSError(f"{path.name}: {size} bytes arrived of {path.stat().st_size}")
 
 
-def delete_remote(uri: str) -> None:
-    """Delete a folder's files where they lie; it may be gone already.
-
-    Raises:
-        OSError: the store refuses or does not answer.
-    """
+def _delete_remote(uri: str) -> None:
+    """Delete a folder's files where they lie; it may be gone already."""
     path = local_path(uri)
     if path is not None:
         shutil.rmtree(path, ignore_errors=not path.exists())
@@ -154,13 +255,17 @@ def delete_remote(uri: str) -> None:
         store.delete_dir(target)
 
 
-def read_unverified(folder: Path, name: str) -> bytes:
-    """One small file of ``folder``, wherever its files lie, without fetching the others.
+def file_names(folder: Path) -> list[str]:
+    """The names of the files in ``folder``, wherever they lie; nothing is fetched."""
+    try:
+        remote = read_pointer(folder)
+    except DamagedFolderError as error:
+        raise UserError(f"{folder}: is not what was written ({error}); restore the file") from None
+    return sorted(remote.files) if remote else sorted(path.name for path in folder.iterdir())
 
-    Raises:
-        DamagedFolderError: ``folder`` is a pointer that cannot be read.
-        OSError: the store refuses, or the file is not there.
-    """
+
+def read_unverified(folder: Path, name: str) -> bytes:
+    """One small file of ``folder``, wherever it lies; errors as of ``fetch_folder``."""
     remote = read_pointer(folder)
     if remote is None:
         return (folder / name).read_bytes()
@@ -202,14 +307,8 @@ def fetch_folder(
 
 
 def fetch_checkpoint(folder: Path) -> Path:
-    """The path where a model folder can be opened, verified where it has a manifest.
-
-    Args:
-        folder: a Hugging Face folder, or the pointer to one.
-
-    Raises:
-        UserError: it is damaged or cannot be fetched.
-    """
+    """The path where a Hugging Face folder (or that of a pointer) can be opened, verified where it
+    has a manifest; ``UserError`` when it is damaged or cannot be fetched."""
     ours = any((folder / name).is_file() for name in (POINTER, MANIFEST))
     try:
         return fetch_folder(folder) if ours else folder
@@ -226,7 +325,7 @@ def _download(remote: RemoteFolder, entry: Path) -> None:
     from pyarrow import fs
 
     store, source = open_store(remote.uri)
-    aside = partial(entry)
+    aside = partial_entry(entry)
     shutil.rmtree(aside, ignore_errors=True)
     shutil.rmtree(entry, ignore_errors=True)
     aside.mkdir()

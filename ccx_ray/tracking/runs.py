@@ -33,11 +33,8 @@ def default_tracking_uri(storage: Path) -> str:
 
 
 def check_tracking_server(uri: str, field: str = "runtime.tracking_uri") -> None:
-    """Ask an HTTP tracking server whether it is there; other URIs are left to MLflow.
-
-    Raises:
-        UserError: nothing answers within 8 seconds.
-    """
+    """Refuse an HTTP tracking server that does not answer within 8 seconds; other URIs are left to
+    MLflow."""
     parts = urlsplit(uri)
     if parts.scheme not in ("http", "https"):
         return
@@ -73,9 +70,8 @@ class Tracking:
         experiment = self._client.get_experiment_by_name(study)
         if experiment is None:
             # A server keeps artifacts where it was told to; SQLite needs a place beside it.
-            place = (
-                (storage / "mlartifacts" / study).as_uri() if uri.startswith("sqlite:") else None
-            )
+            beside = (storage / "mlartifacts" / study).as_uri()
+            place = beside if uri.startswith("sqlite:") else None
             self._experiment = self._client.create_experiment(
                 study, artifact_location=place, tags=EXPERIMENT_TAGS
             )
@@ -85,13 +81,8 @@ class Tracking:
 
     def find_run(self, kind: str, fingerprint: str) -> str | None:
         """The run of a step, or None when it has none yet."""
-        runs = self._client.search_runs(
-            [self._experiment],
-            filter_string=(
-                f"tags.`ccx.kind` = '{kind}' and tags.`ccx.fingerprint` = '{fingerprint}'"
-            ),
-            max_results=1,
-        )
+        wanted = f"tags.`ccx.kind` = '{kind}' and tags.`ccx.fingerprint` = '{fingerprint}'"
+        runs = self._client.search_runs([self._experiment], filter_string=wanted, max_results=1)
         return runs[0].info.run_id if runs else None
 
     def open_run(
@@ -109,17 +100,10 @@ class Tracking:
             self._client.update_run(found, status="RUNNING")
             self._running.add(found)
             return found
+        own = {"ccx.kind": kind, "ccx.fingerprint": fingerprint, "mlflow.source.type": "JOB"}
         parent = {} if kind == "study" else {"mlflow.parentRunId": self.parent}
         run = self._client.create_run(
-            self._experiment,
-            run_name=name,
-            tags={
-                "ccx.kind": kind,
-                "ccx.fingerprint": fingerprint,
-                "mlflow.source.type": "JOB",
-                **parent,
-                **(tags or {}),
-            },
+            self._experiment, run_name=name, tags={**own, **parent, **(tags or {})}
         )
         created: str = run.info.run_id
         self._running.add(created)

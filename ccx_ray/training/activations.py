@@ -51,10 +51,8 @@ def decoder_activations(
     """Activations of a pass over ``sequences`` rows.
 
     Layers of one kind are alike, so one and two of them are traced and the rest is extrapolated; a
-    hybrid is traced whole.
-
-    Raises:
-        Exception: whatever an architecture raises whose code looks at the values of its tensors.
+    hybrid is traced whole. An architecture whose code looks at the values of its tensors raises
+    whatever it likes.
     """
     return _decoder_activations(
         spec.model_dump_json(exclude_unset=True),
@@ -74,22 +72,25 @@ def _decoder_activations(
 ) -> Activations:
     spec = ModelSpec.model_validate_json(model)
 
-    def traced(layers: int) -> Activations:
-        config = _config(spec.model_copy(update={"layers": layers}), attention)
-        return _trace(config, sequences, length, bf16, checkpointing)
+    def config(layers: int) -> "PretrainedConfig":
+        config = build_config(
+            spec.model_copy(update={"layers": layers}),
+            vocabulary_size=TRACED_VOCABULARY,
+            eos_id=EOS_ID,
+            pad_id=PAD_ID,
+        )
+        config._attn_implementation = attention if spec.attention_heads else "eager"
+        return config
 
-    if len(set(layer_kinds(_config(spec, attention)))) > 1 or spec.layers < 3:
+    def traced(layers: int) -> Activations:
+        return _trace(config(layers), sequences, length, bf16, checkpointing)
+
+    if len(set(layer_kinds(config(spec.layers)))) > 1 or spec.layers < 3:
         return traced(spec.layers)
     one, two = traced(1), traced(2)
     return Activations(
         kept=one.kept + (spec.layers - 1) * (two.kept - one.kept), backward=two.backward
     )
-
-
-def _config(spec: ModelSpec, attention: str) -> "PretrainedConfig":
-    config = build_config(spec, vocabulary_size=TRACED_VOCABULARY, eos_id=EOS_ID, pad_id=PAD_ID)
-    config._attn_implementation = attention if spec.attention_heads else "eager"
-    return config
 
 
 def _trace(
@@ -108,7 +109,7 @@ def _trace(
         tokens_BT = torch.zeros((sequences, length), dtype=torch.long)
         live = LiveBytes([*decoder.parameters(), *decoder.buffers(), tokens_BT])
         for parameter in decoder.parameters():
-            parameter.register_post_accumulate_grad_hook(_drop_gradient)
+            parameter.register_post_accumulate_grad_hook(lambda p: setattr(p, "grad", None))
         with live, torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             hidden_BTD = decoder(input_ids=tokens_BT)[0]
         kept = live.peak = live.now
@@ -117,29 +118,18 @@ def _trace(
         return Activations(kept=kept, backward=live.peak - kept)
 
 
-def _drop_gradient(parameter: torch.Tensor) -> None:
-    parameter.grad = None
-
-
 class LiveBytes(TorchDispatchMode):  # type: ignore[misc]
-    """Counts the bytes of all tensors that operations make while it is entered."""
+    """Counts the bytes of all tensors that operations make while it is entered, but for ``known``
+    ones."""
 
     def __init__(self, known: list[torch.Tensor]) -> None:
-        """
-        Args:
-            known: tensors whose memory does not count.
-        """
         super().__init__()
         self.now = 0
         self.peak = 0
         self._known = weakref.WeakSet(tensor.untyped_storage() for tensor in known)
 
     def __torch_dispatch__(
-        self,
-        operation: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+        self, operation: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         result = operation(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
@@ -149,11 +139,10 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[misc]
         return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:
-        if storage in self._known:
-            return
-        self._known.add(storage)
-        self.now += storage.nbytes()
-        weakref.finalize(storage, self._free, storage.nbytes())
+        if storage not in self._known:
+            self._known.add(storage)
+            self.now += storage.nbytes()
+            weakref.finalize(storage, self._free, storage.nbytes())
 
     def _free(self, size: int) -> None:
         self.now -= size

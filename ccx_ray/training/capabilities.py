@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ccx_ray.errors import UserError
 from ccx_ray.study.training_spec import ModelSpec, TrainingRuntime
-from ccx_ray.training.loss import has_fused_cross_entropy
+from ccx_ray.training.loss import document_inputs, has_fused_cross_entropy
 from ccx_ray.training.model import build_config, build_model, has_attention
 
 if TYPE_CHECKING:
@@ -31,71 +31,71 @@ NOTICEABLE = 1e-4
 def check_capabilities(
     spec: ModelSpec, runtime: TrainingRuntime, *, document_masks: bool, part: str
 ) -> None:
-    """Refuse runtime options that the architecture or the machine does not support.
-
-    Args:
-        part: ``base`` or ``trials``, for the messages.
+    """Refuse options of ``base`` or ``trials`` that the architecture or the machine does not have.
 
     Raises:
         UserError: names the option, the architecture and what would be right.
     """
-    field = f"runtime.{part}"
+
+    def refuse(option: str, problem: str) -> None:
+        raise UserError(f"runtime.{part}.{option}: {problem}")
+
+    name = repr(spec.architecture)
     if "attention" in runtime.model_fields_set:
-        check_attention(spec, runtime, field=field)
-    model = _small_model(spec) if _asks_for_a_model(runtime) or document_masks else None
-    if model is None:
+        problem = _attention_problem(spec, runtime)
+        if problem:
+            refuse("attention", problem)
+    model_options = runtime.activation_checkpointing or runtime.compile or runtime.fused_loss
+    if not model_options and not document_masks:
         return
+    model = _small_model(spec)
     if runtime.activation_checkpointing and not model.supports_gradient_checkpointing:
-        raise UserError(
-            f"{field}.activation_checkpointing: {spec.architecture!r} cannot recompute its "
-            "activations; leave it off"
-        )
+        refuse("activation_checkpointing", f"{name} cannot recompute its activations; leave it off")
     if runtime.compile and not compiled_layers(model):
-        raise UserError(
-            f"{field}.compile: {spec.architecture!r} has no layers that can be compiled one by "
-            "one; leave it off"
+        refuse("compile", f"{name} has no layers that can be compiled one by one; leave it off")
+    device_type = "cuda" if runtime.gpus_per_worker else "cpu"
+    if runtime.fused_loss and not has_fused_cross_entropy(device_type, runtime.precision):
+        refuse(
+            "fused_loss",
+            "needs the package liger-kernel and a GPU, or in fp32 torch 2.13; pip install "
+            "'ccx_ray[gpu]', or leave it off",
         )
-    if runtime.fused_loss:
-        _check_fused_loss(model, runtime, field=field, architecture=spec.architecture)
+    if runtime.fused_loss and not head_is_plain(model):
+        refuse(
+            "fused_loss",
+            f"{name} does more to its logits than one matrix product, which the fused loss would "
+            "leave out; leave it off",
+        )
     if document_masks and not keeps_documents_apart(model):
         raise UserError(
-            f"{part}.document_masks: {spec.architecture!r} lets a token see other documents of its "
+            f"{part}.document_masks: {name} lets a token see other documents of its "
             "row also with masks; leave them off, or take an architecture of attention layers "
             "alone, such as qwen2 or llama"
         )
 
 
-def check_attention(spec: ModelSpec, runtime: TrainingRuntime, *, field: str) -> None:
-    """Refuse an attention kernel that is not installed, not for this device, or not the model's.
+def _attention_problem(spec: ModelSpec, runtime: TrainingRuntime) -> str | None:
+    """Why an attention kernel is not installed, not for this device, or not the model's, and one
+    that works."""
+    from transformers import AutoModelForCausalLM
 
-    Raises:
-        UserError: names the kernel and one that works.
-    """
     name = runtime.attention
     on_gpu = runtime.gpus_per_worker > 0
     if name == "flash_attention_2":
         if not on_gpu or runtime.precision != "bf16":
-            raise UserError(
-                f"{field}.attention: {name!r} needs a GPU and precision bf16; give 'sdpa'"
-            )
+            return f"{name!r} needs a GPU and precision bf16; give 'sdpa'"
         if importlib.util.find_spec("flash_attn") is None:
-            raise UserError(
-                f"{field}.attention: {name!r} needs the package flash-attn, which is not installed "
-                "here; give 'sdpa'"
+            return (
+                f"{name!r} needs the package flash-attn, which is not installed here; give 'sdpa'"
             )
     if name == "flex_attention" and not on_gpu:
-        raise UserError(f"{field}.attention: {name!r} has no backward pass on a CPU; give 'sdpa'")
-    from transformers import AutoModelForCausalLM
-
+        return f"{name!r} has no backward pass on a CPU; give 'sdpa'"
     config = build_config(spec, vocabulary_size=VOCABULARY, eos_id=EOS, pad_id=PAD)
     model_class = AutoModelForCausalLM._model_mapping[type(config)]
-    flag = ATTENTION_FLAGS.get(name)
-    if flag is None or getattr(model_class, flag):
-        return
-    raise UserError(
-        f"{field}.attention: {spec.architecture!r} has no {name!r} attention; "
-        + ("give 'eager'" if hasattr(config, "num_attention_heads") else "leave it out")
-    )
+    if name == "eager" or getattr(model_class, ATTENTION_FLAGS[name]):
+        return None
+    remedy = "give 'eager'" if hasattr(config, "num_attention_heads") else "leave it out"
+    return f"{spec.architecture!r} has no {name!r} attention; {remedy}"
 
 
 def compiled_layers(model: "PreTrainedModel") -> "list[nn.Module]":
@@ -108,8 +108,6 @@ def compiled_layers(model: "PreTrainedModel") -> "list[nn.Module]":
 def keeps_documents_apart(model: "PreTrainedModel") -> bool:
     """Whether changing one document of a row leaves the logits of the next one as they are."""
     import torch
-
-    from ccx_ray.training.loss import document_inputs
 
     if not has_attention(model):
         return False
@@ -144,26 +142,6 @@ def head_is_plain(model: "PreTrainedModel") -> bool:
     )
 
 
-def _asks_for_a_model(runtime: TrainingRuntime) -> bool:
-    return runtime.activation_checkpointing or runtime.compile or runtime.fused_loss
-
-
-def _check_fused_loss(
-    model: "PreTrainedModel", runtime: TrainingRuntime, *, field: str, architecture: str
-) -> None:
-    device_type = "cuda" if runtime.gpus_per_worker else "cpu"
-    if not has_fused_cross_entropy(device_type, runtime.precision):
-        raise UserError(
-            f"{field}.fused_loss: needs the package liger-kernel and a GPU, or in fp32 torch 2.13; "
-            "pip install 'ccx_ray[gpu]', or leave it off"
-        )
-    if not head_is_plain(model):
-        raise UserError(
-            f"{field}.fused_loss: {architecture!r} does more to its logits than one matrix "
-            "product, which the fused loss would leave out; leave it off"
-        )
-
-
 def _small_model(spec: ModelSpec) -> "PreTrainedModel":
     """The architecture with all its layers, narrow, and with weights large enough to show leaks."""
     import torch
@@ -176,16 +154,11 @@ def _small_model(spec: ModelSpec) -> "PreTrainedModel":
         }
     )
     with torch.random.fork_rng(devices=[]):
-        model = None
-        for candidate in (narrow, spec):
-            try:
-                model = _build(candidate)
-                break
-            except (UserError, ValueError, RuntimeError, AssertionError):
-                # Options can be bound to the true width, such as the heads of a state-space layer.
-                if candidate is spec:
-                    raise
-        assert model is not None
+        try:
+            model = _build(narrow)
+        except (UserError, ValueError, RuntimeError, AssertionError):
+            # Options can be bound to the true width, such as the heads of a state-space layer.
+            model = _build(spec)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(torch.randn_like(parameter), alpha=0.05)

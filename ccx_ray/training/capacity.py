@@ -7,9 +7,8 @@ except that none is ever less than the training's own minimum; so what one gives
 import json
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ccx_ray.errors import UserError
@@ -25,52 +24,42 @@ _sharing: list[Path] = []
 _lock = threading.Lock()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """Among how many trainings of the driver the cluster is divided; kept in a file of each."""
-
-    trainings: int = 1
-    position: int = 0
-    """Of this one among them, from 0: the first ones get what division leaves over."""
-
-    def of(self, capacity: int) -> int:
-        """This training's part of ``capacity`` workers."""
-        part, rest = divmod(capacity, self.trainings)
-        return part + (self.position < rest)
-
-
-def write_share(folder: Path, share: Share) -> None:
-    """Leave ``share`` in ``folder`` for the controller, which is another process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    publish_json(folder / SHARE, asdict(share))
-
-
 @contextmanager
 def sharing_the_cluster(folder: Path) -> Iterator[None]:
     """Divide the cluster among the trainings of this process, while the body trains in ``folder``.
 
-    Tells the controllers of all of them, by a file in the folder of each.
+    Tells the controllers of all of them, which are other processes, by a file in the folder of
+    each.
     """
-    _join(folder)
+    _tell_shares(_sharing.append, folder)
     try:
         yield
     finally:
-        _join(folder, leave=True)
+        _tell_shares(_sharing.remove, folder)
 
 
-def _join(folder: Path, *, leave: bool = False) -> None:
+def _tell_shares(join_or_leave: Callable[[Path], None], folder: Path) -> None:
     with _lock:
-        _sharing.remove(folder) if leave else _sharing.append(folder)
+        join_or_leave(folder)
         for position, other in enumerate(_sharing):
-            write_share(other, Share(trainings=len(_sharing), position=position))
+            other.mkdir(parents=True, exist_ok=True)
+            share = {"trainings": len(_sharing), "position": position}
+            publish_json(other / SHARE, share)
 
 
-def read_share(folder: Path) -> Share:
-    """What ``write_share`` left; the whole cluster when there is nothing."""
-    try:
-        return Share(**json.loads((folder / SHARE).read_text("utf-8")))
-    except FileNotFoundError:
-        return Share()
+def read_share(folder: Path) -> dict[str, int]:
+    """The arguments of ``fair_share`` for the training in ``folder``; the whole cluster when
+    nobody has told it."""
+    path = folder / SHARE
+    share: dict[str, int] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return share
+
+
+def fair_share(capacity: int, *, trainings: int = 1, position: int = 0) -> int:
+    """The part of ``capacity`` workers of one of ``trainings``; the first ones, by ``position``
+    from 0, get what division leaves over."""
+    part, rest = divmod(capacity, trainings)
+    return part + (position < rest)
 
 
 def workers_that_fit(
@@ -86,9 +75,10 @@ def workers_that_fit(
     """
     room = [dict(node) for node in nodes]
     for taken in reserved:
-        node = next((node for node in room if _fits(node, taken)), None)
-        for name, amount in taken.items() if node is not None else ():
-            node[name] = node.get(name, 0.0) - amount  # type: ignore[index, union-attr]
+        for node in room:
+            if all(node.get(name, 0.0) + 1e-9 >= amount for name, amount in taken.items()):
+                node.update({name: node.get(name, 0.0) - taken[name] for name in taken})
+                break
     needs = {name: amount for name, amount in demand.items() if amount}
     # 1e-9: 1.5 / 0.75 must be two workers whatever the rounding.
     return sum(
@@ -108,6 +98,13 @@ def group_size(counts: Sequence[int], share: int, *, failed_starts: int = 0) -> 
     return fitting[max(0, len(fitting) - 1 - failed_starts)]
 
 
+def _trial_workers(runtime: RuntimeSpec, nodes: Sequence[Resources]) -> tuple[Resources, int]:
+    """What a worker of a trial takes, and how many fit on the nodes beside the evaluators."""
+    worker = {"CPU": runtime.trials.cpus_per_worker, "GPU": runtime.trials.gpus_per_worker}
+    evaluators = [runtime.evaluation.demand] * runtime.evaluation.evaluators
+    return worker, workers_that_fit(nodes, worker, reserved=evaluators)
+
+
 def check_evaluators(runtime: RuntimeSpec, nodes: Sequence[Resources], *, may_grow: bool) -> None:
     """Find evaluators that no node could ever hold, or that would leave no room for a trial.
 
@@ -115,24 +112,20 @@ def check_evaluators(runtime: RuntimeSpec, nodes: Sequence[Resources], *, may_gr
     them would wait for good, and so would they for a room that there is not.
 
     Args:
-        nodes: resources of each node that is alive.
         may_grow: the cluster may get larger nodes, so that the mistake is only a warning.
 
     Raises:
         UserError: the evaluators cannot be placed.
     """
-    demand, trial = runtime.evaluation.demand, runtime.trials
-    evaluators = [demand] * runtime.evaluation.evaluators
-    worker = {"CPU": trial.cpus_per_worker, "GPU": trial.gpus_per_worker}
-    room = workers_that_fit(nodes, worker, reserved=evaluators)
+    demand, least = runtime.evaluation.demand, runtime.trials.min_workers
+    worker, room = _trial_workers(runtime, nodes)
+    largest = _amount({name: max(node.get(name, 0.0) for node in nodes) for name in worker})
     if not workers_that_fit(nodes, demand):
+        problem = f"an evaluator takes {_amount(demand)}, and the largest node has {largest}"
+    elif room < least:
         problem = (
-            f"an evaluator takes {_amount(demand)}, and the largest node has {_largest(nodes)}"
-        )
-    elif room < trial.min_workers:
-        problem = (
-            f"{len(evaluators)} of {_amount(demand)} leave room for {room} workers of a trial "
-            f"({_amount(worker)} each, at least {trial.min_workers}) on nodes of {_largest(nodes)}"
+            f"{runtime.evaluation.evaluators} of {_amount(demand)} leave room for {room} workers "
+            f"of a trial ({_amount(worker)} each, at least {least}) on nodes of {largest}"
         )
     else:
         return
@@ -150,22 +143,9 @@ def training_slots(runtime: RuntimeSpec, nodes: Sequence[Resources], *, may_grow
     that may grow two more are let through: Ray's autoscaler adds nodes for what waits, and this
     function is asked again. Each waiting trial costs a controller process, so not all of them are.
     """
-    trial = runtime.trials
-    workers = workers_that_fit(
-        nodes,
-        {"CPU": trial.cpus_per_worker, "GPU": trial.gpus_per_worker},
-        reserved=[runtime.evaluation.demand] * runtime.evaluation.evaluators,
-    )
-    return max(1, workers // trial.min_workers) + (2 if may_grow else 0)
+    _, workers = _trial_workers(runtime, nodes)
+    return max(1, workers // runtime.trials.min_workers) + (2 if may_grow else 0)
 
 
 def _amount(demand: Resources) -> str:
     return " and ".join(f"{amount:g} {name}" for name, amount in demand.items() if amount)
-
-
-def _largest(nodes: Sequence[Resources]) -> str:
-    return _amount({name: max(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")})
-
-
-def _fits(node: Resources, demand: Resources) -> bool:
-    return all(node.get(name, 0.0) + 1e-9 >= amount for name, amount in demand.items())

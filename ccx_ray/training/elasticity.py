@@ -14,7 +14,6 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import ray
@@ -27,7 +26,7 @@ from ray.train import (
     TrainingFailedError,
 )
 
-from ccx_ray.errors import UserError
+from ccx_ray.errors import UserError, last_line
 from ccx_ray.orchestration.ray_internals import (
     FailureDecision,
     FailurePolicy,
@@ -43,11 +42,16 @@ from ccx_ray.orchestration.ray_internals import (
     resources_of_worker,
     usable_nodes,
 )
-from ccx_ray.training.capacity import group_size, read_share, workers_that_fit
+from ccx_ray.training.capacity import fair_share, group_size, read_share, workers_that_fit
 from ccx_ray.training.checkpoints import resume_steps
-from ccx_ray.training.notices import drop_save_request, request_save
-from ccx_ray.training.restart_log import FailureBudget, Kind, run_time_folder
-from ccx_ray.training.stall import RANKS, STALL, stall_note
+from ccx_ray.training.run_time_files import (
+    FailureBudget,
+    Kind,
+    drop_save_request,
+    request_save,
+    run_time_folder,
+)
+from ccx_ray.training.stall import stall_note
 
 logger = logging.getLogger(__name__)
 
@@ -67,14 +71,8 @@ class NodeLeavingError(RuntimeError):
     """Raised by a worker whose node is about to be taken away, after the state has been saved."""
 
 
-@dataclass(kw_only=True)
-class _Group:
-    """The running workers of this controller, which the scaling policy tells the failure policy."""
-
-    state: WorkerGroupState | None = None
-
-
-_GROUP = _Group()
+_running: list[WorkerGroupState] = []
+"""The newest workers of this controller, which the scaling policy tells the failure policy."""
 
 
 class FairSharePolicy(QuietScalingPolicy):
@@ -89,16 +87,10 @@ class FairSharePolicy(QuietScalingPolicy):
         reserved: Sequence[Mapping[str, float]],
         asks_for_nodes: bool,
     ) -> None:
-        """
-        Args:
-            counts: allowed numbers of workers, rising.
-            reserved: what runs beside the trainings: see ``capacity.workers_that_fit``.
-            asks_for_nodes: whether there may be an autoscaler to tell what would be used.
-        """
         super().__init__(scaling_config, most_workers=counts[-1], asks_for_nodes=asks_for_nodes)
         self._run_folder = run_folder
-        self._counts = counts
-        self._reserved = reserved
+        self._counts = counts  # allowed numbers of workers, rising
+        self._reserved = reserved  # what runs beside the trainings
         self._resources = resources_of_worker(scaling_config)
         self._interval = float(os.environ.get(RESIZE_INTERVAL, RESIZE_INTERVAL_SECONDS))
         self._failed_starts = -1
@@ -117,7 +109,7 @@ class FairSharePolicy(QuietScalingPolicy):
         self, worker_group_state: WorkerGroupState, worker_group_status: WorkerGroupPollStatus
     ) -> ScalingDecision:
         self.ask_for_nodes()
-        _GROUP.state = worker_group_state
+        _running[:] = [worker_group_state]
         self._failed_starts = -1
         now = time.monotonic()
         if len(self._counts) == 1:
@@ -141,12 +133,9 @@ class FairSharePolicy(QuietScalingPolicy):
         return NoopDecision()
 
     def _size(self, *, failed_starts: int = 0) -> int:
-        room = workers_that_fit(
-            [node["Resources"] for node in usable_nodes()],
-            self._resources,
-            reserved=self._reserved,
-        )
-        share = read_share(run_time_folder(self._run_folder)).of(room)
+        nodes = [node["Resources"] for node in usable_nodes()]
+        room = workers_that_fit(nodes, self._resources, reserved=self._reserved)
+        share = fair_share(room, **read_share(run_time_folder(self._run_folder)))
         return group_size(self._counts, share, failed_starts=failed_starts)
 
     def _resize(self, size: int) -> ResizeDecision:
@@ -166,15 +155,14 @@ class FailureBudgetPolicy(FailurePolicy):  # type: ignore[misc]
 
     def make_decision(self, training_failed_error: TrainingFailedError) -> FailureDecision:
         error = training_failed_error
-        if isinstance(error, ControllerError) and isinstance(
-            error.controller_failure, WorkerGroupStartupTimeoutError
-        ):
-            return FailureDecision.RETRY  # the resources are not there yet: nobody's failure
         cause = first_cause(error)
+        if isinstance(cause, WorkerGroupStartupTimeoutError):
+            return FailureDecision.RETRY  # the resources are not there yet: nobody's failure
         if isinstance(cause, UserError):
             return FailureDecision.RAISE
         kind = _kind(error, cause)
-        text = _stalled(self._budget.run_folder) or last_line(cause)
+        note = stall_note(self._budget.run_folder, seconds=2 * NODE_DEATH_SECONDS)
+        text = note or describe_cause(cause)
         if kind == "preemption" and not isinstance(cause, NodeLeavingError | PreemptionError):
             text = f"a node died: {text}"
         logger.warning("%s: %s", kind, text)
@@ -192,23 +180,18 @@ def first_cause(error: TrainingFailedError) -> Exception:
     return min(failures.values(), key=_rank_of_cause, default=error)
 
 
-def last_line(error: BaseException) -> str:
-    """An exception's type and the last line of its message, which names the reason."""
+def describe_cause(error: BaseException) -> str:
+    """The reason on a line; of a dead process the sentence of Ray's long message that says why, and
+    where."""
     if isinstance(error, WorkerHealthCheckFailedError):
         error = error.health_check_failure
-    if isinstance(error, RayActorError):
-        return f"a process died: {_death(error)}"
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else 'no message'}"
-
-
-def _death(error: RayActorError) -> str:
-    """The sentence of Ray's long message that says why, and where."""
+    if not isinstance(error, RayActorError):
+        return last_line(error)
     text = " ".join(str(error).split())
     why = text.partition("The actor is dead because ")[2] or text
     place = re.search(r"pid: (\d+).*? ip: (\S+)", text)
     where = f" (pid {place[1]} on {place[2]})" if place else ""
-    return why[:200] + where
+    return f"a process died: {why[:200]}{where}"
 
 
 def _rank_of_cause(error: Exception) -> int:
@@ -216,12 +199,9 @@ def _rank_of_cause(error: Exception) -> int:
         return 0
     if isinstance(error, WorkerHealthCheckFailedError):
         return 2
-    return 3 if _looks_like_lost_peer(error) else 1
-
-
-def _looks_like_lost_peer(error: Exception) -> bool:
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(word in text for word in LOST_PEER_WORDS)
+    lost_peer = isinstance(error, RuntimeError) and any(word in text for word in LOST_PEER_WORDS)
+    return 3 if lost_peer else 1
 
 
 def _kind(error: TrainingFailedError, cause: Exception) -> Kind:
@@ -238,23 +218,15 @@ def _lost_a_node() -> bool:
     A worker that was killed on a living node is known at once. One whose node is gone is known to
     be dead when its node is, or before, when the dying node still said so.
     """
-    group = _GROUP.state
-    if group is None:
+    if not _running:
         return False
-    waiting = [worker.actor.get_metadata.remote() for worker in group.workers]
+    waiting = [worker.actor.get_metadata.remote() for worker in _running[0].workers]
     deadline = time.monotonic() + NODE_DEATH_SECONDS
     while waiting and time.monotonic() < deadline:
         _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=1.0)
-    return is_any_lost({worker.metadata.node_id for worker in group.workers})
+    return is_any_lost({worker.metadata.node_id for worker in _running[0].workers})
 
 
 def _newest_state(run_folder: Path) -> int:
     """Optimizer steps of the newest state to resume from, 0 for none."""
     return max(resume_steps(run_folder), default=0)
-
-
-def _stalled(run_folder: Path) -> str | None:
-    """The note of a worker that has just ended itself, because it made no progress."""
-    path = run_folder / RANKS / STALL
-    is_fresh = path.is_file() and time.time() - path.stat().st_mtime < 2 * NODE_DEATH_SECONDS
-    return stall_note(run_folder) if is_fresh else None

@@ -10,7 +10,7 @@ Shape suffixes: B sequences, T tokens of a sequence. ``tokens_BT`` is int64.
 
 import math
 import resource
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,20 +20,17 @@ from torch import Tensor, nn
 from ccx_ray.errors import UserError
 from ccx_ray.study.training_spec import OptimizerSpec, TrainingRuntime
 from ccx_ray.training.capabilities import compiled_layers
-from ccx_ray.training.deepspeed_internals import import_deepspeed
 from ccx_ray.training.loss import IGNORED, NextTokenLoss, next_token_labels
 from ccx_ray.training.model import has_attention
-from ccx_ray.training.sharded_state import ShardedState
+from ccx_ray.training.sharded_state import ShardedState, import_deepspeed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
 class TrainingEngine:
-    """One worker's model and optimizer; every method is called by all workers together.
-
-    Needs an initialized ``torch.distributed`` process group, also for a single worker.
-    """
+    """One worker's model and optimizer; every method is called by all workers together, in a
+    process group of ``torch.distributed``, also for a single worker."""
 
     def __init__(
         self,
@@ -44,16 +41,14 @@ class TrainingEngine:
         runtime: TrainingRuntime,
         accumulation: int,
         device: torch.device,
-        eos_id: int | None = None,
+        eos_id: int,
         document_masks: bool = False,
     ) -> None:
         """
         Args:
             model: whole and in fp32, the same on every worker.
             accumulation: forward passes of each worker in one optimizer step.
-            eos_id: what ends a document; needed for ``document_masks``.
         """
-        assert eos_id is not None or not document_masks, "masks need the token that ends a document"
         deepspeed = import_deepspeed(device)
         self.model = model
         self.device = device
@@ -118,11 +113,9 @@ class TrainingEngine:
             group["lr"] = learning_rate
         self._engine.train()
         norm = math.nan
+        rows = self._runtime.sequences_per_device
         for index in range(self._accumulation):
-            micro = slice(
-                index * len(tokens_BT) // self._accumulation,
-                (index + 1) * len(tokens_BT) // self._accumulation,
-            )
+            micro = slice(index * rows, (index + 1) * rows)
             loss = self._engine(tokens_BT[micro], labels_BT[micro])
             total += loss.detach()
             self._engine.backward(loss * scale)
@@ -139,26 +132,23 @@ class TrainingEngine:
         return float(self._sum(total)) / count, norm, count
 
     def preflight(self, sequence_length: int) -> None:
-        """One whole optimizer step over rows full of tokens, the most memory that a step takes.
-
-        It is a step like any other: the caller loads the state to start from afterwards.
-
-        Raises:
-            UserError: the device has not enough memory for it.
-        """
+        """One whole optimizer step over rows full of tokens, the most memory that a step takes;
+        ``UserError`` when the device has not enough. The caller loads the state to start from
+        afterwards."""
         runtime = self._runtime
         shape = (runtime.sequences_per_device * self._accumulation, sequence_length)
         random = torch.Generator().manual_seed(0)
         vocabulary = self.model.config.vocab_size
         tokens_BT = torch.randint(0, vocabulary, shape, generator=random)
         tokens_BT[tokens_BT == self._pad_id] = (self._pad_id + 1) % vocabulary
-        if self._eos_id is not None:
-            # Two documents at least, so that masks are made where they are asked for.
-            tokens_BT[:, sequence_length // 2] = self._eos_id
+        # Two documents at least, so that masks are made where they are asked for.
+        tokens_BT[:, sequence_length // 2] = self._eos_id
         try:
             self.step(tokens_BT, 0.0)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            # What torch's allocator of the CPU raises is a plain RuntimeError.
+            out = "DefaultCPUAllocator" in str(error) or "not enough memory" in str(error)
+            if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not out:
                 raise
             raise UserError(
                 f"runtime.sequences_per_device: {runtime.sequences_per_device} rows of "
@@ -175,6 +165,10 @@ class TrainingEngine:
             dist.all_reduce(votes, op=dist.ReduceOp.MAX)
         return [bool(vote) for vote in votes.tolist()]
 
+    def total(self, value: int) -> int:
+        """The sum of a number over all workers."""
+        return int(self._sum(torch.tensor(value, dtype=torch.int64, device=self.device)))
+
     def state(self) -> dict[str, Tensor]:
         """The whole state, on rank 0: fp32 on the CPU, in memory that later steps do not touch.
 
@@ -185,11 +179,7 @@ class TrainingEngine:
         return self._state.take()
 
     def load_state(self, state: Mapping[str, Tensor], updates: int) -> None:
-        """Load parameters, moments and buffers, as after ``updates`` optimizer steps.
-
-        Args:
-            state: whole, on every worker; without moments they are zero, as before the first step.
-        """
+        """Load a whole state, as after ``updates`` optimizer steps; missing moments are zero."""
         self._state.load(state, updates)
 
     def peak_memory(self) -> int:
@@ -245,18 +235,10 @@ def _zero_settings(
     return settings
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    # What torch's allocator of the CPU raises is a plain RuntimeError.
-    return "DefaultCPUAllocator" in str(error) or "not enough memory" in str(error)
-
-
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay on matrices (embeddings included), none on norms and biases."""
     parameters = [p for p in model.parameters() if p.requires_grad]
-    groups: Sequence[tuple[float, Iterable[nn.Parameter]]] = (
-        (weight_decay, [p for p in parameters if p.ndim >= 2]),
-        (0.0, [p for p in parameters if p.ndim < 2]),
-    )
-    return [{"params": group, "weight_decay": decay} for decay, group in groups if group]
+    matrices = [p for p in parameters if p.ndim >= 2]
+    others = [p for p in parameters if p.ndim < 2]
+    groups = (matrices, weight_decay), (others, 0.0)
+    return [{"params": group, "weight_decay": decay} for group, decay in groups if group]

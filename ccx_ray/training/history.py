@@ -1,13 +1,23 @@
-"""The record of every optimizer step of a training, and the seconds of its start-up.
+"""The history of a training: a record of every optimizer step, and the verdict on a bad one.
 
-Invariant: a history holds each step once, in order, from 1; it travels with the resume state, so a
-restart continues it instead of beginning a second one.
+Invariants: a history holds each step once, in order, from 1; it travels with the resume state, so a
+restart continues it. The verdict on a step depends on the losses before it and on nothing else, so
+a run that was killed and resumed, and a run on another number of workers, judge alike.
 """
 
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from statistics import median
+
+from ccx_ray.errors import UserError
+from ccx_ray.study.training_spec import WatchSpec
+
+
+class TrainingStoppedError(UserError):
+    """A bad step that the study file says to stop at; starting again would meet it again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +61,60 @@ class StartupClock:
     def mark(self, name: str) -> None:
         """Note that part ``name`` has just ended; the parts add up to the whole."""
         self.parts[name] = time.time() - self.began - sum(self.parts.values())
+
+
+def find_problem(
+    history: Sequence[StepRecord], record: StepRecord, watch: WatchSpec
+) -> tuple[str, str] | None:
+    """What is wrong with a step after ``history``, where skipped steps do not count; None: nothing.
+
+    Returns:
+        The field of ``WatchSpec`` that says whether to stop or skip, and the problem.
+    """
+    for name, value in (("loss", record.loss), ("gradient norm", record.gradient_norm)):
+        if not math.isfinite(value):
+            return "non_finite", f"{name} {value}"
+    before = [step.loss for step in history if step.applied][-watch.spike_window :]
+    if len(before) == watch.spike_window and record.loss - median(before) > watch.spike_nats:
+        usual = f"the median of the last {len(before)} is {median(before):.4g}"
+        return "spike", f"loss {record.loss:.4g}, {usual}"
+    return None
+
+
+def check_may_skip(
+    record: StepRecord, bad: tuple[str, str], watch: WatchSpec, skips: int, *, name: str
+) -> None:
+    """Check that the study file says to skip this step of the training ``name``, after ``skips``.
+
+    Raises:
+        TrainingStoppedError: it says to stop, or too much was skipped.
+    """
+    choice, problem = bad
+    field = f"{'base' if name == 'base' else 'trials'}.watch"
+    where = f"{name}: step {record.step}, rows {record.first_row:,} to {record.last_row:,}"
+    if getattr(watch, choice) == "stop":
+        raise TrainingStoppedError(
+            f"{where}: {problem}; {field}.{choice} says stop: give skip to go back to the "
+            "last checkpoint and on behind these rows, or lower optimizer.learning_rate"
+        )
+    if skips >= watch.max_skips:
+        raise TrainingStoppedError(
+            f"{where}: {problem}, after {skips} skips; {field}.max_skips allows no more: "
+            "lower optimizer.learning_rate or look at the rows"
+        )
+
+
+def history_after_skip(
+    history: Sequence[StepRecord], record: StepRecord, problem: str, *, anchor: int
+) -> list[StepRecord]:
+    """The history after going back to the state of step ``anchor`` and on behind ``record``."""
+    undone = [replace(step, applied=False) for step in history[anchor:]]
+    return [*history[:anchor], *undone, replace(record, applied=False, problem=problem)]
+
+
+def count_updates(history: Sequence[StepRecord]) -> int:
+    """Optimizer updates in the state after these steps; AdamW counts them."""
+    return sum(step.applied for step in history)
 
 
 def write_history(path: Path, records: Sequence[StepRecord]) -> None:

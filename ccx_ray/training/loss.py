@@ -59,8 +59,6 @@ class NextTokenLoss(nn.Module):  # type: ignore[misc]
     ) -> None:
         """
         Args:
-            model: a Hugging Face causal model, its attention implementation chosen.
-            precision: ``fp32`` or ``bf16``.
             masked_eos_id: end-of-text, when the documents that it ends may not see each other.
             fused: head and cross-entropy together, so that the logits are never whole in memory.
                 Right for heads that are one matrix product, without softcap or scale.

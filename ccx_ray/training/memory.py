@@ -40,13 +40,12 @@ class NoEstimateError(Exception):
 class MemoryEstimate:
     """Bytes on one GPU at the moment of a step when they are most."""
 
-    zero_stage: int
     terms: Mapping[str, int]
     """What the bytes are for; they add up to the whole."""
 
     @property
     def total(self) -> int:
-        return sum(self.terms.values())
+        return _sum(self.terms)
 
     @property
     def largest(self) -> str:
@@ -80,16 +79,14 @@ def estimate_memory(work: Workload, *, zero_stage: int | None = None) -> MemoryE
     """
     stage: int = work.runtime.zero_stage if zero_stage is None else zero_stage
     size = model_size(work.model, work.vocabulary_size)
-    state = _state(work, size, stage)
     waiting, reducing = _gradients(work, size, stage)
-    moments = (
-        {"gradients": waiting, **_pass_terms(work, size)},
-        {"gradients": reducing},
-    )
-    return MemoryEstimate(
-        zero_stage=stage,
-        terms=state | max(moments, key=lambda terms: sum(terms.values())),
-    )
+    in_pass = {"gradients": waiting, **_pass_terms(work, size)}
+    most = max(in_pass, {"gradients": reducing}, key=_sum)
+    return MemoryEstimate(terms=_state(work, size, stage) | most)
+
+
+def _sum(terms: Mapping[str, int]) -> int:
+    return sum(terms.values())
 
 
 def _state(work: Workload, size: ModelSize, stage: int) -> dict[str, int]:
@@ -150,24 +147,17 @@ def _pass_terms(work: Workload, size: ModelSize) -> dict[str, int]:
     except UserError:
         raise
     except Exception as error:
-        cause = str(error).strip().partition("\n")[0]
-        raise NoEstimateError(
-            f"{work.model.architecture}: {type(error).__name__}: {cause}"
-        ) from error
+        cause = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        raise NoEstimateError(f"{work.model.architecture}: {cause}") from error
     copies = BF16 * (size.matrix_parameters - size.head_parameters) if bf16 else 0
+    cast = {"bf16 copies of the weights": copies}
     # Without recomputation the layers keep autocast's copies; with it they are gone by the loss.
     kept = activations.kept - (0 if runtime.activation_checkpointing else copies)
-    loss = _loss_terms(work, size)
     in_layer = {"activations": kept + activations.backward}
-    at_loss = {"activations": kept, **loss}
-    terms = max(in_layer, at_loss, key=lambda item: sum(item.values()))
-    if not copies:
-        return terms
-    if runtime.activation_checkpointing and sum(terms.values()) > kept + copies:
-        return terms
+    at_loss = {"activations": kept, **_loss_terms(work, size)}
     if runtime.activation_checkpointing:
-        terms = {"activations": kept}
-    return terms | {"bf16 copies of the weights": copies}
+        return max(in_layer, at_loss, {"activations": kept, **cast}, key=_sum)
+    return max(in_layer, at_loss, key=_sum) | cast
 
 
 def _loss_terms(work: Workload, size: ModelSize) -> dict[str, int]:
@@ -187,18 +177,17 @@ def _loss_terms(work: Workload, size: ModelSize) -> dict[str, int]:
     return {"logits and their gradient": max(in_loss, in_head)}
 
 
-def workload(study: StudySpec, part: str, *, workers: int | None = None) -> Workload:
+def workload(study: StudySpec, part: str) -> Workload:
     """``base`` or ``trials`` of a study, at its least number of workers, when it needs most."""
-    training: TrainingSpec = study.base if part == "base" else study.trials
+    training: TrainingSpec = getattr(study, part)
     runtime: TrainingRuntime = getattr(study.runtime, part)
-    counts = runtime.worker_counts(training.sequences_per_step)
     return Workload(
         model=study.model,
         vocabulary_size=study.tokenizer.vocabulary_size,
         sequence_length=study.sequence_length,
         sequences_per_step=training.sequences_per_step,
         runtime=runtime,
-        workers=workers or counts[0],
+        workers=runtime.worker_counts(training.sequences_per_step)[0],
     )
 
 
@@ -211,7 +200,8 @@ def check_memory(study: StudySpec) -> None:
         UserError: the estimate is above 95 % of ``runtime.cost.memory_gib``; it names the largest
             term and the nearest setting that fits.
     """
-    room = study.runtime.cost.memory_gib * USABLE_SHARE * GIB
+    whole = study.runtime.cost.memory_gib
+    room = whole * USABLE_SHARE * GIB
     for part in ("base", "trials"):
         work = workload(study, part)
         if not work.runtime.gpus_per_worker:
@@ -222,28 +212,22 @@ def check_memory(study: StudySpec) -> None:
             logger.warning("runtime.%s: no estimate of the memory it needs: %s", part, reason)
             continue
         if estimate.total > room:
-            raise UserError(_refusal(part, work, estimate, study.runtime.cost.memory_gib, room))
+            raise UserError(
+                f"runtime.{part}: needs {estimate.total / GIB:.1f} GiB on each GPU at zero_stage "
+                f"{work.runtime.zero_stage} with {work.workers} worker{'s' * (work.workers > 1)}, "
+                f"more than {USABLE_SHARE:.0%} of runtime.cost.memory_gib {whole:g}; the largest "
+                f"part is {estimate.largest} with {estimate.terms[estimate.largest] / GIB:.1f} "
+                f"GiB; {_nearest_fit(part, work, room)}"
+            )
 
 
-def _refusal(
-    part: str, work: Workload, estimate: MemoryEstimate, memory_gib: float, room: float
-) -> str:
-    return (
-        f"runtime.{part}: needs {estimate.total / GIB:.1f} GiB on each GPU at zero_stage "
-        f"{estimate.zero_stage} with {work.workers} worker{'s' * (work.workers > 1)}, more than "
-        f"{USABLE_SHARE:.0%} of runtime.cost.memory_gib {memory_gib:g}; the largest part is "
-        f"{estimate.largest} with {estimate.terms[estimate.largest] / GIB:.1f} GiB; "
-        f"{nearest_fit(part, work, room)}"
-    )
-
-
-def nearest_fit(part: str, work: Workload, room: float) -> str:
+def _nearest_fit(part: str, work: Workload, room: float) -> str:
     """What to change of the runtime, the least first, so that the estimate is within ``room``."""
     for changes in _changes(work):
         runtime = work.runtime.model_copy(update=changes)
         total = estimate_memory(replace(work, runtime=runtime)).total
         if total <= room:
-            given = ", ".join(f"{name}={_yaml(value)}" for name, value in changes.items())
+            given = ", ".join(f"{name}={value}".lower() for name, value in changes.items())
             return f"runtime.{part} with {given} needs {total / GIB:.1f} GiB"
     return "no setting of this many workers fits; give more workers or GPUs with more memory"
 
@@ -256,8 +240,10 @@ def _changes(work: Workload) -> Iterator[dict[str, object]]:
     while sequences % 2 == 0:
         sequences //= 2
         smaller.append({"sequences_per_device": sequences})
-    fused = _unless(runtime.fused_loss, "fused_loss")
-    recompute = _unless(runtime.activation_checkpointing, "activation_checkpointing")
+    fused: dict[str, object] = {} if runtime.fused_loss else {"fused_loss": True}
+    recompute: dict[str, object] = (
+        {} if runtime.activation_checkpointing else {"activation_checkpointing": True}
+    )
     higher = [stage for stage in STAGES if stage > runtime.zero_stage and work.workers > 1]
     passes = [{}, fused, *smaller, *(fused | less for less in smaller)]
     for recomputing in ({}, recompute):
@@ -266,11 +252,3 @@ def _changes(work: Workload) -> Iterator[dict[str, object]]:
     least = recompute | fused | (smaller[-1] if smaller else {})
     yield {**least, "zero_stage": max(1, runtime.zero_stage), "offload": "optimizer"}
     yield {**least, "zero_stage": 3, "offload": "parameters"}
-
-
-def _unless(is_on: bool, option: str) -> dict[str, object]:
-    return {} if is_on else {option: True}
-
-
-def _yaml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

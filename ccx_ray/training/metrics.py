@@ -13,7 +13,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -21,7 +22,7 @@ from ccx_ray.storage.publishing import publish_json
 from ccx_ray.tracking.runs import MetricLog
 from ccx_ray.training.history import StepRecord
 from ccx_ray.training.run import TrainingRun
-from ccx_ray.training.size import model_flops_utilization, model_size, peak_flops
+from ccx_ray.training.size import model_size, peak_flops
 
 if TYPE_CHECKING:
     from ccx_ray.training.worker import Worker
@@ -46,55 +47,22 @@ GAUGES = {
 """Name -> what it means, of what Prometheus scrapes."""
 
 
-class MetricWriter:
-    """Rank 0's side; a context."""
+@contextmanager
+def metric_writer(
+    run: TrainingRun, worker: "Worker", gauge: Callable[[str, float], None]
+) -> Iterator[Callable[[StepRecord], None]]:
+    """Rank 0's side: the function that writes down the metrics of one step.
 
-    def __init__(
-        self, run: TrainingRun, worker: "Worker", gauge: Callable[[str, float], None]
-    ) -> None:
-        """
-        Args:
-            gauge: takes a name of ``GAUGES`` and its value at the newest step.
-        """
-        self._gauge = gauge
-        self._worker = worker
-        self._steps = run.training.steps
-        length = worker.stream.sequence_length
-        self._step_tokens = run.training.sequences_per_step * length
-        self._peak = peak_flops(worker.device_name, run.runtime.precision)
-        self._flops = 0.0
-        if self._peak is not None:
-            size = model_size(run.model, worker.stream.vocabulary_size)
-            self._flops = size.flops_per_token(length)
-        self._progress = run.folder / PROGRESS
-        self._progress_written = -PROGRESS_SECONDS
-        self._lines = (run.folder / STEP_LINES).open("a", encoding="utf-8")
+    Args:
+        gauge: takes a name of ``GAUGES`` and its value at the newest step.
+    """
+    length, steps = worker.stream.sequence_length, run.training.steps
+    peak = peak_flops(worker.device_name, run.runtime.precision)
+    size = model_size(run.model, worker.stream.vocabulary_size) if peak else None
+    written = -PROGRESS_SECONDS
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._lines.close()
-
-    def write(self, record: StepRecord) -> None:
-        """Write down the metrics of one step."""
-        metrics = self._metrics(record)
-        # A line that a kill tore apart is ended by the newline before the next one.
-        self._lines.write("\n" + json.dumps({"step": record.step, "metrics": metrics}) + "\n")
-        self._lines.flush()
-        values = {"step": float(record.step), **metrics}
-        for name in GAUGES:
-            self._gauge(name, values[name])
-        now = time.monotonic()
-        if now - self._progress_written >= PROGRESS_SECONDS or record.step == self._steps:
-            self._progress_written = now
-            progress = {"step": record.step, "steps": self._steps, "loss": record.loss}
-            publish_json(
-                self._progress, progress | {"tokens_per_second": metrics["tokens_per_second"]}
-            )
-
-    def _metrics(self, record: StepRecord) -> dict[str, float]:
-        tokens_per_second = self._step_tokens / record.seconds
+    def measure(record: StepRecord) -> dict[str, float]:
+        tokens_per_second = run.training.sequences_per_step * length / record.seconds
         metrics = {
             "loss": record.loss,
             "learning_rate": record.learning_rate,
@@ -102,19 +70,33 @@ class MetricWriter:
             "tokens_per_second": tokens_per_second,
             "step_seconds": record.seconds,
             "data_wait_share": record.data_seconds / record.seconds,
-            "peak_memory_gib": self._worker.engine.peak_memory() / 2**30,
+            "peak_memory_gib": worker.engine.peak_memory() / 2**30,
             "workers": float(record.workers),
         }
         if not record.applied:
-            metrics["skipped_steps"] = float(sum(not step.applied for step in self._worker.history))
-        if self._peak is not None:
-            metrics["mfu"] = model_flops_utilization(
-                tokens_per_second=tokens_per_second,
-                flops_per_token=self._flops,
-                peak=self._peak,
-                devices=record.workers,
-            )
+            metrics["skipped_steps"] = float(sum(not step.applied for step in worker.history))
+        if peak and size:
+            flops = size.flops_per_token(length)
+            metrics["mfu"] = tokens_per_second * flops / (peak * record.workers)
         return metrics
+
+    def write(record: StepRecord) -> None:
+        nonlocal written
+        metrics = measure(record)
+        # A line that a kill tore apart is ended by the newline before the next one.
+        lines.write("\n" + json.dumps({"step": record.step, "metrics": metrics}) + "\n")
+        lines.flush()
+        values = {"step": float(record.step), **metrics}
+        for name in GAUGES:
+            gauge(name, values[name])
+        if time.monotonic() - written >= PROGRESS_SECONDS or record.step == steps:
+            written = time.monotonic()
+            progress = {"step": record.step, "steps": steps, "loss": record.loss}
+            progress |= {"tokens_per_second": metrics["tokens_per_second"]}
+            publish_json(run.folder / PROGRESS, progress)
+
+    with (run.folder / STEP_LINES).open("a", encoding="utf-8") as lines:
+        yield write
 
 
 class MetricFollower:

@@ -48,12 +48,8 @@ RANDOM_WHILE_TRAINING = ("drop", "jitter")
 
 
 def check_architecture(spec: ModelSpec) -> None:
-    """Refuse an architecture that Transformers has no causal language model for.
-
-    Raises:
-        UserError: the name is unknown or not a causal language model's, or it cannot take one of
-            the spec's sizes or options.
-    """
+    """Refuse an architecture that Transformers has no causal language model for, or that cannot
+    take one of the spec's sizes or options."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     if spec.architecture not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
@@ -67,12 +63,8 @@ def check_architecture(spec: ModelSpec) -> None:
 def build_config(
     spec: ModelSpec, *, vocabulary_size: int, eos_id: int, pad_id: int
 ) -> "PretrainedConfig":
-    """The architecture's config with the spec's sizes and the tokenizer's ids.
-
-    Raises:
-        UserError: the architecture cannot take a field or an option of the spec, or needs one that
-            is not there.
-    """
+    """The architecture's config with the spec's sizes and the tokenizer's ids; ``UserError`` for a
+    field or an option that it cannot take, or needs and has not."""
     from transformers import AutoConfig
 
     known = AutoConfig.for_model(spec.architecture)
@@ -86,11 +78,8 @@ def build_config(
         "dtype": "float32",
         **_sizes(spec, known),
     }
-    if (
-        spec.attention_heads
-        and hasattr(known, "head_dim")
-        and "head_dim" not in known.attribute_map
-    ):
+    has_dimension = hasattr(known, "head_dim") and "head_dim" not in known.attribute_map
+    if spec.attention_heads and has_dimension:
         settings["head_dim"] = spec.hidden_size // spec.attention_heads
     if hasattr(known, "rope_parameters"):
         settings["rope_parameters"] = {"rope_type": "default", "rope_theta": spec.rope_theta}
@@ -145,15 +134,11 @@ def save_model(model: "PreTrainedModel", state: "Mapping[str, Tensor]", folder: 
 
     May be called by a thread while the model trains on: of the live model only names, ties and
     config are read.
-
-    Args:
-        state: ``parameter/<name>`` and ``buffer/<name>``; other kinds are left alone.
     """
     tensors = {
-        name: tensor
-        for kind, _, name in (key.partition("/") for key in state)
-        if kind in ("parameter", "buffer")
-        for tensor in (state[f"{kind}/{name}"],)
+        key.partition("/")[2]: tensor
+        for key, tensor in state.items()
+        if key.startswith(("parameter/", "buffer/"))
     }
     model.save_pretrained(folder, state_dict=tensors)
 

@@ -42,13 +42,6 @@ class TrainingRun:
     """Folder or object store for checkpoints and resume states; None: the run's folder."""
 
 
-def accumulation_steps(sequences_per_step: int, *, sequences_per_device: int, workers: int) -> int:
-    """Forward passes of each worker in one optimizer step; the step's size never changes."""
-    accumulation, left_over = divmod(sequences_per_step, sequences_per_device * workers)
-    assert accumulation and not left_over, "only worker counts that divide a step are started"
-    return accumulation
-
-
 def learning_rate(step: int, *, steps: int, optimizer: OptimizerSpec) -> float:
     """The learning rate of optimizer step ``step``, counted from 1.
 
@@ -67,11 +60,7 @@ def learning_rate(step: int, *, steps: int, optimizer: OptimizerSpec) -> float:
 
 
 def check_runtime(run: TrainingRun) -> None:
-    """Refuse what the engine cannot do, before any compute is spent.
-
-    Raises:
-        UserError: a step's sequences do not divide among the workers.
-    """
+    """Refuse a step whose sequences do not divide among the workers."""
     field = f"runtime.{'base' if run.initial_model is None else 'trials'}"
     rows = run.training.sequences_per_step
     if not run.runtime.worker_counts(rows):

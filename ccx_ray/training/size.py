@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PretrainedConfig
 
     from ccx_ray.study.training_spec import ModelSpec
 
@@ -57,40 +57,43 @@ class ModelSize:
 
 @lru_cache
 def _model_size(model: str, vocabulary_size: int) -> ModelSize:
-    from torch.nn import Parameter
+    import torch
+    from transformers import AutoModelForCausalLM
 
     from ccx_ray.study.training_spec import ModelSpec
     from ccx_ray.training.model import build_config
 
     spec = ModelSpec.model_validate_json(model)
     config = build_config(spec, vocabulary_size=vocabulary_size, eos_id=EOS_ID, pad_id=PAD_ID)
-    built = meta_model(config)
+    with torch.device("meta"):
+        built = AutoModelForCausalLM.from_config(config)
 
-    def count(parameters: "list[Parameter]") -> int:
+    def count(parameters: "list[torch.nn.Parameter]") -> int:
         return sum(parameter.numel() for parameter in parameters)
 
     everything = list(built.parameters())
     embedding = built.get_input_embeddings().weight
     head = built.get_output_embeddings()
     tied = head is None or head.weight is embedding
+    looked_up = 0 if tied else embedding.numel()
     parameters = count(everything)
+    heads = spec.attention_heads or 0
+    # A hybrid's state-space and convolution layers are named; all layers else attend.
+    without = ("mamba", "conv", "linear", "recurrent", "mlp", "moe")
+    attending = [kind for kind in layer_kinds(config) if heads and not kind.startswith(without)]
+    dimensions = getattr(config, "head_dim", None) or spec.hidden_size // max(heads, 1)
     return ModelSize(
         parameters=parameters,
-        multiplied_parameters=parameters - (0 if tied else embedding.numel()),
-        matrix_parameters=count([p for p in everything if p.ndim >= 2])
-        - (0 if tied else embedding.numel()),
-        head_parameters=embedding.numel() if head is None else head.weight.numel(),
-        attention_layers=len(_attention_layers(config, spec)),
-        attention_width=_attention_width(config, spec),
+        multiplied_parameters=parameters - looked_up,
+        matrix_parameters=count([p for p in everything if p.ndim >= 2]) - looked_up,
+        head_parameters=(embedding if head is None else head.weight).numel(),
+        attention_layers=len(attending),
+        attention_width=int(heads * dimensions),
     )
 
 
 def model_size(model: "ModelSpec", vocabulary_size: int) -> ModelSize:
-    """Size of the model that ``build_model`` would build.
-
-    Raises:
-        UserError: the architecture cannot take a field of the spec.
-    """
+    """Size of the model that ``build_model`` would build."""
     # Only what was given: a field left to the architecture is not the same as its default.
     return _model_size(model.model_dump_json(exclude_unset=True), vocabulary_size)
 
@@ -100,17 +103,12 @@ def flops_per_token(
 ) -> float:
     """FLOPs of the forward and the backward pass over one token: 6 N + 12 L d T.
 
-    The convention of PaLM (arXiv 2204.02311, appendix B): N counts the head's matrix, and the
-    input embedding only where it is the same matrix; the attention's products, 12 d T in each
-    layer that attends, are not halved for causality; recomputed activations are no arithmetic of
-    the model. What an architecture computes beyond its weight matrices and attention, such as a
-    state-space scan, does not count: without attention this is 6 N.
-
-    Args:
-        parameters: N.
-        attention_layers: L.
-        attention_width: d, heads x dimensions a head.
-        sequence_length: T.
+    The convention of PaLM (arXiv 2204.02311, appendix B): N (``parameters``) counts the head's
+    matrix, and the input embedding only where it is the same matrix; the attention's products,
+    12 d T in each layer that attends (d: heads x dimensions a head), are not halved for causality;
+    recomputed activations are no arithmetic of the model. What an architecture computes beyond its
+    weight matrices and attention, such as a state-space scan, does not count: without attention
+    this is 6 N.
     """
     return 6.0 * parameters + 12.0 * attention_layers * attention_width * sequence_length
 
@@ -122,22 +120,6 @@ def peak_flops(device_name: str, precision: str) -> float | None:
     return next((peak for name, peak in BF16_PEAKS.items() if name in device_name), None)
 
 
-def model_flops_utilization(
-    *, tokens_per_second: float, flops_per_token: float, peak: float, devices: int
-) -> float:
-    """Share of the devices' peak that the model's own arithmetic reaches."""
-    return tokens_per_second * flops_per_token / (peak * devices)
-
-
-def meta_model(config: "PretrainedConfig") -> "PreTrainedModel":
-    """The architecture without memory for its weights."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)
-
-
 def layer_kinds(config: "PretrainedConfig") -> list[str]:
     """The kind of every layer where the architecture has several, else one name for all."""
     for name in ("layers_block_type", "layer_types", "block_types"):
@@ -145,18 +127,3 @@ def layer_kinds(config: "PretrainedConfig") -> list[str]:
         if kinds:
             return list(kinds)
     return ["layer"] * config.num_hidden_layers
-
-
-def _attention_layers(config: "PretrainedConfig", spec: "ModelSpec") -> list[str]:
-    """A hybrid's state-space and convolution layers are named; all layers else attend."""
-    if spec.attention_heads is None:
-        return []
-    without = ("mamba", "conv", "linear", "recurrent", "mlp", "moe")
-    return [kind for kind in layer_kinds(config) if not kind.startswith(without)]
-
-
-def _attention_width(config: "PretrainedConfig", spec: "ModelSpec") -> int:
-    if spec.attention_heads is None:
-        return 0
-    dimensions = getattr(config, "head_dim", None) or spec.hidden_size // spec.attention_heads
-    return int(spec.attention_heads * dimensions)

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,33 +34,17 @@ logger = logging.getLogger(__name__)
 
 
 class StallWatch:
-    """Watches one rank from ``start`` to ``stop``."""
+    """Watches one rank until ``stop``."""
 
-    def __init__(
-        self,
-        run_folder: Path,
-        *,
-        rank: int,
-        workers: int,
-        seconds: float,
-        end: Callable[[int], object] = os._exit,
-    ) -> None:
-        """
-        Args:
-            seconds: without progress, after which the process is ended.
-            end: how; of use to tests alone.
-        """
+    def __init__(self, run_folder: Path, *, rank: int, workers: int, seconds: float) -> None:
         self._folder = run_folder / RANKS
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._rank = rank
         self._workers = workers
-        self._seconds = seconds
-        self._end = end
+        self._seconds = seconds  # without progress, after which the process is ended
         self._at = (0, "starting", time.time())
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="stall-watch", daemon=True)
-
-    def start(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -87,13 +71,11 @@ class StallWatch:
                     publish_json(self._folder / STALL, {"time": time.time(), "note": note})
                 logger.error("%s; ending this process so that the workers are started again", note)
                 faulthandler.dump_traceback(all_threads=True)
-                self._end(EXIT_STALLED)
-                return
+                os._exit(EXIT_STALLED)
 
     def _others(self) -> list[dict[str, Any]]:
-        ranks = [
-            json.loads(path.read_text("utf-8")) for path in sorted(self._folder.glob("rank-*.json"))
-        ]
+        paths = sorted(self._folder.glob("rank-*.json"))
+        ranks = [json.loads(path.read_text("utf-8")) for path in paths]
         return [r for r in ranks if r["rank"] != self._rank and r["rank"] < self._workers]
 
 
@@ -124,7 +106,9 @@ def describe_stall(ranks: Sequence[Mapping[str, Any]], *, beat: float) -> str:
     )
 
 
-def stall_note(run_folder: Path) -> str | None:
-    """The description of the last stall of this run, if there was one."""
+def stall_note(run_folder: Path, *, seconds: float) -> str | None:
+    """The description of a stall of this run, if there was one within the last ``seconds``."""
     path = run_folder / RANKS / STALL
-    return json.loads(path.read_text("utf-8"))["note"] if path.is_file() else None
+    if not path.is_file() or time.time() - path.stat().st_mtime >= seconds:
+        return None
+    return str(json.loads(path.read_text("utf-8"))["note"])

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,19 +40,11 @@ def training_steps(
         reruns: trial name -> how often it was asked for anew. Like a seed, it makes a step of its
             own, so that the earlier one is kept beside it.
     """
-    base = Step(
-        name="base",
-        kind="training",
-        version=VERSION,
-        identity={
-            "model": study.model.model_dump(),
-            **_identity(study.base),
-            "seed": study.base.seed,
-        },
-        needs={"stream": corpus.base_stream, "tokenizer": corpus.tokenizer},
-        run=partial(_train, study, None, None),
-        resumable=True,
-        pool=TRAINING,
+    base = _step(
+        "base",
+        {"model": study.model.model_dump(), **_identity(study.base), "seed": study.base.seed},
+        {"stream": corpus.base_stream, "tokenizer": corpus.tokenizer},
+        partial(_train, study, None, None),
     )
     return TrainingSteps(
         base=base,
@@ -64,11 +56,7 @@ def training_steps(
 
 
 def check_training(study: StudySpec) -> None:
-    """Find what the model or the hardware cannot do. Imports Transformers.
-
-    Raises:
-        UserError: the first mistake.
-    """
+    """Find what the model or the hardware cannot do. Imports Transformers."""
     from ccx_ray.training.capabilities import check_capabilities
     from ccx_ray.training.memory import check_memory
     from ccx_ray.training.model import check_architecture
@@ -92,44 +80,50 @@ def _identity(training: TrainingSpec) -> dict[str, object]:
 def _trial_step(
     study: StudySpec, trial: Trial, corpus: CorpusSteps, base: Step, rerun: int
 ) -> Step:
-    step = Step(
-        name=f"trial-{trial.name}",
-        kind="training",
-        version=VERSION,
-        identity={
+    replaced = None
+    if rerun:
+        replaced = _trial_step(study, trial, corpus, base, rerun - 1).fingerprint
+    return _step(
+        f"trial-{trial.name}",
+        {
             **_identity(study.trials),
             "condition": trial.condition,
             "seed": trial.seed,
             **({"rerun": rerun} if rerun else {}),
         },
-        needs={
+        {
             "base": base,
             "stream": corpus.trial_streams[trial.language, trial.seed],
             "tokenizer": corpus.tokenizer,
         },
-        run=partial(_train, study, trial, None),
+        partial(_train, study, trial, replaced),
+    )
+
+
+def _step(name: str, identity: dict[str, object], needs: dict[str, Step], run: Any) -> Step:
+    return Step(
+        name=name,
+        kind="training",
+        version=VERSION,
+        identity=identity,
+        needs=needs,
+        run=run,
         resumable=True,
         pool=TRAINING,
     )
-    if not rerun:
-        return step
-    replaced = _trial_step(study, trial, corpus, base, rerun - 1).fingerprint
-    return replace(step, run=partial(_train, study, trial, replaced))
 
 
 def _train(
     study: StudySpec, trial: Trial | None, replaced: str | None, work: StepWork
 ) -> Mapping[str, Any]:
-    """Train the base, or a trial.
-
-    Args:
-        replaced: fingerprint of the trial that this one is a rerun of.
-    """
+    """Train the base, or a trial that is a rerun of the one with the fingerprint ``replaced``."""
+    from ccx_ray.storage.remote_folders import remote_storage_uri
     from ccx_ray.training.checkpoints import checkpoint_folder
     from ccx_ray.training.run import TrainingRun
     from ccx_ray.training.trainer import train
 
     stream = work.input("stream")
+    storage = study.runtime.checkpoint_storage
     run = _open_run(study, trial, replaced, work)
     work.watch(lambda: _progress(work.folder))
     work.on_interrupt(partial(_save_state, work.folder))
@@ -151,7 +145,7 @@ def _train(
                 reader=study.runtime.data.reader,
                 tracking_uri=work.tracking.uri,
                 mlflow_run_id=run,
-                checkpoint_storage=_checkpoint_storage(study),
+                checkpoint_storage=remote_storage_uri(storage) if storage else None,
             ),
             reserved=[study.runtime.evaluation.demand] * study.runtime.evaluation.evaluators,
         )
@@ -160,13 +154,6 @@ def _train(
         raise
     work.tracking.finish(run)
     return counts
-
-
-def _checkpoint_storage(study: StudySpec) -> str | None:
-    from ccx_ray.storage.remote_folders import remote_storage_uri
-
-    storage = study.runtime.checkpoint_storage
-    return remote_storage_uri(storage) if storage else None
 
 
 def run_kind(trial: Trial | None) -> str:
@@ -221,7 +208,7 @@ def _progress(folder: Path) -> Reading | None:
 def _save_state(folder: Path, seconds: float) -> None:
     """Ask the workers for a state to resume from, and wait for it."""
     from ccx_ray.training.checkpoints import resume_steps
-    from ccx_ray.training.notices import request_save
+    from ccx_ray.training.run_time_files import request_save
 
     before, deadline = resume_steps(folder), time.monotonic() + seconds
     request_save(folder)

@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,19 +39,20 @@ from ccx_ray.training.elasticity import (
     FailureBudgetPolicy,
     FairSharePolicy,
     NodeLeavingError,
+    describe_cause,
     first_cause,
-    last_line,
 )
 from ccx_ray.training.history import StartupClock
-from ccx_ray.training.metrics import GAUGES, MetricFollower, MetricWriter
-from ccx_ray.training.notices import NoticeBoard
-from ccx_ray.training.restart_log import (
+from ccx_ray.training.metrics import GAUGES, MetricFollower, metric_writer
+from ccx_ray.training.run import TrainingRun, check_runtime
+from ccx_ray.training.run_time_files import (
+    GROUPS,
     FailureBudget,
+    NoticeBoard,
     RunFailedError,
-    note_group_start,
+    log_restart,
     run_time_folder,
 )
-from ccx_ray.training.run import TrainingRun, check_runtime
 
 __all__ = ["RunFailedError", "train"]
 
@@ -79,35 +80,17 @@ def train(run: TrainingRun, *, reserved: Sequence[Mapping[str, float]] = ()) -> 
     Raises:
         UserError: the runtime cannot be had, the folder was trained on another stream, or the
             initial model has another vocabulary.
-        RunFailedError: the training failed more often than ``runtime.max_failures``, or lost its
-            nodes more often than ``runtime.max_preemptions``.
+        RunFailedError: ``runtime.max_failures`` or ``max_preemptions`` are used up.
     """
-    run = _resolved(run)
-    summary = run.folder / SUMMARY
-    _check(run)
-    # Also where nothing is left to do: workers may have finished after their driver died.
-    with _metrics(run):
-        if not summary.is_file():
-            with sharing_the_cluster(run_time_folder(run.folder)):
-                _fit_until_done(run, reserved)
-    counts: dict[str, Any] = json.loads(summary.read_text("utf-8"))
-    prune_resume_states(run.folder)
-    return counts
-
-
-def _resolved(run: TrainingRun) -> TrainingRun:
-    """Absolute folders, because Ray Train gives every worker a working directory of its own."""
-    return replace(
+    run = replace(  # Ray Train gives every worker a working directory of its own
         run,
         folder=run.folder.resolve(),
         stream_folder=run.stream_folder.resolve(),
         tokenizer_folder=run.tokenizer_folder.resolve(),
         initial_model=run.initial_model and run.initial_model.resolve(),
     )
-
-
-def _check(run: TrainingRun) -> None:
-    """Find mistakes in the driver that would fail in every worker at every restart."""
+    summary = run.folder / SUMMARY
+    # Mistakes that would fail in every worker at every restart.
     check_runtime(run)
     find_resume_point(
         run.folder,
@@ -115,10 +98,23 @@ def _check(run: TrainingRun) -> None:
         stream_fingerprint=Stream.open(run.stream_folder).fingerprint,
         verify=False,
     )
+    # Also where nothing is left to do: workers may have finished after their driver died.
+    with ExitStack() as stack:
+        if run.mlflow_run_id is not None:
+            follower = MetricFollower(
+                run.folder, tracking_uri=run.tracking_uri, mlflow_run_id=run.mlflow_run_id
+            )
+            stack.enter_context(follower)
+        if not summary.is_file():
+            stack.enter_context(sharing_the_cluster(run_time_folder(run.folder)))
+            _fit_until_done(run, reserved)
+    counts: dict[str, Any] = json.loads(summary.read_text("utf-8"))
+    prune_resume_states(run.folder)
+    return counts
 
 
 def _fit_until_done(run: TrainingRun, reserved: Sequence[Mapping[str, float]]) -> None:
-    budget = FailureBudget.of(run.runtime, run.folder)
+    budget = FailureBudget(run.runtime, run.folder)
     while not (run.folder / SUMMARY).is_file():
         try:
             _trainer(run, budget, reserved).fit()
@@ -131,16 +127,8 @@ def _fit_until_done(run: TrainingRun, reserved: Sequence[Mapping[str, float]]) -
             # The controller died. Its workers die with it, but what it had reserved for them
             # stays reserved for as long as the driver lives.
             remove_placement_groups(error.actor_id)
-            if not budget.charge("failure", f"the controller failed: {last_line(error)}"):
+            if not budget.charge("failure", f"the controller failed: {describe_cause(error)}"):
                 raise budget.exhausted(run.name) from error
-
-
-def _metrics(run: TrainingRun) -> AbstractContextManager[object]:
-    if run.mlflow_run_id is None:
-        return nullcontext()
-    return MetricFollower(
-        run.folder, tracking_uri=run.tracking_uri, mlflow_run_id=run.mlflow_run_id
-    )
 
 
 def _trainer(
@@ -231,12 +219,16 @@ def _train_worker(config: dict[str, Any]) -> None:
     device = ray.train.torch.get_device() if on_gpu else torch.device("cpu")
     worker = Worker(run, rank=rank, workers=workers, device=device, clock=clock)
     if rank == 0:
-        note_group_start(run.folder, workers=workers, resumed_from=worker.resumed_from)
-        gauges = _gauges()
-        with MetricWriter(
+        log_restart(run.folder, GROUPS, workers=workers, resumed_from=worker.resumed_from)
+        # What Prometheus scrapes, as ``ray_ccx_train_...`` with the tag ``run``.
+        gauges = {
+            name: Gauge(f"ccx_train_{name}", description, tag_keys=("run",))
+            for name, description in GAUGES.items()
+        }
+        with metric_writer(
             run, worker, lambda name, value: gauges[name].set(value, {"run": run.name})
-        ) as metrics:
-            complete = worker.train(metrics.write, board.read)
+        ) as write:
+            complete = worker.train(write, board.read)
     else:
         complete = worker.train(lambda record: None, board.read)
     if not complete:
@@ -245,11 +237,3 @@ def _train_worker(config: dict[str, Any]) -> None:
         if workers > 1:
             torch.distributed.barrier()
         raise NodeLeavingError("a node of this training is about to be taken away")
-
-
-def _gauges() -> dict[str, Gauge]:
-    """What Prometheus scrapes from rank 0, as ``ray_ccx_train_...`` with the tag ``run``."""
-    return {
-        name: Gauge(f"ccx_train_{name}", description, tag_keys=("run",))
-        for name, description in GAUGES.items()
-    }

@@ -9,7 +9,7 @@ Shape suffixes: B sequences, T tokens of a sequence.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,18 +19,11 @@ from ccx_ray.corpus.packing.stream import Stream, read_batches
 from ccx_ray.errors import UserError
 from ccx_ray.storage.publishing import publish_json
 from ccx_ray.storage.remote_folders import fetch_checkpoint
-from ccx_ray.training.bad_steps import (
-    BadStep,
-    TrainingStoppedError,
-    check_may_skip,
-    count_updates,
-    find_problem,
-    history_after_skip,
-)
-from ccx_ray.training.checkpoint_writer import CheckpointError, CheckpointWriter
 from ccx_ray.training.checkpoints import (
     LOSSES,
     SUMMARY,
+    CheckpointError,
+    CheckpointWriter,
     ResumePoint,
     find_resume_point,
     load_resume_state,
@@ -38,16 +31,29 @@ from ccx_ray.training.checkpoints import (
     resume_point_at,
 )
 from ccx_ray.training.engine import TrainingEngine
-from ccx_ray.training.history import StartupClock, StepRecord, write_history
+from ccx_ray.training.history import (
+    StartupClock,
+    StepRecord,
+    TrainingStoppedError,
+    check_may_skip,
+    count_updates,
+    find_problem,
+    history_after_skip,
+    write_history,
+)
 from ccx_ray.training.model import build_model, load_model
-from ccx_ray.training.notices import Notice
-from ccx_ray.training.read_ahead import ReadAhead, ReadRows
-from ccx_ray.training.run import TrainingRun, accumulation_steps, learning_rate
+from ccx_ray.training.read_ahead import ReadRows, read_ahead
+from ccx_ray.training.run import TrainingRun, learning_rate
 from ccx_ray.training.sharded_state import start_state
 from ccx_ray.training.stall import COMPUTING, StallWatch
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel
+
+
+Observe = Callable[[StepRecord], None]
+Ask = Callable[[], tuple[bool, bool]]
 
 
 class Worker:
@@ -67,16 +73,13 @@ class Worker:
         self.rank = rank
         self.workers = workers
         self.device = device
-        self.device_name = (
-            torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-        )
+        on_gpu = device.type == "cuda"
+        self.device_name = torch.cuda.get_device_name(device) if on_gpu else device.type
         self.clock = clock
         self.stream = Stream.open(run.stream_folder)
         self.history: list[StepRecord] = []
-        self._stall = StallWatch(
-            run.folder, rank=rank, workers=workers, seconds=run.runtime.stall_seconds
-        )
-        self._stall.start()
+        seconds = run.runtime.stall_seconds
+        self._stall = StallWatch(run.folder, rank=rank, workers=workers, seconds=seconds)
         self._writer: CheckpointWriter | None = None
         try:
             self.engine = self._start()
@@ -87,16 +90,13 @@ class Worker:
         self._saved = time.monotonic()
         clock.mark("model")
 
-    def train(
-        self,
-        observe: Callable[[StepRecord], None],
-        notice: Callable[[], Notice] = lambda: Notice.NONE,
-    ) -> bool:
+    def train(self, observe: Observe, notice: Ask = lambda: (False, False)) -> bool:
         """Train to the last step and leave ``losses.parquet`` and ``summary.json``.
 
         Args:
             observe: called on rank 0 after every step.
-            notice: called on every rank after every step; one rank's answer counts for all.
+            notice: ``NoticeBoard.read``, called on every rank after every step; one rank's answer
+                counts for all.
 
         Returns:
             Whether the last step is done; False after a notice to leave.
@@ -114,12 +114,7 @@ class Worker:
         finally:
             self._stall.stop()
 
-    def _loop(
-        self,
-        rows: Iterator[ReadRows],
-        observe: Callable[[StepRecord], None],
-        notice: Callable[[], Notice],
-    ) -> bool:
+    def _loop(self, rows: Iterator[ReadRows], observe: Observe, notice: Ask) -> bool:
         training, runtime = self.run.training, self.run.runtime
         for step in range(self.resumed_from + 1, training.steps + 1):
             record = self._step(step, rows)
@@ -132,11 +127,9 @@ class Worker:
                 self.clock.mark("first_step")
             if self.rank == 0:
                 observe(self.history[-1])
-            asked = notice()
+            leave, save = notice()
             old = time.monotonic() - self._saved > runtime.resume_seconds
-            leave, save = self.engine.agree(
-                [asked is Notice.LEAVE, asked is not Notice.NONE or old]
-            )
+            leave, save = self.engine.agree([leave, leave or save or old])
             due = step in training.checkpoint_steps
             if due or save:
                 self._save(step, checkpoint=due)
@@ -151,27 +144,22 @@ class Worker:
                 run.folder, fingerprint=run.fingerprint, stream_fingerprint=stream.fingerprint
             )
         )
+        passes, rest = divmod(run.training.sequences_per_step, run.runtime.sequences_per_device)
+        assert not rest and passes % self.workers == 0, "``worker_counts`` allows no such number"
         engine = TrainingEngine(
             self._initial_model(),
             pad_id=stream.pad_id,
             eos_id=stream.eos_id,
             optimizer=run.training.optimizer,
             runtime=run.runtime,
-            accumulation=accumulation_steps(
-                run.training.sequences_per_step,
-                sequences_per_device=run.runtime.sequences_per_device,
-                workers=self.workers,
-            ),
+            accumulation=passes // self.workers,
             document_masks=run.training.document_masks,
             device=self.device,
         )
         # A batch that does not fit is to fail now, not in the night; what it changed is
         # overwritten by the state that the training starts from.
         engine.preflight(stream.sequence_length)
-        if point is None:
-            state = start_state(self._initial_model())
-        else:
-            state, self.history = load_resume_state(run.folder, point)
+        state, self.history = self._state_at(point)
         engine.load_state(state, count_updates(self.history))
         if self.rank == 0:
             self._writer = CheckpointWriter(run, engine.model)
@@ -194,21 +182,22 @@ class Worker:
             raise found[0]
         return found[0]
 
+    def _state_at(self, point: ResumePoint | None) -> "tuple[dict[str, Tensor], list[StepRecord]]":
+        """What to load, and the history up to it; None: the beginning."""
+        if point is None:
+            return start_state(self._initial_model()), []
+        return load_resume_state(self.run.folder, point)
+
     def _initial_model(self) -> "PreTrainedModel":
         """Built anew whenever it is needed, instead of kept in memory."""
         run, stream = self.run, self.stream
+        size = stream.vocabulary_size
         if run.initial_model is not None:
-            folder = fetch_checkpoint(run.initial_model)
-            return load_model(folder, vocabulary_size=stream.vocabulary_size)
-        return build_model(
-            run.model,
-            vocabulary_size=stream.vocabulary_size,
-            eos_id=stream.eos_id,
-            pad_id=stream.pad_id,
-            seed=run.seed,
-        )
+            return load_model(fetch_checkpoint(run.initial_model), vocabulary_size=size)
+        special = {"eos_id": stream.eos_id, "pad_id": stream.pad_id}
+        return build_model(run.model, vocabulary_size=size, seed=run.seed, **special)
 
-    def _rows(self) -> ReadAhead:
+    def _rows(self) -> AbstractContextManager[Iterator[ReadRows]]:
         rows_per_step = self.run.training.sequences_per_step
         first_row = self.resumed_from * rows_per_step
         batches = read_batches(
@@ -219,7 +208,7 @@ class Worker:
             world_size=self.workers,
             reader=self.run.reader,
         )
-        return ReadAhead(
+        return read_ahead(
             batches,
             steps=self.run.training.steps - self.resumed_from,
             first_row=first_row + self.rank * rows_per_step // self.workers,
@@ -247,30 +236,20 @@ class Worker:
             last_row=step * count,
             seconds=time.perf_counter() - began,
             data_seconds=data_seconds,
-            rows_checksum=self._total(checksum),
+            rows_checksum=self.engine.total(checksum),
             workers=self.workers,
         )
 
-    def _total(self, value: int) -> int:
-        if self.workers == 1:
-            return value
-        total = torch.tensor(value, dtype=torch.int64, device=self.device)
-        dist.all_reduce(total)
-        return int(total)
-
-    def _skip(self, record: StepRecord, bad: BadStep) -> None:
+    def _skip(self, record: StepRecord, bad: tuple[str, str]) -> None:
         """Go back to the last checkpoint's state, and go on after the bad step."""
         run = self.run
         skips = sum(bool(step.problem) for step in self.history)
         check_may_skip(record, bad, run.training.watch, skips, name=run.name)
         anchor = max((s for s in run.training.checkpoint_steps if s < record.step), default=0)
         point = self._agreed(lambda: self._anchor_point(anchor)) if anchor else None
-        if point is None:
-            state = start_state(self._initial_model())
-        else:
-            state, _ = load_resume_state(run.folder, point)
+        state, _ = self._state_at(point)
         self.engine.load_state(state, count_updates(self.history[:anchor]))
-        self.history = history_after_skip(self.history, record, bad, anchor=anchor)
+        self.history = history_after_skip(self.history, record, bad[1], anchor=anchor)
 
     def _anchor_point(self, step: int) -> ResumePoint:
         assert self._writer is not None
@@ -302,11 +281,7 @@ class Worker:
         self._saved = time.monotonic()
 
     def _write_summary(self, blocked_seconds: float) -> None:
-        """Write ``losses.parquet``, then ``summary.json``, which says that all is there.
-
-        Args:
-            blocked_seconds: that this attempt waited for checkpoints to be written.
-        """
+        """Write ``losses.parquet``, then ``summary.json``, which says that all is there."""
         run, history = self.run, self.history
         write_history(run.folder / LOSSES, history)
         seconds = sum(record.seconds for record in history)

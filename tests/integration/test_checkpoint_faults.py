@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from ccx_ray.evaluation.models import load_causal_model
-from ccx_ray.training.checkpoint_writer import CheckpointError, CheckpointWriter
 from ccx_ray.training.checkpoints import (
+    CheckpointError,
+    CheckpointWriter,
     checkpoint_folder,
     find_resume_point,
     load_resume_state,
@@ -145,7 +146,7 @@ KILLED = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from ccx_ray.training.checkpoint_writer import CheckpointWriter
+from ccx_ray.training.checkpoints import CheckpointWriter
 from tests.training_runs import tiny_run
 from tests.writing import RECORD, point, snapshot, tiny_model
 

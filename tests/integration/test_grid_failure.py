@@ -17,7 +17,7 @@ from ccx_ray.tracking.runs import Tracking
 from ccx_ray.training.checkpoints import resume_steps
 from ccx_ray.training.history import read_history
 from ccx_ray.training.metrics import PROGRESS
-from ccx_ray.training.restart_log import read_group_starts
+from ccx_ray.training.run_time_files import GROUPS, read_restarts
 from ccx_ray.training.trainer import train
 from tests.training_runs import tiny_run, write_stream, write_tokenizer
 
@@ -99,7 +99,7 @@ def test_one_failing_trial_stops_no_other_and_a_rerun_repairs_it(
     (folder,) = storage.glob(f"{bad}-*")
     assert json.loads((folder / PROGRESS).read_text("utf-8"))["step"] < BAD_STEP
     assert resume_steps(folder) == [STEPS // 3]
-    assert [start.resumed_from for start in read_group_starts(folder)] == [0, STEPS // 3]
+    assert [start["resumed_from"] for start in read_restarts(folder, GROUPS)] == [0, STEPS // 3]
 
     rows.write_bytes(whole)
     repaired = run_grid(storage, inputs)

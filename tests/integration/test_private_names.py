@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.private_names import RAY_NAMES, RAY_TESTED, check_private_names
-from ccx_ray.training.deepspeed_internals import (
+from ccx_ray.training.sharded_state import (
     DEEPSPEED_NAMES,
     DEEPSPEED_TESTED,
     import_deepspeed,

@@ -17,8 +17,9 @@ from ccx_ray.errors import UserError
 from ccx_ray.evaluation.models import check_model_folder, load_causal_model
 from ccx_ray.storage.object_stores import local_path
 from ccx_ray.storage.remote_folders import check_remote_storage, fetch_checkpoint
-from ccx_ray.training.checkpoint_writer import CheckpointError, CheckpointWriter
 from ccx_ray.training.checkpoints import (
+    CheckpointError,
+    CheckpointWriter,
     checkpoint_folder,
     prune_resume_states,
     published_steps,

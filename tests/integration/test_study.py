@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.training.checkpoints import resume_steps
-from ccx_ray.training.restart_log import read_group_starts
+from ccx_ray.training.run_time_files import GROUPS, read_restarts
 from tests.jobs import environment
 from tests.tiny_study import (
     TRIALS,
@@ -181,7 +181,7 @@ def test_an_interrupted_training_leaves_a_state_and_the_same_command_goes_on_fro
     (state,) = resume_steps(folder)
     assert state >= reached
     interrupt_base(study, results.storage, endless, signal.SIGTERM, groups=2)
-    assert [start.resumed_from for start in read_group_starts(folder)] == [0, state]
+    assert [start["resumed_from"] for start in read_restarts(folder, GROUPS)] == [0, state]
     runs = [run for run in results.mlflow_runs("base") if run.info.status == "KILLED"]
     assert len(runs) == 1, "MLflow knows that it was interrupted"
 
@@ -202,7 +202,7 @@ def interrupt_base(
         for path in (storage / "tiny").glob("base-*/progress.json"):
             folder, step = path.parent, json.loads(path.read_text("utf-8"))["step"]
             if not (folder / "_complete.json").exists() and first is None:
-                starts = read_group_starts(folder)
+                starts = read_restarts(folder, GROUPS)
                 first = step if len(starts) == groups else None
         time.sleep(0.1)
     driver.send_signal(number)

@@ -79,6 +79,7 @@ def trained(spec: ModelSpec, stage: int = 1) -> tuple[TrainingEngine, list[float
     engine = TrainingEngine(
         build_model(spec, vocabulary_size=VOCABULARY, eos_id=EOS, pad_id=PAD, seed=0),
         pad_id=PAD,
+        eos_id=EOS,
         optimizer=OptimizerSpec(learning_rate=5e-3),
         runtime=TrainingRuntime(sequences_per_device=4, zero_stage=stage),
         accumulation=2,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ccx_ray.training.restart_log import read_group_starts, read_incidents
+from ccx_ray.training.run_time_files import GROUPS, INCIDENTS, read_restarts
 from tests.elastic_rehearsal import NODE, QUICK, elastic_run, is_at_work, rehearse
 from tests.kill_storm import compare
 from tests.ray_nodes import ray_nodes, start_driver, wait_until
@@ -32,14 +32,14 @@ def test_two_one_and_four_workers_in_one_training(tmp_path: Path) -> None:
         finally:
             driver.kill()
             driver.wait()
-    starts = read_group_starts(run.folder)
+    starts = read_restarts(run.folder, GROUPS)
     print(starts)
-    sizes = [start.workers for start in starts]
+    sizes = [start["workers"] for start in starts]
     assert (sizes[0], sizes[1], sizes[-1]) == (2, 1, 4)
     # No state is written without a reason, so what they went on from was written on notice.
-    assert all(start.resumed_from > 0 for start in starts[1:])
+    assert all(start["resumed_from"] > 0 for start in starts[1:])
     # Either the notice or the resize away from the leaving node comes first.
-    assert {incident.kind for incident in read_incidents(run.folder)} <= {"preemption"}
+    assert {incident["kind"] for incident in read_restarts(run.folder, INCIDENTS)} <= {"preemption"}
 
     alone = elastic_run(tmp_path / "alone", tmp_path, steps=1000, workers=1)
     train_here(alone)
@@ -55,10 +55,12 @@ def test_trials_share_nodes_that_join_and_leave(tmp_path: Path) -> None:
     """``benchmarks/storms.py elastic`` takes longer, with more trials and nodes."""
     rehearsal = rehearse(tmp_path, trials=2, steps=1000, changes=(1, 2, -1))
     print(rehearsal.timeline())
-    sizes = [[s.workers for s in read_group_starts(run.folder)] for run in rehearsal.runs]
+    sizes = [[s["workers"] for s in read_restarts(run.folder, GROUPS)] for run in rehearsal.runs]
     assert any(2 in of_one for of_one in sizes), "no trial used the third node"
     for run in rehearsal.runs:
-        assert {incident.kind for incident in read_incidents(run.folder)} <= {"preemption"}
+        assert {incident["kind"] for incident in read_restarts(run.folder, INCIDENTS)} <= {
+            "preemption"
+        }
         alone = elastic_run(tmp_path / f"alone-{run.seed}", tmp_path, seed=run.seed, steps=1000)
         train_here(alone)
         comparison = compare(run, alone)

@@ -15,7 +15,7 @@ from ccx_ray.errors import UserError
 from ccx_ray.tracking.runs import Tracking, default_tracking_uri
 from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
 from ccx_ray.training.history import read_history
-from ccx_ray.training.restart_log import read_group_starts, read_incidents
+from ccx_ray.training.run_time_files import GROUPS, INCIDENTS, read_restarts
 from ccx_ray.training.trainer import RunFailedError, train
 from tests.training_runs import MODEL, CrashError, parameters_of, tiny_run, train_here, write_stream
 
@@ -76,9 +76,11 @@ def test_killed_and_resumed_beside_another_run(tmp_path: Path, ray_cluster: None
         )
         assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
     assert not (killed.folder / "resume").exists()
-    starts = len(read_group_starts(killed.folder))
+    starts = len(read_restarts(killed.folder, GROUPS))
     assert train(killed) == counts
-    assert len(read_group_starts(killed.folder)) == starts, "a finished training is trained again"
+    assert len(read_restarts(killed.folder, GROUPS)) == starts, (
+        "a finished training is trained again"
+    )
     # Workers may finish after their driver was killed; what it did not see is logged by the next.
     tracking = Tracking(default_tracking_uri(tmp_path), study="tiny", storage=tmp_path)
     mlflow_run = tracking.open_run(name=killed.name, kind="trial", fingerprint="f")
@@ -119,9 +121,9 @@ def test_a_killed_controller_is_replaced_and_what_it_held_is_freed(
     assert [record.step for record in read_history(run.folder / "losses.parquet")] == [
         *range(1, steps + 1)
     ]
-    (incident,) = read_incidents(run.folder)
-    assert incident.kind == "failure"
-    assert "the controller failed" in incident.cause
+    (incident,) = read_restarts(run.folder, INCIDENTS)
+    assert incident["kind"] == "failure"
+    assert "the controller failed" in incident["cause"]
     deadline = time.monotonic() + 30
     while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"]:
         assert time.monotonic() < deadline, ray.available_resources()
@@ -138,7 +140,7 @@ def test_a_mistake_that_a_worker_finds_is_not_tried_again(
     run = tiny_run(tmp_path / "run", tmp_path, max_failures=3, initial_model=tmp_path / "base")
     with pytest.raises(UserError, match="100"):
         train(run)
-    assert not read_incidents(run.folder)
+    assert not read_restarts(run.folder, INCIDENTS)
 
 
 def test_failing_for_good_names_trial_and_cause(tmp_path: Path, ray_cluster: None) -> None:

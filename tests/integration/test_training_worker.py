@@ -15,9 +15,8 @@ from transformers import AutoModelForCausalLM
 from ccx_ray.corpus.packing.stream import Stream, read_batches
 from ccx_ray.errors import UserError
 from ccx_ray.study.training_spec import OptimizerSpec, WatchSpec
-from ccx_ray.training.bad_steps import TrainingStoppedError
 from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
-from ccx_ray.training.history import read_history
+from ccx_ray.training.history import TrainingStoppedError, read_history
 from ccx_ray.training.metrics import MetricFollower
 from ccx_ray.training.read_ahead import row_checksum
 from ccx_ray.training.run import TrainingRun

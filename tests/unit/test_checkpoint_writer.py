@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ccx_ray.training.checkpoint_writer import CheckpointError, CheckpointWriter
 from ccx_ray.training.checkpoints import (
+    CheckpointError,
+    CheckpointWriter,
     checkpoint_folder,
     find_resume_point,
     load_resume_state,
@@ -41,14 +42,11 @@ def holds(checkpoint: Path, state: "State") -> bool:
     return all(torch.equal(torch.from_numpy(found[n]), state[f"parameter/{n}"]) for n in found)
 
 
-@pytest.mark.parametrize("synchronous", [False, True])
-def test_states_and_checkpoints_are_those_that_were_handed_over(
-    run: TrainingRun, synchronous: bool
-) -> None:
+def test_states_and_checkpoints_are_those_that_were_handed_over(run: TrainingRun) -> None:
     model = tiny_model()
     history = [RECORD]
     states = {step: snapshot(model, step) for step in (3, 4)}
-    with CheckpointWriter(run, model, synchronous=synchronous) as writer:
+    with CheckpointWriter(run, model) as writer:
         writer.write(point(3), states[3], history, checkpoint=True)
         history.append(RECORD)
         writer.write(point(4), states[4], history, checkpoint=False)

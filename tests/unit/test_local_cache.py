@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.storage.local_cache import cache_entry, cache_root, partial, scratch_folder
+from ccx_ray.storage.local_cache import cache_entry, cache_root, partial_entry, scratch_folder
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +19,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def make(key: str) -> Path:
     with cache_entry(key) as entry:
-        partial(entry).mkdir()
-        partial(entry).rename(entry)
+        partial_entry(entry).mkdir()
+        partial_entry(entry).rename(entry)
     return entry
 
 
@@ -62,8 +62,8 @@ def test_what_a_dead_process_was_making_is_removed_but_not_what_a_living_one_is(
 
 def test_a_failed_entry_is_not_there() -> None:
     with pytest.raises(ZeroDivisionError), cache_entry("key") as entry:
-        partial(entry).mkdir()
+        partial_entry(entry).mkdir()
         _ = 1 / 0
     assert not entry.exists()
     with cache_entry("key") as entry:
-        assert not partial(entry).exists()
+        assert not partial_entry(entry).exists()

@@ -2,22 +2,25 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import numpy as np
 import pytest
 
-from ccx_ray.training.read_ahead import ReadAhead, row_checksum
+from ccx_ray.training.read_ahead import ReadRows, read_ahead, row_checksum
 
 ROWS = np.arange(6 * 4 * 5, dtype=np.int32).reshape(6, 4, 5)
 """Six steps of four rows of five tokens."""
 
 
-def read(batches: Iterator[np.ndarray], steps: int = 6, first_row: int = 0) -> ReadAhead:
-    return ReadAhead(batches, steps=steps, first_row=first_row, rows_per_step=4, pin_memory=False)
+def read(
+    batches: Iterator[np.ndarray], steps: int = 6, first_row: int = 0
+) -> AbstractContextManager[Iterator[ReadRows]]:
+    return read_ahead(batches, steps=steps, first_row=first_row, rows_per_step=4, pin_memory=False)
 
 
 def reader_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
 
 
 def test_batches_come_in_order_as_long_integers() -> None:

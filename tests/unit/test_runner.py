@@ -21,8 +21,8 @@ import pytest
 from rich.console import Console
 
 from ccx_ray.errors import UserError
+from ccx_ray.orchestration.driver import driver_lock
 from ccx_ray.orchestration.graph import Graph, Step
-from ccx_ray.orchestration.lock import driver_lock
 from ccx_ray.orchestration.progress import StudyProgress
 from ccx_ray.orchestration.runner import Outcome, Runner, Services, StepWork
 from ccx_ray.orchestration.step_folders import MARKER, StepFolders

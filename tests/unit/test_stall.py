@@ -1,8 +1,11 @@
 """A stalled rank: noticed by those who wait for it, and named."""
 
 import json
+import os
 import time
 from pathlib import Path
+
+import pytest
 
 from ccx_ray.training.stall import (
     COMPUTING,
@@ -12,6 +15,14 @@ from ccx_ray.training.stall import (
     describe_stall,
     stall_note,
 )
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The exit codes with which the process was to be ended."""
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    return codes
 
 
 def rank(number: int, step: int, at: str, *, since: float = 100.0, seen: float = 160.0) -> dict:
@@ -38,13 +49,11 @@ def test_where_nobody_can_be_told_apart_all_are_named() -> None:
     assert describe_stall(ranks, beat=1).count("has been computing at step 20") == 2
 
 
-def test_a_stalled_process_is_ended_and_leaves_a_note(tmp_path: Path) -> None:
+def test_a_stalled_process_is_ended_and_leaves_a_note(tmp_path: Path, ended: list[int]) -> None:
     (tmp_path / RANKS).mkdir()
     gone = rank(7, 1, "reading rows")
     (tmp_path / RANKS / "rank-00007.json").write_text(json.dumps(gone))
-    ended: list[int] = []
-    watch = StallWatch(tmp_path, rank=0, workers=2, seconds=0.5, end=ended.append)
-    watch.start()
+    watch = StallWatch(tmp_path, rank=0, workers=2, seconds=0.5)
     watch.at(3, "reading rows")
     deadline = time.monotonic() + 60
     while not ended:
@@ -52,16 +61,14 @@ def test_a_stalled_process_is_ended_and_leaves_a_note(tmp_path: Path) -> None:
         time.sleep(0.05)
     watch.stop()
     assert ended == [EXIT_STALLED]
-    note = stall_note(tmp_path)
+    note = stall_note(tmp_path, seconds=60)
     assert note is not None and note.startswith("rank 0 has been reading rows at step 3")
 
 
-def test_progress_is_no_stall(tmp_path: Path) -> None:
-    ended: list[int] = []
-    watch = StallWatch(tmp_path, rank=0, workers=1, seconds=2.0, end=ended.append)
-    watch.start()
+def test_progress_is_no_stall(tmp_path: Path, ended: list[int]) -> None:
+    watch = StallWatch(tmp_path, rank=0, workers=1, seconds=2.0)
     for step in range(30):
         watch.at(step, COMPUTING)
         time.sleep(0.1)
     watch.stop()
-    assert not ended and stall_note(tmp_path) is None
+    assert not ended and stall_note(tmp_path, seconds=60) is None

@@ -5,14 +5,14 @@ import math
 import pytest
 
 from ccx_ray.study.training_spec import WatchSpec
-from ccx_ray.training.bad_steps import (
+from ccx_ray.training.history import (
+    StepRecord,
     TrainingStoppedError,
     check_may_skip,
     count_updates,
     find_problem,
     history_after_skip,
 )
-from ccx_ray.training.history import StepRecord
 
 WATCH = WatchSpec(spike_window=4, spike_nats=2.0)
 
@@ -55,14 +55,14 @@ def test_the_first_steps_cannot_spike() -> None:
 def test_skipped_steps_are_no_measure() -> None:
     bad = find_problem(usual(6), record(7, 90.0), WATCH)
     assert bad is not None
-    history = history_after_skip(usual(6), record(7, 90.0), bad, anchor=4)
+    history = history_after_skip(usual(6), record(7, 90.0), bad[1], anchor=4)
     assert find_problem([*history, record(8, 90.0)], record(9, 90.0), WATCH) is not None
 
 
 def test_the_history_tells_what_was_skipped_and_why() -> None:
     bad = find_problem(usual(6), record(7, math.nan), WATCH)
     assert bad is not None
-    history = history_after_skip(usual(6), record(7, math.nan), bad, anchor=4)
+    history = history_after_skip(usual(6), record(7, math.nan), bad[1], anchor=4)
     assert [r.step for r in history] == [1, 2, 3, 4, 5, 6, 7]
     assert [r.applied for r in history] == [True] * 4 + [False] * 3
     assert [r.problem for r in history if r.problem] == ["loss nan"]

@@ -8,19 +8,22 @@ from ccx_ray.errors import UserError
 from ccx_ray.study.spec import RuntimeSpec
 from ccx_ray.study.training_spec import TrainingRuntime
 from ccx_ray.training.capacity import (
-    Share,
     check_evaluators,
+    fair_share,
     group_size,
     read_share,
     sharing_the_cluster,
     workers_that_fit,
 )
-from ccx_ray.training.notices import Notice, NoticeBoard, drop_save_request, request_save
-from ccx_ray.training.restart_log import (
+from ccx_ray.training.run_time_files import (
+    GROUPS,
+    INCIDENTS,
     FailureBudget,
-    note_group_start,
-    read_group_starts,
-    read_incidents,
+    NoticeBoard,
+    drop_save_request,
+    log_restart,
+    read_restarts,
+    request_save,
 )
 
 
@@ -49,7 +52,7 @@ def test_workers_are_counted_node_by_node(
 @pytest.mark.parametrize("capacity", [0, 1, 5, 8])
 @pytest.mark.parametrize("trainings", [1, 2, 3, 16])
 def test_shares_add_up_to_the_cluster(capacity: int, trainings: int) -> None:
-    shares = [Share(trainings=trainings, position=i).of(capacity) for i in range(trainings)]
+    shares = [fair_share(capacity, trainings=trainings, position=i) for i in range(trainings)]
     assert sum(shares) == capacity
     assert max(shares) - min(shares) <= 1
 
@@ -62,15 +65,15 @@ def test_a_group_has_an_allowed_size_within_its_share() -> None:
 
 def test_trainings_that_come_and_go_change_the_shares_of_the_others(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    assert read_share(first) == Share()
+    assert fair_share(3, **read_share(first)) == 3
     with sharing_the_cluster(first):
         with sharing_the_cluster(second):
-            assert (read_share(first).of(3), read_share(second).of(3)) == (2, 1)
-        assert read_share(first).of(3) == 3
+            assert [fair_share(3, **read_share(folder)) for folder in (first, second)] == [2, 1]
+        assert fair_share(3, **read_share(first)) == 3
 
 
 def test_failures_and_preemptions_have_budgets_of_their_own(tmp_path: Path) -> None:
-    budget = FailureBudget.of(TrainingRuntime(max_failures=1, max_preemptions=2), tmp_path)
+    budget = FailureBudget(TrainingRuntime(max_failures=1, max_preemptions=2), tmp_path)
     assert budget.charge("preemption", "node gone")
     assert budget.charge("failure", "OSError: no space")
     assert budget.charge("preemption", "node gone")
@@ -80,38 +83,38 @@ def test_failures_and_preemptions_have_budgets_of_their_own(tmp_path: Path) -> N
     )
     assert not budget.charge("preemption", "node gone")
     assert "max_preemptions: 2" in str(budget.exhausted("ko-bridge-s0"))
-    again = FailureBudget.of(TrainingRuntime(max_failures=1, max_preemptions=2), tmp_path)
+    again = FailureBudget(TrainingRuntime(max_failures=1, max_preemptions=2), tmp_path)
     assert again.charge("failure", "a new start has a whole budget")
-    assert len(read_incidents(tmp_path)) == 6
+    assert len(read_restarts(tmp_path, INCIDENTS)) == 6
 
 
 def test_the_timeline_of_workers_outlives_a_torn_line(tmp_path: Path) -> None:
     """As after a power cut in the middle of a write."""
-    note_group_start(tmp_path, workers=2, resumed_from=0)
+    log_restart(tmp_path, GROUPS, workers=2, resumed_from=0)
     path = tmp_path / ".ray" / "workers.jsonl"
     path.write_bytes(path.read_bytes() + b'{"time": 17')
-    note_group_start(tmp_path, workers=1, resumed_from=40)
-    starts = [(start.workers, start.resumed_from) for start in read_group_starts(tmp_path)]
+    log_restart(tmp_path, GROUPS, workers=1, resumed_from=40)
+    starts = [(s["workers"], s["resumed_from"]) for s in read_restarts(tmp_path, GROUPS)]
     assert starts == [(2, 0), (1, 40)]
 
 
 def test_a_save_is_asked_for_once_a_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ccx_ray.training.notices.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("ccx_ray.training.run_time_files.LOOK_SECONDS", 0.0)
     boards = [NoticeBoard(tmp_path, rank=rank, is_leaving=lambda: False) for rank in (0, 1)]
     request_save(tmp_path)
-    assert [board.read() for board in boards] == [Notice.SAVE, Notice.NONE]
-    assert boards[0].read() is Notice.NONE
+    assert [board.read() for board in boards] == [(False, True), (False, False)]
+    assert boards[0].read() == (False, False)
     drop_save_request(tmp_path)
-    assert boards[0].read() is Notice.NONE
+    assert boards[0].read() == (False, False)
     request_save(tmp_path)
-    assert boards[0].read() is Notice.SAVE
+    assert boards[0].read() == (False, True)
 
 
 def test_every_rank_of_a_node_that_goes_away_says_so(tmp_path: Path) -> None:
     board = NoticeBoard(tmp_path, rank=1, is_leaving=lambda: True)
-    assert board.read() is Notice.LEAVE
+    assert board.read() == (True, False)
 
 
 TWO_CORES = {"CPU": 2.0}

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ccx_ray.errors import UserError
-from ccx_ray.storage.published_folders import publish_verified
+from ccx_ray.storage.remote_folders import publish_verified
 from ccx_ray.training.checkpoints import (
     checkpoint_folder,
     fill_checkpoint,

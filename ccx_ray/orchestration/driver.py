@@ -1,0 +1,69 @@
+"""The driver of a study: only one at a time, and ended by Ctrl-C or SIGTERM."""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ccx_ray.errors import UserError
+from ccx_ray.orchestration.provenance import now
+
+EXIT_INTERRUPTED = 130
+
+
+@contextmanager
+def driver_lock(study_folder: Path) -> Iterator[None]:
+    """Hold ``<study>/driver.lock`` while the body runs; ``UserError`` when another driver does.
+
+    The lock is the operating system's, so a driver that was killed leaves none behind.
+    """
+    study_folder.mkdir(parents=True, exist_ok=True)
+    with (study_folder / "driver.lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UserError(
+                f"{study_folder}: another driver is running this study ({file.read().strip()}); "
+                "wait for it, stop it, or give another --storage"
+            ) from None
+        file.truncate(0)
+        holder = {"process": os.getpid(), "host": socket.gethostname(), "since": now()}
+        file.write(json.dumps(holder))
+        file.flush()
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # also for a child that has inherited the file
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise ``KeyboardInterrupt`` for SIGINT and SIGTERM while the body runs; the second one ends
+    the process at once.
+
+    Ray installs a handler of its own for SIGTERM when it is connected, so this is entered after
+    that. Outside of the main thread, where no handler can be set, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came = threading.Event()
+
+    def interrupt(number: int, frame: object) -> None:
+        if came.is_set():
+            os._exit(EXIT_INTERRUPTED)
+        came.set()
+        raise KeyboardInterrupt
+
+    before = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
