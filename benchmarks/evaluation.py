@@ -26,7 +26,7 @@ from evaluation_models import DATA, LARGE, SMALL, write_model
 from ccx_ray.evaluation.models import load_causal_model
 from ccx_ray.evaluation.probes import load_probe
 from ccx_ray.evaluation.results import SCORE_TYPES
-from ccx_ray.evaluation.scoring import score_probe
+from ccx_ray.evaluation.scoring import encode_probe, score_encoded
 from ccx_ray.study.spec import ScoreType
 from tests.plain_scorer import plain_answers, read_items
 
@@ -72,8 +72,9 @@ def compared(arguments: argparse.Namespace, part: str, folder: Path) -> Benchmar
         probe = replace(whole, items=tuple(whole.items[i] for i in chosen), indexes=tuple(chosen))
         for name, kinds in (("all scores", SCORE_TYPES), ("ours", REFERENCE)):
             began = time.perf_counter()
-            ours = score_probe(
-                model, probe, tokens_per_batch=arguments.tokens_per_batch, kinds=kinds
+            encoded = encode_probe(model, probe, alone="mutual_information" in kinds)
+            ours = score_encoded(
+                model, encoded, tokens_per_batch=arguments.tokens_per_batch, kinds=kinds
             )
             seconds[name] = time.perf_counter() - began
         for name, value in seconds.items():
@@ -129,7 +130,9 @@ def device_table(arguments: argparse.Namespace, folder: Path) -> BenchmarkTable:
     sentences = 0
     for path in PROBES:
         probe = load_probe(path, path.stem)
-        score_probe(model, probe, tokens_per_batch=arguments.tokens_per_batch)
+        score_encoded(
+            model, encode_probe(model, probe), tokens_per_batch=arguments.tokens_per_batch
+        )
         sentences += probe.sentences
     ended = time.perf_counter()
     met = "reached" if ended - began < MOST_SECONDS else "missed"

@@ -22,8 +22,8 @@ def main() -> int:
     """Parse, prepare, audit, judge."""
     study, root = parse_study(study_parser(DESCRIPTION, example=EXAMPLE).parse_args())
 
-    from ccx_ray.cli.audit import print_audit
     from ccx_ray.cli.outcome import print_outcome
+    from ccx_ray.cli.tables import print_audit
     from ccx_ray.corpus.audit.auditing import PAGE, read_figures
     from ccx_ray.corpus.audit.figures import verdicts
     from ccx_ray.run import run_study

@@ -40,20 +40,11 @@ def main() -> None:
     add("--lenient", action="store_true", help="leave out items that are wrong, and list them")
     add("--consistency", action="store_true", help="RankC of every two files in parallel")
     add("--device", default="auto", help="auto (the default), cpu, cuda, cuda:0, cuda:1, ...")
-    add(
-        "--precision",
-        choices=PRECISIONS,
-        default="float32",
-        help="bfloat16 is faster on a GPU and inexact (default: %(default)s)",
-    )
-    add(
-        "--tokens-per-batch",
-        type=int,
-        default=2048,
-        metavar="N",
+    inexact = "bfloat16 is faster on a GPU and inexact (default: %(default)s)"
+    add("--precision", choices=PRECISIONS, default="float32", help=inexact)
+    add("--tokens-per-batch", type=int, default=2048, metavar="N",
         help="how much is scored at once; it changes speed and memory, never a choice "
-        "(default: %(default)s, the fastest on a CPU; a GPU likes 65536)",
-    )
+        "(default: %(default)s, the fastest on a CPU; a GPU likes 65536)")  # fmt: skip
     arguments = parser.parse_args()
     if arguments.tokens_per_batch < 1:
         raise UserError(f"--tokens-per-batch: {arguments.tokens_per_batch} is not 1 or more")
@@ -63,7 +54,7 @@ def main() -> None:
     probes = [(path, load_probe_file(path, lenient=arguments.lenient)) for path in arguments.probes]
     device = choose_device(arguments.device)
 
-    from ccx_ray.cli.scores import print_tables
+    from ccx_ray.cli.tables import print_scores
     from ccx_ray.evaluation.external.models import score_files
     from ccx_ray.evaluation.rank_consistency import parallel_pairs
 
@@ -78,7 +69,7 @@ def main() -> None:
         parallel=parallel_pairs([probe for _, probe in probes]) if arguments.consistency else (),
     )
     publish_json(arguments.out, content)
-    print_tables(content)
+    print_scores(content)
 
 
 if __name__ == "__main__":

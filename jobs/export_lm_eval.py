@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ccx_ray.cli.command import run_command
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.external.harness_export import GROUP, export_tasks
+from ccx_ray.evaluation.external.harness import GROUP, export_tasks
 from ccx_ray.evaluation.external.probe_files import load_probe_file
 
 DESCRIPTION = f"""\

@@ -33,7 +33,7 @@ def main() -> int:
             raise UserError(f"--import: {str(path)!r} is not an existing file; give a filled table")
 
     from ccx_ray.cli.outcome import print_outcome
-    from ccx_ray.cli.validation import print_review, print_validation
+    from ccx_ray.cli.tables import print_review, print_validation
     from ccx_ray.frequency.steps import reviews_folder
     from ccx_ray.frequency.validation.review_import import keep_reviews
     from ccx_ray.run import run_study, with_analysis_when_possible

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
-from ccx_ray.analysis.measures.results import AnalysisInputs
 from ccx_ray.analysis.report.writing import analyse
+from ccx_ray.analysis.tables import AnalysisInputs
 from ccx_ray.evaluation import perplexity
 from ccx_ray.evaluation.results import SCHEMA, SCORE_TYPES, publish_results
 from ccx_ray.study.loading import load_study

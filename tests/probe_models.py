@@ -1,11 +1,18 @@
 """A small random model with a tokenizer of its own, made from the probe texts."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from ccx_ray.evaluation.models import CausalModel
+from ccx_ray.evaluation.probes import Probe
+from ccx_ray.evaluation.results import SCORE_TYPES, ScoredItem
+from ccx_ray.evaluation.scoring import encode_probe, score_encoded
+from ccx_ray.study.spec import ScoreType
 
 PROBES = sorted((Path(__file__).resolve().parents[1] / "data" / "probes").glob("*.json"))
 
@@ -49,3 +56,18 @@ def write_random_model(folder: Path, *, vocabulary_size: int = 4096) -> Path:
     )
     model.save_pretrained(folder)
     return folder
+
+
+def score_probe(
+    model: CausalModel,
+    probe: Probe,
+    *,
+    tokens_per_batch: int,
+    kinds: Sequence[ScoreType] = SCORE_TYPES,
+    on_scored: Callable[[int], None] | None = None,
+) -> list[ScoredItem]:
+    """Encode a probe and score every option of every item of it."""
+    encoded = encode_probe(model, probe, alone="mutual_information" in kinds)
+    return score_encoded(
+        model, encoded, tokens_per_batch=tokens_per_batch, kinds=kinds, on_scored=on_scored
+    )

@@ -46,8 +46,8 @@ def analysis_step(
 def _analyse(
     study: StudySpec, evaluations: Mapping[str, Step], work: StepWork
 ) -> Mapping[str, Any]:
-    from ccx_ray.analysis.measures.results import AnalysisInputs
     from ccx_ray.analysis.report.writing import analyse
+    from ccx_ray.analysis.tables import AnalysisInputs
 
     trainings = {run: step.follows for run, step in evaluations.items() if step.follows}
     summary = analyse(
@@ -71,16 +71,29 @@ def _analyse(
 
 def _record(study: StudySpec, work: StepWork, summary: Mapping[str, Any]) -> None:
     """The analysis as an MLflow run: transfer by step, densities, the report and the spec."""
-    from ccx_ray.analysis.metrics import analysis_metrics
-
     tracking = work.tracking
     run = tracking.open_run(name="analysis", kind="analysis", fingerprint=work.step.fingerprint)
     log = tracking.metrics(run)
     for cell in summary["transfer"]:
         direction = cell["direction"].replace(" → ", "-to-")
         log.log(cell["step"], {f"transfer/{cell['language']}/{direction}": cell["transfer"]})
-    log.log(0, analysis_metrics(summary))
+    log.log(0, _metrics(summary))
     log.close()
     tracking.log_artifacts(run, work.folder)
     tracking.log_text(run, study.model_dump_json(indent=2), "study.json")
     tracking.finish(run)
+
+
+def _metrics(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Of the report's headline: densities and their ratios, and the odds of the transfer model."""
+    metrics: dict[str, Any] = {}
+    for row in summary["densities"]:
+        for name in ("base_density", "target_density", "ratio", "ratio_low", "ratio_high"):
+            metrics[f"density/{row['culture']}/{name}"] = row[name]
+    for row in summary["transfer_model"]:
+        lengths = "lengths held fixed" if row["lengths"] else "frequency alone"
+        term = row["frequency"] or {}
+        for name in ("odds_ratio", "odds_low", "odds_high", "p_value"):
+            key = f"transfer_model/{row['predictor']}/{row['outcome']}/{lengths}/{name}"
+            metrics[key] = term.get(name)
+    return {name: value for name, value in metrics.items() if value is not None}

@@ -5,15 +5,10 @@ Invariant: a value that does not exist (NaN or None) is shown as a dash, never a
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import Concatenate, ParamSpec
 
-from ccx_ray.analysis.measures.answers import Direction
+from ccx_ray.analysis.measures.transfer import Direction
 from ccx_ray.study.spec import ScoreType, StudySpec
 from ccx_ray.study.text_spec import BaseLanguageSpec
-
-Parameters = ParamSpec("Parameters")
-Shown = Callable[[float | None], str]
 
 DASH = "–"
 SCORE_NAMES: Mapping[ScoreType, str] = {
@@ -62,58 +57,32 @@ def condition_name(condition: str) -> str:
     return "no-bridge" if condition == "nobridge" else condition
 
 
-def _number(
-    shown: Callable[Concatenate[float, Parameters], str],
-) -> Callable[Concatenate[float | None, Parameters], str]:
+def _number(shown: Callable[..., str]) -> Callable[..., str]:
     """Show None and NaN as a dash, and minus as its own character."""
 
-    @wraps(shown)
-    def with_dash(
-        value: float | None, /, *args: Parameters.args, **kwargs: Parameters.kwargs
-    ) -> str:
+    def with_dash(value: float | None, *digits: int) -> str:
         if value is None or math.isnan(value):
             return DASH
-        return shown(value, *args, **kwargs).replace("-", "−")
+        return shown(value, *digits).replace("-", "−")
 
     return with_dash
 
 
-@_number
-def percent(share: float, digits: int = 1) -> str:
-    """0.253 -> ``25.3 %``."""
-    return f"{100 * share:.{digits}f}\u202f%"
-
-
-@_number
-def points(share: float) -> str:
-    """A difference of shares in percentage points, with its sign: 0.031 -> ``+3.1``."""
-    rounded = round(100 * share, 1)
-    return f"{rounded:+.1f}" if rounded else "0.0"
-
-
-@_number
-def signed(value: float, digits: int = 3) -> str:
-    """A difference with its sign: -0.0123 -> ``−0.012``."""
-    return f"{value:+.{digits}f}"
-
-
-@_number
-def correlation(value: float) -> str:
-    """A correlation with its sign: ``+0.31``."""
-    shown = f"{value:+.2f}"
-    return "0.00" if shown.endswith("0.00") else shown
-
-
-@_number
-def decimal(value: float, digits: int = 2) -> str:
-    """A plain number."""
-    return f"{value:,.{digits}f}"
-
-
-@_number
-def whole(value: float) -> str:
-    """A count with thousands separated."""
-    return f"{value:,.0f}"
+percent = _number(lambda share, digits=1: f"{100 * share:.{digits}f}\u202f%")
+"""0.253 -> ``25.3 %``."""
+points = _number(lambda share: f"{tens:+.1f}" if (tens := round(100 * share, 1)) else "0.0")
+"""A difference of shares in percentage points, with its sign: 0.031 -> ``+3.1``."""
+signed = _number(lambda value, digits=3: f"{value:+.{digits}f}")
+"""A difference with its sign: -0.0123 -> ``−0.012``."""
+correlation = _number(lambda value: "0.00" if abs(value) < 0.005 else f"{value:+.2f}")
+"""A correlation with its sign: ``+0.31``."""
+decimal = _number(lambda value, digits=2: f"{value:,.{digits}f}")
+whole = _number(lambda value: f"{value:,.0f}")
+"""A count with thousands separated."""
+ratio = _number(lambda value: decimal(value, 1) if value >= 10 else average(value))
+"""A ratio that may be large or small: ``62.1``, ``1.84`` or ``0.010``."""
+p_value = _number(lambda value: "< 0.001" if value < 0.001 else f"{value:.3f}")
+"""0.0341 -> ``0.034``; below 0.001 only that it is."""
 
 
 @_number
@@ -132,18 +101,6 @@ def average(value: float) -> str:
 
 
 @_number
-def ratio(value: float) -> str:
-    """A ratio that may be large or small: ``62.1``, ``1.84`` or ``0.010``."""
-    return decimal(value, 1) if value >= 10 else average(value)
-
-
-@_number
-def p_value(value: float) -> str:
-    """0.0341 -> ``0.034``; below 0.001 only that it is."""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-@_number
 def duration(seconds: float) -> str:
     """Seconds as ``3 h 20 min``, ``9 min 40 s`` or ``12 s``."""
     minutes, rest = divmod(round(seconds), 60)
@@ -152,7 +109,7 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def span(low: float | None, high: float | None, shown: Shown = decimal) -> str:
+def span(low: float | None, high: float | None, shown: Callable[..., str] = decimal) -> str:
     """An interval; ``from 1.30 up`` where it has no upper bound."""
     if low is None or math.isnan(low):
         return DASH

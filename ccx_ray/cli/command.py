@@ -47,47 +47,25 @@ def study_parser(description: str, *, example: str) -> argparse.ArgumentParser:
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--study",
-        required=True,
-        metavar="NAME|FILE",
-        help=f"a shipped study ({', '.join(shipped_studies())}) or a YAML file of your own",
-    )
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="FIELD=VALUE",
+    add = parser.add_argument
+    shipped = f"a shipped study ({', '.join(shipped_studies())}) or a YAML file of your own"
+    add("--study", required=True, metavar="NAME|FILE", help=shipped)
+    add("--set", dest="overrides", nargs="+", action="extend", default=[], metavar="FIELD=VALUE",
         help="change fields of the study, such as trials.steps=300 or languages.ko.name=Korean; "
-        "only the steps that depend on them run anew",
-    )
-    parser.add_argument(
-        "--storage",
-        metavar="URI",
+        "only the steps that depend on them run anew")  # fmt: skip
+    add("--storage", metavar="URI",
         help="folder for all results (default: the study's runtime.storage); the same storage "
-        "continues an interrupted study, and on a cluster every node must mount it",
-    )
-    parser.add_argument(
-        "--tracking-uri",
-        metavar="URI",
-        help="MLflow tracking server (default: SQLite in the storage folder)",
-    )
+        "continues an interrupted study, and on a cluster every node must mount it")  # fmt: skip
+    add("--tracking-uri", metavar="URI",
+        help="MLflow tracking server (default: SQLite in the storage folder)")  # fmt: skip
     return parser
 
 
 def parse_study(arguments: argparse.Namespace) -> tuple[StudySpec, Path]:
     """The study that the arguments name, and the folder its relative data paths start from."""
     study, root = load_study(arguments.study, arguments.overrides)
-    changes = {
-        field: value
-        for field, value in (
-            ("storage", arguments.storage),
-            ("tracking_uri", arguments.tracking_uri),
-        )
-        if value is not None
-    }
+    given = {"storage": arguments.storage, "tracking_uri": arguments.tracking_uri}
+    changes = {field: value for field, value in given.items() if value is not None}
     return study.model_copy(update={"runtime": study.runtime.model_copy(update=changes)}), root
 
 

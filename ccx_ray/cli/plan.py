@@ -56,14 +56,15 @@ def plan_study(
             training = study.base if step.name == "base" else study.trials
             tokens = training.steps * training.sequences_per_step * study.sequence_length
         flops = tokens * flops_per_token
+        hours = flops / per_hour
         plan.append(
             PlannedStep(
                 step=step,
                 done=folders.is_done(step),
                 tokens=tokens,
                 flops=flops,
-                device_hours=flops / per_hour,
-                dollars=flops / per_hour * cost.dollars_per_device_hour,
+                device_hours=hours,
+                dollars=hours * cost.dollars_per_device_hour,
             )
         )
     return plan
@@ -86,7 +87,11 @@ def print_dry_run(study: StudySpec, root: Path) -> None:
     console = Console()
     _print_steps(console, study, plan)
     _print_memory(console, study)
-    _print_missing(console, sorted(set(inputs.missing)))
+    missing = sorted(set(inputs.missing))
+    if missing:
+        console.print(f"\nTo be supplied before it can run ({len(missing)} files):", style="bold")
+    for line in missing:
+        console.print(f"  {line}", highlight=False)
     check_memory(study)
 
 
@@ -98,30 +103,13 @@ def _print_steps(console: Console, study: StudySpec, plan: Sequence[PlannedStep]
     for column in ("tokens", "FLOPs", f"{cost.device} hours", "cost, $"):
         table.add_column(column, justify="right")
     for item in plan:
-        numbers = (
-            (
-                f"{item.tokens:,}",
-                f"{item.flops:.2e}",
-                f"{item.device_hours:,.2f}",
-                f"{item.dollars:,.2f}",
-            )
-            if item.tokens
-            else ("", "", "", "")
-        )
         state = "done" if item.done else "to do"
+        numbers = _numbers([item]) if item.tokens else ()
         table.add_row(item.step.name, item.step.fingerprint, state, *numbers)
     left = [item for item in plan if not item.done]
     table.add_section()
-    table.add_row(
-        "still to do",
-        "",
-        f"{len(left)} of {len(plan)}",
-        f"{sum(item.tokens for item in left):,}",
-        f"{sum(item.flops for item in left):.2e}",
-        f"{sum(item.device_hours for item in left):,.2f}",
-        f"{sum(item.dollars for item in left):,.2f}",
-        style="bold",
-    )
+    state = f"{len(left)} of {len(plan)}"
+    table.add_row("still to do", "", state, *_numbers(left), style="bold")
     console.print(table)
     parameters = model_size(study.model, study.tokenizer.vocabulary_size).parameters
     console.print(
@@ -129,6 +117,16 @@ def _print_steps(console: Console, study: StudySpec, plan: Sequence[PlannedStep]
         f"{cost.peak_tflops:g} TFLOP/s, ${cost.dollars_per_device_hour:g} an hour; the evaluations "
         "are not counted.",
         highlight=False,
+    )
+
+
+def _numbers(steps: Sequence[PlannedStep]) -> tuple[str, ...]:
+    """Tokens, FLOPs, device hours and dollars of some steps together."""
+    return (
+        f"{sum(step.tokens for step in steps):,}",
+        f"{sum(step.flops for step in steps):.2e}",
+        f"{sum(step.device_hours for step in steps):,.2f}",
+        f"{sum(step.dollars for step in steps):,.2f}",
     )
 
 
@@ -159,10 +157,3 @@ def _print_memory(console: Console, study: StudySpec) -> None:
         f"{study.runtime.cost.device} can be used. On CPUs nothing is refused.",
         highlight=False,
     )
-
-
-def _print_missing(console: Console, missing: Sequence[str]) -> None:
-    if missing:
-        console.print(f"\nTo be supplied before it can run ({len(missing)} files):", style="bold")
-        for line in missing:
-            console.print(f"  {line}", highlight=False)

@@ -124,15 +124,33 @@ def evaluate_run(
             evaluation = running.pop(future)
             future.result()
             summary = summaries[evaluation.step] = _summary(evaluation)
-            log = log or _metric_log(run, tracking)
+            if log is None:
+                told = tracking.find_run(run.kind, run.fingerprint)
+                if told is None:  # the training was told to another tracking server
+                    told = tracking.open_run(
+                        name=run.name, kind=run.kind, fingerprint=run.fingerprint
+                    )
+                    tracking.finish(told)
+                log = tracking.metrics(told)
             log.log(evaluation.step, metrics(summary))
             log.flush()
         if failed and waiting and not running:
             raise RuntimeError(f"{training.name} failed before checkpoint {min(waiting)}")
         if waiting or running:
             time.sleep(CHECKPOINT_POLL_SECONDS)
-    _remove_left_aside(work.folder)
-    return {"checkpoints": len(summaries), "probes": len(run.probes), **_counts(work, summaries)}
+    for left_aside in work.folder.glob(".*.parquet.*"):  # by evaluators that were killed
+        left_aside.unlink(missing_ok=True)
+    attempts = count_attempts(work.folder).values()
+    return {
+        "checkpoints": len(summaries),
+        "probes": len(run.probes),
+        # More than there are checkpoints where an evaluator or the driver died.
+        **{name: sum(attempt[name] for attempt in attempts) for name in ("begun", "scored")},
+        **{
+            name: {str(step): summaries[step][name] for step in sorted(summaries)}
+            for name in ("accuracy", "perplexity")
+        },
+    }
 
 
 def metrics(summary: Mapping[str, Any]) -> dict[str, float]:
@@ -162,29 +180,3 @@ def _summary(evaluation: Evaluation) -> dict[str, Any]:
         "accuracy": summarize(read_results(evaluation.result, columns)),
         "perplexity": perplexity,
     }
-
-
-def _counts(work: StepWork, summaries: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    attempts = count_attempts(work.folder).values()
-    return {
-        # More than there are checkpoints where an evaluator or the driver died.
-        **{name: sum(attempt[name] for attempt in attempts) for name in ("begun", "scored")},
-        **{
-            name: {str(step): summaries[step][name] for step in sorted(summaries)}
-            for name in ("accuracy", "perplexity")
-        },
-    }
-
-
-def _metric_log(run: FollowedRun, tracking: Tracking) -> MetricLog:
-    found = tracking.find_run(run.kind, run.fingerprint)
-    if found is None:  # the training was told to another tracking server
-        found = tracking.open_run(name=run.name, kind=run.kind, fingerprint=run.fingerprint)
-        tracking.finish(found)
-    return tracking.metrics(found)
-
-
-def _remove_left_aside(folder: Path) -> None:
-    """What evaluators were writing when they were killed."""
-    for path in folder.glob(".*.parquet.*"):
-        path.unlink(missing_ok=True)

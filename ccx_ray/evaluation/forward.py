@@ -1,13 +1,17 @@
 """-log p of the tokens of many sentences, in as few forward passes as memory allows.
 
-Two savings that not every architecture allows: sentences that begin alike share a row
-(``sentences.PrefixTree``), and the head is applied to a slice of tokens at a time, so that no array
-of the vocabulary's width is larger than a slice. Both are tried on the loaded model before they are
-used; a model that gives other numbers is called plainly, and the log says why.
+Two savings that not every architecture allows. The options of a question share all that stands
+before the blank, so a ``PrefixTree`` has one row of tokens for them all, in which what they share
+stands once. It is laid out depth first: a token may see its ancestors alone, which is a triangle in
+the order of the row, so that one masked forward pass has the logits of every sentence. And the head
+is applied to a slice of tokens at a time, so that no array of the vocabulary's width is larger than
+a slice. Both are tried on the loaded model before they are used; a model that gives other numbers
+is called plainly, and the log says why.
 
-Invariants: a token's -log p is the one of its sentence in a pass of its own, to rounding; a lack of
-memory is never taken for a model that cannot do something: the batch is halved, and a sentence for
-which that is not enough ends in a ``ModelMemoryError``.
+Invariants: along every path of a tree the tokens, their positions and what they may see are those
+of the sentence by itself; a token's -log p is the one of its sentence in a pass of its own, to
+rounding; a lack of memory is never taken for a model that cannot do something: the batch is halved,
+and a sentence for which that is not enough ends in a ``ModelMemoryError``.
 
 Shape suffixes: B rows, T tokens of a row, N tokens of all rows, E predictions, V vocabulary,
 H width of the model.
@@ -17,7 +21,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate, chain, product
+from itertools import accumulate, chain, product, takewhile
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -28,12 +32,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.models import CausalModel
-from ccx_ray.evaluation.sentences import PrefixTree, Sentence, prefix_tree
+from ccx_ray.evaluation.models import CausalModel, Sentence
 
 logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
 Row = TypeVar("Row")
 
 CPU_SLICE, DEVICE_SLICE = 2**18, 2**28
@@ -48,9 +52,75 @@ branch that sees its neighbour moves them by 0.2 and more, in freshly initialise
 
 MASKED = {"full_attention", "sliding_attention"}
 """Kinds of layers that see what a mask lets them see."""
-
-
 SLOWER = "%s is scored with %s, which takes longer: %s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefixTree:
+    """N tokens that go into the model (the last token of a sentence is only predicted), and the E
+    predictions that are asked of them."""
+
+    tokens_N: Ints
+    positions_N: Ints
+    """How many ancestors a token has."""
+    ends_N: Ints
+    """Where the token's descendants end: those in ``[i + 1, ends[i])`` may see token i."""
+    parents_E: Ints
+    """The token that each prediction is made at, in rising order."""
+    targets_E: Ints
+    """The token that is predicted."""
+    paths: dict[Sentence, Ints]
+    """Sentence -> the predictions of its tokens after the first, [T]."""
+
+    def __len__(self) -> int:
+        return len(self.tokens_N)
+
+    @property
+    def branches(self) -> bool:
+        """Whether it is more than one sentence, so that it needs a mask."""
+        return bool((self.ends_N != len(self)).any())
+
+
+def prefix_tree(sentences: Sequence[Sentence]) -> PrefixTree:
+    """The tree of sentences that begin with the same token (end-of-text)."""
+    tokens: list[int] = []
+    positions: list[int] = []
+    ends: list[int] = []
+    edges: dict[tuple[int, int], int] = {}  # (token of the row, token predicted) -> number
+    numbers: dict[Sentence, list[int]] = {}
+    path: list[int] = []
+    before: Sentence = ()
+    for sentence in sorted(set(sentences)):
+        alike = (one == other for one, other in zip(before, sentence, strict=False))
+        shared = sum(takewhile(bool, alike))
+        # What follows the branching has seen its last descendant.
+        for node in path[min(shared, len(path)) :]:
+            ends[node] = len(tokens)
+        del path[shared:]
+        for position in range(len(path), len(sentence) - 1):
+            path.append(len(tokens))
+            tokens.append(sentence[position])
+            positions.append(position)
+            ends.append(0)
+        numbers[sentence] = [
+            edges.setdefault((node, token), len(edges))
+            for node, token in zip(path, sentence[1:], strict=False)
+        ]
+        before = sentence
+    for node in path:
+        ends[node] = len(tokens)
+    parents, targets = np.array(list(edges), np.int64).reshape(-1, 2).T
+    order = np.argsort(parents, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return PrefixTree(
+        tokens_N=np.array(tokens, np.int64),
+        positions_N=np.array(positions, np.int64),
+        ends_N=np.array(ends, np.int64),
+        parents_E=parents[order],
+        targets_E=targets[order],
+        paths={sentence: place[number] for sentence, number in numbers.items()},
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,12 +407,7 @@ def _tree_mask(ends_BT: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _nats(
-    model: CausalModel,
-    found_NX: Tensor,
-    parents_E: NDArray[np.int64],
-    targets_E: NDArray[np.int64],
-    *,
-    sliced_head: bool,
+    model: CausalModel, found_NX: Tensor, parents_E: Ints, targets_E: Ints, *, sliced_head: bool
 ) -> Floats:
     """[E] -log p, a slice of tokens at a time.
 
@@ -379,5 +444,5 @@ def _nats(
     return found_E
 
 
-def _on_device(array: NDArray[np.int64], model: CausalModel) -> Tensor:
+def _on_device(array: Ints, model: CausalModel) -> Tensor:
     return torch.from_numpy(array).to(model.device)

@@ -26,7 +26,6 @@ from ccx_ray.storage.hashing import MANIFEST, file_sha256
 from ccx_ray.storage.remote_folders import fetch_checkpoint, file_names
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
@@ -34,6 +33,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.mo
 _CAUSAL = "CausalLM|LMHead|ConditionalGeneration"
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+Sentence = tuple[int, ...]
+"""Token ids of a text, after one that is given: end-of-text, or the first token of a context."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +51,10 @@ class CausalModel:
 
 
 def check_model_folder(folder: Path) -> None:
-    """Find a wrong folder in milliseconds, before any heavy library is loaded.
+    """Refuse a folder that lacks config, weights or tokenizer, before any heavy library is loaded.
 
     Args:
         folder: a Hugging Face folder, or the pointer to one in an object store.
-
-    Raises:
-        UserError: it is no folder, or lacks the config, the weights or the tokenizer.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: not an existing folder; give a Hugging Face model folder")
@@ -78,9 +76,6 @@ def check_causal_folder(folder: Path, field: str) -> None:
 
     Args:
         field: of the study file, for the error.
-
-    Raises:
-        UserError: it does.
     """
     try:
         check_model_folder(folder)
@@ -105,11 +100,7 @@ def check_causal_folder(folder: Path, field: str) -> None:
 
 
 def choose_device(wanted: str = "auto") -> str:
-    """``auto`` is a GPU where there is one, else ``cpu``.
-
-    Raises:
-        UserError: it is no device's name, or there is no such GPU.
-    """
+    """A device that is there; ``auto`` is a GPU where there is one, else ``cpu``."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", wanted):
         raise UserError(f"--device: {wanted!r} is none of auto, cpu, cuda, cuda:0, cuda:1, ...")
     if wanted == "cpu":
@@ -145,10 +136,7 @@ def load_causal_model(folder: Path, device: str, precision: Precision = "float32
     try:
         tokenizer = AutoTokenizer.from_pretrained(local, local_files_only=True)
         network, loading = AutoModelForCausalLM.from_pretrained(
-            local,
-            dtype=getattr(torch, precision),
-            local_files_only=True,
-            output_loading_info=True,
+            local, dtype=getattr(torch, precision), local_files_only=True, output_loading_info=True
         )
     except Exception as error:
         # A broken folder shows itself in any of a dozen exceptions of four libraries.
@@ -166,25 +154,21 @@ def load_causal_model(folder: Path, device: str, precision: Precision = "float32
             f"{folder}: its tokenizer has {len(tokenizer)} tokens, its model only {embeddings}; "
             "give the tokenizer that the model was trained with"
         )
-    return CausalModel(
-        folder=folder,
-        network=network.to(device).eval(),
-        tokenizer=tokenizer,
-        end_of_text=_end_of_text(tokenizer, folder),
-        context=getattr(network.config.get_text_config(), "max_position_embeddings", None),
-        device=device,
-    )
-
-
-def _end_of_text(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> int:
-    """The id of the end-of-text token, which chat models hide behind another end of sequence."""
-    known: int | None = tokenizer.get_vocab().get(END_OF_TEXT, tokenizer.eos_token_id)
-    if known is None:
+    # Chat models hide the end-of-text token behind another end of sequence.
+    end_of_text: int | None = tokenizer.get_vocab().get(END_OF_TEXT, tokenizer.eos_token_id)
+    if end_of_text is None:
         raise UserError(
             f"{folder}: its tokenizer has neither {END_OF_TEXT} nor an eos_token; "
             "set eos_token in tokenizer_config.json"
         )
-    return known
+    return CausalModel(
+        folder=folder,
+        network=network.to(device).eval(),
+        tokenizer=tokenizer,
+        end_of_text=end_of_text,
+        context=getattr(network.config.get_text_config(), "max_position_embeddings", None),
+        device=device,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,11 +190,7 @@ class WarmModels:
         self._loaded: _Loaded | None = None
 
     def load(self, folder: Path) -> CausalModel:
-        """The model of ``folder``; the one before must not be used any more.
-
-        Raises:
-            UserError: see ``load_causal_model``.
-        """
+        """The model of ``folder``; the one before must not be used any more."""
         check_model_folder(folder)
         local = fetch_checkpoint(folder)
         files = _files_beside_weights(local)
@@ -266,14 +246,10 @@ def _shapes_if_replaceable(model: CausalModel, folder: Path) -> dict[str, tuple[
                 return None
             if not torch.equal(file.get_tensor(name).to(tensors[name]), tensors[name]):
                 return None
-    held = {_place(tensors[name]) for name in shapes}
-    everything = all(_place(tensor) in held for tensor in tensors.values())
+    # Tied tensors, which a file holds once, lie in one place.
+    held = {tensors[name].data_ptr() for name in shapes}
+    everything = all(tensor.data_ptr() in held for tensor in tensors.values())
     return shapes if everything else None
-
-
-def _place(tensor: "torch.Tensor") -> int:
-    """Where a tensor lies: tied ones, which a file holds once, lie in one place."""
-    return int(tensor.data_ptr())
 
 
 def _replace_weights(loaded: _Loaded, folder: Path) -> bool:

@@ -10,7 +10,7 @@ rounding (1e-5 of its nats).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.models import CausalModel
+from ccx_ray.evaluation.models import CausalModel, Sentence
 from ccx_ray.evaluation.results import publish_results
-from ccx_ray.evaluation.sentences import Sentence, prefix_tree
 
 SCHEMA = pa.schema(
     [
@@ -56,6 +55,8 @@ def held_out_rows(
     Raises:
         UserError: the model's context is shorter than a window, or its scores are not finite.
     """
+    from ccx_ray.evaluation.forward import find_passes, prefix_tree, score_in_batches
+
     if model.context is not None and sequence_length > model.context:
         raise UserError(
             f"sequence_length {sequence_length} is more than the context of {model.folder}, "
@@ -64,8 +65,21 @@ def held_out_rows(
     documents = pq.read_table(heldout_file, columns=["id", "text"])
     texts = documents["text"].to_pylist()
     encoded = model.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-    windows = [list(_windows(model.end_of_text, ids, sequence_length)) for ids in encoded]
-    nats = _window_nats(model, {window for own in windows for window in own}, tokens_per_batch)
+    length = sequence_length - 1
+    windows = [
+        [(model.end_of_text, *ids[begin : begin + length]) for begin in range(0, len(ids), length)]
+        for ids in encoded
+    ]
+    # Sorted, because the order of a set differs from one process to the next.
+    ordered = sorted({window for own in windows for window in own})
+    trees = [prefix_tree([window]) for window in ordered]
+    nats: dict[Sentence, float] = {}
+    for batch in score_in_batches(
+        model, trees, find_passes(model), tokens_per_batch, size=lambda tree: len(tree) + 1
+    ):
+        for place, nats_E in batch:
+            path = trees[place].paths[ordered[place]]
+            nats[ordered[place]] = math.fsum(nats_E[path].tolist())
     columns = {
         "trial": [trial] * len(texts),
         "step": [step] * len(texts),
@@ -119,27 +133,3 @@ def _summary(rows: pa.Table) -> dict[str, Any]:
         "bits_per_byte": rate / math.log(2),
         "standard_error": error,
     }
-
-
-def _windows(end_of_text: int, ids: Sequence[int], sequence_length: int) -> Iterator[Sentence]:
-    length = sequence_length - 1
-    for begin in range(0, len(ids), length):
-        yield (end_of_text, *ids[begin : begin + length])
-
-
-def _window_nats(
-    model: CausalModel, windows: set[Sentence], tokens_per_batch: int
-) -> dict[Sentence, float]:
-    """-log p of every window."""
-    from ccx_ray.evaluation.forward import find_passes, score_in_batches
-
-    ordered = sorted(windows)  # because the order of a set differs from one process to the next
-    trees = [prefix_tree([window]) for window in ordered]
-    found: dict[Sentence, float] = {}
-    for batch in score_in_batches(
-        model, trees, find_passes(model), tokens_per_batch, size=lambda tree: len(tree) + 1
-    ):
-        for place, nats_E in batch:
-            path = trees[place].paths[ordered[place]]
-            found[ordered[place]] = math.fsum(nats_E[path].tolist())
-    return found

@@ -135,10 +135,7 @@ def read_items(
     if not items:
         raise UserError(f"{path}: none of its {len(entries)} items can be scored")
     return Probe(
-        name=name,
-        items=tuple(items.values()),
-        indexes=tuple(items),
-        left_out=tuple(left_out),
+        name=name, items=tuple(items.values()), indexes=tuple(items), left_out=tuple(left_out)
     )
 
 

@@ -42,20 +42,15 @@ def rank_consistency(
 
     Args:
         rankings_one: option indices of every question, best first.
-        rankings_other: the same of the other language.
 
     Raises:
         ValueError: the two have not the same questions, or not the same options.
     """
     if len(rankings_one) != len(rankings_other):
         raise ValueError(f"{len(rankings_one)} questions and {len(rankings_other)}")
-    return np.array(
-        [
-            _of_question(number, one, other, weights)
-            for number, (one, other) in enumerate(zip(rankings_one, rankings_other, strict=True))
-        ],
-        np.float64,
-    )
+    pairs = enumerate(zip(rankings_one, rankings_other, strict=True))
+    values = [_of_question(number, one, other, weights) for number, (one, other) in pairs]
+    return np.array(values, np.float64)
 
 
 def rank_consistency_of(
@@ -68,12 +63,10 @@ def rank_consistency_of(
 
     Args:
         rows_one: of ``results.SCHEMA``, such as the rows of ``ko-en`` of a trial and step; the
-            columns ``question`` and ``kind`` are read.
-        rows_other: of ``ko-ko``, with the same questions in the same order.
-        kind: the score that ranks.
+            columns ``question`` and ``kind``, the score that ranks, are read.
 
     Raises:
-        ValueError: the two have not the same questions, or not the same options.
+        ValueError: the two have not the same questions in the same order, or not the same options.
     """
     if rows_one["question"].to_pylist() != rows_other["question"].to_pylist():
         raise ValueError("the two tables do not hold the same questions in the same order")

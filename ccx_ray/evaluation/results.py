@@ -22,7 +22,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -83,13 +83,10 @@ class ScoredOption:
         """A score in nats, or nats per token or byte; lower is better."""
         if kind == "reference":
             return self.reference
-        if kind.startswith("option"):
-            nats = float(self.token_nats[self.option_tokens].sum(dtype=np.float64))
-        else:
-            nats = float(self.token_nats.sum(dtype=np.float64))
-        if kind == "mutual_information":
-            return nats - self.alone_nats
-        return nats / self.divisor(kind)
+        of_option = kind.startswith("option")
+        counted = self.token_nats[self.option_tokens] if of_option else self.token_nats
+        nats = float(counted.sum(dtype=np.float64))
+        return nats - self.alone_nats if kind == "mutual_information" else nats / self.divisor(kind)
 
     def divisor(self, kind: ScoreType) -> int:
         """What the sum of a score's tokens is divided by: tokens, bytes or nothing; 1 or more."""
@@ -104,19 +101,15 @@ class ScoredOption:
         return max(1, int(self.option_tokens.sum()) if of_option else len(self.token_nats))
 
 
-@dataclass(frozen=True, kw_only=True)
-class RankedItem:
+class RankedItem(NamedTuple):
     """One question with its options ranked. ``scores`` are one per option, lower is better."""
 
     scores: tuple[float, ...]
     ranking: tuple[int, ...]
     """Options, the best first; those of equal score in their order."""
+    choice: int
     correct: bool
     tied: bool
-
-    @property
-    def choice(self) -> int:
-        return self.ranking[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,14 +130,11 @@ class ScoredItem:
         return tuple(option.score(kind) for option in self.options)
 
     def ranked(self, kind: ScoreType = "reference") -> RankedItem:
-        scores = self.scores(kind)
-        found = choose(np.array([scores]), np.array([self.right]))
-        return RankedItem(
-            scores=scores,
-            ranking=tuple(rankings(np.array([scores]))[0].tolist()),
-            correct=bool(found.correct[0]),
-            tied=bool(found.tied[0]),
-        )
+        scores_1O = np.array([self.scores(kind)])
+        found = choose(scores_1O, np.array([self.right]))
+        ranking = tuple(rankings(scores_1O)[0].tolist())
+        outcome = (bool(found.correct[0]), bool(found.tied[0]))
+        return RankedItem(self.scores(kind), ranking, ranking[0], *outcome)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,12 +156,8 @@ class Outcomes:
 
 
 def choose(scores_QO: NDArray[np.float64], right_QO: NDArray[np.bool_]) -> Outcomes:
-    """Choose the option of the lowest score of every question.
-
-    Args:
-        scores_QO: of every option; infinity where a question has fewer options than others.
-        right_QO: whether the option's text is the answer.
-    """
+    """Choose the option of the lowest score of every question; scores are infinity where a question
+    has fewer options than others."""
     best_QO = scores_QO == scores_QO.min(axis=1, keepdims=True)
     choice = best_QO.argmax(axis=1)  # the first of them
     return Outcomes(
@@ -188,11 +174,7 @@ def rankings(scores_QO: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def outcomes(rows: pa.Table, kind: ScoreType) -> Outcomes:
-    """Choose anew from the scores of one kind.
-
-    Args:
-        rows: of ``SCHEMA``, at least the columns ``right`` and ``kind``.
-    """
+    """Choose anew from the scores of one kind; the columns ``right`` and ``kind`` are read."""
     return choose(padded(rows[kind], fill=np.inf), padded(rows["right"], fill=0) > 0)
 
 

@@ -22,12 +22,15 @@ from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from ccx_ray.evaluation.evaluator import Evaluation, evaluate_checkpoint, limit_process
+from ccx_ray.evaluation.evaluator import (
+    Death,
+    Evaluation,
+    WaitingEvaluations,
+    evaluate_checkpoint,
+    limit_process,
+)
 from ccx_ray.evaluation.models import WarmModels
-from ccx_ray.evaluation.waiting import Death, WaitingEvaluations
 from ccx_ray.study.spec import EvaluationRuntime
-
-__all__ = ["Evaluation", "EvaluationScheduler"]
 
 TUNE_RUNS = 4
 logger = logging.getLogger(__name__)
@@ -110,7 +113,9 @@ class EvaluationScheduler:
                 num_samples=-1,
                 max_concurrent_trials=runtime.evaluators,
                 reuse_actors=True,
-                trial_name_creator=_trial_name,
+                trial_name_creator=lambda trial: (
+                    f"{trial.config['evaluation'].run}-step-{trial.config['evaluation'].step}"
+                ),
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
@@ -178,7 +183,8 @@ class _Outcomes(tune.Callback):  # type: ignore[misc]
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        error = _error_of(trial)
+        # Tune's own get_pickled_error looks where it is not copied to yet.
+        error: Exception = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
         cause = str(error).strip().splitlines()[-1]
         self._waiting.died(trial.config["evaluation"], _death(error), cause)
 
@@ -234,17 +240,6 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.messages.append(record.getMessage())
-
-
-def _trial_name(trial: Trial) -> str:
-    evaluation: Evaluation = trial.config["evaluation"]
-    return f"{evaluation.run}-step-{evaluation.step}"
-
-
-def _error_of(trial: Trial) -> Exception:
-    """What ended a trial; Tune's ``get_pickled_error`` looks where it is not copied to yet."""
-    error: Exception = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    return error
 
 
 def _death(error: Exception) -> Death:

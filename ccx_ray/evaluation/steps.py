@@ -127,15 +127,14 @@ def _evaluators(study: StudySpec) -> Iterator["EvaluationScheduler"]:
             scheduler.close()
 
 
-def _probe_files(
-    study: StudySpec, language: LanguageSpec, root: Path
-) -> tuple[tuple[str, Path], tuple[str, Path]]:
+def _probe_files(study: StudySpec, language: LanguageSpec, root: Path) -> list[tuple[str, Path]]:
     """``(name, file)`` of a culture's questions in the base language and in its own."""
     inputs, field = InputFiles(root), f"languages.{language.code}.probes"
-    base, own = (
-        probe_name(language.code, code) for code in (study.base_language.code, language.code)
-    )
-    return (
-        (base, inputs.resolve(language.probes.english, field)),
-        (own, inputs.resolve(language.probes.target, field)),
-    )
+    files = {
+        study.base_language.code: language.probes.english,
+        language.code: language.probes.target,
+    }
+    return [
+        (probe_name(language.code, code), inputs.resolve(file, field))
+        for code, file in files.items()
+    ]

@@ -7,9 +7,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ccx_ray.evaluation.models import load_causal_model
 from ccx_ray.evaluation.probes import load_probe
-from ccx_ray.evaluation.scoring import score_probe
 from tests.plain_scorer import plain_answers, read_items
-from tests.probe_models import PROBES, write_random_model
+from tests.probe_models import PROBES, score_probe, write_random_model
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,8 @@ import pytest
 
 from ccx_ray.evaluation.models import load_causal_model
 from ccx_ray.evaluation.probes import load_probe, quality
-from ccx_ray.evaluation.scoring import score_probe
 from tests.jobs import call_job, run_job
-from tests.probe_models import PROBES, write_random_model
+from tests.probe_models import PROBES, score_probe, write_random_model
 
 CHINESE = [path for path in PROBES if path.stem.startswith("zh")]
 

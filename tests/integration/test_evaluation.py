@@ -12,11 +12,11 @@ import psutil
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.evaluator import count_attempts, evaluate_checkpoint
+from ccx_ray.evaluation.evaluator import Evaluation, count_attempts, evaluate_checkpoint
 from ccx_ray.evaluation.following import coarse_first
 from ccx_ray.evaluation.models import CausalModel, WarmModels
 from ccx_ray.evaluation.results import read_results
-from ccx_ray.evaluation.scheduler import Evaluation, EvaluationScheduler
+from ccx_ray.evaluation.scheduler import EvaluationScheduler
 from ccx_ray.study.spec import EvaluationRuntime
 from tests.evaluation_kills import evaluators
 from tests.probe_models import PROBES, write_random_model

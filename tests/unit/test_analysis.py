@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.analysis.measures.results import AnalysisInputs
 from ccx_ray.analysis.report.writing import analyse
+from ccx_ray.analysis.tables import AnalysisInputs
 from ccx_ray.study.trials import Trial
 from tests.finished_study import (
     QUESTIONS,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ccx_ray.analysis.measures.answers import paired, read_answers
+from ccx_ray.analysis.measures.transfer import paired, read_answers
 from ccx_ray.study.trials import trial_grid
 from tests.finished_study import Question, small_study, write_evaluation
 

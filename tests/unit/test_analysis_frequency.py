@@ -12,14 +12,15 @@ import pytest
 from scipy.stats import spearmanr
 
 from ccx_ray.analysis import wording
-from ccx_ray.analysis.measures.results import AnalysisInputs
-from ccx_ray.analysis.statistics.intervals import (
+from ccx_ray.analysis.statistics import (
+    Resampling,
+    bootstrap_interval,
     bootstrap_ratio_interval,
     seeded_generator,
     spearman,
     spearman_interval,
-    stratified_bootstrap_interval,
 )
+from ccx_ray.analysis.tables import AnalysisInputs
 from tests.finished_study import QUESTIONS, analysed, finding, limit, small_study, write_study
 
 KOREAN = ("trials.languages=[ko]", "trials.seeds=[0]")
@@ -151,20 +152,16 @@ def test_frequencies_of_before_the_exact_counts_are_still_reported(tmp_path: Pat
 def test_intervals_of_several_groups_keep_the_size_of_each() -> None:
     """Two groups without variation in themselves: there is nothing to draw."""
     groups = [np.zeros(50), np.full(150, 4.0)]
-    interval = stratified_bootstrap_interval(
-        groups, samples=200, confidence=0.95, generator=seeded_generator(0)
-    )
+    interval = bootstrap_interval(groups, Resampling(200, 0.95, seeded_generator(0)))
     assert (interval.low, interval.high) == (3, 3)
 
 
 def test_a_ratio_of_draws_that_are_all_zero_is_left_out_and_one_over_zero_is_infinite() -> None:
     tops, bottoms = np.array([1.0] + [0.0] * 19), np.array([1.0] + [0.0] * 19)
-    interval = bootstrap_ratio_interval(
-        tops, bottoms, samples=500, confidence=0.95, generator=seeded_generator(0)
-    )
+    interval = bootstrap_ratio_interval(tops, bottoms, Resampling(500, 0.95, seeded_generator(0)))
     assert (interval.low, interval.high) == (1, 1), "of the draws that have it"
     interval = bootstrap_ratio_interval(
-        np.ones(20), bottoms, samples=500, confidence=0.95, generator=seeded_generator(0)
+        np.ones(20), bottoms, Resampling(500, 0.95, seeded_generator(0))
     )
     assert np.isinf(interval.high)
     assert np.isfinite(interval.low)
@@ -192,7 +189,7 @@ def test_interval_of_a_rank_correlation_covers_the_truth() -> None:
         one = generator.normal(size=120)
         other = 0.5 * one + np.sqrt(0.75) * generator.normal(size=120)
         interval = spearman_interval(
-            [(one, other)], samples=300, confidence=0.9, generator=seeded_generator(0, str(trial))
+            [(one, other)], Resampling(300, 0.9, seeded_generator(0, str(trial)))
         )
         covered += interval.low <= truth <= interval.high
     assert 0.82 < covered / 150 < 0.96

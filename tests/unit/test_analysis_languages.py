@@ -10,9 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ccx_ray.analysis.measures.consistency import random_consistency
-from ccx_ray.analysis.measures.results import AnalysisInputs
-from ccx_ray.analysis.statistics.intervals import bootstrap_ratio_interval, ratio_standard_error
+from ccx_ray.analysis.measures.languages import random_consistency
+from ccx_ray.analysis.statistics import (
+    Resampling,
+    bootstrap_ratio_interval,
+    ratio_standard_error,
+)
+from ccx_ray.analysis.tables import AnalysisInputs
 from ccx_ray.evaluation.rank_consistency import rank_consistency
 from tests.finished_study import (
     QUESTIONS,
@@ -121,9 +125,7 @@ def test_ratio_of_sums_has_the_error_that_repetition_shows() -> None:
     means = [top.sum() / size.sum() for top, size in (draw(60) for _ in range(3000))]
     tops, sizes = draw(60)
     assert ratio_standard_error(tops, sizes) == pytest.approx(np.std(means), rel=0.25)
-    interval = bootstrap_ratio_interval(
-        tops, sizes, samples=2000, confidence=0.95, generator=generator
-    )
+    interval = bootstrap_ratio_interval(tops, sizes, Resampling(2000, 0.95, generator))
     assert interval.high - interval.low == pytest.approx(4 * np.std(means), rel=0.25)
 
 

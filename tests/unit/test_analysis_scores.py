@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ccx_ray.analysis.measures.results import AnalysisInputs
-from ccx_ray.analysis.measures.transfer import PairedAnswers
+from ccx_ray.analysis.measures.transfer import mean_differences, whole_differences
 from ccx_ray.analysis.report.writing import analyse
+from ccx_ray.analysis.tables import AnalysisInputs
 from ccx_ray.errors import UserError
 from tests.finished_study import (
     QUESTIONS,
@@ -178,12 +178,10 @@ def test_transfer_is_tested_in_every_counting_of_ties(tmp_path: Path) -> None:
 
 
 def test_differences_of_shared_ties_are_whole_in_their_common_unit() -> None:
-    paired = PairedAnswers(
-        bridge=np.array([[1 / 2, 1 / 3, 1, 0], [1 / 2, 1 / 3, 1, 0]]),
-        nobridge=np.array([[0, 1, 1 / 3, 0], [0, 0, 1 / 2, 0]]),
-    )
-    assert paired.difference_sums.tolist() == [6, -2, 7, 0]  # in sixths
-    assert paired.differences.tolist() == pytest.approx([1 / 2, -1 / 6, 7 / 12, 0])
+    bridge = np.array([[1 / 2, 1 / 3, 1, 0], [1 / 2, 1 / 3, 1, 0]])
+    nobridge = np.array([[0, 1, 1 / 3, 0], [0, 0, 1 / 2, 0]])
+    assert whole_differences(bridge, nobridge).tolist() == [6, -2, 7, 0]  # in sixths
+    assert mean_differences(bridge, nobridge).tolist() == pytest.approx([1 / 2, -1 / 6, 7 / 12, 0])
 
 
 def test_questions_are_left_out_of_both_conditions_by_their_oddity(tmp_path: Path) -> None:

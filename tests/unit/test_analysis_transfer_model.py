@@ -9,9 +9,14 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from ccx_ray.analysis.measures.answers import DIRECTIONS, read_lengths
-from ccx_ray.analysis.measures.transfer_model import frequency_term, transfer_model
-from ccx_ray.analysis.statistics.logistic import Coefficient, LogitFit, cluster_logit
+from ccx_ray.analysis.measures.transfer import DIRECTIONS, read_lengths
+from ccx_ray.analysis.measures.transfer_model import (
+    Coefficient,
+    LogitFit,
+    cluster_logit,
+    frequency_term,
+    transfer_model,
+)
 from tests.finished_study import Question, small_study, write_evaluation
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ccx_ray.cli.audit import print_audit
+from ccx_ray.cli.tables import print_audit
 from ccx_ray.corpus.audit.figures import verdicts
 from ccx_ray.corpus.audit.inputs import AuditInputs, probe_side
 from ccx_ray.corpus.audit.page import audit_page, marked

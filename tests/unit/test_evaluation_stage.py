@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from ccx_ray.evaluation.evaluator import WaitingEvaluations
 from ccx_ray.evaluation.following import FollowedRun, metrics
-from ccx_ray.evaluation.waiting import WaitingEvaluations
 from ccx_ray.study.spec import EvaluationRuntime
 
 

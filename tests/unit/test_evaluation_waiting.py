@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ccx_ray.evaluation.evaluator import Evaluation
+from ccx_ray.evaluation.evaluator import Evaluation, WaitingEvaluations
 from ccx_ray.evaluation.following import coarse_first
-from ccx_ray.evaluation.waiting import WaitingEvaluations
 from ccx_ray.study.spec import EvaluationRuntime
 
 

@@ -12,9 +12,8 @@ from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.models import CausalModel, WarmModels, load_causal_model
 from ccx_ray.evaluation.probes import load_probe
-from ccx_ray.evaluation.scoring import score_encoded, score_probe
-from ccx_ray.evaluation.sentences import encode_probe_file
-from tests.probe_models import PROBES, write_random_model
+from ccx_ray.evaluation.scoring import encode_probe_file, score_encoded
+from tests.probe_models import PROBES, score_probe, write_random_model
 
 
 @pytest.fixture(scope="module")

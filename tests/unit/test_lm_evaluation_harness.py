@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.external.harness_export import (
+from ccx_ray.evaluation.external.harness import (
     GROUP,
     export_tasks,
     harness_accuracies,
@@ -20,8 +20,7 @@ from ccx_ray.evaluation.external.probe_files import load_probe_file
 from ccx_ray.evaluation.models import CausalModel, load_causal_model
 from ccx_ray.evaluation.probes import Probe
 from ccx_ray.evaluation.results import ScoredItem
-from ccx_ray.evaluation.scoring import score_probe
-from tests.probe_models import PROBES, write_random_model
+from tests.probe_models import PROBES, score_probe, write_random_model
 
 BUNDLED = [
     path

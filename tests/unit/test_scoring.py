@@ -20,9 +20,9 @@ from ccx_ray.evaluation.results import (
     read_results,
     summarize,
 )
-from ccx_ray.evaluation.scoring import encode_probe, score_encoded, score_probe
+from ccx_ray.evaluation.scoring import encode_probe, score_encoded
 from tests.fixed_batches import SIZES, fixed_batches
-from tests.probe_models import PROBES, write_random_model
+from tests.probe_models import PROBES, score_probe, write_random_model
 
 KOREAN = next(path for path in PROBES if path.stem == "ko-culture-cloze_ko")
 TIBETAN = next(path for path in PROBES if path.stem == "bo-culture-cloze_bo")

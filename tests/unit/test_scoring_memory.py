@@ -17,8 +17,7 @@ from ccx_ray.evaluation.models import CausalModel, load_causal_model
 from ccx_ray.evaluation.perplexity import held_out_rows
 from ccx_ray.evaluation.probes import Probe, load_probe
 from ccx_ray.evaluation.results import SCORE_TYPES
-from ccx_ray.evaluation.scoring import score_probe
-from tests.probe_models import PROBES, write_random_model
+from tests.probe_models import PROBES, score_probe, write_random_model
 
 KOREAN = next(path for path in PROBES if path.stem == "ko-culture-cloze_ko")
 

@@ -11,9 +11,8 @@ from safetensors.torch import load_file, save_file
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.models import check_model_folder, choose_device, load_causal_model
 from ccx_ray.evaluation.probes import Probe, ProbeItem
-from ccx_ray.evaluation.scoring import score_probe
-from ccx_ray.evaluation.sentences import encode_probe
-from tests.probe_models import write_random_model
+from ccx_ray.evaluation.scoring import encode_probe
+from tests.probe_models import score_probe, write_random_model
 
 
 @pytest.fixture(scope="module")

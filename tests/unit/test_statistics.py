@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from ccx_ray.analysis.statistics.intervals import (
+from ccx_ray.analysis.statistics import (
+    Resampling,
     bootstrap_interval,
     holm,
     seeded_generator,
@@ -45,7 +46,7 @@ def test_bootstrap_interval_covers_the_true_mean() -> None:
     for trial in range(200):
         values = generator.choice([-1.0, 0.0, 1.0], size=150, p=[0.1, 0.7, 0.2])
         interval = bootstrap_interval(
-            values, samples=400, confidence=0.9, generator=seeded_generator(0, str(trial))
+            [values], Resampling(400, 0.9, seeded_generator(0, str(trial)))
         )
         covered += interval.low <= truth <= interval.high
     assert 0.84 < covered / 200 < 0.96
@@ -55,9 +56,7 @@ def test_bootstrap_is_a_function_of_the_seed_and_the_cell() -> None:
     values = np.random.default_rng(3).normal(size=60)
 
     def draw(seed: int, name: str) -> tuple[float, float]:
-        interval = bootstrap_interval(
-            values, samples=200, confidence=0.95, generator=seeded_generator(seed, name)
-        )
+        interval = bootstrap_interval([values], Resampling(200, 0.95, seeded_generator(seed, name)))
         return interval.low, interval.high
 
     assert draw(0, "ko-ko") == draw(0, "ko-ko")
@@ -66,9 +65,7 @@ def test_bootstrap_is_a_function_of_the_seed_and_the_cell() -> None:
 
 
 def test_bootstrap_of_no_question_is_not_a_number() -> None:
-    interval = bootstrap_interval(
-        np.array([]), samples=10, confidence=0.95, generator=seeded_generator(0)
-    )
+    interval = bootstrap_interval([np.array([])], Resampling(10, 0.95, seeded_generator(0)))
     assert np.isnan([interval.low, interval.high]).all()
 
 
@@ -90,12 +87,12 @@ def test_subset_test_finds_a_difference_within_groups_but_not_one_between_them()
         generator.poisson(9, 200).astype(float),
     )
     few, many = np.arange(200) < 20, np.arange(200) < 120
-    between = subset_mean_test(
-        [(rare, few), (frequent, many)], samples=500, generator=seeded_generator(0)
+    expected, p_value = subset_mean_test(
+        [(rare, few), (frequent, many)], Resampling(500, 0.95, seeded_generator(0))
     )
-    assert between.p_value > 0.05
-    assert between.expected == pytest.approx((20 * rare.mean() + 120 * frequent.mean()) / 140)
-    within = subset_mean_test(
-        [(frequent, frequent >= np.sort(frequent)[-50])], samples=500, generator=seeded_generator(0)
+    assert p_value > 0.05
+    assert expected == pytest.approx((20 * rare.mean() + 120 * frequent.mean()) / 140)
+    _, p_value = subset_mean_test(
+        [(frequent, frequent >= np.sort(frequent)[-50])], Resampling(500, 0.95, seeded_generator(0))
     )
-    assert within.p_value == pytest.approx(1 / 501)
+    assert p_value == pytest.approx(1 / 501)

@@ -1,67 +1,64 @@
-"""Accuracy under each condition at every checkpoint, and the base before any of them.
+"""Accuracy, and what it has to be held against: chance, the order of the options, odd questions.
 
-Invariant: the question is the unit of every standard error; seeds are averaged first.
+The right option is the first one in most questions of some probes, and the published scorer breaks
+ties in favour of the first, so an accuracy may rest on order alone.
+
+Invariant: the question is the unit of every standard error; seeds are averaged first. An option
+counts as chosen by position, a question as right by text, as the published scorer has it. Oddities
+are counted over all questions that were asked; chance and the first option over those that the
+study does not leave out.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from ccx_ray.analysis.measures.answers import COUNTINGS, Answers, by_run
-from ccx_ray.analysis.measures.rows import Row, last_steps
-from ccx_ray.analysis.statistics.intervals import standard_error
-from ccx_ray.evaluation.results import SCORE_TYPES
+from ccx_ray.analysis.measures.transfer import (
+    COUNTINGS,
+    DIRECTIONS,
+    Answers,
+    Cell,
+    by_run,
+    cells,
+    probe_of,
+)
+from ccx_ray.analysis.statistics import mean, standard_error
+from ccx_ray.analysis.tables import BASE_RUN, ONE_CURVE, Row, last_steps
+from ccx_ray.study.spec import QualityKind, StudySpec
 
-Cell = tuple[dict[str, Any], pd.DataFrame]
-"""What a cell's rows have in common, and its answers."""
 
-
-def accuracy_rows(answers: Answers) -> list[Row]:
+def accuracy_rows(answers: Answers) -> Iterator[Row]:
     """Accuracy of the base, of every trial and (``seed`` None) over the seeds, at every
     checkpoint."""
-    rows = []
-    for place, cell in cells(answers):
-        if place["condition"] != "base":
-            rows += [_row(place, int(seed), one) for seed, one in cell.groupby("seed", sort=False)]
-        rows.append(_row(place, None, cell))
-    return rows
+    for place, cell in _cells(answers):
+        if place["condition"] != BASE_RUN:
+            for seed, one in cell.groupby("seed", sort=False):
+                yield _row(place, int(seed), one)
+        yield _row(place, None, cell)
 
 
-def score_accuracy_rows(answers: Answers) -> list[Row]:
-    """Accuracies over the seeds at the last checkpoint under every score.
-
-    Each score chooses anew among the same options of the same questions, so rows differ by the
-    score alone; those of the study's own score equal the headline's.
-    """
-    return [
-        Row(**vars(row), score=kind)
-        for kind in SCORE_TYPES
-        for row in last_accuracies(accuracy_rows(answers.under(kind)))
-    ]
+def last_accuracy_rows(answers: Answers) -> list[Row]:
+    """Accuracies over the seeds at the base and at the last checkpoints."""
+    rows = [row for row in accuracy_rows(answers) if row.seed is None]
+    return last_steps(rows, *ONE_CURVE["accuracies"])
 
 
-def cells(answers: Answers, *, last_only: bool = False) -> Iterator[Cell]:
+def _cells(answers: Answers, *, last_only: bool = False) -> Iterator[Cell]:
     """The answers to each probe under each condition at each checkpoint, all seeds together.
 
     Args:
         last_only: at the base and at the last checkpoint of the probe.
     """
-    rows, names = answers.rows, ["language", "condition", "step", "probe"]
+    rows = answers.rows
     if last_only:
         last = rows.groupby("probe")["step"].transform("max")
-        rows = rows[(rows["step"] == last) | (rows["condition"] == "base")]
-    for (language, condition, step, probe), cell in rows.groupby(names, sort=False):
-        yield dict(zip(names, (language, condition, int(step), probe), strict=True)), cell
+        rows = rows[(rows["step"] == last) | (rows["condition"] == BASE_RUN)]
+    return cells(rows, "language", "condition", "step", "probe")
 
 
-def last_accuracies(rows: Sequence[Row]) -> list[Row]:
-    """Over the seeds: the base, and each condition at the last checkpoint of its probe."""
-    return last_steps([row for row in rows if row.seed is None], "probe")
-
-
-def accuracies(cell: pd.DataFrame) -> dict[str, Any]:
+def _accuracies(cell: pd.DataFrame) -> dict[str, Any]:
     """Accuracy in every counting with its standard error over questions, of one cell."""
     found = {"questions": cell["question"].nunique()}
     for counting in COUNTINGS:
@@ -76,4 +73,89 @@ def accuracies(cell: pd.DataFrame) -> dict[str, Any]:
 
 def _row(place: dict[str, Any], seed: int | None, cell: pd.DataFrame) -> Row:
     columns = {"language": place["language"], "condition": place["condition"], "seed": seed}
-    return Row(**{**columns, **place}, **accuracies(cell))
+    return Row(**{**columns, **place}, **_accuracies(cell))
+
+
+def tie_rows(answers: Answers) -> Iterator[Row]:
+    """Broken ties and the first option, at the base and for each condition at its last checkpoint;
+    shares of the questions, seeds averaged."""
+    for place, cell in _cells(answers, last_only=True):
+        found, right = Row(**_accuracies(cell)), by_run(cell, "published").mean(axis=0)
+        gold = cell["gold"].to_numpy()[: found.questions]
+        tied_right = found.accuracy - found.accuracy_ties_wrong
+        yield Row(
+            **place,
+            questions=found.questions,
+            tied=found.tied,  # questions
+            tied_right=tied_right * found.questions,  # those that option order made right
+            accuracy=found.accuracy,
+            accuracy_ties_wrong=found.accuracy_ties_wrong,
+            accuracy_ties_shared=found.accuracy_ties_shared,
+            worth_against_wrong=tied_right,  # what broken ties add to the accuracy
+            worth_against_shared=found.accuracy - found.accuracy_ties_shared,
+            first_option_accuracy=float((gold == 0).mean()),  # of always choosing the first
+            first_chosen=float((cell["choice"].to_numpy() == 0).mean()),
+            accuracy_gold_first=mean(right[gold == 0]),
+            standard_error_gold_first=standard_error(right[gold == 0]),
+            accuracy_gold_elsewhere=mean(right[gold > 0]),
+            standard_error_gold_elsewhere=standard_error(right[gold > 0]),
+        )
+
+
+def position_rows(answers: Answers) -> Iterator[Row]:
+    """The same cells by position of the right option; positions at which it never stands too.
+
+    A model that only prefers positions is right (``accuracy``) as often as it chooses the position
+    wherever the right option stands (``chosen``); ``gold_share`` is the accuracy of always choosing
+    it.
+    """
+    for place, cell in _cells(answers, last_only=True):
+        right, choice = by_run(cell, "published").mean(axis=0), cell["choice"].to_numpy()
+        gold = cell["gold"].to_numpy()[: len(right)]
+        for position in range(-1 if (gold < 0).any() else 0, max(gold.max(), choice.max()) + 1):
+            here = gold == position
+            yield Row(
+                **place,
+                position=position,
+                questions=int(here.sum()),
+                gold_share=float(here.mean()),
+                chosen=float((choice == position).mean()),
+                accuracy=mean(right[here]),
+                standard_error=standard_error(right[here]),
+            )
+
+
+def probe_rows(study: StudySpec, answers: Answers) -> Iterator[Row]:
+    """Every probe that was asked, target-language questions first; what is odd about its questions
+    is explained at ``ccx_ray.evaluation.probes.quality``."""
+    by_probe = dict(iter(answers.asked.groupby("probe")))
+    for culture in (language.code for language in study.trial_languages):
+        for direction in DIRECTIONS:
+            probe = probe_of(direction, culture, study.base_language.code)
+            if probe not in by_probe:
+                continue
+            asked = by_probe[probe]
+            kept = asked[asked["kept"]]
+            first = kept["gold"].to_numpy() == 0
+            odd = asked["quality"].explode().value_counts()
+            yield Row(
+                probe=probe,
+                culture=culture,
+                asked=len(asked),
+                left_out=len(asked) - len(kept),  # scored and stored, but in no number
+                questions=len(kept),
+                chance=float((1 / kept["options"].to_numpy()).mean()),
+                first_option=int(first.sum()),
+                first_option_accuracy=float(first.mean()),
+                **{kind: int(odd.get(kind, 0)) for kind in get_args(QualityKind)},
+            )
+
+
+def left_out_rows(exclude: Sequence[QualityKind], probes: Sequence[Row]) -> list[Row]:
+    """How many questions each excluded oddity takes out of each probe; some have several."""
+    return [
+        Row(probe=row.probe, reason=kind, questions=getattr(row, kind))
+        for row in probes
+        for kind in exclude
+        if getattr(row, kind)
+    ]

@@ -1,57 +1,213 @@
-"""Transfer = bridge - no-bridge on the same questions.
+"""All answers of a study as one table, and transfer = bridge - no-bridge on the same questions.
 
-Invariant: the two conditions are compared question by question within a seed, and seeds are pooled
-by the mean; an unpaired answer never enters a transfer.
+Invariants: which questions are left out is decided once, when the answers are read, by what is odd
+about them and never by how they were answered; so every run, condition and score keeps the same
+questions of a probe. The two conditions are compared question by question within a seed, and seeds
+are pooled by the mean; an unpaired answer never enters a transfer.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ccx_ray.analysis.measures.answers import COUNTINGS, Answers, Counting, by_run, paired
-from ccx_ray.analysis.measures.rows import Row, last_steps
-from ccx_ray.analysis.statistics.intervals import (
+from ccx_ray.analysis.statistics import (
     Floats,
     bootstrap_interval,
     holm,
     resampling,
     sign_flip_p_value,
 )
-from ccx_ray.evaluation.results import SCORE_TYPES
-from ccx_ray.study.spec import AnalysisSpec, StudySpec
+from ccx_ray.analysis.tables import BASE_RUN, ONE_CURVE, Row, last_steps
+from ccx_ray.errors import UserError
+from ccx_ray.evaluation.results import SCHEMA, SCORE_TYPES, outcomes, read_results
+from ccx_ray.study.spec import AnalysisSpec, QualityKind, ScoreType, StudySpec
+from ccx_ray.study.trials import Trial
+
+Direction = Literal["base-to-target", "target-to-base"]
+DIRECTIONS: tuple[Direction, ...] = ("base-to-target", "target-to-base")
+Counting = Literal["published", "ties-wrong", "ties-shared"]
+"""How a tie counts: by the order of the options, as in the published scorer; as wrong; or as the
+chance of being right when one of the tied options is drawn."""
+COUNTINGS: tuple[Counting, ...] = ("published", "ties-wrong", "ties-shared")
+
+STEP_FILE = re.compile(r"^step-\d+\.parquet$")
+KEYS = ("trial", "step", "probe", "question", "gold")
+COLUMNS = (*KEYS, "right", "quality", *SCORE_TYPES)
+"""What is read: the log-probabilities of single tokens are many times as large, and not needed."""
 
 Cell = tuple[dict[str, Any], pd.DataFrame]
 """What a cell's rows have in common, and its answers."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PairedAnswers:
-    """Right answers under both conditions, [S, Q]: the same seeds and the same questions. Each is
-    0 or 1, or a fraction where ties are shared."""
+def probe_of(direction: Direction, language: str, base: str) -> str:
+    """The probe that shows a direction: what arrives in the target is asked in the target."""
+    return f"{language}-{language}" if direction == "base-to-target" else f"{language}-{base}"
 
-    bridge: Floats
-    nobridge: Floats
 
-    @property
-    def difference_sums(self) -> NDArray[np.int64]:
-        """Bridge minus no-bridge, summed over the seeds, [Q], in the unit that makes it whole: a
-        half point and a third are three and two sixths."""
-        shares = np.unique(np.concatenate([self.bridge, self.nobridge]))
-        unit = math.lcm(*(Fraction(x).limit_denominator(1000).denominator for x in shares.tolist()))
-        sums = (unit * (self.bridge - self.nobridge)).sum(axis=0)
-        return np.asarray(np.rint(sums), dtype=np.int64)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """All answers of the base's last checkpoint and of the trials, under one score."""
 
-    @property
-    def differences(self) -> Floats:
-        """Bridge minus no-bridge, mean over the seeds, [Q]."""
-        sums: Floats = (self.bridge - self.nobridge).sum(axis=0)
-        return sums / len(self.bridge)
+    rows: pd.DataFrame
+    """One row an answer, without the questions that the study leaves out, in the order of the
+    report: by ``language``, ``direction``, ``condition``, ``step``, ``run`` (in the order of the
+    grid) and ``question``. The base has the condition ``base``, the step 0 and the seed -1.
+    ``gold`` is the position of the right option, counted from 0, -1 when it is not among the
+    ``options`` (their number). Under the score that chooses: ``choice`` (position), ``tied`` (the
+    lowest score is shared), and in every one of ``COUNTINGS`` how far the answer counts as right,
+    0 to 1."""
+    scores: pa.Table
+    """The options' scores of every kind, and which are right, row by row."""
+    asked: pd.DataFrame
+    """One row a question of every probe, those that are left out (not ``kept``) included:
+    ``probe, question, gold, options, quality, kept``."""
+
+    def under(self, scoring: ScoreType) -> "Answers":
+        """The same questions with another score to choose by."""
+        found = outcomes(self.scores, scoring)
+        counted = {
+            "published": found.correct.astype(np.float64),
+            "ties-wrong": found.strict.astype(np.float64),
+            "ties-shared": found.shared,
+        }
+        rows = self.rows.assign(choice=found.choice, tied=found.tied, **counted)
+        return replace(self, rows=rows)
+
+
+def by_score(answers: Answers, rows_of: Callable[[Answers], Sequence[Row]]) -> list[Row]:
+    """The rows of every score, which is their last column. Each score chooses anew among the same
+    options of the same questions, so rows differ by the score alone. They are seven looks at one
+    experiment, and none is the headline but the study's own."""
+    return [
+        Row(**vars(row), score=kind) for kind in SCORE_TYPES for row in rows_of(answers.under(kind))
+    ]
+
+
+def by_run(rows: pd.DataFrame, column: str) -> NDArray[Any]:
+    """A column of rows that are sorted by run, all of which have the same questions, [R, Q]."""
+    values: NDArray[Any] = rows[column].to_numpy()
+    return values.reshape(rows["run"].nunique(), -1)
+
+
+def cells(rows: pd.DataFrame, *names: str) -> Iterator[Cell]:
+    """The rows that are alike in these columns, in the order of their first rows."""
+    for place, cell in rows.groupby(list(names), sort=False):
+        found = dict(zip(names, place, strict=True))
+        yield found | ({"step": int(found["step"])} if "step" in found else {}), cell
+
+
+def paired(rows: pd.DataFrame, *cell: str) -> pd.DataFrame:
+    """The rows of the seeds that were measured under both conditions in a cell."""
+    trials = rows[rows["condition"] != BASE_RUN]
+    conditions = trials.groupby([*cell, "seed"])["condition"].transform("nunique")
+    return trials[conditions == 2]
+
+
+def read_answers(
+    study: StudySpec, trials: Sequence[Trial], evaluations: Mapping[str, Path]
+) -> Answers:
+    """Read the Parquet of all evaluations.
+
+    Raises:
+        FileNotFoundError: a folder holds no ``step-*.parquet``.
+        UserError: the study leaves out every question of a probe.
+    """
+    files = [path for run, folder in evaluations.items() for path in _step_files(run, folder)]
+    none = pa.schema([SCHEMA.field(column) for column in COLUMNS]).empty_table()
+    scores = pa.concat_tables([none, *(read_results(path, COLUMNS) for path in files)])
+    rows = scores.select(KEYS).to_pandas().rename(columns={"trial": "run"})
+    rows["options"] = pc.list_value_length(scores["right"]).to_numpy()
+    asked = _asked(rows, scores, study.evaluation.exclude)
+    rows = rows.assign(row=np.arange(len(rows))).merge(asked[["probe", "question", "kept"]])
+    rows = rows[rows["kept"]].merge(_report_order(study, trials), on=["run", "probe"])
+    # Trials start from the base's last checkpoint.
+    last = rows.groupby(["run", "probe"])["step"].transform("max")
+    is_base = rows["run"] == BASE_RUN
+    rows = rows.assign(step=rows["step"].mask(is_base, 0))[~is_base | (rows["step"] == last)]
+    rows = rows.sort_values(["cell", "step", "place", "question"], ignore_index=True)
+    chosen = scores.take(rows.pop("row").to_numpy())
+    return Answers(rows=rows, scores=chosen, asked=asked).under(study.evaluation.scoring)
+
+
+def _report_order(study: StudySpec, trials: Sequence[Trial]) -> pd.DataFrame:
+    """One row for every run and each probe that it is asked, in the order of the report:
+    ``run, probe, language, direction, condition, seed``; ``place`` numbers the rows, ``cell`` those
+    that differ by more than the seed."""
+    ordered = sorted(trials, key=lambda trial: study.trials.conditions.index(trial.condition))
+    runs = [(one.name, one.language, one.condition, one.seed) for one in ordered]
+    rows = [
+        (run, probe_of(direction, language, study.base_language.code), language, direction, *which)
+        for language in dict.fromkeys(trial.language for trial in trials)
+        for direction in DIRECTIONS
+        for run, own, *which in [(BASE_RUN, language, BASE_RUN, -1), *runs]
+        if own == language
+    ]
+    columns = ["run", "probe", "language", "direction", "condition", "seed"]
+    found = pd.DataFrame(rows, columns=columns)
+    cells = found.groupby(["probe", "condition"], sort=False).ngroup()
+    return found.assign(cell=cells, place=np.arange(len(found)))
+
+
+def _step_files(run: str, folder: Path) -> list[Path]:
+    files = sorted(path for path in folder.iterdir() if STEP_FILE.match(path.name))
+    if not files:
+        raise FileNotFoundError(f"{folder}: no step-*.parquet of run {run}")
+    return files
+
+
+def _asked(rows: pd.DataFrame, scores: pa.Table, exclude: Sequence[QualityKind]) -> pd.DataFrame:
+    asked = rows.drop_duplicates(["probe", "question"]).sort_values(["probe", "question"])
+    quality = scores["quality"].take(asked.index.to_numpy()).to_pylist()
+    asked = asked[["probe", "question", "gold", "options"]].assign(
+        quality=quality, kept=[not set(kinds) & set(exclude) for kinds in quality]
+    )
+    questions = rows.groupby(["run", "step", "probe"])["question"].transform("nunique")
+    other = rows[questions != rows["probe"].map(asked["probe"].value_counts())]
+    assert other.empty, f"other questions: {other.iloc[0].to_dict()}"
+    for probe, kept in asked.groupby("probe")["kept"]:
+        if not kept.any():
+            raise UserError(
+                f"evaluation.exclude {', '.join(exclude)}: leaves none of the {len(kept)} "
+                f"questions of {probe}; exclude fewer kinds"
+            )
+    return asked
+
+
+def read_lengths(evaluations: Mapping[str, Path]) -> pd.DataFrame:
+    """How long each question and its right answer are, in tokens: ``probe, question,
+    sentence_tokens, answer_tokens``, those of the sentence with the right answer in its blank,
+    without end-of-text, and those of them that hold characters of the answer.
+
+    They are the same for every run, as all share a tokenizer, so one checkpoint of every run that
+    has a probe not read before is read. Without an answer among the options both are NaN, without a
+    blank the second is.
+    """
+    columns = ("probe", "question", "gold", "tokens", "option_tokens")
+    read: set[str] = set()
+    rows = []
+    for run, folder in evaluations.items():
+        path = _step_files(run, folder)[0]
+        if set(read_results(path, ("probe",))["probe"].unique().to_pylist()) <= read:
+            continue
+        found = read_results(path, columns).to_pylist()
+        for row in (row for row in found if row["probe"] not in read):
+            gold = row["gold"]
+            lengths = (row["tokens"][gold], sum(row["option_tokens"][gold])) if gold >= 0 else ()
+            known = (length or np.nan for length in (*lengths, 0, 0)[:2])
+            rows.append((row["probe"], row["question"], *known))
+        read |= {row["probe"] for row in found}
+    names = ["probe", "question", "sentence_tokens", "answer_tokens"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def paired_cells(answers: Answers, *, last_only: bool = False) -> Iterator[Cell]:
@@ -61,21 +217,36 @@ def paired_cells(answers: Answers, *, last_only: bool = False) -> Iterator[Cell]
     Args:
         last_only: at the last such checkpoint.
     """
-    names = ["language", "direction", "probe", "step"]
     rows = paired(answers.rows, "probe", "step")
     if last_only:
         rows = rows[rows["step"] == rows.groupby("probe")["step"].transform("max")]
-    for place, cell in rows.groupby(names, sort=False):
-        named = dict(zip(names, place, strict=True)) | {"step": int(place[-1])}
-        yield named, cell.sort_values("seed", kind="stable")
+    for place, cell in cells(rows, "language", "direction", "probe", "step"):
+        yield place, cell.sort_values("seed", kind="stable")
 
 
-def paired_answers(cell: pd.DataFrame, counting: Counting) -> PairedAnswers:
-    """The right answers of a cell, ties counted in one way."""
-    return PairedAnswers(
-        bridge=by_run(cell[cell["condition"] == "bridge"], counting),
-        nobridge=by_run(cell[cell["condition"] == "nobridge"], counting),
+def paired_answers(cell: pd.DataFrame, counting: Counting) -> tuple[Floats, Floats]:
+    """The right answers of a cell under bridge and under no-bridge, [S, Q] each: the same seeds and
+    the same questions. Each is 0 or 1, or a fraction where ties are shared."""
+    bridge, nobridge = (
+        by_run(cell[cell["condition"] == condition], counting)
+        for condition in ("bridge", "nobridge")
     )
+    return bridge, nobridge
+
+
+def mean_differences(bridge: Floats, nobridge: Floats) -> Floats:
+    """Bridge minus no-bridge, mean over the seeds, [S, Q] -> [Q]."""
+    sums: Floats = (bridge - nobridge).sum(axis=0)
+    return sums / len(bridge)
+
+
+def whole_differences(bridge: Floats, nobridge: Floats) -> NDArray[np.int64]:
+    """Bridge minus no-bridge, summed over the seeds, [S, Q] -> [Q], in the unit that makes it
+    whole: a half point and a third are three and two sixths."""
+    shares = np.unique(np.concatenate([bridge, nobridge]))
+    unit = math.lcm(*(Fraction(x).limit_denominator(1000).denominator for x in shares.tolist()))
+    sums = (unit * (bridge - nobridge)).sum(axis=0)
+    return np.asarray(np.rint(sums), dtype=np.int64)
 
 
 def transfer_rows(study: StudySpec, answers: Answers, *, last_only: bool = False) -> list[Row]:
@@ -91,28 +262,11 @@ def transfer_rows(study: StudySpec, answers: Answers, *, last_only: bool = False
         for counting in COUNTINGS
     ]
     for counting in COUNTINGS:
-        last = last_rows(rows, counting)
+        counted = [row for row in rows if row.counting == counting]
+        last = last_steps(counted, *ONE_CURVE["transfers"])
         for row, p_holm in zip(last, holm([row.p_value for row in last]), strict=True):
             row.p_holm = p_holm
     return rows
-
-
-def score_transfer_rows(study: StudySpec, answers: Answers) -> list[Row]:
-    """Transfers at the last checkpoint under every score.
-
-    ``p_holm`` is corrected within the score, not over the scores: they are seven looks at one
-    experiment, and none is the headline but the study's own.
-    """
-    return [
-        Row(**vars(row), score=kind)
-        for kind in SCORE_TYPES
-        for row in transfer_rows(study, answers.under(kind), last_only=True)
-    ]
-
-
-def last_rows(rows: Sequence[Row], counting: Counting = "published") -> list[Row]:
-    """The cells of the headline: every language and direction at its last checkpoint."""
-    return last_steps([row for row in rows if row.counting == counting], "language", "direction")
 
 
 def significance_level(study: StudySpec) -> float:
@@ -128,11 +282,9 @@ def is_significant(study: StudySpec, row: Row) -> bool:
 def _transfer_row(
     spec: AnalysisSpec, place: dict[str, Any], cell: pd.DataFrame, counting: Counting
 ) -> Row:
-    found = paired_answers(cell, counting)
-    differences, bridge, nobridge = found.differences, found.bridge, found.nobridge
-    interval = bootstrap_interval(
-        differences, **resampling(spec, "transfer", place["probe"], str(place["step"]), counting)
-    )
+    bridge, nobridge = paired_answers(cell, counting)
+    differences = mean_differences(bridge, nobridge)
+    names = ("transfer", place["probe"], str(place["step"]), counting)
     return Row(
         **place,
         counting=counting,
@@ -141,9 +293,8 @@ def _transfer_row(
         bridge=float(bridge.mean()),
         nobridge=float(nobridge.mean()),
         transfer=float(differences.mean()),
-        low=interval.low,
-        high=interval.high,
-        p_value=sign_flip_p_value(found.difference_sums),
+        **bootstrap_interval([differences], resampling(spec, *names))._asdict(),
+        p_value=sign_flip_p_value(whole_differences(bridge, nobridge)),
         p_holm=None,
         seed_transfers=tuple((bridge.mean(axis=1) - nobridge.mean(axis=1)).tolist()),
     )

@@ -10,19 +10,18 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ccx_ray.analysis.measures.answers import DIRECTIONS, Direction
+from ccx_ray.analysis.measures.transfer import DIRECTIONS, Direction
+from ccx_ray.analysis.tables import BASE_RUN, Row
 from ccx_ray.analysis.wording import direction_name, short_name
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.text_spec import LanguageSpec
-
-Row = TypeVar("Row")
 
 CONDITION_COLOURS = {"bridge": "#0072B2", "nobridge": "#D55E00"}
 LANGUAGE_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#999933")
@@ -74,8 +73,8 @@ def panel_grid(
     across: str = "optimizer step",
     share_y: bool = False,
     legend: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Figure:
-    """One column a target language, one row a direction of transfer.
+) -> Figure | None:
+    """One column a target language, one row a direction of transfer; None without a language.
 
     Args:
         panel: draws into the axes of one language and row; it may set its own ticks.
@@ -83,13 +82,12 @@ def panel_grid(
         label, across: what the vertical and the horizontal axes show.
     """
     languages, base = languages_of(study, codes), study.base_language.name
-    figure = Figure(
-        figsize=(max(NARROWEST, PANEL_WIDTH * len(languages)), len(rows) * PANEL_HEIGHT + 0.4),
-        layout="constrained",
-    )
-    panels = figure.subplots(
-        len(rows), len(languages), squeeze=False, sharex=True, sharey=share_y or "none"
-    )
+    if not languages:
+        return None
+    size = (max(NARROWEST, PANEL_WIDTH * len(languages)), len(rows) * PANEL_HEIGHT + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    shape = (len(rows), len(languages))
+    panels = figure.subplots(*shape, squeeze=False, sharex=True, sharey=share_y or "none")
     for drawn, row in zip(panels, rows, strict=True):
         for axes, language in zip(drawn, languages, strict=True):
             axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
@@ -118,31 +116,27 @@ def direction_row(
 
 def condition_curves(
     axes: Axes,
-    base: Sequence[Row],
     rows: Sequence[Row],
     field: str,
-    error: Callable[[Row], float | tuple[float, float]],
+    error: Callable[[Row], tuple[float, float]],
     *,
     unit: float = 1.0,
 ) -> None:
-    """A line a condition over the checkpoints, from the base on.
+    """A line a condition over the checkpoints, from the base on, whose rows come first.
 
     Args:
-        error: half of a row's interval, or how far it reaches down and up.
+        error: how far a row's interval reaches down and up.
         unit: of the values and their errors: 100 shows shares as percent.
     """
     for condition, colour in CONDITION_COLOURS.items():
-        own = [row for row in rows if condition == row.condition]  # type: ignore[attr-defined]
-        if not own:
+        curve = [row for row in rows if row.condition in (BASE_RUN, condition)]
+        if all(row.condition == BASE_RUN for row in curve):
             continue
-        curve: list[Any] = [*base, *own]
-        errors: list[Any] = [error(row) for row in curve]
+        errors = zip(*(error(row) for row in curve), strict=True)
         axes.errorbar(
             [row.step for row in curve],
             [unit * getattr(row, field) for row in curve],
-            yerr=[[unit * end for end in ends] for ends in zip(*errors, strict=True)]
-            if isinstance(errors[0], tuple)
-            else [unit * one for one in errors],
+            yerr=[[unit * end for end in ends] for ends in errors],
             color=colour,
             marker="o" if condition == "bridge" else "s",
             markersize=3,

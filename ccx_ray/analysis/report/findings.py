@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from typing import Literal
 
-from ccx_ray.analysis.measures.accuracy import last_accuracies
-from ccx_ray.analysis.measures.answers import DIRECTIONS, Direction, probe_of
-from ccx_ray.analysis.measures.consistency import last_consistencies
-from ccx_ray.analysis.measures.proficiency import last_differences
-from ccx_ray.analysis.measures.results import Results
-from ccx_ray.analysis.measures.rows import Row
-from ccx_ray.analysis.measures.transfer import is_significant, last_rows, significance_level
+from ccx_ray.analysis.measures.transfer import (
+    DIRECTIONS,
+    Direction,
+    is_significant,
+    probe_of,
+    significance_level,
+)
 from ccx_ray.analysis.report.paper import SIGNIFICANT
+from ccx_ray.analysis.tables import Results, Row
 from ccx_ray.analysis.wording import (
     SCORE_NAMES,
     condition_name,
@@ -55,26 +56,11 @@ class Finding:
     """Why it cannot be said, or what the result does not show."""
 
 
-@dataclass(frozen=True)
-class TransferVerdict:
-    """What is known of transfer in one cell at the last checkpoint."""
-
-    language: str
-    direction: Direction
-    verdict: CellVerdict
-    paper: bool | None
-    """Whether transfer is significant in the paper; None where it says nothing."""
-
-    @property
-    def cell(self) -> Cell:
-        """Language and direction."""
-        return self.language, self.direction
-
-
-def transfer_verdicts(study: StudySpec, results: Results) -> list[TransferVerdict]:
-    """Every language of the grid in both directions, whether it could be tested or not."""
-    last = {(row.language, row.direction): row for row in last_rows(results.transfers)}
-    cells: list[Cell] = [(one.code, way) for one in study.trial_languages for way in DIRECTIONS]
+def transfer_verdicts(study: StudySpec, results: Results) -> list[Row]:
+    """What is known of transfer at the last checkpoint in every ``language`` of the grid and
+    ``direction``, whether it could be tested or not. ``paper`` is whether it is significant there,
+    None where the paper says nothing."""
+    last = {_cell(row): row for row in results.last("transfers", counting="published")}
 
     def verdict(row: Row | None) -> CellVerdict:
         if row is None:
@@ -84,13 +70,21 @@ def transfer_verdicts(study: StudySpec, results: Results) -> list[TransferVerdic
         return "found" if row.transfer > 0 else "found, negative"
 
     return [
-        TransferVerdict(*cell, verdict(last.get(cell)), SIGNIFICANT.get(cell)) for cell in cells
+        Row(
+            language=language.code,
+            direction=direction,
+            verdict=verdict(last.get((language.code, direction))),
+            paper=SIGNIFICANT.get((language.code, direction)),
+        )
+        for language in study.trial_languages
+        for direction in DIRECTIONS
     ]
 
 
 def headline(study: StudySpec, results: Results) -> str:
     """In how many cells transfer is found, and what remains possible in the others."""
-    verdicts, last = transfer_verdicts(study, results), last_rows(results.transfers)
+    verdicts = transfer_verdicts(study, results)
+    last = results.last("transfers", counting="published")
     if not last:
         return (
             "Transfer cannot be computed, because no language was trained and evaluated under both "
@@ -98,7 +92,7 @@ def headline(study: StudySpec, results: Results) -> str:
         )
 
     def named(verdict: str) -> str:
-        return _cells(study, (row.cell for row in verdicts if row.verdict == verdict))
+        return _cells(study, (_cell(row) for row in verdicts if row.verdict == verdict))
 
     found, negative, untested = map(named, ("found", "found, negative", "cannot be said"))
     count = sum(row.verdict == "found" for row in verdicts)
@@ -156,7 +150,7 @@ def _above_guessing(_: StudySpec, results: Results) -> Finding | None:
     guessing = {row.probe: max(row.chance, row.first_option_accuracy) for row in results.probes}
     cells = [
         (row.accuracy - guessing[row.probe], row)
-        for row in last_accuracies(results.accuracies)
+        for row in results.last("accuracies")
         if row.condition != "base"
     ]
     above = [(gap, row) for gap, row in cells if gap > STANDARD_ERRORS * row.standard_error]
@@ -174,7 +168,7 @@ def _above_guessing(_: StudySpec, results: Results) -> Finding | None:
 def _proficiency(study: StudySpec, results: Results) -> Finding:
     """Whether bridge models are better at the languages, where they are better at questions."""
     question = "Better proficiency with bridges"
-    rows = {(r.language, r.direction): r for r in last_differences(results.proficiency_differences)}
+    rows = {_cell(row): row for row in results.last("proficiency_differences")}
     if not rows:
         reason = (
             "No held-out text was scored under both conditions, so transfer cannot be told from a "
@@ -183,7 +177,8 @@ def _proficiency(study: StudySpec, results: Results) -> Finding:
         return Finding("proficiency", question, "", "cannot be said", reason)
     better = [cell for cell, row in rows.items() if row.high < 0]
     worse = [cell for cell, row in rows.items() if row.low > 0]
-    moved = [row.cell for row in transfer_verdicts(study, results) if row.verdict == "found"]
+    verdicts = transfer_verdicts(study, results)
+    moved = [_cell(row) for row in verdicts if row.verdict == "found"]
     both = _cells(study, (cell for cell in moved if cell in better))
     alone = _cells(study, (cell for cell in moved if cell in rows and cell not in better))
     result = (
@@ -203,8 +198,8 @@ def _scores(study: StudySpec, results: Results) -> Finding | None:
     significant = [row for row in published if is_significant(study, row)]
     signs: dict[Cell, set[int]] = defaultdict(set)
     for row in published:
-        signs[row.language, row.direction].add((row.transfer > 0) - (row.transfer < 0))
-    times = Counter((row.language, row.direction) for row in significant)
+        signs[_cell(row)].add((row.transfer > 0) - (row.transfer < 0))
+    times = Counter(map(_cell, significant))
     by_score = [sum(row.score == kind for row in significant) for kind in SCORE_TYPES]
     scores, one_sign = len(SCORE_TYPES), [sign for sign in signs.values() if sign in ({1}, {-1})]
     every = _cells(study, (cell for cell in signs if times[cell] == scores)) or "none"
@@ -232,7 +227,9 @@ def _ties(_: StudySpec, results: Results) -> Finding | None:
         abs(row.transfer - other.transfer)
         for counting in ("ties-wrong", "ties-shared")
         for row, other in zip(
-            last_rows(results.transfers), last_rows(results.transfers, counting), strict=True
+            results.last("transfers", counting="published"),
+            results.last("transfers", counting=counting),
+            strict=True,
         )
     ]
     largest = round(100 * max(changes, default=most.worth_against_wrong), 1)
@@ -273,7 +270,8 @@ def _first_option(_: StudySpec, results: Results) -> Finding | None:
 
 
 def _seeds(_: StudySpec, results: Results) -> Finding | None:
-    question, last = "Seeds of opposite signs", last_rows(results.transfers)
+    question = "Seeds of opposite signs"
+    last = results.last("transfers", counting="published")
     several = [row.seed_transfers for row in last if len(row.seeds) > 1]
     if not last:
         return None
@@ -289,7 +287,7 @@ def _seeds(_: StudySpec, results: Results) -> Finding | None:
 
 def _consistency(study: StudySpec, results: Results) -> Finding | None:
     """Whether the two versions of a question are ranked alike, beyond what chance gives."""
-    cells = [row for row in last_consistencies(results.consistencies) if row.condition != "base"]
+    cells = [row for row in results.last("consistencies") if row.condition != "base"]
     if not cells:
         return None
     above = [row for row in cells if row.low > row.random]
@@ -323,6 +321,10 @@ def _forgetting(study: StudySpec, results: Results) -> Finding | None:
         return None
     result = f"accuracy on {base.name} questions, last minus base, in points: {', '.join(changes)}"
     return Finding("accuracy", "Forgetting", result, "measured")
+
+
+def _cell(row: Row) -> Cell:
+    return row.language, row.direction
 
 
 def _share(some: Sized, cells: Sized) -> Verdict:

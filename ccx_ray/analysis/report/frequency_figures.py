@@ -6,18 +6,15 @@ a value of 0 stands at the left edge as an open triangle.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ccx_ray.analysis.measures.frequency_effect import BINS, EXPOSURE_BINS, Bin
-from ccx_ray.analysis.measures.question_transfer import EXACT_MEASURES, POOLED
-from ccx_ray.analysis.measures.results import Results
-from ccx_ray.analysis.measures.rows import Row
-from ccx_ray.analysis.measures.transfer_model import PREDICTORS, Outcome, frequency_term
-from ccx_ray.analysis.measures.validation_facts import own_planted
+from ccx_ray.analysis.measures.frequency import BINS, EXACT_MEASURES, POOLED
+from ccx_ray.analysis.measures.run_facts import own_planted
+from ccx_ray.analysis.measures.transfer_model import MODELS, PREDICTORS, frequency_term
 from ccx_ray.analysis.report.drawing import (
     FAINT,
     INK,
@@ -35,17 +32,18 @@ from ccx_ray.analysis.report.drawing import (
     panel_row,
 )
 from ccx_ray.analysis.report.paper import DENSITIES, OCCURRENCES
+from ccx_ray.analysis.tables import Results
 from ccx_ray.analysis.wording import MEASURE_NAMES, PREDICTOR_NAMES, names_of, short_name
 from ccx_ray.study.spec import StudySpec
 
 EDGE = 0.4
 """Of the smallest value above 0: where the left edge of a logarithmic axis stands."""
-MODELS: tuple[tuple[Outcome, bool, str, str], ...] = (
-    ("transferred", False, "without the lengths", "#56B4E9"),
-    ("transferred", True, "lengths held fixed", "#0072B2"),
-    ("worse", True, "placebo: worse under bridge", "#999999"),
-)
-"""Outcome, lengths, name and colour."""
+MODEL_COLOURS = {
+    "without the lengths": "#56B4E9",
+    "lengths held fixed": "#0072B2",
+    "placebo: worse under bridge": "#999999",
+}
+"""Name -> colour, in the order of ``MODELS``."""
 ODDS = (0.1, 0.25, 0.5, 0.67, 0.8, 1, 1.25, 1.5, 2, 4, 10)
 
 
@@ -79,7 +77,11 @@ def density_figure(study: StudySpec, results: Results) -> Figure | None:
             ):
                 axes.plot(value, place + shift, "d", color=of, mfc="white", ms=5, zorder=1)
     for axes, values in drawn.items():
-        _log_axis(axes, values)
+        # What is 0 or has no bound is cut.
+        shown = [value for value in values if 0 < value < float("inf")]
+        if shown:
+            axes.set_xscale("log", nonpositive="clip")
+            axes.set_xlim(EDGE * min(shown), max(shown) / EDGE)
     densities.set_title("cultural density")
     ratios.set_title(f"ratio, target over {base}")
     ratios.axvline(1, color=FAINT, linewidth=0.8, zorder=0)
@@ -119,28 +121,18 @@ def occurrence_figure(study: StudySpec, results: Results) -> Figure | None:
     return figure
 
 
-def frequency_bin_figure(study: StudySpec, results: Results) -> Figure | None:
-    """Transfer by ranges of occurrences."""
-    return _bin_figure(study, BINS, results.bins, "occurrences in the {} corpus")
-
-
-def exposure_bin_figure(study: StudySpec, results: Results) -> Figure | None:
-    """Transfer by ranges of exposure."""
-    across = "times that {} evidence was read"
-    return _bin_figure(study, EXPOSURE_BINS, results.exposure_bins, across)
-
-
-def _bin_figure(
-    study: StudySpec, bins: Sequence[Bin], rows: Sequence[Row], across: str
+def bin_figure(
+    study: StudySpec, results: Results, *, table: str, column: str, across: str
 ) -> Figure | None:
     """Transfer by ranges of a value: all languages with intervals, each language as a mark.
 
     Args:
         across: what the value is; ``{}`` in it stands for the language that knowledge moves from.
     """
+    rows, labels = getattr(results, table), list(BINS[column])
     if not rows:
         return None
-    labels, base = [one.label for one in bins], study.base_language.name
+    base = study.base_language.name
     languages = languages_of(study, (row.culture for row in rows))
     figure, panels = direction_row(study, 3.1)
     for direction, axes in panels:
@@ -230,7 +222,9 @@ def model_figure(_: StudySpec, results: Results) -> Figure | None:
     figure, (axes,) = panel_row(7.2, 1.0 + 0.62 * len(predictors))
     axes.axvline(1, color=FAINT, linewidth=0.8)
     for index, predictor in enumerate(predictors):
-        for shift, (outcome, lengths, _name, colour) in zip((-0.22, 0, 0.22), MODELS, strict=True):
+        for shift, (outcome, lengths), colour in zip(
+            (-0.22, 0, 0.22), MODELS, MODEL_COLOURS.values(), strict=True
+        ):
             row, place = frequency_term(terms, predictor, outcome, lengths=lengths), index + shift
             if row is None:
                 axes.text(1, place, "  not estimable", color=colour, va="center", fontsize=7.5)
@@ -248,7 +242,7 @@ def model_figure(_: StudySpec, results: Results) -> Figure | None:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("odds ratio of a doubling")
     name_rows(axes, [PREDICTOR_NAMES[one] for one in predictors])
-    draw_legend(figure, {name: {"color": colour} for _, _, name, colour in MODELS})
+    draw_legend(figure, {name: {"color": colour} for name, colour in MODEL_COLOURS.items()})
     return figure
 
 
@@ -300,11 +294,13 @@ def recall_figure(study: StudySpec, results: Results) -> Figure | None:
 
 def planted_figure(study: StudySpec, results: Results) -> Figure | None:
     """Estimated against true frequency, a panel a corpus; larger marks are more facts."""
-    rows = own_planted(study.frequency, results.planted, results.validation)
+    rows = own_planted(study.frequency, results, "planted")
     if not rows:
         return None
     by_corpus = grouped(rows, "corpus")
     largest = max(max(row.planted, row.estimated) for row in rows)
+    # Doublings, with 0 beside 1.
+    ticks = [0, *(2**power for power in range(0, 20, 2) if 2**power <= 2 * largest)]
     figure, panels = panel_row(
         max(NARROWEST, 1.9 * len(by_corpus)), 2.45, len(by_corpus), sharex=True, sharey=True
     )
@@ -319,19 +315,15 @@ def planted_figure(study: StudySpec, results: Results) -> Figure | None:
             alpha=0.7,
             linewidths=0,
         )
-        _count_axes(axes, largest)
+        axes.set_aspect("equal")
+        for along in ("x", "y"):
+            getattr(axes, f"set_{along}scale")("symlog", base=2, linthresh=1)
+            getattr(axes, f"set_{along}lim")(-0.5, 1.6 * max(1, largest))
+            getattr(axes, f"set_{along}ticks")(ticks, [str(tick) for tick in ticks])
         axes.set_title(names_of(study).get(corpus, corpus))
         axes.set_xlabel("planted")
     panels[0].set_ylabel("estimated")
     return figure
-
-
-def _log_axis(axes: Axes, values: Iterable[float]) -> None:
-    """A logarithmic axis that holds all values above 0; what is 0 or has no bound is cut."""
-    shown = [value for value in values if 0 < value < float("inf")]
-    if shown:
-        axes.set_xscale("log", nonpositive="clip")
-        axes.set_xlim(EDGE * min(shown), max(shown) / EDGE)
 
 
 def _corpus_rows(study: StudySpec, axes: Axes, corpora: Sequence[tuple[str, str]]) -> None:
@@ -340,16 +332,3 @@ def _corpus_rows(study: StudySpec, axes: Axes, corpora: Sequence[tuple[str, str]
     name_rows(axes, [f"{names[asked]} questions in {names[corpus]}" for corpus, asked in corpora])
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.7)
     axes.set_axisbelow(True)
-
-
-def _count_axes(axes: Axes, largest: int) -> None:
-    """Doublings, with 0 beside 1."""
-    ticks = [0, *(2**power for power in range(0, 20, 2) if 2**power <= 2 * largest)]
-    axes.set_aspect("equal")
-    for scale, limits, ticked in (
-        (axes.set_xscale, axes.set_xlim, axes.set_xticks),
-        (axes.set_yscale, axes.set_ylim, axes.set_yticks),
-    ):
-        scale("symlog", base=2, linthresh=1)
-        limits(-0.5, 1.6 * max(1, largest))
-        ticked(ticks, [str(tick) for tick in ticks])

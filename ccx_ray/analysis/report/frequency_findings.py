@@ -5,16 +5,15 @@ estimated has its reason in the place of a number.
 """
 
 import math
+from collections.abc import Iterator
 
-from ccx_ray.analysis.measures.frequency_effect import last_exposures
-from ccx_ray.analysis.measures.question_transfer import POOLED
-from ccx_ray.analysis.measures.results import Results
-from ccx_ray.analysis.measures.rows import Row
+from ccx_ray.analysis.measures.frequency import POOLED
+from ccx_ray.analysis.measures.run_facts import own_planted
 from ccx_ray.analysis.measures.transfer import significance_level
 from ccx_ray.analysis.measures.transfer_model import PREDICTORS, Predictor, frequency_term
-from ccx_ray.analysis.measures.validation_facts import own_planted
 from ccx_ray.analysis.report.findings import Finding, Verdict
 from ccx_ray.analysis.report.paper import OCCURRENCES
+from ccx_ray.analysis.tables import Results, Row
 from ccx_ray.analysis.wording import (
     PREDICTOR_NAMES,
     average,
@@ -36,17 +35,18 @@ FEW_FOUND = 10
 LOW_RECALL = 0.8
 
 
-def frequency_findings(study: StudySpec, results: Results) -> list[Finding]:
+def frequency_findings(study: StudySpec, results: Results) -> Iterator[Finding]:
     """What is known of frequency, exposure, the model and the estimate, in this order."""
-    stated = [_density(study, row) for row in results.densities]
-    stated += [_occurrences(study, row) for row in results.occurrences if row.culture == POOLED]
-    stated += _exposures(study, results)
-    fitted = {fit.predictor for fit in results.model_fits}
-    stated += [_model(study, results, one) for one in PREDICTORS if one in fitted]
     if not results.densities:
         reason = "It was not estimated, so nothing is said about the frequency hypothesis."
-        return [Finding("frequency", "Frequency", "", "cannot be said", reason), *stated]
-    return stated + _validation(study, results)
+        yield Finding("frequency", "Frequency", "", "cannot be said", reason)
+    yield from (_density(study, row) for row in results.densities)
+    yield from (_occurrences(study, row) for row in results.occurrences if row.culture == POOLED)
+    yield from _exposures(study, results)
+    fitted = {fit.predictor for fit in results.model_fits}
+    yield from (_model(study, results, one) for one in PREDICTORS if one in fitted)
+    if results.densities:
+        yield from _validation(study, results)
 
 
 def _density(study: StudySpec, row: Row) -> Finding:
@@ -87,12 +87,11 @@ def _occurrences(study: StudySpec, row: Row) -> Finding:
     return Finding("frequency", question, result, "cannot be said", reason)
 
 
-def _exposures(study: StudySpec, results: Results) -> list[Finding]:
-    stated = [
+def _exposures(study: StudySpec, results: Results) -> Iterator[Finding]:
+    yield from (
         _exposure(study, row)
-        for row in last_exposures(results.exposures)
-        if (row.culture, row.measure) == (POOLED, "exposure")
-    ]
+        for row in results.last("exposures", culture=POOLED, measure="exposure")
+    )
     known = {row.culture for row in results.exposures}
     missing = {
         names_of(study)[row.language] for row in results.transfers if row.language not in known
@@ -100,8 +99,7 @@ def _exposures(study: StudySpec, results: Results) -> list[Finding]:
     if missing and results.densities:
         question = f"Correlation of exposure with transfer, {listing(sorted(missing))}"
         reason = "What the trainings showed of each question's evidence was not computed."
-        stated.append(Finding("exposure", question, "", "cannot be said", reason))
-    return stated
+        yield Finding("exposure", question, "", "cannot be said", reason)
 
 
 def _exposure(study: StudySpec, row: Row) -> Finding:
@@ -170,7 +168,7 @@ def _odds(row: Row) -> str:
     return f"{decimal(row.odds_ratio)} ({interval}; {p_phrase(row.p_value)})"
 
 
-def _validation(study: StudySpec, results: Results) -> list[Finding]:
+def _validation(study: StudySpec, results: Results) -> Iterator[Finding]:
     """How well the estimate of frequency does against the scan, planted facts and people."""
     section, own, names = "validation", study.frequency.retriever_name, names_of(study)
     recalls = [
@@ -178,18 +176,17 @@ def _validation(study: StudySpec, results: Results) -> list[Finding]:
         for row in results.recalls
         if row.retriever == own and row.recall is not None
     ]
-    ranks = own_planted(study.frequency, results.planted_ranks, results.validation)
+    ranks = own_planted(study.frequency, results, "planted_ranks")
     known = [row.correlation for row in ranks if not math.isnan(row.correlation)]
     reviews = [
         f"{percent(row.precision, 0)} in {names[row.corpus]}"
         for row in results.reviews
         if row.culture == POOLED and row.precision is not None
     ]
-    stated = []
     if not results.validated:
         question = "Errors of the frequency estimate"
         reason = "It was not tested: nothing is known of what retrieval and judge miss or invent."
-        stated.append(Finding(section, question, "", "cannot be said", reason))
+        yield Finding(section, question, "", "cannot be said", reason)
     if recalls:
         reachable = sum(row.reachable for _, row in recalls)
         at = {
@@ -206,20 +203,19 @@ def _validation(study: StudySpec, results: Results) -> list[Finding]:
         missed = percent(1 - LOW_RECALL, 0)
         reason = f"Occurrences are too few where more than {missed} are missed: {listing(low)}."
         question = f"Recall of the retriever ({own})"
-        stated.append(Finding(section, question, result, "measured", reason if low else ""))
+        yield Finding(section, question, result, "measured", reason if low else "")
     if known:
         reach = " to ".join(dict.fromkeys((correlation(min(known)), correlation(max(known)))))
         result = f"rank correlation with the truth {reach}"
-        stated.append(Finding(section, "Ranks of planted facts", result, "measured"))
+        yield Finding(section, "Ranks of planted facts", result, "measured")
     question = "Precision of the judge, by people"
     if reviews:
         result = f"of what the judge accepts, people accept {listing(reviews)}"
-        stated.append(Finding(section, question, result, "measured"))
+        yield Finding(section, question, result, "measured")
     elif results.validated and not results.reviews:
         reason = (
             "Nobody has read what the judge accepts and refuses, so its errors are unknown beside "
             "other judges and planted facts. How to make a review: python "
             f"jobs/validate_frequency.py --study {study.name} --export DIR"
         )
-        stated.append(Finding(section, question, "", "cannot be said", reason))
-    return stated
+        yield Finding(section, question, "", "cannot be said", reason)

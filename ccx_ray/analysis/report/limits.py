@@ -3,19 +3,11 @@
 Invariant: a limit is stated where its cause holds in this run; none is boilerplate for all runs.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ccx_ray.analysis.measures.frequency_effect import last_exposures
-from ccx_ray.analysis.measures.results import Results
-from ccx_ray.analysis.measures.transfer import last_rows
-from ccx_ray.analysis.wording import (
-    SCORE_NAMES,
-    amount,
-    listing,
-    names_of,
-    plural,
-    short_name,
-)
+from ccx_ray.analysis.tables import Results
+from ccx_ray.analysis.wording import SCORE_NAMES, amount, listing, names_of, plural, short_name
 from ccx_ray.study.spec import StudySpec
 
 PAPER_PARAMETERS = 494_032_768
@@ -44,24 +36,23 @@ class Limit:
     """What cannot be concluded for it."""
 
 
-def limits(study: StudySpec, results: Results) -> list[Limit]:
+def limits(study: StudySpec, results: Results) -> Iterator[Limit]:
     """The limits that hold in this run, most important first."""
-    facts, last, names = results.facts, last_rows(results.transfers), names_of(study)
+    facts, names = results.facts, names_of(study)
+    last = results.last("transfers", counting="published")
     a_trial = facts.trial_tokens / facts.trials_trained if facts.trials_trained else 0
     scoring, exclude = study.evaluation.scoring, study.evaluation.exclude
-    stated = [
-        Limit(
-            "Size",
-            f"{amount(facts.parameters)} parameters, {amount(facts.base_tokens)} tokens as base, "
-            f"{amount(a_trial)} in each trial; the paper: {amount(PAPER_PARAMETERS)}, "
-            f"{amount(PAPER_BASE_TOKENS)}, {amount(PAPER_TRIAL_TOKENS)}",
-            "A model this small, trained on this little text, holds next to no facts: accuracies "
-            "near chance or the first-option rule carry no knowledge. This run shows that the "
-            "experiment works from end to end; it says nothing about language models."
-            if facts.parameters < TINY_PARAMETERS
-            else "",
-        )
-    ]
+    yield Limit(
+        "Size",
+        f"{amount(facts.parameters)} parameters, {amount(facts.base_tokens)} tokens as base, "
+        f"{amount(a_trial)} in each trial; the paper: {amount(PAPER_PARAMETERS)}, "
+        f"{amount(PAPER_BASE_TOKENS)}, {amount(PAPER_TRIAL_TOKENS)}",
+        "A model this small, trained on this little text, holds next to no facts: accuracies "
+        "near chance or the first-option rule carry no knowledge. This run shows that the "
+        "experiment works from end to end; it says nothing about language models."
+        if facts.parameters < TINY_PARAMETERS
+        else "",
+    )
     if last:
         halves = [50 * (row.high - row.low) for row in last]
         asked = [row.questions for row in last]
@@ -69,52 +60,48 @@ def limits(study: StudySpec, results: Results) -> list[Limit]:
             f"{min(asked)} to {max(asked)} questions a cell; {study.analysis.confidence:.0%} "
             f"intervals of {min(halves):.1f} to {max(halves):.1f} points on either side"
         )
-        stated.append(Limit("Resolution", here, "Smaller transfers cannot be told from none."))
+        yield Limit("Resolution", here, "Smaller transfers cannot be told from none.")
     if scoring != "reference":
         here = f"options are compared by {SCORE_NAMES[scoring]}, not as in the published scorer"
         consequence = "Accuracies and transfers are not comparable with the paper's."
-        stated.append(Limit("Score", here, consequence))
+        yield Limit("Score", here, consequence)
     if exclude:
         kinds = listing([kind.replace("_", " ") for kind in exclude])
         taken = [f"{row.left_out} of {row.asked} in {row.probe}" for row in results.probes]
         consequence = "They are in no accuracy and no transfer. Densities are of all questions."
-        stated.append(Limit("Questions left out", f"{kinds}: {listing(taken)}", consequence))
+        yield Limit("Questions left out", f"{kinds}: {listing(taken)}", consequence)
     documents = {row.text: row.documents for row in results.proficiency_differences}
     few = [f"{names[code]} {count}" for code, count in documents.items() if count < FEW_HELD_OUT]
     if few:
         here = f"fewer than {FEW_HELD_OUT} documents: {listing(few)}"
-        stated.append(Limit("Held-out text", here, "Intervals of proficiency are rough there."))
-    stated.append(
-        Limit(
-            "Seeds",
-            f"each condition was trained with {plural(len(study.trials.seeds), 'seed')}",
-            "The tests generalise over questions like these, for these trained models; how another "
-            "training would come out is only hinted at by the spread of the seeds.",
-        )
+        yield Limit("Held-out text", here, "Intervals of proficiency are rough there.")
+    yield Limit(
+        "Seeds",
+        f"each condition was trained with {plural(len(study.trials.seeds), 'seed')}",
+        "The tests generalise over questions like these, for these trained models; how another "
+        "training would come out is only hinted at by the spread of the seeds.",
     )
     for language in (study.base_language, *study.trial_languages):
         if language.note.strip():
-            stated.append(Limit(f"{short_name(language)} text", " ".join(language.note.split())))
-    stated += _frequency(study, results) if results.densities else []
+            yield Limit(f"{short_name(language)} text", " ".join(language.note.split()))
+    if results.densities:
+        yield from _frequency(study, results)
     if results.missing_trials:
         missing = listing(results.missing_trials)
-        stated.append(Limit("Missing trials", missing, "Not evaluated, and in no result."))
-    return stated
+        yield Limit("Missing trials", missing, "Not evaluated, and in no result.")
 
 
-def _frequency(study: StudySpec, results: Results) -> list[Limit]:
+def _frequency(study: StudySpec, results: Results) -> Iterator[Limit]:
     spec, names, rows = study.frequency, names_of(study), results.densities
-    stated = [
-        Limit(
-            "Occurrences",
-            f"counted among the {spec.top_documents} documents retrieved for a question by "
-            f"{RETRIEVERS[spec.retriever].format(spec.embedder.kind)} and judged by the "
-            f"{spec.judge.kind} judge",
-            "What is not retrieved is missed, and a count cannot exceed the number retrieved. "
-            "Exact counts and exposure are of what the lexical judge accepts: a fact in other "
-            "words is missed, and words that stand together by chance are counted.",
-        )
-    ]
+    yield Limit(
+        "Occurrences",
+        f"counted among the {spec.top_documents} documents retrieved for a question by "
+        f"{RETRIEVERS[spec.retriever].format(spec.embedder.kind)} and judged by the "
+        f"{spec.judge.kind} judge",
+        "What is not retrieved is missed, and a count cannot exceed the number retrieved. "
+        "Exact counts and exposure are of what the lexical judge accepts: a fact in other "
+        "words is missed, and words that stand together by chance are counted.",
+    )
     few = [
         f"{names[row.culture]} {row.base_found} and {row.target_found} of {row.questions}"
         for row in rows
@@ -123,26 +110,25 @@ def _frequency(study: StudySpec, results: Results) -> list[Limit]:
     if few:
         here = f"in {study.base_language.name} and in target text: {'; '.join(few)}"
         consequence = "Fewer than a tenth: means and ratios hang on a handful of questions."
-        stated.append(Limit("Questions found", here, consequence))
+        yield Limit("Questions found", here, consequence)
     small = [names[row.culture] for row in rows if row.target_documents < FEW_DOCUMENTS]
     if small:
         here = f"fewer than {FEW_DOCUMENTS:,} documents in the target corpus: {listing(small)}"
         consequence = "One document moves the density by a large step."
-        stated.append(Limit("Small corpora", here, consequence))
+        yield Limit("Small corpora", here, consequence)
     never = [
         f"{names[row.culture]} questions in {names[row.text]} text"
-        for row in last_exposures(results.exposures)
-        if row.measure == "exposure" and not row.exposed and row.culture in names
+        for row in results.last("exposures", measure="exposure", exposed=0)
+        if row.culture in names
     ]
     if never:
         here = f"no evidence was read at all of {listing(never)}"
         consequence = (
             "Whatever transferred there was not taken from what the lexical judge recognises."
         )
-        stated.append(Limit("No exposure", here, consequence))
+        yield Limit("No exposure", here, consequence)
     failed = sum(fit.problem is not None for fit in results.model_fits)
     if failed:
         here = f"{failed} of {plural(len(results.model_fits), 'model')} cannot be estimated"
         consequence = "So little data: the table of the models says why for each."
-        stated.append(Limit("Models of transfer", here, consequence))
-    return stated
+        yield Limit("Models of transfer", here, consequence)

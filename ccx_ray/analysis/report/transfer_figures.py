@@ -9,10 +9,8 @@ from collections.abc import Callable
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ccx_ray.analysis.measures.answers import DIRECTIONS, Direction, probe_of
-from ccx_ray.analysis.measures.results import AnalysisInputs, Results
-from ccx_ray.analysis.measures.rows import BASE_RUN
 from ccx_ray.analysis.measures.run_facts import loss_curves
+from ccx_ray.analysis.measures.transfer import DIRECTIONS, Direction, probe_of
 from ccx_ray.analysis.report.drawing import (
     CONDITION_COLOURS,
     CONDITION_LEGEND,
@@ -28,6 +26,7 @@ from ccx_ray.analysis.report.drawing import (
     panel_grid,
     panel_row,
 )
+from ccx_ray.analysis.tables import BASE_RUN, AnalysisInputs, Results
 from ccx_ray.analysis.wording import SCORE_NAMES, condition_name, short_name
 from ccx_ray.evaluation.results import SCORE_TYPES
 from ccx_ray.study.spec import StudySpec
@@ -45,21 +44,19 @@ def transfer_figure(study: StudySpec, results: Results) -> Figure | None:
         cell = cells[language.code, direction, "published"]
         colour = language_colours(study)[language.code]
         steps = [0, *(row.step for row in cell)]
-        low, high = ([0, *(100 * end for end in ends)] for ends in (
-            (row.low for row in cell), (row.high for row in cell)
-        ))  # fmt: skip
+        values, low, high = (
+            [0, *(100 * getattr(row, name) for row in cell)] for name in ("transfer", "low", "high")
+        )
         axes.axhline(0, color=FAINT, linewidth=0.8)
         axes.fill_between(steps, low, high, color=colour, alpha=0.22, linewidth=0)
-        axes.plot(steps, [0, *(100 * row.transfer for row in cell)], color=colour, marker="o", ms=3)
+        axes.plot(steps, values, color=colour, marker="o", ms=3)
         for row in cell:
             if len(row.seeds) > 1:
                 points = [100 * transfer for transfer in row.seed_transfers]
                 axes.plot([row.step] * len(points), points, "x", color=INK, ms=3.5, mew=0.8)
 
-    if not cells:
-        return None
-    codes = (language for language, _, _ in cells)
-    return panel_grid(study, list(codes), panel, label="transfer, points", share_y=True)
+    codes = [language for language, _, _ in cells]
+    return panel_grid(study, codes, panel, label="transfer, points", share_y=True)
 
 
 def accuracy_figure(study: StudySpec, results: Results) -> Figure | None:
@@ -69,16 +66,14 @@ def accuracy_figure(study: StudySpec, results: Results) -> Figure | None:
 
     def panel(axes: Axes, language: LanguageSpec, direction: Direction) -> None:
         probe = probe_of(direction, language.code, study.base_language.code)
-        rows = pooled[(probe,)]
         if probe in asked:
             axes.axhline(100 * asked[probe].chance, color=FAINT, linewidth=0.9, linestyle=":")
             first = 100 * asked[probe].first_option_accuracy
             axes.axhline(first, color=FAINT, linewidth=0.9, linestyle="--")
-        base = [row for row in rows if row.condition == "base"]
-        condition_curves(axes, base, rows, "accuracy", lambda row: row.standard_error, unit=100)
+        condition_curves(
+            axes, pooled[(probe,)], "accuracy", lambda row: (row.standard_error,) * 2, unit=100
+        )
 
-    if not results.accuracies:
-        return None
     legend = {**CONDITION_LEGEND, **FIRST_OPTION, "chance": {"color": FAINT, "linestyle": ":"}}
     codes = [row.language for row in results.accuracies]
     return panel_grid(study, codes, panel, label="accuracy, %", legend=legend)
@@ -107,8 +102,6 @@ def score_figure(study: StudySpec, results: Results) -> Figure | None:
         first = language is languages[0]
         name_rows(axes, [SCORE_NAMES[kind] if first else "" for kind in SCORE_TYPES])
 
-    if not cells:
-        return None
     codes = [language.code for language in languages]
     return panel_grid(study, codes, panel, label="", across="transfer, points")
 
@@ -131,8 +124,6 @@ def tie_figure(study: StudySpec, results: Results) -> Figure | None:
         axes.set_xticks(range(len(COLOURS)), [condition_name(name) for name in COLOURS])
         axes.set_xlim(-0.5, len(COLOURS) - 0.5)
 
-    if not results.ties:
-        return None
     return panel_grid(
         study, [row.language for row in results.ties], panel,
         title=_probe_titles(study), label="accuracy, %", across="", legend=FIRST_OPTION,
@@ -145,10 +136,8 @@ def position_figure(study: StudySpec, results: Results) -> Figure | None:
 
     def panel(axes: Axes, language: LanguageSpec, direction: Direction) -> None:
         probe = probe_of(direction, language.code, study.base_language.code)
-        for shift, (condition, colour) in zip(
-            (-0.12, 0.12), CONDITION_COLOURS.items(), strict=True
-        ):
-            here = cells[probe, condition]
+        for shift, condition in ((-0.12, "bridge"), (0.12, "nobridge")):
+            here, colour = cells[probe, condition], CONDITION_COLOURS[condition]
             asked = [row for row in here if row.questions]
             axes.errorbar(
                 [row.position + 1 + shift for row in asked],
@@ -163,8 +152,6 @@ def position_figure(study: StudySpec, results: Results) -> Figure | None:
             places = [row.position + 1 + shift for row in here]
             axes.plot(places, [100 * r.chosen for r in here], "_", color=colour, ms=10, mew=1.6)
 
-    if not results.ties:
-        return None
     return panel_grid(
         study, [row.language for row in results.positions], panel, title=_probe_titles(study),
         label="%", across="position of the right option", legend=CONDITION_LEGEND,
@@ -173,28 +160,30 @@ def position_figure(study: StudySpec, results: Results) -> Figure | None:
 
 def proficiency_figure(study: StudySpec, results: Results) -> Figure | None:
     """Bits per byte of held-out text under both conditions, from the base on."""
-    rows = results.proficiencies
-    base = grouped((row for row in rows if row.condition == "base"), "text")
-    trained = grouped((r for r in rows if r.condition != "base" and r.seed is None), "language")
+    base_language = study.base_language
+    rows = [row for row in results.proficiencies if row.seed is None]
+    codes = [row.language for row in rows if row.condition != BASE_RUN]
 
     def panel(axes: Axes, language: LanguageSpec, direction: Direction) -> None:
-        text = language.code if direction == "base-to-target" else study.base_language.code
+        text = language.code if direction == "base-to-target" else base_language.code
+        here = [
+            row
+            for row in rows
+            if row.text == text and (row.condition == BASE_RUN or row.language == language.code)
+        ]
         condition_curves(
             axes,
-            base[(text,)],
-            [row for row in trained[(language.code,)] if row.text == text],
+            here,
             "bits_per_byte",
-            lambda row: row.standard_error if row.documents > 1 else 0,
+            # Of one document there is no standard error.
+            lambda row: (row.standard_error if row.documents > 1 else 0.0,) * 2,
         )
 
     def title(language: LanguageSpec, direction: Direction) -> str:
         if direction == "base-to-target":
             return f"{short_name(language)} text"
-        return f"{study.base_language.name}, {short_name(language)} trials"
+        return f"{base_language.name}, {short_name(language)} trials"
 
-    if not trained:
-        return None
-    codes = [language for (language,) in trained]
     return panel_grid(
         study, codes, panel, title=title, label="bits per byte", legend=CONDITION_LEGEND
     )
@@ -209,14 +198,11 @@ def consistency_figure(study: StudySpec, results: Results) -> Figure | None:
         axes.axhline(here[0].random, color=FAINT, linewidth=0.9, linestyle=":")
         condition_curves(
             axes,
-            [row for row in here if row.condition == "base"],
             here,
             "consistency",
             lambda row: (row.consistency - row.low, row.high - row.consistency),
         )
 
-    if not cells:
-        return None
     return panel_grid(
         study, [language for (language,) in cells], panel,
         rows=DIRECTIONS[:1],  # both versions of the questions are in one panel
@@ -228,7 +214,7 @@ def consistency_figure(study: StudySpec, results: Results) -> Figure | None:
 
 def loss_figure(inputs: AnalysisInputs) -> Figure | None:
     """Training loss of the base, and of every trial by language."""
-    study, by_run = inputs.study, {curve.run: curve for curve in loss_curves(inputs.trainings)}
+    study, by_run = inputs.study, loss_curves(inputs.trainings)
     if not by_run:
         return None
     trials = [trial for trial in inputs.trials if trial.name in by_run]
@@ -239,12 +225,12 @@ def loss_figure(inputs: AnalysisInputs) -> Figure | None:
         axes.set_title(title)
         axes.set_xlabel("optimizer step")
     if BASE_RUN in by_run:
-        panels[0].plot(by_run[BASE_RUN].steps, by_run[BASE_RUN].losses, color=INK, lw=1)
+        panels[0].plot("step", "loss", data=by_run[BASE_RUN], color=INK, lw=1)
     for axes, language in zip(panels[1:], languages, strict=True):
         for trial in trials:
             if trial.language == language.code:
                 curve, colour = by_run[trial.name], CONDITION_COLOURS[trial.condition]
-                axes.plot(curve.steps, curve.losses, color=colour, lw=0.9, alpha=0.85)
+                axes.plot("step", "loss", data=curve, color=colour, lw=0.9, alpha=0.85)
     panels[0].set_ylabel("loss, nats a token")
     draw_legend(figure, CONDITION_LEGEND)
     return figure

@@ -1,37 +1,49 @@
 """The analysis step: numbers, tables, figures, and one page that a person wants to read.
 
-Invariant: ``report.html`` is one file that needs nothing else, and every number in it is also in
-``results.json`` and in ``tables/``.
+Invariants: ``report.html`` is one file that needs nothing else, and every number in it is also in
+``results.json`` and in ``tables/``; everything is computed from per-question and per-document
+Parquet, nothing is taken from an aggregate that another stage has made.
 """
 
 import csv
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from ccx_ray.analysis.measures.consistency import last_consistencies
-from ccx_ray.analysis.measures.frequency_effect import last_exposures
-from ccx_ray.analysis.measures.proficiency import last_differences
-from ccx_ray.analysis.measures.question_transfer import POOLED
-from ccx_ray.analysis.measures.results import AnalysisInputs, Results, compute_results, json_ready
-from ccx_ray.analysis.measures.transfer import is_significant, last_rows
-from ccx_ray.analysis.measures.transfer_model import frequency_term
-from ccx_ray.analysis.measures.validation_facts import own_planted
-from ccx_ray.analysis.report import frequency_figures, transfer_figures
-from ccx_ray.analysis.report.drawing import STYLE, to_svg
+from ccx_ray.analysis import wording
+from ccx_ray.analysis.measures import accuracy, frequency, languages, run_facts
+from ccx_ray.analysis.measures.frequency import EXACT_MEASURES, POOLED
+from ccx_ray.analysis.measures.transfer import (
+    by_score,
+    is_significant,
+    read_answers,
+    read_lengths,
+    significance_level,
+    transfer_rows,
+)
+from ccx_ray.analysis.measures.transfer_model import frequency_term, transfer_model
+from ccx_ray.analysis.report import frequency_figures, paper, transfer_figures
+from ccx_ray.analysis.report.drawing import STYLE, inline_svg, to_svg
 from ccx_ray.analysis.report.findings import headline, transfer_findings, transfer_verdicts
 from ccx_ray.analysis.report.frequency_findings import frequency_findings
 from ccx_ray.analysis.report.limits import limits
-from ccx_ray.analysis.report.page import render_report
-from ccx_ray.analysis.wording import direction_name
+from ccx_ray.analysis.tables import AnalysisInputs, Results, json_ready
+from ccx_ray.frequency.counting.density import QUESTIONS
+from ccx_ray.frequency.counting.exposure import SCHEMA as EXPOSURE
 from ccx_ray.storage.publishing import publish_json
 from ccx_ray.study.spec import StudySpec
 
+PACKAGE = "ccx_ray.analysis.report"
+WORDS = {name: shown for name, shown in vars(wording).items() if callable(shown)}
 FIGURES: Mapping[str, Callable[[StudySpec, Results], Figure | None]] = {
     "transfer": transfer_figures.transfer_figure,
     "accuracy": transfer_figures.accuracy_figure,
@@ -43,8 +55,18 @@ FIGURES: Mapping[str, Callable[[StudySpec, Results], Figure | None]] = {
     "densities": frequency_figures.density_figure,
     "estimates": frequency_figures.estimate_figure,
     "occurrences": frequency_figures.occurrence_figure,
-    "frequency": frequency_figures.frequency_bin_figure,
-    "exposure": frequency_figures.exposure_bin_figure,
+    "frequency": partial(
+        frequency_figures.bin_figure,
+        table="bins",
+        column="occurrences",
+        across="occurrences in the {} corpus",
+    ),
+    "exposure": partial(
+        frequency_figures.bin_figure,
+        table="exposure_bins",
+        column="exposure",
+        across="times that {} evidence was read",
+    ),
     "exposure-correlation": frequency_figures.correlation_figure,
     "transfer-model": frequency_figures.model_figure,
     "recall": frequency_figures.recall_figure,
@@ -62,12 +84,16 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
     """
     study = inputs.study
     results = compute_results(inputs)
-    tables, figures = results.tables(), draw_figures(inputs, results)
+    tables = results.tables()
+    with mpl.rc_context(STYLE):
+        drawn = {name: draw(study, results) for name, draw in FIGURES.items()}
+        drawn["losses"] = transfer_figures.loss_figure(inputs)
+        figures = {name: to_svg(figure) for name, figure in drawn.items() if figure is not None}
     said = {
         "headline": headline(study, results),
         "verdicts": transfer_verdicts(study, results),
         "findings": [*transfer_findings(study, results), *frequency_findings(study, results)],
-        "limits": limits(study, results),
+        "limits": list(limits(study, results)),
     }
     (folder / "figures").mkdir()
     for name, svg in figures.items():
@@ -83,23 +109,117 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
                 **said,
                 "facts": results.facts,
                 "missing_trials": results.missing_trials,
-                "audit": results.audit_statements,
+                "audit": results.audit,
                 "validation": results.validation,
                 **tables,
             }
         ),
     )
-    page = render_report(inputs, results, figures, said)
+    page = _page(inputs, results, figures, said)
     (folder / "report.html").write_text(page, encoding="utf-8")
-    return _summary(study, results, tables)
+    return _summary(study, results)
 
 
-def draw_figures(inputs: AnalysisInputs, results: Results) -> dict[str, str]:
-    """Name -> SVG of every figure that there is something to show in."""
-    with mpl.rc_context(STYLE):
-        figures = {name: draw(inputs.study, results) for name, draw in FIGURES.items()}
-        figures["losses"] = transfer_figures.loss_figure(inputs)
-        return {name: to_svg(figure) for name, figure in figures.items() if figure is not None}
+def compute_results(inputs: AnalysisInputs) -> Results:
+    """Compute every number of the report, table by table in the order of ``results.json``."""
+    study, trials, spec = inputs.study, inputs.trials, inputs.study.analysis
+    answers = read_answers(study, trials, inputs.evaluations)
+    held_out = languages.read_held_out(study, trials, inputs.evaluations)
+    counted = frequency.read_all(QUESTIONS, inputs.frequencies, "questions.parquet")
+    is_joined = inputs.frequencies or inputs.exposures
+    transfers = frequency.question_transfers(
+        study,
+        answers,
+        counted,
+        frequency.read_all(EXPOSURE, inputs.exposures, "exposure.parquet"),
+        read_lengths(inputs.evaluations if is_joined else {}),
+    )
+    fits, terms = transfer_model(spec, transfers)
+    probes = list(accuracy.probe_rows(study, answers))
+    trainings = run_facts.training_rows(run_facts.loss_curves(inputs.trainings))
+    found: dict[str, Any] = dict(
+        facts=run_facts.study_facts(study, trials, inputs.markers, trainings),
+        missing_trials=[trial.name for trial in trials if trial.name not in inputs.evaluations],
+        transfers=transfer_rows(study, answers),
+        accuracies=accuracy.accuracy_rows(answers),
+        score_transfers=by_score(answers, partial(transfer_rows, study, last_only=True)),
+        score_accuracies=by_score(answers, accuracy.last_accuracy_rows),
+        ties=accuracy.tie_rows(answers),
+        positions=accuracy.position_rows(answers),
+        proficiencies=languages.proficiency_rows(held_out),
+        proficiency_differences=languages.proficiency_differences(study, held_out),
+        consistencies=languages.consistency_rows(study, answers),
+        probes=probes,
+        left_out=accuracy.left_out_rows(study.evaluation.exclude, probes),
+        densities=frequency.density_rows(study, counted),
+        exact_densities=frequency.density_rows(study, counted, EXACT_MEASURES),
+        estimates=frequency.estimate_rows(spec, counted),
+        occurrences=frequency.occurrence_rows(spec, transfers),
+        exact_occurrences=frequency.occurrence_rows(spec, transfers, EXACT_MEASURES),
+        bins=frequency.bin_rows(spec, transfers, "occurrences"),
+        exposures=frequency.exposure_rows(spec, transfers),
+        exposure_parts=frequency.exposure_parts(transfers),
+        exposure_bins=frequency.bin_rows(spec, transfers, "exposure"),
+        model_fits=fits,
+        model_terms=terms,
+        **run_facts.validation_tables(spec, inputs.validation, inputs.review),
+        trainings=trainings,
+        tokens=run_facts.token_rows(trials, trainings),
+        corpora=run_facts.corpus_rows(study, inputs.markers),
+        **run_facts.audit_tables(study, inputs.audit),
+        steps=run_facts.step_rows(inputs.markers),
+    )
+    rows = {name: list(value) for name, value in found.items() if isinstance(value, Iterator)}
+    return Results(**(found | rows))
+
+
+def _page(
+    inputs: AnalysisInputs, results: Results, figures: Mapping[str, str], said: Mapping[str, Any]
+) -> str:
+    """The page as HTML, its style and figures inside. It computes nothing: it looks up rows of the
+    results and words them."""
+    environment = Environment(
+        loader=PackageLoader(PACKAGE, "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= WORDS
+    study = inputs.study
+    return environment.get_template("report.html.j2").render(
+        **WORDS,
+        **said,
+        study=study,
+        results=results,
+        figures={name: Markup(inline_svg(svg, name)) for name, svg in figures.items()},
+        style=Markup((resources.files(PACKAGE) / "report.css").read_text("utf-8")),
+        names=wording.names_of(study),
+        score_names=wording.SCORE_NAMES,
+        measure_names=wording.MEASURE_NAMES,
+        predictor_names=wording.PREDICTOR_NAMES,
+        last=results.last("transfers", counting="published"),
+        transfers={
+            (row.language, row.direction, row.counting): row for row in results.last("transfers")
+        },
+        score_transfers={
+            (row.language, row.direction, row.score, row.counting): row
+            for row in results.score_transfers
+        },
+        score_accuracies={
+            (row.probe, row.condition, row.score): row for row in results.score_accuracies
+        },
+        frequency_term=frequency_term,
+        own_retriever=study.frequency.retriever_name,
+        own_planted=run_facts.own_planted(study.frequency, results, "planted_ranks"),
+        every_document=run_facts.EVERY_DOCUMENT,
+        probes={row.probe: row for row in results.probes},
+        folders={run: path.name for run, path in inputs.evaluations.items()},
+        is_significant=lambda row: is_significant(study, row),
+        level=significance_level(study),
+        pooled=POOLED,
+        paper=paper,
+    )
 
 
 def write_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]], folder: Path) -> None:
@@ -120,38 +240,36 @@ def _cell(value: Any) -> Any:
     return "" if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _summary(study: StudySpec, results: Results, tables: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(study: StudySpec, results: Results) -> dict[str, Any]:
+    shown = ("language", "direction", "step", "questions", "bridge", "nobridge", "transfer", "low",
+             "high", "p_value", "p_holm", "significant")  # fmt: skip
     last = [
         {
             **vars(row),
-            "direction": direction_name(row.direction, study.base_language.name, "target"),
+            "direction": wording.direction_name(row.direction, study.base_language.name, "target"),
             "significant": is_significant(study, row),
         }
-        for row in last_rows(results.transfers)
+        for row in results.last("transfers", counting="published")
     ]
-    shown = ("language", "direction", "step", "questions", "bridge", "nobridge", "transfer", "low",
-             "high", "p_value", "p_holm", "significant")  # fmt: skip
-    by_score = ("language", "direction", "score", "transfer", "p_holm")
     own = study.frequency.retriever_name
     summary: dict[str, Any] = json_ready(
         {
             "headline": headline(study, results),
             "transfer": [{key: row[key] for key in shown} for row in last],
             "score_types": [
-                {key: row[key] for key in by_score}
-                for row in tables["score_transfers"]
-                if row["counting"] == "published"
+                {
+                    key: getattr(row, key)
+                    for key in ("language", "direction", "score", "transfer", "p_holm")
+                }
+                for row in results.score_transfers
+                if row.counting == "published"
             ],
-            "proficiency": last_differences(results.proficiency_differences),
-            "consistency": last_consistencies(results.consistencies),
-            "left_out": tables["left_out"],
-            "densities": tables["densities"],
+            "proficiency": results.last("proficiency_differences"),
+            "consistency": results.last("consistencies"),
+            "left_out": results.left_out,
+            "densities": results.densities,
             "occurrences": [row for row in results.occurrences if row.culture == POOLED],
-            "exposures": [
-                row
-                for row in last_exposures(results.exposures)
-                if (row.culture, row.measure) == (POOLED, "exposure")
-            ],
+            "exposures": results.last("exposures", culture=POOLED, measure="exposure"),
             "transfer_model": [
                 {
                     **vars(fit),
@@ -162,7 +280,7 @@ def _summary(study: StudySpec, results: Results, tables: Mapping[str, Any]) -> d
                 for fit in results.model_fits
             ],
             "recalls": [row for row in results.recalls if row.retriever == own],
-            "planted": own_planted(study.frequency, results.planted_ranks, results.validation),
+            "planted": run_facts.own_planted(study.frequency, results, "planted_ranks"),
             "agreements": results.agreements,
             "reviews": results.reviews,
             "missing_trials": results.missing_trials,

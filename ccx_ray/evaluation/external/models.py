@@ -14,12 +14,12 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from ccx_ray.evaluation.external.harness_export import harness_accuracies
-from ccx_ray.evaluation.models import CausalModel, Precision, load_causal_model
+from ccx_ray.evaluation.external.harness import harness_accuracies
+from ccx_ray.evaluation.models import Precision, load_causal_model
 from ccx_ray.evaluation.probes import Probe, quality
 from ccx_ray.evaluation.rank_consistency import consistency_of_pairs
 from ccx_ray.evaluation.results import ScoredItem, accuracies, probe_results
-from ccx_ray.evaluation.sentences import encode_probe
+from ccx_ray.evaluation.scoring import encode_probe, score_encoded
 from ccx_ray.study.spec import ScoreType
 
 
@@ -43,11 +43,16 @@ def score_files(
     Raises:
         UserError: the model cannot be opened, or a question is too long for it.
     """
-    from ccx_ray.evaluation.scoring import score_encoded
-
     console = Console(stderr=True)
     model = load_causal_model(model_folder, device, precision)
-    console.print(_description(model), highlight=False, soft_wrap=True)
+    name = str(model.network.dtype).removeprefix("torch.")
+    inexact = " (inexact: choices may differ from those in float32)"
+    console.print(
+        f"{model.folder}: {model.network.num_parameters():,} parameters, device {model.device}, "
+        f"precision {name}{'' if name == 'float32' else inexact}",
+        highlight=False,
+        soft_wrap=True,
+    )
     # All are encoded before the first is scored, so that a wrong question costs seconds.
     encoded = [
         encode_probe(model, probe, alone=scoring == "mutual_information", lenient=lenient)
@@ -65,20 +70,17 @@ def score_files(
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=console) as progress:
         for (path, _), one in zip(probes, encoded, strict=True):
-            is_task = any(item.context is not None for item in one.probe.items)
             bar = progress.add_task(path.name, total=one.probe.sentences)
+            harness: tuple[ScoreType, ...] = ("option_sum", "option_per_byte")
             scored = score_encoded(
                 model,
                 one,
                 tokens_per_batch=tokens_per_batch,
-                kinds=(scoring, "option_sum", "option_per_byte") if is_task else (scoring,),
+                kinds=(scoring, *(harness if _is_task(one.probe) else ())),
                 on_scored=partial(progress.advance, bar),
             )
             tables.append(probe_results("", 0, one.probe.name, scored))
-            content = _probe_content(path, one.probe, tables[-1], scoring)
-            if is_task:
-                content["lm_evaluation_harness"] = harness_accuracies(scored)
-            contents.append(content | {"items": [_item_content(item, scoring) for item in scored]})
+            contents.append(_probe_content(path, one.probe, scored, tables[-1], scoring))
     found = {
         "model": str(model_folder),
         "scoring": scoring,
@@ -92,17 +94,10 @@ def score_files(
     return found
 
 
-def _description(model: CausalModel) -> str:
-    precision = str(model.network.dtype).removeprefix("torch.")
-    inexact = " (inexact: choices may differ from those in float32)"
-    return (
-        f"{model.folder}: {model.network.num_parameters():,} parameters, device {model.device}, "
-        f"precision {precision}{'' if precision == 'float32' else inexact}"
-    )
-
-
-def _probe_content(path: Path, probe: Probe, rows: pa.Table, scoring: ScoreType) -> dict[str, Any]:
-    return {
+def _probe_content(
+    path: Path, probe: Probe, scored: Sequence[ScoredItem], rows: pa.Table, scoring: ScoreType
+) -> dict[str, Any]:
+    content = {
         "file": str(path),
         "questions": rows.num_rows,
         # correct, accuracy, with ties wrong and shared, standard_error, tied, by_gold_position
@@ -110,15 +105,23 @@ def _probe_content(path: Path, probe: Probe, rows: pa.Table, scoring: ScoreType)
         "quality": dict(Counter(kind for item in probe.items for kind in quality(item))),
         "left_out": [{"index": one.index, "reason": one.reason} for one in probe.left_out],
     }
+    if _is_task(probe):
+        content["lm_evaluation_harness"] = harness_accuracies(scored)
+    items = []
+    for one in scored:
+        ranked = one.ranked(scoring)
+        items.append(
+            {
+                "index": one.index,
+                "scores": list(ranked.scores),
+                "ranking": list(ranked.ranking),
+                "correct": ranked.correct,
+                "tied": ranked.tied,
+                "quality": list(quality(one.item)),
+            }
+        )
+    return {**content, "items": items}
 
 
-def _item_content(one: ScoredItem, scoring: ScoreType) -> dict[str, Any]:
-    ranked = one.ranked(scoring)
-    return {
-        "index": one.index,
-        "scores": list(ranked.scores),
-        "ranking": list(ranked.ranking),
-        "correct": ranked.correct,
-        "tied": ranked.tied,
-        "quality": list(quality(one.item)),
-    }
+def _is_task(probe: Probe) -> bool:
+    return any(item.context is not None for item in probe.items)

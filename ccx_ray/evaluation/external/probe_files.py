@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.external.harness_tasks import load_harness_task
+from ccx_ray.evaluation.external.harness import load_harness_task
 from ccx_ray.evaluation.probes import (
     Probe,
     ProbeItem,

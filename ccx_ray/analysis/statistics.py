@@ -8,8 +8,7 @@ of questions look larger than it is.
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,20 +29,17 @@ FEWEST_VARYING = 10
 and its bootstrap is far too narrow."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Interval:
+class Interval(NamedTuple):
     """A confidence interval; both ends NaN where no question was asked."""
 
     low: float
     high: float
 
 
-def seeded_generator(seed: int, *names: str) -> np.random.Generator:
-    """A random generator that depends on the seed and ``names`` alone, not on earlier draws."""
-    return np.random.default_rng([seed, zlib.crc32("/".join(names).encode())])
+UNKNOWN = Interval(math.nan, math.nan)
 
 
-class Resampling(TypedDict):
+class Resampling(NamedTuple):
     """Number of draws, confidence and random generator of a bootstrap."""
 
     samples: int
@@ -51,35 +47,35 @@ class Resampling(TypedDict):
     generator: np.random.Generator
 
 
+def seeded_generator(seed: int, *names: str) -> np.random.Generator:
+    """A random generator that depends on the seed and ``names`` alone, not on earlier draws."""
+    return np.random.default_rng([seed, zlib.crc32("/".join(names).encode())])
+
+
 def resampling(spec: AnalysisSpec, *names: str) -> Resampling:
     """Samples and confidence of the study, and a generator of its own for ``names``."""
-    return {
-        "samples": spec.bootstrap_samples,
-        "confidence": spec.confidence,
-        "generator": seeded_generator(spec.seed, *names),
-    }
+    generator = seeded_generator(spec.seed, *names)
+    return Resampling(spec.bootstrap_samples, spec.confidence, generator)
 
 
 def percentiles(drawn: Floats, confidence: float) -> Interval:
     """The interval that holds the middle of what was drawn; NaN draws are left out."""
     drawn = np.sort(drawn[~np.isnan(drawn)])
     if len(drawn) == 0:
-        return Interval(low=float("nan"), high=float("nan"))
+        return UNKNOWN
     tail = (1 - confidence) / 2
     if np.isinf(drawn[-1]):  # between which nothing can be interpolated
         last = len(drawn) - 1
         ends = drawn[[math.floor(tail * last), math.ceil((1 - tail) * last)]]
     else:
         ends = np.quantile(drawn, [tail, 1 - tail])
-    return Interval(low=float(ends[0]), high=float(ends[1]))
+    return Interval(float(ends[0]), float(ends[1]))
 
 
 def unless_constant(interval: Interval, values: Floats) -> Interval:
     """NaN at both ends where all values are the same, as when nothing was found of any question:
     resampling them gives an interval of no width, which would claim certainty."""
-    if len(values) and np.ptp(values) > 0:
-        return interval
-    return Interval(low=float("nan"), high=float("nan"))
+    return interval if len(values) and np.ptp(values) > 0 else UNKNOWN
 
 
 def mean(values: NDArray[Any]) -> float:
@@ -94,45 +90,24 @@ def standard_error(values: Floats) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def bootstrap_interval(
-    values: Floats, *, samples: int, confidence: float, generator: np.random.Generator
-) -> Interval:
-    """Percentile bootstrap of the mean: questions are drawn with replacement, ``samples`` times.
+def bootstrap_interval(groups: Sequence[Floats], resample: Resampling) -> Interval:
+    """Percentile bootstrap of the mean over all groups: questions are drawn with replacement within
+    each of them.
 
     Args:
-        values: one value a question [Q], with its seeds and conditions reduced in it already. That
-            makes this the cluster bootstrap, because every question has the same number of both.
+        groups: one value a question [Q] of each group (culture), which are fixed, not a sample. The
+            seeds and conditions of a question are reduced in its value already. That makes this the
+            cluster bootstrap, because every question has the same number of both.
     """
-    return stratified_bootstrap_interval(
-        [values], samples=samples, confidence=confidence, generator=generator
-    )
-
-
-def stratified_bootstrap_interval(
-    groups: Sequence[Floats], *, samples: int, confidence: float, generator: np.random.Generator
-) -> Interval:
-    """Percentile bootstrap of the mean over all groups, each of which keeps its number of values.
-
-    Args:
-        groups: one value a question [Q] of each group (culture), which are fixed, not a sample.
-    """
-    totals = np.zeros(samples)
+    totals, count = np.zeros(resample.samples), sum(map(len, groups))
     for values in groups:
         if len(values):
-            sums = [values[drawn].sum(axis=1) for drawn in _draws(len(values), samples, generator)]
-            totals += np.concatenate(sums)
-    count = sum(map(len, groups))
-    return percentiles(totals / count, confidence) if count else percentiles(np.array([]), 0.5)
+            draws = _draws(len(values), resample)
+            totals += np.concatenate([values[drawn].sum(axis=1) for drawn in draws])
+    return percentiles(totals / count, resample.confidence) if count else UNKNOWN
 
 
-def bootstrap_ratio_interval(
-    tops: Floats,
-    bottoms: Floats,
-    *,
-    samples: int,
-    confidence: float,
-    generator: np.random.Generator,
-) -> Interval:
+def bootstrap_ratio_interval(tops: Floats, bottoms: Floats, resample: Resampling) -> Interval:
     """Percentile bootstrap of a ratio of two sums: documents or questions are drawn with both their
     values.
 
@@ -146,13 +121,13 @@ def bootstrap_ratio_interval(
         draw in which the tops are 0 as well says nothing and is left out.
     """
     if len(tops) < 2:
-        return percentiles(np.array([]), confidence)
+        return UNKNOWN
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = [
             tops[drawn].sum(axis=1) / bottoms[drawn].sum(axis=1)
-            for drawn in _draws(len(tops), samples, generator)
+            for drawn in _draws(len(tops), resample)
         ]
-    return percentiles(np.concatenate(ratios), confidence)
+    return percentiles(np.concatenate(ratios), resample.confidence)
 
 
 def ratio_standard_error(tops: Floats, bottoms: Floats) -> float:
@@ -186,7 +161,9 @@ def sign_flip_p_value(sums: NDArray[np.int64]) -> float:
     sizes, counts = np.unique(np.abs(sums[sums != 0]), return_counts=True)
     for size, count in zip(sizes, counts, strict=True):
         flips = np.zeros(2 * size * count + 1)
-        flips[:: 2 * size] = _binomial_half(int(count))
+        # Of 0..count heads of a fair coin, each the float nearest to the exact probability.
+        heads = range(int(count) + 1)
+        flips[:: 2 * size] = [math.comb(int(count), one) / (1 << int(count)) for one in heads]
         probabilities = np.convolve(probabilities, flips)
     reach = (len(probabilities) - 1) // 2
     totals = np.arange(-reach, reach + 1)
@@ -203,21 +180,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-@dataclass(frozen=True, kw_only=True)
-class SubsetTest:
-    """Whether a subset's mean differs from that of subsets drawn at random."""
-
-    expected: float
-    """Mean of a random subset of the same size from every group."""
-    p_value: float
-
-
 def subset_mean_test(
-    groups: Sequence[tuple[Floats, NDArray[np.bool_]]],
-    *,
-    samples: int,
-    generator: np.random.Generator,
-) -> SubsetTest:
+    groups: Sequence[tuple[Floats, NDArray[np.bool_]]], resample: Resampling
+) -> tuple[float, float]:
     """Two-sided permutation test of a subset's mean, stratified by group.
 
     Args:
@@ -225,11 +190,13 @@ def subset_mean_test(
             its number of chosen items, so a difference between groups is no evidence.
 
     Returns:
-        NaN in both fields when no item, or every item, is chosen.
+        The mean of a random subset of the same size from every group, and the p-value; NaN for both
+        when no item, or every item, is chosen.
     """
+    samples, generator = resample.samples, resample.generator
     chosen = sum(int(mask.sum()) for _, mask in groups)
     if chosen in (0, sum(len(values) for values, _ in groups)):
-        return SubsetTest(expected=float("nan"), p_value=float("nan"))
+        return math.nan, math.nan
     expected = sum(float(values.mean()) * int(mask.sum()) for values, mask in groups if mask.any())
     observed = sum(float(values[mask].sum()) for values, mask in groups)
     drawn = np.zeros(samples)
@@ -239,7 +206,7 @@ def subset_mean_test(
             drawn[index] += generator.permutation(values)[:size].sum()
     # A tolerance for sums of the same numbers in another order.
     far = np.abs(drawn - expected) >= abs(observed - expected) - 1e-9
-    return SubsetTest(expected=expected / chosen, p_value=float((1 + far.sum()) / (1 + samples)))
+    return expected / chosen, float((1 + far.sum()) / (1 + samples))
 
 
 def spearman(groups: Sequence[Pair]) -> float:
@@ -253,19 +220,18 @@ def spearman(groups: Sequence[Pair]) -> float:
     return float(_weighted(found, groups)[0])
 
 
-def spearman_interval(
-    groups: Sequence[Pair], *, samples: int, confidence: float, generator: np.random.Generator
-) -> Interval:
+def spearman_interval(groups: Sequence[Pair], resample: Resampling) -> Interval:
     """Percentile bootstrap: questions are drawn with both their values, within each group.
 
     Draws in which a value does not vary have no correlation and are left out.
     """
-    groups, samples = [pair for pair in groups if _varies(*pair)], min(samples, MOST_DRAWS)
+    groups = [pair for pair in groups if _varies(*pair)]
+    fewer = resample._replace(samples=min(resample.samples, MOST_DRAWS))
     found = []
     for one, other in groups:
-        draws = _draws(len(one), samples, generator, at_once=RANKED_AT_ONCE)
+        draws = _draws(len(one), fewer, at_once=RANKED_AT_ONCE)
         found.append(np.concatenate([_correlations(one[d], other[d]) for d in draws]))
-    return percentiles(_weighted(np.array(found), groups), confidence)
+    return percentiles(_weighted(np.array(found), groups), resample.confidence)
 
 
 def differing(values: Floats) -> int:
@@ -274,18 +240,13 @@ def differing(values: Floats) -> int:
     return len(values) - int(counts.max(initial=0))
 
 
-def _binomial_half(count: int) -> Floats:
-    """Probabilities of 0..count heads of a fair coin, each the float nearest to the exact value."""
-    return np.array([math.comb(count, heads) / (1 << count) for heads in range(count + 1)])
-
-
 def _draws(
-    count: int, samples: int, generator: np.random.Generator, *, at_once: int = SUMMED_AT_ONCE
+    count: int, resample: Resampling, *, at_once: int = SUMMED_AT_ONCE
 ) -> Iterator[NDArray[np.integer[Any]]]:
     """Indices of ``count`` values drawn with replacement, ``samples`` times, some at once."""
-    block = max(1, at_once // count)
+    block, samples = max(1, at_once // count), resample.samples
     for start in range(0, samples, block):
-        yield generator.integers(count, size=(min(block, samples - start), count))
+        yield resample.generator.integers(count, size=(min(block, samples - start), count))
 
 
 def _varies(one: Floats, other: Floats) -> bool:
@@ -296,8 +257,7 @@ def _correlations(ones: Floats, others: Floats) -> Floats:
     """Of every row of two arrays [B, Q]; NaN where a row does not vary."""
     first, second = _scaled_ranks(ones), _scaled_ranks(others)
     # Rounding may carry a perfect correlation beyond 1.
-    products: Floats = np.clip((first * second).sum(axis=1), -1.0, 1.0)
-    return products
+    return np.asarray(np.clip((first * second).sum(axis=1), -1.0, 1.0))
 
 
 def _scaled_ranks(values: Floats) -> Floats:
@@ -308,8 +268,7 @@ def _scaled_ranks(values: Floats) -> Floats:
     ranks = ranks - ranks.mean(axis=1, keepdims=True)
     lengths = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
     lengths[lengths == 0] = np.nan
-    scaled: Floats = ranks / lengths
-    return scaled
+    return np.asarray(ranks / lengths)
 
 
 def _weighted(found: Floats, groups: Sequence[Pair]) -> Floats:
@@ -320,5 +279,4 @@ def _weighted(found: Floats, groups: Sequence[Pair]) -> Floats:
     weights = exists * np.array([float(len(one)) for one, _ in groups])[:, None]
     total = weights.sum(axis=0)
     total[total == 0] = np.nan
-    mean: Floats = (np.where(exists, found, 0.0) * weights).sum(axis=0) / total
-    return mean
+    return np.asarray((np.where(exists, found, 0.0) * weights).sum(axis=0) / total)

@@ -1,1 +1,0 @@
-"""Intervals, tests, correlations and regressions."""

@@ -1,0 +1,215 @@
+"""Tables in the terminal: the audit, the tests of the frequency estimate, and scores of models.
+
+Invariant: every number stands in a file too: the audit's folder, the validation's, ``OUT.json``.
+"""
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from ccx_ray.corpus.audit.figures import AuditFigures, Verdict
+from ccx_ray.frequency.validation.estimated import EVERY_CULTURE
+
+SHOWN_SCRIPTS = 3
+DASH = "–"
+
+
+def _table(
+    title: str, text: Iterable[str], numbers: Iterable[str], *last: str, no_wrap: bool = True
+) -> Table:
+    """A table with columns of words, columns of numbers, and long ones."""
+    made = Table(title=title, box=None, pad_edge=False, title_justify="left")
+    for name in text:
+        made.add_column(name, no_wrap=no_wrap, overflow="fold")
+    for name in numbers:
+        made.add_column(name, justify="right", overflow="fold")
+    for name in last:
+        made.add_column(name, overflow="fold")
+    return made
+
+
+def print_audit(
+    figures: AuditFigures, judged: Sequence[Verdict], page: Path, console: Console | None = None
+) -> None:
+    """The verdicts, the scripts and what was found; ``page`` is where the whole is to be read."""
+    console = console or Console()
+    texts = _table(
+        "every text", ["corpus"], ["texts", "characters", "forbidden", "not NFC"], "scripts"
+    )
+    for part in figures.scripts:
+        whole = max(1, part.characters)
+        shares = [f"{name} {number / whole:.1%}" for name, number in part.scripts.items()]
+        counts = (part.texts, part.characters, part.forbidden, part.not_normalized)
+        bad = part.forbidden or part.not_normalized
+        numbers = (f"{number:,}" for number in counts)
+        style = "red" if bad else None
+        texts.add_row(part.corpus, *numbers, ", ".join(shares[:SHOWN_SCRIPTS]), style=style)
+    console.print(texts, "")
+    met = [part for part in figures.contamination if part.is_met]
+    questions = _table(
+        "questions in the text",
+        ["culture", "corpus"],
+        ["questions", "to the letter", "half of the 8-grams", "any 8-gram"],
+    )
+    for hits in met:
+        counts = (hits.questions, hits.exact, hits.half_overlapping, hits.overlapping)
+        questions.add_row(hits.culture, hits.corpus, *(f"{number:,}" for number in counts))
+    if met:
+        console.print(questions, "")
+    streams = _table(
+        "every row of both conditions",
+        ["stream"],
+        ["rows", "token difference", "pairs in bridge", "together", "no-bridge rows with both"],
+    )
+    for stream in figures.streams:
+        bridge, both = stream.bridge, stream.nobridge.rows_with_both_sides_of_a_group
+        numbers = (
+            f"{number:,}"
+            for number in (
+                bridge.rows, stream.token_difference, bridge.pairs, bridge.together, both,
+            )
+        )  # fmt: skip
+        streams.add_row(
+            stream.stream,
+            *numbers,
+            style="red" if both or stream.differing_rows or not stream.same_halves else None,
+        )
+    if figures.streams:
+        console.print(streams, "")
+    limits = _table("limits", ["what is judged"], ["largest", "limit"], "where")
+    for verdict in judged:
+        figure, limit = (
+            f"{value:.2%}" if verdict.is_share else f"{value:,.0f}"
+            for value in (verdict.figure, verdict.limit)
+        )
+        where = verdict.where if verdict.figure and verdict.passed else "; ".join(verdict.crossed)
+        limits.add_row(verdict.name, figure, limit, where, style=None if verdict.passed else "red")
+    console.print(limits)
+    crossed = sum(not verdict.passed for verdict in judged)
+    outcome = f"{crossed} of {len(judged)} limits crossed" if crossed else "all limits kept"
+    console.print(
+        f"\n{outcome}\naudit:   open {shlex.quote(str(page))}", soft_wrap=True, highlight=False
+    )
+
+
+def print_validation(folder: Path) -> None:
+    """Recall, planted facts and agreement, from the folder of the validation."""
+    console = Console()
+    recall = _table(
+        "recall at the top against an exhaustive lexical scan",
+        ["corpus", "culture", "retriever"],
+        ["questions", "held", "reachable", "found", "recall", "95 % interval"],
+        no_wrap=False,
+    )
+    for row in pq.read_table(folder / "recall.parquet").to_pylist():
+        recall.add_row(
+            *_cells(row, "{}", "corpus", "culture", "retriever"),
+            *_cells(row, "{:,}", "questions", "holders", "reachable", "found"),
+            *_cells(row, "{:.1%}", "recall"),
+            _range(row, "{:.1%}", "recall_low", "recall_high"),
+        )
+    console.print(recall, "")
+    planted = _table(
+        "planted facts: rank correlation of estimated and true frequency",
+        ["corpus", "retriever", "judge"],
+        ["facts", "correlation"],
+        no_wrap=False,
+    )
+    content = json.loads((folder / "validation.json").read_text("utf-8"))
+    for row in content["planted"]:
+        places = _cells(row, "{}", "corpus", "retriever", "judge", "facts")
+        planted.add_row(*places, *_cells(row, "{:.3f}", "spearman"))
+    console.print(planted, "")
+    rows = pq.read_table(folder / "agreement.parquet").to_pylist()
+    if rows:
+        agreement = _table(
+            "agreement of judges",
+            ["corpus", "judge", "other"],
+            ["pairs", "both", "first only", "second only", "kappa", "95 % interval"],
+            no_wrap=False,
+        )
+        for row in (row for row in rows if row["culture"] == EVERY_CULTURE):
+            agreement.add_row(
+                *_cells(row, "{}", "corpus", "judge", "other"),
+                *_cells(row, "{:,}", "pairs", "both", "only_judge", "only_other"),
+                *_cells(row, "{:.3f}", "kappa"),
+                _range(row, "{:.3f}", "low", "high"),
+            )
+        console.print(agreement, "")
+
+
+def print_review(folder: Path) -> None:
+    """What people said of the retrieved documents, from the folder of the review."""
+    table = _table(
+        "reviewed by people",
+        ["corpus", "culture"],
+        ["reviewed", "unclear", "precision", "95 %", "missed", "kappa", "density", "corrected",
+         "95 %"],
+        no_wrap=False,
+    )  # fmt: skip
+    for row in pq.read_table(folder / "review.parquet").to_pylist():
+        table.add_row(
+            *_cells(row, "{}", "corpus", "culture"),
+            *_cells(row, "{:,}", "reviewed", "unclear"),
+            *_cells(row, "{:.1%}", "precision"),
+            _range(row, "{:.1%}", "precision_low", "precision_high"),
+            *_cells(row, "{:.1%}", "omission"),
+            *_cells(row, "{:.3f}", "kappa"),
+            *_cells(row, "{:.2e}", "density", "corrected_density"),
+            " to ".join(_cells(row, "{:.2e}", "corrected_low", "corrected_high")),
+        )
+    Console().print(table)
+
+
+def _cells(row: Mapping[str, Any], shown: str, *columns: str) -> list[str]:
+    return [DASH if row[column] is None else shown.format(row[column]) for column in columns]
+
+
+def _range(row: Mapping[str, Any], shown: str, low: str, high: str) -> str:
+    cells = _cells(row, shown, low, high)
+    return DASH if DASH in cells else " to ".join(cells)
+
+
+def print_scores(content: Mapping[str, Any]) -> None:
+    """Accuracies of every file of ``jobs/evaluate.py``; those of the harness, and RankC, where
+    there are any."""
+    console, probes = Console(), content["probes"]
+    names = ["questions", "correct", "accuracy", "tied", "ties\nwrong", "ties\nshared"]
+    names += ["left\nout"] if any(probe["left_out"] for probe in probes) else []
+    title = f"accuracy by the score {content['scoring']}, with its standard error"
+    table = _table(title, ["probe file"], names)
+    for probe in probes:
+        cells = [
+            Path(probe["file"]).name,
+            f"{probe['questions']:,}",
+            f"{probe['correct']:,}",
+            f"{probe['accuracy']:.1%} ±{100 * probe['standard_error']:.1f}",
+            f"{probe['tied']:,}",
+            f"{probe['accuracy_ties_wrong']:.1%}",
+            f"{probe['accuracy_ties_shared']:.1%}",
+            f"{len(probe['left_out']):,}",
+        ]
+        table.add_row(*cells[: len(table.columns)])
+    console.print(table)
+    harness = [probe for probe in probes if "lm_evaluation_harness" in probe]
+    if harness:
+        metrics = list(harness[0]["lm_evaluation_harness"])
+        table = _table("as lm-evaluation-harness counts", ["task"], metrics, no_wrap=False)
+        for probe in harness:
+            values = _cells(probe["lm_evaluation_harness"], "{:.4f}", *metrics)
+            table.add_row(Path(probe["file"]).name, *values)
+        console.print(table)
+    if pairs := content.get("consistency"):
+        weights = [key for key in pairs[0] if key not in ("files", "questions")]
+        names = ["questions", *weights]
+        table = _table("RankC, by its weights", ["files"], names, no_wrap=False)
+        for pair in pairs:
+            files = " and ".join(Path(file).name for file in pair["files"])
+            table.add_row(files, f"{pair['questions']:,}", *_cells(pair, "{:.4f}", *weights))
+        console.print(table)
