@@ -19,6 +19,7 @@ from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.trials import Trial
 from ccx_ray.training.steps import check_training, training_steps
+from ccx_ray.world.steps import check_world, world_step
 
 RERUNS = "reruns.json"
 
@@ -38,7 +39,11 @@ def study_graph(
     Raises:
         UserError: an input file is missing.
     """
-    corpus = corpus_steps(study, inputs, partial(filled_questions, study, inputs.root))
+    world = world_step(study)
+    if world is not None:
+        inputs = inputs.planted_in((study_folder or Path()) / world.folder_name)
+    questions = partial(filled_questions, study, inputs.text_root)
+    corpus = corpus_steps(study, inputs, questions, world)
     training = training_steps(study, corpus, reruns or {})
     evaluations = evaluation_steps(study, inputs, corpus, training)
     frequency = frequency_steps(study, inputs, corpus, training, study_folder)
@@ -51,8 +56,10 @@ def check_study(study: StudySpec, root: Path) -> None:
     Raises:
         UserError: the first mistake.
     """
+    check_world(study)
     check_corpus(study, root)
-    check_evaluation(study, root)
+    if study.world is None:
+        check_evaluation(study, root)
     check_frequency(study, root)
     check_training(study)  # last, because it imports Transformers
 

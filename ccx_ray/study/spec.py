@@ -4,7 +4,7 @@ Everything here except ``RuntimeSpec`` is identity: it decides the numbers. ``Ru
 where and on what the study runs, and no fingerprint ever contains it.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -22,6 +22,7 @@ from ccx_ray.study.text_spec import (
     TokenizerSpec,
 )
 from ccx_ray.study.training_spec import ModelSpec, TrainingRuntime, TrainingSpec
+from ccx_ray.study.world_spec import WorldSpec, with_planted_files
 
 Condition = Literal["bridge", "nobridge"]
 StudyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -163,6 +164,9 @@ class StudySpec(Spec):
     description: str
     base_language: BaseLanguageSpec
     languages: tuple[LanguageSpec, ...] = Field(min_length=1)
+    world: WorldSpec | None = None
+    """What makes the text, the pairs and the questions of a control study; the languages name no
+    files then."""
     cleaning: CleaningSpec = CleaningSpec()
     held_out: HeldOutSpec = HeldOutSpec()
     tokenizer: TokenizerSpec
@@ -175,6 +179,12 @@ class StudySpec(Spec):
     frequency: FrequencySpec = FrequencySpec()
     analysis: AnalysisSpec = AnalysisSpec()
     runtime: RuntimeSpec = RuntimeSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def files_of_the_world(cls, value: Any) -> Any:
+        planted = isinstance(value, dict) and value.get("world") is not None
+        return with_planted_files(value) if planted else value
 
     @model_validator(mode="after")
     def parts_agree(self) -> Self:

@@ -1,6 +1,7 @@
 """Study file: a planted world, whose text, pairs and questions are made by the study itself."""
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,8 +16,8 @@ Doses = Annotated[tuple[Count, ...], Field(min_length=1)]
 class PlantedLanguageSpec(Spec):
     """How a planted language is written, and how its culture is spread over the languages."""
 
-    script: str
-    """Of its invented words; a name of ``ccx_ray/world/words.py: ALPHABETS``."""
+    script: Literal["Greek", "Cyrillic", "Georgian", "Armenian"]
+    """Of its invented words; those of the base language are Latin."""
     imbalance: Annotated[float, Field(gt=0)] = 1.0
     """Statements of the culture's tested facts in its own language for each one in the base
     language; the paper's Tibetan has 62."""
@@ -108,3 +109,60 @@ class WorldSpec(Spec):
                 f"sentences about an entity, but {most} are asked for"
             )
         return self
+
+
+def monolingual_file(language: str) -> str:
+    """Name of a planted language's text."""
+    return f"text-{language}.jsonl"
+
+
+def pairs_file(language: str) -> str:
+    """Name of the planted pairs of the base language with a target language."""
+    return f"pairs-{language}.jsonl"
+
+
+def questions_file(culture: str, language: str) -> str:
+    """Name of a planted culture's questions in one language."""
+    return f"questions-{culture}-{language}.json"
+
+
+def with_planted_files(study: Mapping[str, Any]) -> dict[str, Any]:
+    """A study whose languages name the files that its world will hold.
+
+    Raises:
+        ValueError: a language names files of its own, or the world plants other languages.
+    """
+    base, targets = study.get("base_language"), study.get("languages")
+    world = study["world"]
+    if not isinstance(base, dict) or not isinstance(targets, list) or not isinstance(world, dict):
+        return dict(study)  # of the wrong shape, which the fields' own checks say better
+    planted, codes = sorted(world.get("languages", ())), sorted(str(t.get("code")) for t in targets)
+    if planted != codes:
+        raise ValueError(
+            f"world.languages plants {', '.join(planted)}, but the study's target languages are "
+            f"{', '.join(codes)}"
+        )
+    for language in (base, *targets):
+        given = sorted({"monolingual", "parallel", "probes"} & set(language))
+        if given:
+            raise ValueError(
+                f"languages.{language.get('code')}.{given[0]}: a study with a planted world "
+                "makes it; leave it out"
+            )
+    code = str(base.get("code"))
+    return {
+        **study,
+        "base_language": {**base, "monolingual": [monolingual_file(code)]},
+        "languages": [
+            {
+                **target,
+                "monolingual": [monolingual_file(target["code"])],
+                "parallel": [pairs_file(target["code"])],
+                "probes": {
+                    "english": questions_file(target["code"], code),
+                    "target": questions_file(target["code"], target["code"]),
+                },
+            }
+            for target in targets
+        ],
+    }

@@ -7,25 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from ccx_ray.study.world_spec import WorldSpec
+from ccx_ray.study.world_spec import (
+    WorldSpec,
+    monolingual_file,
+    pairs_file,
+    questions_file,
+)
 from ccx_ray.world.planting import BOTH, Question, World
 
 TRUTH = "truth.parquet"
-
-
-def monolingual_file(language: str) -> str:
-    """Name of a language's text."""
-    return f"text-{language}.jsonl"
-
-
-def pairs_file(language: str) -> str:
-    """Name of the pairs of the base language with a target language."""
-    return f"pairs-{language}.jsonl"
-
-
-def questions_file(culture: str, language: str) -> str:
-    """Name of a culture's questions in one language."""
-    return f"questions-{culture}-{language}.json"
 
 
 def write_world(spec: WorldSpec, base: str, folder: Path) -> dict[str, Any]:

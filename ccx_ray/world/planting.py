@@ -103,7 +103,7 @@ class World:
     """What a ``WorldSpec`` describes.
 
     Raises:
-        UserError: an alphabet is unknown.
+        UserError: a script has too few words for it.
     """
 
     def __init__(self, spec: WorldSpec, base: str) -> None:
@@ -241,7 +241,7 @@ class World:
 
     def _make_lexicon(self, code: str, script: str, *, mirrored: bool) -> Lexicon:
         spec = self.spec
-        words = Words(script, self._random(NAMES, code), f"world.languages.{code}.script")
+        words = Words(script, self._random(NAMES, code))
         signs = [
             COMMON_VALUES[relation * spec.values : (relation + 1) * spec.values]
             for relation in range(spec.common_values)

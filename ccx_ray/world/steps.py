@@ -23,15 +23,11 @@ def world_step(study: StudySpec) -> Step | None:
 
 
 def check_world(study: StudySpec) -> None:
-    """Find what no world can be before any compute is spent.
-
-    Raises:
-        UserError: the first mistake.
-    """
+    """Raises a UserError where the world of a study cannot be made."""
     if study.world is not None:
         from ccx_ray.world.planting import World
 
-        World(study.world, study.base_language.code).check()
+        World(study.world, study.base_language.code)
 
 
 def _plant(study: StudySpec, work: StepWork) -> Mapping[str, Any]:

@@ -1,12 +1,12 @@
 """Invented words in real scripts."""
 
 from collections.abc import Iterator, Mapping
-from itertools import product
+from itertools import islice, product
 
 import numpy as np
 
 from ccx_ray.errors import UserError
-from ccx_ray.study.world_spec import COMMON_SIGNS
+from ccx_ray.study.world_spec import COMMON_SIGNS, WorldSpec
 
 ALPHABETS: Mapping[str, tuple[str, str]] = {
     "Latin": ("bdfgklmnprstvz", "aeiou"),
@@ -22,16 +22,22 @@ COMMON_VALUES = "".join(map(chr, range(0x1D400, 0x1D400 + COMMON_SIGNS)))
 takes them for words, so a value is one token wherever it stands."""
 
 
+def script_of(world: WorldSpec, language: str) -> str:
+    """The script of a planted language; the base language's is Latin."""
+    planted = world.languages.get(language)
+    return "Latin" if planted is None else planted.script
+
+
+def alphabet(script: str) -> str:
+    """All letters that the invented words of a script are made of."""
+    return "".join(ALPHABETS[script])
+
+
 class Words:
-    """Different words of two syllables (of three where those are used up), in random order.
+    """Different words of two syllables (of three where those are used up), in random order."""
 
-    Raises:
-        UserError: no alphabet is known for the script.
-    """
-
-    def __init__(self, script: str, random: np.random.Generator, field: str) -> None:
-        if script not in ALPHABETS:
-            raise UserError(f"{field}: {script!r} is none of {', '.join(ALPHABETS)}")
+    def __init__(self, script: str, random: np.random.Generator) -> None:
+        self._script = script
         self._words = self._shuffled(script, random)
 
     @staticmethod
@@ -43,5 +49,12 @@ class Words:
                 yield words[place]
 
     def take(self, count: int) -> list[str]:
-        """The next ``count`` words; there are 300,000 and more of each script."""
-        return [next(self._words) for _ in range(count)]
+        """The next ``count`` words.
+
+        Raises:
+            UserError: the script has no more; there are 275,000 and more of each.
+        """
+        words = list(islice(self._words, count))
+        if len(words) < count:
+            raise UserError(f"world: more words are needed than {self._script} letters can make")
+        return words

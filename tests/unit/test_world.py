@@ -134,6 +134,7 @@ def test_equal_specs_make_equal_files_and_another_seed_others(folder: Path, tmp_
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"languages": {"hi": {"script": "Runic"}}}, "Input should be 'Greek', 'Cyrillic'"),
         ({"values": 3}, "greater than or equal to 4"),
         ({"classes": 8}, "values 4 is below classes 8"),
         ({"bridges": [0, 300]}, "verbs 4 x objects 30 make 120"),
@@ -148,6 +149,6 @@ def test_a_world_that_cannot_be_is_refused(changes: dict[str, Any], message: str
         spec(**changes)
 
 
-def test_an_unknown_script_is_refused() -> None:
-    with pytest.raises(UserError, match=r"world\.languages\.hi\.script: 'Runic' is none of Latin"):
-        World(spec(languages={"hi": {"script": "Runic"}}), "en")
+def test_more_words_than_a_script_has_are_refused() -> None:
+    with pytest.raises(UserError, match="more words are needed than Latin letters can make"):
+        World(spec(objects=400_000), "en")
