@@ -4,7 +4,7 @@ Everything here except ``RuntimeSpec`` is identity: it decides the numbers. ``Ru
 where and on what the study runs, and no fingerprint ever contains it.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -22,7 +22,7 @@ from ccx_ray.study.text_spec import (
     TokenizerSpec,
 )
 from ccx_ray.study.training_spec import ModelSpec, TrainingRuntime, TrainingSpec
-from ccx_ray.study.world_spec import WorldSpec, with_planted_files
+from ccx_ray.study.world_spec import WorldSpec
 
 Condition = Literal["bridge", "nobridge"]
 StudyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -179,12 +179,6 @@ class StudySpec(Spec):
     frequency: FrequencySpec = FrequencySpec()
     analysis: AnalysisSpec = AnalysisSpec()
     runtime: RuntimeSpec = RuntimeSpec()
-
-    @model_validator(mode="before")
-    @classmethod
-    def files_of_the_world(cls, value: Any) -> Any:
-        planted = isinstance(value, dict) and value.get("world") is not None
-        return with_planted_files(value) if planted else value
 
     @model_validator(mode="after")
     def parts_agree(self) -> Self:
