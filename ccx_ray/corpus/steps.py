@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ccx_ray.errors import UserError
 from ccx_ray.orchestration.graph import Step
 from ccx_ray.orchestration.runner import StepWork
 from ccx_ray.orchestration.tasks import RunTasks
@@ -14,6 +15,7 @@ from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.text_spec import BaseLanguageSpec, LanguageSpec
 from ccx_ray.study.trials import trial_grid
+from ccx_ray.study.world_spec import WorldSpec
 
 DATA = "data"
 """Pool of the steps whose tasks fill the cluster: concurrent Ray Data executions starve each other
@@ -44,15 +46,20 @@ class CorpusSteps:
         return {code: self.held_out[code] for code in codes if code in self.held_out}
 
 
-def corpus_steps(study: StudySpec, inputs: InputFiles, questions: Questions) -> CorpusSteps:
+def corpus_steps(
+    study: StudySpec, inputs: InputFiles, questions: Questions, world: Step | None = None
+) -> CorpusSteps:
     """The corpus part of a study's graph.
+
+    Args:
+        world: the step that plants the text, where it is not read from files.
 
     Raises:
         UserError: an input file is missing.
     """
     base = study.base_language.code
     texts = {
-        language.code: _text_step(study, language, inputs)
+        language.code: _text_step(study, language, inputs, world)
         for language in (study.base_language, *study.languages)
     }
     held_out = _held_out_steps(study, texts)
@@ -137,12 +144,35 @@ def check_corpus(study: StudySpec, root: Path) -> None:
         field = f"languages.{language.code}"
         check_script_names(language.isolation, f"{field}.isolation")
         check_language_codes(language.isolation, language.code, f"{field}.isolation")
+        if study.world is not None:
+            _check_planted_script(study.world, language)
+            continue
         for source in text_sources(language, study.base_language):
             check_source(source.spec, sides=source.sides, root=root, field=source.field)
 
 
+def _check_planted_script(world: WorldSpec, language: BaseLanguageSpec | LanguageSpec) -> None:
+    """Raises a UserError where isolation would take the words of a planted language out."""
+    import pyarrow as pa
+
+    from ccx_ray.corpus.cleaning.scripts import isolate
+    from ccx_ray.world.words import COMMON_VALUES, alphabet, script_of
+
+    if language.isolation.strategy != "script":
+        return
+    letters = alphabet(script_of(world, language.code)) + COMMON_VALUES
+    if isolate(pa.array([letters]), language.isolation).text[0].as_py() != letters:
+        raise UserError(
+            f"world.languages.{language.code}.script: {script_of(world, language.code)!r} is "
+            f"removed by languages.{language.code}.isolation; choose another script"
+        )
+
+
 def _text_step(
-    study: StudySpec, language: BaseLanguageSpec | LanguageSpec, inputs: InputFiles
+    study: StudySpec,
+    language: BaseLanguageSpec | LanguageSpec,
+    inputs: InputFiles,
+    world: Step | None,
 ) -> Step:
     base, code = study.base_language, language.code
 
@@ -151,7 +181,7 @@ def _text_step(
 
         return isolate_text(
             language,
-            inputs.root,
+            inputs.text_root,
             work.folder,
             base=base,
             cleaning=study.cleaning,
@@ -170,7 +200,14 @@ def _text_step(
     for field in fields:
         sources = getattr(language, field)
         identity[field] = [inputs.source(source, f"languages.{code}.{field}") for source in sources]
-    return data_step(name=f"text-{code}", kind="text", version=2, identity=identity, run=isolate)
+    return data_step(
+        name=f"text-{code}",
+        kind="text",
+        version=2,
+        identity=identity,
+        needs={} if world is None else {"world": world},
+        run=isolate,
+    )
 
 
 def _held_out_steps(study: StudySpec, texts: Mapping[str, Step]) -> dict[str, Step]:

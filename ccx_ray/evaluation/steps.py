@@ -79,7 +79,7 @@ def _step(
         identity={"probes": {lang.code: inputs.probe_hashes(lang) for lang in languages}},
         needs={"held out": held_out},
         follows=training,
-        run=partial(_evaluate, study, trial, languages, inputs.root),
+        run=partial(_evaluate, study, trial, languages, inputs.text_root),
         resumable=True,
     )
 

@@ -22,6 +22,7 @@ from ccx_ray.study.text_spec import (
     TokenizerSpec,
 )
 from ccx_ray.study.training_spec import ModelSpec, TrainingRuntime, TrainingSpec
+from ccx_ray.study.world_spec import WorldSpec
 
 Condition = Literal["bridge", "nobridge"]
 StudyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -163,6 +164,9 @@ class StudySpec(Spec):
     description: str
     base_language: BaseLanguageSpec
     languages: tuple[LanguageSpec, ...] = Field(min_length=1)
+    world: WorldSpec | None = None
+    """What makes the text, the pairs and the questions of a control study; the languages name no
+    files then."""
     cleaning: CleaningSpec = CleaningSpec()
     held_out: HeldOutSpec = HeldOutSpec()
     tokenizer: TokenizerSpec
