@@ -14,7 +14,7 @@ from ccx_ray.storage.hashing import file_sha256
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.text_spec import BaseLanguageSpec, LanguageSpec
-from ccx_ray.study.trials import trial_grid
+from ccx_ray.study.trials import base_seeds, trial_grid
 from ccx_ray.study.world_spec import WorldSpec
 
 DATA = "data"
@@ -37,7 +37,8 @@ class CorpusSteps:
     held_out: Mapping[str, Step]
     """By language; empty where nothing is held out."""
     tokenizer: Step
-    base_stream: Step
+    base_streams: Mapping[str, Step]
+    """By the name of the base."""
     trial_streams: Mapping[tuple[str, int], Step]
     """Both conditions of a (language, seed)."""
     audit: Step
@@ -84,7 +85,7 @@ def corpus_steps(
         for code, text in texts.items()
     }
 
-    def prepare_base(work: StepWork) -> Counts:
+    def prepare_base(seed: int, work: StepWork) -> Counts:
         from ccx_ray.corpus.packing.stream_preparation import prepare_base_stream
 
         return prepare_base_stream(
@@ -92,23 +93,26 @@ def corpus_steps(
             work.input("tokenizer"),
             work.folder,
             sequence_length=study.sequence_length,
-            seed=study.base.seed,
+            seed=seed,
             held_out=_held_out_file(work, base),
             run_tasks=_tasks(study, work),
         )
 
-    base_stream = data_step(
-        name="stream-base",
-        kind="stream",
-        version=4,
-        identity={"sequence_length": study.sequence_length, "seed": study.base.seed},
-        needs={
-            "tokens": tokens[base],
-            "tokenizer": tokenizer,
-            "held out": {base: held_out[base]} if held_out else {},
-        },
-        run=prepare_base,
-    )
+    base_streams = {
+        name: data_step(
+            name=f"stream-{name}",
+            kind="stream",
+            version=4,
+            identity={"sequence_length": study.sequence_length, "seed": seed},
+            needs={
+                "tokens": tokens[base],
+                "tokenizer": tokenizer,
+                "held out": {base: held_out[base]} if held_out else {},
+            },
+            run=partial(prepare_base, seed),
+        )
+        for name, seed in base_seeds(study).items()
+    }
     streams = {
         (trial.language, trial.seed): _trial_streams_step(
             study,
@@ -124,7 +128,7 @@ def corpus_steps(
         texts=texts,
         held_out=held_out,
         tokenizer=tokenizer,
-        base_stream=base_stream,
+        base_streams=base_streams,
         trial_streams=streams,
         audit=_audit_step(study, inputs, questions, texts=texts, tokens=tokens, streams=streams),
     )

@@ -228,7 +228,7 @@ def _exposure_step(
         },
         needs={
             "frequency": frequencies[culture],
-            "base stream": corpus.base_stream,
+            "base streams": corpus.base_streams,
             "streams": {str(seed): corpus.trial_streams[culture, seed] for seed in trials.seeds},
             "texts": {code: corpus.texts[code] for code in (base, culture)},
         },
@@ -256,14 +256,18 @@ def _exposure(
         retrieved=pq.read_table(frequency / "retrieved.parquet"),
         base_text=texts[base],
         text=texts[language.code],
-        base=Training(
-            stream=work.input("base stream"), rows_per_step=study.base.sequences_per_step
-        ),
+        bases={
+            name: Training(stream=stream, rows_per_step=study.base.sequences_per_step)
+            for name, stream in work.inputs("base streams").items()
+        },
         base_steps=study.base.steps,
         trials={
-            trial.name: Training(
-                stream=streams[str(trial.seed)] / trial.condition,
-                rows_per_step=study.trials.sequences_per_step,
+            trial.name: (
+                trial.base,
+                Training(
+                    stream=streams[str(trial.seed)] / trial.condition,
+                    rows_per_step=study.trials.sequences_per_step,
+                ),
             )
             for trial in trial_grid(study)
             if trial.language == language.code

@@ -31,7 +31,8 @@ StudyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}
 class BaseSpec(TrainingSpec):
     """Pretraining of the base model on the base language alone."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
+    """One base for each; the trials' seeds start from them in turn: the first from the first."""
 
 
 class MixtureSpec(Spec):
