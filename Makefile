@@ -36,7 +36,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP_INSTALL) -e '.[dev]' -c constraints.txt
 	touch $@
 
-study: install  ## run a study: corpora, base, trials, evaluation, frequency, report
+study: install  ## the quick control (is what was planted found?), then a study: text to report
+	$(if $(filter control%,$(STUDY)),,$(BIN)/python jobs/full_study.py --study control-quick --storage "$(STORAGE)")
 	$(BIN)/python jobs/full_study.py --study $(STUDY) --storage "$(STORAGE)" $(ARGS)
 
 test: lint  ## style, types, and all tests but the storms
