@@ -37,7 +37,7 @@ class CorpusSteps:
     tokenizer: Step
     base_stream: Step
     trial_streams: Mapping[tuple[str, int], Step]
-    """Both conditions of a (language, seed)."""
+    """All conditions of a (language, seed)."""
     audit: Step
 
     def held_out_of(self, *codes: str) -> dict[str, Step]:
@@ -258,6 +258,7 @@ def _trial_streams_step(
             rows=rows,
             mixture=trials.mixture,
             pair_order=trials.pair_order,
+            deranged="deranged" in trials.streams,
             held_out=_held_out_file(work, language),
             replay_held_out=_held_out_file(work, base),
             run_tasks=_tasks(study, work),
@@ -273,6 +274,7 @@ def _trial_streams_step(
             "rows": rows,
             "mixture": trials.mixture.model_dump(),
             "pair_order": trials.pair_order,
+            **({"conditions": trials.streams} if "deranged" in trials.streams else {}),
         },
         needs={
             "tokens": tokens[language],
@@ -324,6 +326,7 @@ def _audit_step(
                     seed=seed,
                     folder=work.folder_of(step),
                     tokens=work.inputs("tokens")[code],
+                    conditions=study.trials.streams,
                 )
                 for (code, seed), step in streams.items()
             ),

@@ -1,4 +1,4 @@
-"""The grid of trials and their names, ``<language>-<bridge|nobridge>-s<seed>``."""
+"""The grid of trials and their names, ``<language>-<bridge|nobridge|deranged>-s<seed>``."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Trial:
 
 
 def trial_grid(study: StudySpec) -> tuple[Trial, ...]:
-    """Languages x seeds x conditions, the two conditions of a pair side by side."""
+    """Languages x seeds x conditions, the conditions of a language and seed side by side."""
     return tuple(
         Trial(language=language.code, condition=condition, seed=seed)
         for seed in study.trials.seeds

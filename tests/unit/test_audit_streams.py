@@ -19,7 +19,7 @@ from ccx_ray.corpus.packing.conditions import (
 )
 from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.corpus.tokenizing.tokens import TokenCorpus
-from ccx_ray.study.spec import MixtureSpec
+from ccx_ray.study.spec import Condition, MixtureSpec
 from ccx_ray.study.text_spec import AuditSpec
 from tests.audited_text import NO_LATIN, run_audit
 from tests.small_corpus import (
@@ -157,10 +157,11 @@ def test_rows_can_be_counted_in_any_cut(corpus: tuple[str, SmallCorpus], streams
     tokens = TokenCorpus.open(corpus[1].tokens)
     bridge, nobridge = (Stream.open(streams / condition) for condition in ("bridge", "nobridge"))
     documents = describe_documents(bridge, tokens.lengths, *tokens.half_keys())
-    whole = count_rows(bridge, nobridge, documents, 0, 300)
+    both: dict[Condition, Stream] = {"bridge": bridge, "nobridge": nobridge}
+    whole = count_rows(both, documents, 0, 300)
     pieces: Counter[str] = Counter()
     for first in reversed(range(0, 300, 37)):
-        pieces.update(count_rows(bridge, nobridge, documents, first, min(300, first + 37)))
+        pieces.update(count_rows(both, documents, first, min(300, first + 37)))
     for counts in (whole, pieces):
         for condition in ("bridge", "nobridge"):
             counts[f"{condition}/halves_digest"] %= 2**64
