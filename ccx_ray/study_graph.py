@@ -19,6 +19,7 @@ from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.trials import Trial
 from ccx_ray.training.steps import check_training, training_steps
+from ccx_ray.world.steps import check_world, world_step
 
 RERUNS = "reruns.json"
 
@@ -35,7 +36,11 @@ def study_graph(
         reruns: trial name -> how often ``run_trial.py --rerun`` has asked for it anew.
         study_folder: where imported reviews are kept (``frequency/steps.py``).
     """
-    corpus = corpus_steps(study, inputs, partial(filled_questions, study, inputs.root))
+    world = world_step(study)
+    if world is not None:
+        inputs = inputs.planted_in((study_folder or Path()) / world.folder_name)
+    questions = partial(filled_questions, study, inputs.text_root)
+    corpus = corpus_steps(study, inputs, questions, world)
     training = training_steps(study, corpus, reruns or {})
     evaluations = evaluation_steps(study, inputs, corpus, training)
     frequency = frequency_steps(study, inputs, corpus, training, study_folder)
@@ -44,8 +49,10 @@ def study_graph(
 
 def check_study(study: StudySpec, root: Path) -> None:
     """Find a user's mistakes before any compute is spent: scripts, sources, probes, models."""
+    check_world(study)
     check_corpus(study, root)
-    check_evaluation(study, root)
+    if study.world is None:
+        check_evaluation(study, root)
     check_frequency(study, root)
     check_training(study)  # last, because it imports Transformers
 

@@ -47,19 +47,21 @@ def _analyse(
     study: StudySpec, evaluations: Mapping[str, Step], work: StepWork
 ) -> Mapping[str, Any]:
     from ccx_ray.analysis.report.writing import analyse
-    from ccx_ray.analysis.tables import AnalysisInputs
+    from ccx_ray.analysis.tables import BASE_RUN, AnalysisInputs
 
-    trainings = {run: step.follows for run, step in evaluations.items() if step.follows}
+    grid = trial_grid(study)
+    read = [BASE_RUN, *(trial.name for trial in grid)]  # further bases are in MLflow alone
+    trainings = {run: evaluations[run].follows for run in read}
     summary = analyse(
         AnalysisInputs(
             study=study,
-            trials=trial_grid(study),
-            evaluations=work.inputs("evaluations"),
+            trials=grid,
+            evaluations={run: work.inputs("evaluations")[run] for run in read},
             frequencies=work.inputs("frequencies"),
             exposures=work.inputs("exposures"),
             validation=work.input("validation"),
             review=work.input("review"),
-            trainings={run: work.folder_of(step) for run, step in trainings.items()},
+            trainings={run: work.folder_of(step) for run, step in trainings.items() if step},
             markers=work.markers(),
             audit=work.input("audit"),
         ),

@@ -53,7 +53,7 @@ def plan_study(
     for step in graph.steps.values():
         tokens = 0
         if step.kind == "training":
-            training = study.base if step.name == "base" else study.trials
+            training = study.trials if step.name.startswith("trial-") else study.base
             tokens = training.steps * training.sequences_per_step * study.sequence_length
         flops = tokens * flops_per_token
         hours = flops / per_hour

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ccx_ray.errors import UserError
 from ccx_ray.orchestration.graph import Step
 from ccx_ray.orchestration.runner import StepWork
 from ccx_ray.orchestration.tasks import RunTasks
@@ -13,7 +14,8 @@ from ccx_ray.storage.hashing import file_sha256
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.text_spec import BaseLanguageSpec, LanguageSpec
-from ccx_ray.study.trials import trial_grid
+from ccx_ray.study.trials import base_seeds, trial_grid
+from ccx_ray.study.world_spec import WorldSpec
 
 DATA = "data"
 """Pool of the steps whose tasks fill the cluster: concurrent Ray Data executions starve each other
@@ -35,7 +37,8 @@ class CorpusSteps:
     held_out: Mapping[str, Step]
     """By language; empty where nothing is held out."""
     tokenizer: Step
-    base_stream: Step
+    base_streams: Mapping[str, Step]
+    """By the name of the base."""
     trial_streams: Mapping[tuple[str, int], Step]
     """All conditions of a (language, seed)."""
     audit: Step
@@ -44,15 +47,20 @@ class CorpusSteps:
         return {code: self.held_out[code] for code in codes if code in self.held_out}
 
 
-def corpus_steps(study: StudySpec, inputs: InputFiles, questions: Questions) -> CorpusSteps:
+def corpus_steps(
+    study: StudySpec, inputs: InputFiles, questions: Questions, world: Step | None = None
+) -> CorpusSteps:
     """The corpus part of a study's graph.
+
+    Args:
+        world: the step that plants the text, where it is not read from files.
 
     Raises:
         UserError: an input file is missing.
     """
     base = study.base_language.code
     texts = {
-        language.code: _text_step(study, language, inputs)
+        language.code: _text_step(study, language, inputs, world)
         for language in (study.base_language, *study.languages)
     }
     held_out = _held_out_steps(study, texts)
@@ -77,7 +85,7 @@ def corpus_steps(study: StudySpec, inputs: InputFiles, questions: Questions) -> 
         for code, text in texts.items()
     }
 
-    def prepare_base(work: StepWork) -> Counts:
+    def prepare_base(seed: int, work: StepWork) -> Counts:
         from ccx_ray.corpus.packing.stream_preparation import prepare_base_stream
 
         return prepare_base_stream(
@@ -85,23 +93,26 @@ def corpus_steps(study: StudySpec, inputs: InputFiles, questions: Questions) -> 
             work.input("tokenizer"),
             work.folder,
             sequence_length=study.sequence_length,
-            seed=study.base.seed,
+            seed=seed,
             held_out=_held_out_file(work, base),
             run_tasks=_tasks(study, work),
         )
 
-    base_stream = data_step(
-        name="stream-base",
-        kind="stream",
-        version=4,
-        identity={"sequence_length": study.sequence_length, "seed": study.base.seed},
-        needs={
-            "tokens": tokens[base],
-            "tokenizer": tokenizer,
-            "held out": {base: held_out[base]} if held_out else {},
-        },
-        run=prepare_base,
-    )
+    base_streams = {
+        name: data_step(
+            name=f"stream-{name}",
+            kind="stream",
+            version=4,
+            identity={"sequence_length": study.sequence_length, "seed": seed},
+            needs={
+                "tokens": tokens[base],
+                "tokenizer": tokenizer,
+                "held out": {base: held_out[base]} if held_out else {},
+            },
+            run=partial(prepare_base, seed),
+        )
+        for name, seed in base_seeds(study).items()
+    }
     streams = {
         (trial.language, trial.seed): _trial_streams_step(
             study,
@@ -117,7 +128,7 @@ def corpus_steps(study: StudySpec, inputs: InputFiles, questions: Questions) -> 
         texts=texts,
         held_out=held_out,
         tokenizer=tokenizer,
-        base_stream=base_stream,
+        base_streams=base_streams,
         trial_streams=streams,
         audit=_audit_step(study, inputs, questions, texts=texts, tokens=tokens, streams=streams),
     )
@@ -137,12 +148,35 @@ def check_corpus(study: StudySpec, root: Path) -> None:
         field = f"languages.{language.code}"
         check_script_names(language.isolation, f"{field}.isolation")
         check_language_codes(language.isolation, language.code, f"{field}.isolation")
+        if study.world is not None:
+            _check_planted_script(study.world, language)
+            continue
         for source in text_sources(language, study.base_language):
             check_source(source.spec, sides=source.sides, root=root, field=source.field)
 
 
+def _check_planted_script(world: WorldSpec, language: BaseLanguageSpec | LanguageSpec) -> None:
+    """Raises a UserError where isolation would take the words of a planted language out."""
+    import pyarrow as pa
+
+    from ccx_ray.corpus.cleaning.scripts import isolate
+    from ccx_ray.world.words import COMMON_VALUES, alphabet, script_of
+
+    if language.isolation.strategy != "script":
+        return
+    letters = alphabet(script_of(world, language.code)) + COMMON_VALUES
+    if isolate(pa.array([letters]), language.isolation).text[0].as_py() != letters:
+        raise UserError(
+            f"world.languages.{language.code}.script: {script_of(world, language.code)!r} is "
+            f"removed by languages.{language.code}.isolation; choose another script"
+        )
+
+
 def _text_step(
-    study: StudySpec, language: BaseLanguageSpec | LanguageSpec, inputs: InputFiles
+    study: StudySpec,
+    language: BaseLanguageSpec | LanguageSpec,
+    inputs: InputFiles,
+    world: Step | None,
 ) -> Step:
     base, code = study.base_language, language.code
 
@@ -151,7 +185,7 @@ def _text_step(
 
         return isolate_text(
             language,
-            inputs.root,
+            inputs.text_root,
             work.folder,
             base=base,
             cleaning=study.cleaning,
@@ -170,7 +204,14 @@ def _text_step(
     for field in fields:
         sources = getattr(language, field)
         identity[field] = [inputs.source(source, f"languages.{code}.{field}") for source in sources]
-    return data_step(name=f"text-{code}", kind="text", version=2, identity=identity, run=isolate)
+    return data_step(
+        name=f"text-{code}",
+        kind="text",
+        version=2,
+        identity=identity,
+        needs={} if world is None else {"world": world},
+        run=isolate,
+    )
 
 
 def _held_out_steps(study: StudySpec, texts: Mapping[str, Step]) -> dict[str, Step]:

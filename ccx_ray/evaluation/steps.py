@@ -24,16 +24,15 @@ if TYPE_CHECKING:
 def evaluation_steps(
     study: StudySpec, inputs: InputFiles, corpus: CorpusSteps, training: TrainingSteps
 ) -> dict[str, Step]:
-    """``base`` and every trial's name -> the step that scores its checkpoints.
+    """Every base's and trial's name -> the step that scores its checkpoints.
 
     Raises:
         UserError: a probe file is missing.
     """
     base = study.base_language.code
     steps = {
-        "base": _step(
-            study, None, study.languages, inputs, held_out=corpus.held_out, training=training.base
-        )
+        name: _step(study, name, study.languages, inputs, held_out=corpus.held_out, training=step)
+        for name, step in training.bases.items()
     }
     for trial, step in training.trials.items():
         languages = (study.language(trial.language),)
@@ -65,7 +64,7 @@ def filled_questions(
 
 def _step(
     study: StudySpec,
-    trial: Trial | None,
+    trained: Trial | str,
     languages: Sequence[LanguageSpec],
     inputs: InputFiles,
     *,
@@ -73,20 +72,20 @@ def _step(
     training: Step,
 ) -> Step:
     return Step(
-        name=f"evaluate-{trial.name if trial else 'base'}",
+        name=f"evaluate-{training.name.removeprefix('trial-')}",
         kind="evaluation",
         version=2,
         identity={"probes": {lang.code: inputs.probe_hashes(lang) for lang in languages}},
         needs={"held out": held_out},
         follows=training,
-        run=partial(_evaluate, study, trial, languages, inputs.root),
+        run=partial(_evaluate, study, trained, languages, inputs.text_root),
         resumable=True,
     )
 
 
 def _evaluate(
     study: StudySpec,
-    trial: Trial | None,
+    trained: Trial | str,
     languages: Sequence[LanguageSpec],
     root: Path,
     work: StepWork,
@@ -96,8 +95,9 @@ def _evaluate(
 
     training = work.step.follows
     assert training is not None
+    trial = trained if isinstance(trained, Trial) else None
     run = FollowedRun(
-        name=trial.name if trial else "base",
+        name=training.name.removeprefix("trial-"),
         kind=run_kind(trial),
         fingerprint=training.fingerprint,
         folder=work.folder_of(training),

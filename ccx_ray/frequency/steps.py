@@ -96,7 +96,7 @@ def frequency_steps(
     return FrequencySteps(
         frequencies=frequencies,
         exposures={
-            language.code: _exposure_step(study, language, frequencies, corpus, inputs.root)
+            language.code: _exposure_step(study, language, frequencies, corpus, inputs.text_root)
             for language in cultures
         },
         validation=validation,
@@ -124,11 +124,11 @@ def _index_step(
             "embedder": embedder_identity(embedder, inputs, field),
         },
         needs={"text": text, "base": own_base_of([embedder], base)},
-        run=partial(_index, study, field, inputs.root),
+        run=partial(_index, study, field, inputs),
     )
 
 
-def _index(study: StudySpec, field: str, root: Path, work: StepWork) -> Mapping[str, Any]:
+def _index(study: StudySpec, field: str, inputs: InputFiles, work: StepWork) -> Mapping[str, Any]:
     from ccx_ray.frequency.retrieval.index_building import build_index
 
     embedder = embedders_of(study)[field]
@@ -137,7 +137,7 @@ def _index(study: StudySpec, field: str, root: Path, work: StepWork) -> Mapping[
         embedder,
         text_folder=work.input("text"),
         folder=work.folder,
-        model_folder=model_folder(study, embedder, root, work, field),
+        model_folder=model_folder(study, embedder, inputs.root, work, field),
         run_tasks=tasks_of(study, work, embedder),
     )
 
@@ -164,12 +164,12 @@ def _frequency_step(
             **{role: {code: steps[code] for code in codes} for role, steps in asked.items()},
             "base": own_base_of([spec.embedder], base),
         },
-        run=partial(_frequency, study, language, inputs.root),
+        run=partial(_frequency, study, language, inputs),
     )
 
 
 def _frequency(
-    study: StudySpec, language: LanguageSpec, root: Path, work: StepWork
+    study: StudySpec, language: LanguageSpec, inputs: InputFiles, work: StepWork
 ) -> Mapping[str, Any]:
     from ccx_ray.frequency.estimation import AskedCorpus, ScannedPart, estimate_frequency
     from ccx_ray.frequency.text.documents import DOCUMENTS, ENGLISH, TARGET
@@ -178,7 +178,7 @@ def _frequency(
     spec = study.frequency
     texts, indexes, lexicons = map(work.inputs, ("texts", "indexes", "lexicons"))
     base, culture = study.base_language.code, language.code
-    clozes = clozes_of(study, language, root)
+    clozes = clozes_of(study, language, inputs.text_root)
 
     def scanned(code: str, part: str) -> ScannedPart:
         return ScannedPart(part=part, text=texts[code], lexicon=lexicons[code])
@@ -191,13 +191,13 @@ def _frequency(
                 corpus=code,
                 clozes=clozes[code],
                 index=indexes[code],
-                model_folder=model_folder(study, spec.embedder, root, work),
+                model_folder=model_folder(study, spec.embedder, inputs.root, work),
                 scanned=(scanned(code, DOCUMENTS), scanned(culture, half)),
             )
             for code, half in ((base, ENGLISH), (culture, TARGET))
         ],
         work.folder,
-        open_judge=judge_opener(study, spec.judge, "frequency.judge", root, work),
+        open_judge=judge_opener(study, spec.judge, "frequency.judge", inputs.root, work),
         run_tasks=tasks_of(study, work, spec.embedder),
         run_judge=tasks_of(study, work, spec.judge),
     )
@@ -228,7 +228,7 @@ def _exposure_step(
         },
         needs={
             "frequency": frequencies[culture],
-            "base stream": corpus.base_stream,
+            "base streams": corpus.base_streams,
             "streams": {str(seed): corpus.trial_streams[culture, seed] for seed in trials.seeds},
             "texts": {code: corpus.texts[code] for code in (base, culture)},
         },
@@ -256,14 +256,18 @@ def _exposure(
         retrieved=pq.read_table(frequency / "retrieved.parquet"),
         base_text=texts[base],
         text=texts[language.code],
-        base=Training(
-            stream=work.input("base stream"), rows_per_step=study.base.sequences_per_step
-        ),
+        bases={
+            name: Training(stream=stream, rows_per_step=study.base.sequences_per_step)
+            for name, stream in work.inputs("base streams").items()
+        },
         base_steps=study.base.steps,
         trials={
-            trial.name: Training(
-                stream=streams[str(trial.seed)] / trial.condition,
-                rows_per_step=study.trials.sequences_per_step,
+            trial.name: (
+                trial.base,
+                Training(
+                    stream=streams[str(trial.seed)] / trial.condition,
+                    rows_per_step=study.trials.sequences_per_step,
+                ),
             )
             for trial in trial_grid(study)
             if trial.language == language.code
@@ -306,11 +310,11 @@ def _validation_step(
             ],
         },
         needs=needs,
-        run=partial(_validation, study, inputs.root),
+        run=partial(_validation, study, inputs),
     )
 
 
-def _validation(study: StudySpec, root: Path, work: StepWork) -> Mapping[str, Any]:
+def _validation(study: StudySpec, inputs: InputFiles, work: StepWork) -> Mapping[str, Any]:
     from ccx_ray.frequency.judges.factory import judge_name
     from ccx_ray.frequency.validation.estimated import EstimatedCorpus
     from ccx_ray.frequency.validation.validating import validate, validation_metrics
@@ -320,7 +324,8 @@ def _validation(study: StudySpec, root: Path, work: StepWork) -> Mapping[str, An
     for corpus, text in work.inputs("texts").items():
         frequencies = _frequencies_in(study, corpus, work)
         clozes = {
-            code: clozes_of(study, study.language(code), root)[corpus] for code in frequencies
+            code: clozes_of(study, study.language(code), inputs.text_root)[corpus]
+            for code in frequencies
         }
         corpora.append(
             EstimatedCorpus(corpus=corpus, text=text, clozes=clozes, frequencies=frequencies)
@@ -332,7 +337,7 @@ def _validation(study: StudySpec, root: Path, work: StepWork) -> Mapping[str, An
         title=study.name,
         lexicons=work.inputs("lexicons"),
         embedders={
-            embedder.name: (embedder, model_folder(study, embedder, root, work, field))
+            embedder.name: (embedder, model_folder(study, embedder, inputs.root, work, field))
             for field, embedder in embedders.items()
         },
         indexes={
@@ -340,7 +345,7 @@ def _validation(study: StudySpec, root: Path, work: StepWork) -> Mapping[str, An
             for field, embedder in embedders.items()
         },
         judges={
-            judge_name(judge): judge_opener(study, judge, field, root, work)
+            judge_name(judge): judge_opener(study, judge, field, inputs.root, work)
             for field, judge in judges.items()
         },
         run_tasks=tasks_of(study, work, *embedders.values()),

@@ -1,7 +1,9 @@
 """Input files of a study and their identities: hashes of their content, not their places."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.fingerprints import fingerprint
@@ -25,10 +27,22 @@ class InputFiles:
             known: hashes of an earlier run, of files that have not changed since.
             allow_missing: plan with files that are still to be supplied, for ``--dry-run``.
         """
-        self.root = root
+        self.root = self.text_root = root
         self.missing: list[str] = []
         self._allow_missing = allow_missing
         self._known = known or KnownHashes()
+
+    def planted_in(self, folder: Path) -> Self:
+        """The same for a study whose text and questions a step of its graph makes in ``folder``:
+        that step's fingerprint says what is in them."""
+        planted = copy.copy(self)
+        planted.text_root = folder
+        return planted
+
+    @property
+    def are_planted(self) -> bool:
+        """Whether text and questions are made by the study itself."""
+        return self.text_root != self.root
 
     def resolve(self, name: str, field: str) -> Path:
         """The path of an input file.
@@ -85,6 +99,8 @@ class InputFiles:
         Raises:
             UserError: a file is missing.
         """
+        if self.are_planted:
+            return {}
         return {
             side: self.hash(name, f"languages.{language.code}.probes.{side}")
             for side, name in language.probes.model_dump().items()
@@ -97,6 +113,8 @@ class InputFiles:
         Raises:
             UserError: there are no such files.
         """
+        if self.are_planted:
+            return {}
         identity = source.model_dump(exclude={"path", "target_path"}, exclude_none=True)
         files = []
         for path in filter(None, (source.path, source.target_path)):

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from ccx_ray.errors import UserError
 from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.world_spec import with_planted_files
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,6 +65,11 @@ def load_study(name_or_file: str, overrides: Sequence[str] = ()) -> tuple[StudyS
 
 def validate_study(tree: dict[str, Any], origin: str) -> StudySpec:
     """Validate a plain mapping; ``origin`` names it in error messages."""
+    try:
+        if tree.get("world") is not None:
+            tree = with_planted_files(tree)
+    except ValueError as error:
+        raise UserError(f"{origin}: {error}") from None
     try:
         # JSON mode keeps strictness and still takes YAML's lists where the spec has tuples.
         return StudySpec.model_validate_json(json.dumps(tree, default=str))

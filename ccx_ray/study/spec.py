@@ -22,6 +22,7 @@ from ccx_ray.study.text_spec import (
     TokenizerSpec,
 )
 from ccx_ray.study.training_spec import ModelSpec, TrainingRuntime, TrainingSpec
+from ccx_ray.study.world_spec import WorldSpec
 
 Condition = Literal["bridge", "nobridge", "deranged"]
 """How the halves of the pairs stand: together, apart, or each beside the translation of another
@@ -32,7 +33,8 @@ StudyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}
 class BaseSpec(TrainingSpec):
     """Pretraining of the base model on the base language alone."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
+    """One base for each; the trials' seeds start from them in turn: the first from the first."""
 
 
 class MixtureSpec(Spec):
@@ -172,6 +174,9 @@ class StudySpec(Spec):
     description: str
     base_language: BaseLanguageSpec
     languages: tuple[LanguageSpec, ...] = Field(min_length=1)
+    world: WorldSpec | None = None
+    """What makes the text, the pairs and the questions of a control study; the languages name no
+    files then."""
     cleaning: CleaningSpec = CleaningSpec()
     held_out: HeldOutSpec = HeldOutSpec()
     tokenizer: TokenizerSpec

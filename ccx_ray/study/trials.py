@@ -1,4 +1,4 @@
-"""The grid of trials and their names, ``<language>-<bridge|nobridge|deranged>-s<seed>``."""
+"""The bases of a study, and its grid of trials, ``<language>-<condition>-s<seed>``."""
 
 from dataclasses import dataclass
 
@@ -13,17 +13,31 @@ class Trial:
     language: str
     condition: Condition
     seed: int
+    base: str = "base"
+    """Name of the base that it starts from."""
 
     @property
     def name(self) -> str:
         return f"{self.language}-{self.condition}-s{self.seed}"
 
 
+def base_seeds(study: StudySpec) -> dict[str, int]:
+    """Name -> seed of every base: ``base``, and ``base-s1`` where there are more."""
+    first, *others = study.base.seeds
+    return {"base": first} | {f"base-s{seed}": seed for seed in others}
+
+
 def trial_grid(study: StudySpec) -> tuple[Trial, ...]:
-    """Languages x seeds x conditions, the conditions of a language and seed side by side."""
+    """Languages x seeds x conditions, the conditions of a seed side by side and from one base."""
+    bases = list(base_seeds(study))
     return tuple(
-        Trial(language=language.code, condition=condition, seed=seed)
-        for seed in study.trials.seeds
+        Trial(
+            language=language.code,
+            condition=condition,
+            seed=seed,
+            base=bases[place % len(bases)],
+        )
+        for place, seed in enumerate(study.trials.seeds)
         for language in study.trial_languages
         for condition in study.trials.conditions
     )

@@ -15,7 +15,7 @@ from ccx_ray.orchestration.provenance import capture_provenance
 from ccx_ray.orchestration.runner import StepWork
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.training_spec import TrainingSpec
-from ccx_ray.study.trials import Trial, trial_grid
+from ccx_ray.study.trials import Trial, base_seeds, trial_grid
 
 TRAINING = "training"
 """Pool of the trainings, of which as many run at once as the cluster holds."""
@@ -25,10 +25,16 @@ STATE_POLL_SECONDS = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSteps:
-    """The base and the trials, which start from its last checkpoint."""
+    """The bases and the trials, which start from their last checkpoints."""
 
-    base: Step
+    bases: Mapping[str, Step]
+    """By name."""
     trials: Mapping[Trial, Step]
+
+    @property
+    def base(self) -> Step:
+        """The first base."""
+        return self.bases["base"]
 
 
 def training_steps(
@@ -40,16 +46,19 @@ def training_steps(
         reruns: trial name -> how often it was asked for anew. Like a seed, it makes a step of its
             own, so that the earlier one is kept beside it.
     """
-    base = _step(
-        "base",
-        {"model": study.model.model_dump(), **_identity(study.base), "seed": study.base.seed},
-        {"stream": corpus.base_stream, "tokenizer": corpus.tokenizer},
-        partial(_train, study, None, None),
-    )
+    bases = {
+        name: _step(
+            name,
+            {"model": study.model.model_dump(), **_identity(study.base), "seed": seed},
+            {"stream": corpus.base_streams[name], "tokenizer": corpus.tokenizer},
+            partial(_train, study, name, None),
+        )
+        for name, seed in base_seeds(study).items()
+    }
     return TrainingSteps(
-        base=base,
+        bases=bases,
         trials={
-            trial: _trial_step(study, trial, corpus, base, reruns.get(trial.name, 0))
+            trial: _trial_step(study, trial, corpus, bases[trial.base], reruns.get(trial.name, 0))
             for trial in trial_grid(study)
         },
     )
@@ -114,23 +123,26 @@ def _step(name: str, identity: dict[str, object], needs: dict[str, Step], run: A
 
 
 def _train(
-    study: StudySpec, trial: Trial | None, replaced: str | None, work: StepWork
+    study: StudySpec, trained: Trial | str, replaced: str | None, work: StepWork
 ) -> Mapping[str, Any]:
-    """Train the base, or a trial that is a rerun of the one with the fingerprint ``replaced``."""
+    """Train a base, or a trial that is a rerun of the one with the fingerprint ``replaced``."""
     from ccx_ray.storage.remote_folders import remote_storage_uri
     from ccx_ray.training.checkpoints import checkpoint_folder
     from ccx_ray.training.run import TrainingRun
     from ccx_ray.training.trainer import train
 
+    trial = trained if isinstance(trained, Trial) else None
+    name = trained.name if isinstance(trained, Trial) else trained
+    seed = trained.seed if isinstance(trained, Trial) else base_seeds(study)[trained]
     stream = work.input("stream")
     storage = study.runtime.checkpoint_storage
-    run = _open_run(study, trial, replaced, work)
+    run = _open_run(study, name, trial, replaced, work)
     work.watch(lambda: _progress(work.folder))
     work.on_interrupt(partial(_save_state, work.folder))
     try:
         counts = train(
             TrainingRun(
-                name=trial.name if trial else "base",
+                name=name,
                 fingerprint=work.step.fingerprint,
                 folder=work.folder,
                 stream_folder=stream / trial.condition if trial else stream,
@@ -140,7 +152,7 @@ def _train(
                 initial_model=(
                     checkpoint_folder(work.input("base"), study.base.steps) if trial else None
                 ),
-                seed=trial.seed if trial else study.base.seed,
+                seed=seed,
                 runtime=study.runtime.trials if trial else study.runtime.base,
                 reader=study.runtime.data.reader,
                 tracking_uri=work.tracking.uri,
@@ -161,7 +173,9 @@ def run_kind(trial: Trial | None) -> str:
     return "trial" if trial else "base"
 
 
-def _open_run(study: StudySpec, trial: Trial | None, replaced: str | None, work: StepWork) -> str:
+def _open_run(
+    study: StudySpec, name: str, trial: Trial | None, replaced: str | None, work: StepWork
+) -> str:
     """The MLflow run of this training, with its parameters and tags."""
     spec = study.trials if trial else study.base
     tags = {"mlflow.source.git.commit": capture_provenance()["commit"] or "unknown"}
@@ -184,7 +198,7 @@ def _open_run(study: StudySpec, trial: Trial | None, replaced: str | None, work:
             "mixture": study.trials.mixture.model_dump(),
         }
     run = work.tracking.open_run(
-        name=trial.name if trial else "base",
+        name=name,
         kind=run_kind(trial),
         fingerprint=work.step.fingerprint,
         tags=tags,

@@ -46,10 +46,10 @@ class Prepared:
             "retrieved": as_table(self.retrieved, verdict=pa.bool_()),
             "base_text": self.texts["en"],
             "text": self.texts["ko"],
-            "base": Training(stream=self.base.folder, rows_per_step=BASE_BATCH),
+            "bases": {"base": Training(stream=self.base.folder, rows_per_step=BASE_BATCH)},
             "base_steps": self.base_steps,
             "trials": {
-                name: Training(stream=stream.folder, rows_per_step=BATCH)
+                name: ("base", Training(stream=stream.folder, rows_per_step=BATCH))
                 for name, stream in self.trials.items()
             },
             "steps": STEPS,

@@ -182,3 +182,26 @@ def test_a_share_of_nothing_leaves_no_trace_of_held_out_documents():
     assert upstream(graph, "stream-base") == {"tokens-en", "tokenizer"}
     assert upstream(graph, "stream-ko-s0") == {"tokens-ko", "tokenizer", "tokens-en"}
     assert upstream(graph, "evaluate-ko-bridge-s0") == set()
+
+
+def test_seeds_start_from_several_bases_in_turn():
+    graph = graph_of("base.seeds=[0, 7]", "trials.seeds=[0, 1, 2]")
+    bases = {
+        name: [s.name for s in graph[f"trial-{name}"].upstream if s.name.startswith("base")]
+        for name in ("ko-bridge-s0", "ko-nobridge-s0", "ko-bridge-s1", "ko-bridge-s2")
+    }
+    assert list(bases.values()) == [["base"], ["base"], ["base-s7"], ["base"]]
+    assert graph["base"].fingerprint == graph_of()["base"].fingerprint
+    assert graph["evaluate-base-s7"].follows is graph["base-s7"]
+    assert graph["base"].upstream[0].name == "stream-base"
+    assert graph["base-s7"].upstream[0].name == "stream-base-s7"
+
+
+def test_a_planted_world_stands_before_every_text():
+    study, root = load_study("control-quick")
+    graph = study_graph(study, InputFiles(root))
+    for code in ("en", "hi"):
+        assert graph[f"text-{code}"].upstream == (graph["world"],)
+    other, _ = load_study("control-quick", ["world.seed=1"])
+    changed = moved(graph, study_graph(other, InputFiles(root)))
+    assert changed == set(graph.steps)

@@ -38,6 +38,11 @@ from ccx_ray.study.spec import StudySpec
 
 EDGE = 0.4
 """Of the smallest value above 0: where the left edge of a logarithmic axis stands."""
+BIN_TABLES = {
+    "occurrences": ("bins", "occurrences in the {} corpus"),
+    "exposure": ("exposure_bins", "times that {} evidence was read"),
+}
+"""Column -> its table, and what it is; ``{}`` is the language that knowledge moves from."""
 MODEL_COLOURS = {
     "without the lengths": "#56B4E9",
     "lengths held fixed": "#0072B2",
@@ -121,14 +126,10 @@ def occurrence_figure(study: StudySpec, results: Results) -> Figure | None:
     return figure
 
 
-def bin_figure(
-    study: StudySpec, results: Results, *, table: str, column: str, across: str
-) -> Figure | None:
-    """Transfer by ranges of a value: all languages with intervals, each language as a mark.
-
-    Args:
-        across: what the value is; ``{}`` in it stands for the language that knowledge moves from.
-    """
+def bin_figure(column: str, study: StudySpec, results: Results) -> Figure | None:
+    """Transfer by ranges of occurrences or exposure: all languages with intervals, each language as
+    a mark."""
+    table, across = BIN_TABLES[column]
     rows, labels = getattr(results, table), list(BINS[column])
     if not rows:
         return None

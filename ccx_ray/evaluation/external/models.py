@@ -44,14 +44,13 @@ def score_files(
         UserError: the model cannot be opened, or a question is too long for it.
     """
     console = Console(stderr=True)
+    tell = partial(console.print, highlight=False, soft_wrap=True)
     model = load_causal_model(model_folder, device, precision)
     name = str(model.network.dtype).removeprefix("torch.")
     inexact = " (inexact: choices may differ from those in float32)"
-    console.print(
+    tell(
         f"{model.folder}: {model.network.num_parameters():,} parameters, device {model.device}, "
-        f"precision {name}{'' if name == 'float32' else inexact}",
-        highlight=False,
-        soft_wrap=True,
+        f"precision {name}{'' if name == 'float32' else inexact}"
     )
     # All are encoded before the first is scored, so that a wrong question costs seconds.
     encoded = [
@@ -60,11 +59,7 @@ def score_files(
     ]
     for (path, _), one in zip(probes, encoded, strict=True):
         for item in one.probe.left_out:
-            console.print(
-                f"{path}, item {item.index} left out: {item.reason}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            tell(f"{path}, item {item.index} left out: {item.reason}")
     tables: list[pa.Table] = []
     contents: list[dict[str, Any]] = []
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())

@@ -99,9 +99,9 @@ def exposure_table(
     retrieved: pa.Table,
     base_text: Path,
     text: Path,
-    base: Training,
+    bases: Mapping[str, Training],
     base_steps: int,
-    trials: Mapping[str, Training],
+    trials: Mapping[str, tuple[str, Training]],
     steps: Sequence[int],
     folder: Path,
     run_tasks: RunTasks,
@@ -114,7 +114,7 @@ def exposure_table(
         retrieved: ``retrieved.parquet`` of the culture; refused documents are left out here.
         base_text: text folder of the base language; ``text`` that of the culture's language.
         base_steps: after which the trials begin.
-        trials: by name.
+        trials: by name, each with the name of its base.
         steps: checkpoints of every trial, from 1; 0 is added.
         folder: of the step; what is finished of it is not done again.
         run_tasks: runs a task a kind of evidence, then one a stream.
@@ -166,23 +166,25 @@ def exposure_table(
         return log.scratch / f"times-{number:05d}.npz"
 
     def consume(number: int) -> dict[str, Any]:
-        training = [base, *trials.values()][number]
-        parts = of_trial if number else of_base
+        is_base = number < len(bases)
+        training = [*bases.values(), *(trial for _, trial in trials.values())][number]
+        parts = of_base if is_base else of_trial
         found = consumed(
             training,
             {name: (part, pq.read_table(files[kind])) for name, (part, kind) in parts.items()},
-            steps=at_steps if number else np.array([base_steps]),
+            steps=np.array([base_steps]) if is_base else at_steps,
             questions=questions,
         )
         with writing_aside(times_file(number)) as path, path.open("wb") as file:
             np.savez(file, **found)  # type: ignore[arg-type]
         return {}
 
-    run_tasks(log, 1 + len(trials), consume)
-    at_base = np.load(times_file(0))
+    run_tasks(log, len(bases) + len(trials), consume)
+    at_bases = {name: np.load(times_file(number)) for number, name in enumerate(bases)}
     nothing = np.zeros((questions, len(at_steps)))
     tables = [SCHEMA.empty_table()]
-    for number, trial in enumerate(trials, start=1):
+    for number, (trial, (base, _)) in enumerate(trials.items(), start=len(bases)):
+        at_base = at_bases[base]
         found = np.load(times_file(number))
         columns = {
             base_language: {

@@ -1,0 +1,1 @@
+"""Planted worlds: text, pairs and questions whose truth is known."""
