@@ -11,7 +11,7 @@ from ccx_ray.cli.command import (
 DESCRIPTION = """\
 Audit every document, every pair and every row that a study will train on: scripts, probing
 questions that stand in the text, texts that stand in more than one corpus, rejected text, and the
-two conditions of every language and seed. What is missing is prepared first.
+conditions of every language and seed. What is missing is prepared first.
 
 Ends with exit code 3 when a limit of the study (audit: ...) is crossed.
 """

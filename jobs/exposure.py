@@ -17,7 +17,10 @@ def main() -> int:
     """Parse, prepare the stream, ask."""
     parser = study_parser(DESCRIPTION, example=EXAMPLE)
     parser.add_argument(
-        "--trial", required=True, metavar="NAME", help="<language>-<bridge|nobridge>-s<seed>"
+        "--trial",
+        required=True,
+        metavar="NAME",
+        help="<language>-<bridge|nobridge|deranged>-s<seed>",
     )
     parser.add_argument("--step", type=int, metavar="N", help="optimizer step; the last by default")
     parser.add_argument("--documents", nargs="+", metavar="ID", help="ask for these alone")

@@ -4,9 +4,9 @@ from ccx_ray.cli.command import parse_study, run_command, run_steps, study_parse
 
 DESCRIPTION = """\
 Prepare the corpora of a study: read the text in whatever format it comes, isolate it by script or
-language, remove duplicates and near-duplicates, train the tokenizer, and write the bridge and
-no-bridge streams of every language and seed. Rejected text is counted by reason and kept beside the
-accepted text. Whoever is killed, the same command repeats only what is not finished.
+language, remove duplicates and near-duplicates, train the tokenizer, and write the streams of every
+language, seed and condition. Rejected text is counted by reason and kept beside the accepted text.
+Whoever is killed, the same command repeats only what is not finished.
 """
 EXAMPLE = "python jobs/prepare_corpora.py --study laptop"
 

@@ -15,7 +15,10 @@ def main() -> int:
     """Parse, build, run."""
     parser = study_parser(DESCRIPTION, example=EXAMPLE)
     parser.add_argument(
-        "--trial", required=True, metavar="NAME", help="<language>-<bridge|nobridge>-s<seed>"
+        "--trial",
+        required=True,
+        metavar="NAME",
+        help="<language>-<bridge|nobridge|deranged>-s<seed>",
     )
     parser.add_argument("--rerun", action="store_true", help="train it anew even if it is done")
     arguments = parser.parse_args()

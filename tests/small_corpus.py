@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ccx_ray.corpus.cleaning.text_folder import isolate_text
 from ccx_ray.corpus.packing.mixing import plan_trial
@@ -16,7 +17,7 @@ from ccx_ray.corpus.packing.stream_preparation import file_numbers, finish_strea
 from ccx_ray.corpus.tokenizing.tokenizer import Vocabulary, train_tokenizer
 from ccx_ray.corpus.tokenizing.tokens import TokenCorpus, tokenize_text
 from ccx_ray.orchestration.tasks import run_here
-from ccx_ray.study.spec import MixtureSpec
+from ccx_ray.study.spec import Condition, MixtureSpec
 from ccx_ray.study.text_spec import (
     BaseLanguageSpec,
     CleaningSpec,
@@ -26,6 +27,8 @@ from ccx_ray.study.text_spec import (
     TokenizerSpec,
 )
 
+Row = list[tuple[str, str, int, int]]
+"""(part, id, first byte, bytes) of every segment."""
 EVERYTHING = CleaningSpec(minimum_characters=1, near_duplicates=None)
 """Only exact duplicates go."""
 
@@ -96,8 +99,8 @@ class SmallCorpus:
 
     def streams(
         self, folder: Path, *, replay: Path | None = None, **changes: Any
-    ) -> dict[str, Stream]:
-        """``bridge`` and ``nobridge``, 96 rows of 64 tokens where ``changes`` do not say."""
+    ) -> dict[Condition, Stream]:
+        """The streams of all conditions, 96 rows of 64 tokens where ``changes`` do not say."""
         corpus = TokenCorpus.open(self.tokens, replay=replay)
         vocabulary = Vocabulary(self.tokenizer)
         default = {
@@ -108,14 +111,15 @@ class SmallCorpus:
             "mixture": MixtureSpec(),
             "pair_order": "random",
         }
-        for condition, plan in plan_trial(corpus, vocabulary, **{**default, **changes}).items():
+        plans = plan_trial(corpus, vocabulary, **{**default, **changes})
+        for condition, plan in plans.items():
             (folder / condition).mkdir(parents=True)
             files = [
                 write_rows(plan, corpus, vocabulary, folder / condition, number)
                 for number in file_numbers(plan)
             ]
             finish_stream(plan, corpus, vocabulary, folder / condition, files)
-        return {name: Stream.open(folder / name) for name in ("bridge", "nobridge")}
+        return {name: Stream.open(folder / name) for name in plans}
 
 
 def small_corpus(
@@ -144,3 +148,28 @@ def segments_of(stream: Stream, first_row: int, last_row: int) -> pa.Table:
     """
     table = stream.segments(stream.physical_rows(first_row, last_row))
     return table.set_column(0, "row", pc.add(table["row"], first_row))
+
+
+def folders_of(streams: dict[Condition, Stream]) -> dict[Condition, Path]:
+    """The folder of every condition."""
+    return {condition: stream.folder for condition, stream in streams.items()}
+
+
+def rows_of(stream: Stream) -> list[Row]:
+    """What every row of a stream holds."""
+    documents = stream.documents().to_pylist()
+    assert [document["index"] for document in documents] == list(range(len(documents)))
+    rows: list[Row] = [[] for _ in range(stream.rows)]
+    for segment in segments_of(stream, 0, stream.rows).to_pylist():
+        document = documents[segment["document"]]
+        place = (document["part"], document["id"], segment["start"], segment["length"])
+        rows[segment["row"]].append(place)
+    return rows
+
+
+def texts_of(corpus: SmallCorpus) -> dict[tuple[str, str], str]:
+    """(part, id) -> text."""
+    documents = pq.read_table(corpus.text / "documents").to_pylist()
+    pairs = pq.read_table(corpus.text / "pairs").to_pylist()
+    texts = {("monolingual", row["id"]): row["text"] for row in documents}
+    return texts | {(side, row["id"]): row[side] for row in pairs for side in ("english", "target")}

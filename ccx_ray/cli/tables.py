@@ -62,23 +62,24 @@ def print_audit(
         questions.add_row(hits.culture, hits.corpus, *(f"{number:,}" for number in counts))
     if met:
         console.print(questions, "")
+    apart = list(dict.fromkeys(name for stream in figures.streams for name in stream.apart))
     streams = _table(
-        "every row of both conditions",
+        "every row of all conditions",
         ["stream"],
-        ["rows", "token difference", "pairs in bridge", "together", "no-bridge rows with both"],
+        [
+            *("rows", "token difference", "pairs in bridge", "together"),
+            *(f"{name} rows with both" for name in apart),
+        ],
     )
     for stream in figures.streams:
-        bridge, both = stream.bridge, stream.nobridge.rows_with_both_sides_of_a_group
-        numbers = (
-            f"{number:,}"
-            for number in (
-                bridge.rows, stream.token_difference, bridge.pairs, bridge.together, both,
-            )
+        bridge = stream.bridge
+        found = (
+            bridge.rows, stream.token_difference, bridge.pairs, bridge.together,
+            *(condition.rows_with_both_sides_of_a_group for condition in stream.apart.values()),
         )  # fmt: skip
+        bad = stream.rows_with_both or stream.differing_rows or not stream.same_halves
         streams.add_row(
-            stream.stream,
-            *numbers,
-            style="red" if both or stream.differing_rows or not stream.same_halves else None,
+            stream.stream, *(f"{number:,}" for number in found), style="red" if bad else None
         )
     if figures.streams:
         console.print(streams, "")

@@ -40,7 +40,7 @@ class CorpusSteps:
     base_streams: Mapping[str, Step]
     """By the name of the base."""
     trial_streams: Mapping[tuple[str, int], Step]
-    """Both conditions of a (language, seed)."""
+    """All conditions of a (language, seed)."""
     audit: Step
 
     def held_out_of(self, *codes: str) -> dict[str, Step]:
@@ -299,6 +299,7 @@ def _trial_streams_step(
             rows=rows,
             mixture=trials.mixture,
             pair_order=trials.pair_order,
+            deranged="deranged" in trials.streams,
             held_out=_held_out_file(work, language),
             replay_held_out=_held_out_file(work, base),
             run_tasks=_tasks(study, work),
@@ -314,6 +315,7 @@ def _trial_streams_step(
             "rows": rows,
             "mixture": trials.mixture.model_dump(),
             "pair_order": trials.pair_order,
+            **({"conditions": trials.streams} if "deranged" in trials.streams else {}),
         },
         needs={
             "tokens": tokens[language],
@@ -365,6 +367,7 @@ def _audit_step(
                     seed=seed,
                     folder=work.folder_of(step),
                     tokens=work.inputs("tokens")[code],
+                    conditions=study.trials.streams,
                 )
                 for (code, seed), step in streams.items()
             ),

@@ -24,7 +24,9 @@ from ccx_ray.study.text_spec import (
 from ccx_ray.study.training_spec import ModelSpec, TrainingRuntime, TrainingSpec
 from ccx_ray.study.world_spec import WorldSpec
 
-Condition = Literal["bridge", "nobridge"]
+Condition = Literal["bridge", "nobridge", "deranged"]
+"""How the halves of the pairs stand: together, apart, or each beside the translation of another
+sentence."""
 StudyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
@@ -60,6 +62,13 @@ class TrialsSpec(TrainingSpec):
     mixture: MixtureSpec = MixtureSpec()
     pair_order: Literal["english-first", "random"] = "random"
     """Which half of a pair comes first in a bridge document. The paper leaves it open."""
+
+    @property
+    def streams(self) -> tuple[Condition, ...]:
+        """The conditions whose streams are made: the two that transfer is the difference of, and
+        ``deranged`` where it is named."""
+        further: tuple[Condition, ...] = ("deranged",) if "deranged" in self.conditions else ()
+        return ("bridge", "nobridge", *further)
 
 
 ScoreType = Literal[

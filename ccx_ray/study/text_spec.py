@@ -185,7 +185,7 @@ class AuditSpec(Spec):
     shared_documents_share: Share = 0.01
     """Largest share of a corpus's documents that may stand in another corpus too."""
     token_difference_share: Share = 0.001
-    """Largest difference of the two conditions' tokens."""
+    """Largest difference of the conditions' tokens."""
 
     def identity(self) -> dict[str, object]:
         """What decides the figures; the thresholds only judge them."""

@@ -25,8 +25,9 @@ from ccx_ray.study.spec import MixtureSpec
 from ccx_ray.study.text_spec import TokenizerSpec
 from tests.small_corpus import EVERYTHING, base_language
 
+CONDITIONS = ("bridge", "nobridge", "deranged")
 RUN = {"run_tasks": partial(run_tasks, cpus_per_task=0.5)}
-STREAM = {"sequence_length": 64, "seed": 0, "rows": 400, "mixture": MixtureSpec()}
+STREAM = {"sequence_length": 64, "seed": 0, "rows": 400, "mixture": MixtureSpec(), "deranged": True}
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +56,15 @@ def prepared(
         tokens, None, tokenizer, stream, **STREAM, pair_order="random", **RUN
     )
     assert counts["difference"] == 0
-    assert counts["bridge"]["rows"] == counts["nobridge"]["rows"] == 400
+    assert [counts[name]["rows"] for name in CONDITIONS] == [400] * 3
     prepare_base_stream(tokens, tokenizer, base, sequence_length=64, seed=0, **RUN)
     return folders
 
 
 def test_the_streams_open_and_differ(prepared: dict[str, Path]) -> None:
-    bridge, nobridge = (Stream.open(prepared["stream"] / c) for c in ("bridge", "nobridge"))
-    assert bridge.fingerprint != nobridge.fingerprint
+    streams = [Stream.open(prepared["stream"] / condition) for condition in CONDITIONS]
+    assert len({stream.fingerprint for stream in streams}) == 3
+    bridge = streams[0]
     assert (bridge.rows, bridge.sequence_length) == (400, 64)
     schema = pq.read_schema(bridge.folder / "rows-00000.parquet")
     ids = schema.field("input_ids").type

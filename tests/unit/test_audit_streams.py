@@ -1,15 +1,21 @@
-"""Every row of the two conditions is counted right, and what must not be in one is found."""
+"""Every row of the conditions is counted right, and what must not be in one is found."""
 
+import io
+import re
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
-from ccx_ray.corpus.audit.figures import verdicts
+from ccx_ray.cli.tables import print_audit
+from ccx_ray.corpus.audit.auditing import read_figures
+from ccx_ray.corpus.audit.figures import metrics, verdicts
 from ccx_ray.corpus.audit.inputs import AuditedLanguage, AuditedStream, AuditInputs
 from ccx_ray.corpus.packing.conditions import (
     ConditionFigures,
@@ -19,7 +25,7 @@ from ccx_ray.corpus.packing.conditions import (
 )
 from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.corpus.tokenizing.tokens import TokenCorpus
-from ccx_ray.study.spec import MixtureSpec
+from ccx_ray.study.spec import Condition, MixtureSpec
 from ccx_ray.study.text_spec import AuditSpec
 from tests.audited_text import NO_LATIN, run_audit
 from tests.small_corpus import (
@@ -77,8 +83,6 @@ def write_back(table: pa.Table, folder: Path, condition: str) -> None:
 
 
 def crossed(stream: StreamFigures, corpus: tuple[str, SmallCorpus], out: Path) -> set[str]:
-    from ccx_ray.corpus.audit.auditing import read_figures
-
     assert read_figures(out).streams == [stream]
     return {verdict.name for verdict in verdicts(read_figures(out), SPEC) if not verdict.passed}
 
@@ -157,10 +161,11 @@ def test_rows_can_be_counted_in_any_cut(corpus: tuple[str, SmallCorpus], streams
     tokens = TokenCorpus.open(corpus[1].tokens)
     bridge, nobridge = (Stream.open(streams / condition) for condition in ("bridge", "nobridge"))
     documents = describe_documents(bridge, tokens.lengths, *tokens.half_keys())
-    whole = count_rows(bridge, nobridge, documents, 0, 300)
+    both: dict[Condition, Stream] = {"bridge": bridge, "nobridge": nobridge}
+    whole = count_rows(both, documents, 0, 300)
     pieces: Counter[str] = Counter()
     for first in reversed(range(0, 300, 37)):
-        pieces.update(count_rows(bridge, nobridge, documents, first, min(300, first + 37)))
+        pieces.update(count_rows(both, documents, first, min(300, first + 37)))
     for counts in (whole, pieces):
         for condition in ("bridge", "nobridge"):
             counts[f"{condition}/halves_digest"] %= 2**64
@@ -318,3 +323,66 @@ def test_used_tokens_leave_padding_out():
         rows_with_both_sides_of_a_group=0,
     )  # fmt: skip
     assert condition.used == 6
+
+
+@pytest.fixture(scope="module")
+def three(corpus: tuple[str, SmallCorpus], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("three")
+    corpus[1].streams(folder, language=corpus[0], rows=300, deranged=True)
+    return folder
+
+
+def audit_three(corpus: tuple[str, SmallCorpus], folder: Path, out: Path) -> StreamFigures:
+    inputs = inputs_of(corpus, folder)
+    conditions: tuple[Condition, ...] = ("bridge", "nobridge", "deranged")
+    streams = tuple(replace(stream, conditions=conditions) for stream in inputs.streams)
+    (found,) = run_audit(out, replace(inputs, streams=streams)).streams
+    return found
+
+
+def test_a_third_condition_is_counted_and_clean(
+    corpus: tuple[str, SmallCorpus], streams: Path, three: Path, tmp_path: Path
+):
+    found = audit_three(corpus, three, tmp_path / "audit")
+    assert found.deranged is not None
+    assert found.deranged.tokens == found.bridge.tokens
+    assert (found.deranged.together, found.deranged.pairs) == (0, found.bridge.pairs)
+    assert found.same_halves
+    assert crossed(found, corpus, tmp_path / "audit") == set()
+    two = audited(corpus, streams, tmp_path / "two")
+    assert two.deranged is None
+    assert found == two.model_copy(update={"deranged": found.deranged})
+    page = (tmp_path / "audit/audit.html").read_text("utf-8")
+    assert "14 limits" in page
+    assert page.count("deranged rows with both halves") == 1
+    assert "deranged" not in (tmp_path / "two/audit.html").read_text("utf-8")
+    names = metrics(read_figures(tmp_path / "audit")).keys()
+    added = names - metrics(read_figures(tmp_path / "two")).keys()
+    assert added == {f"audit/{corpus[0]}-s0/deranged_rows_with_both"}
+
+
+@pytest.mark.parametrize(
+    ("other", "limit"),
+    [
+        ("bridge", "deranged rows that hold both halves of a pair"),
+        ("nobridge", "deranged documents that do not hold two halves"),
+    ],
+)
+def test_another_condition_in_place_of_the_third_is_found(
+    corpus: tuple[str, SmallCorpus], three: Path, tmp_path: Path, other: str, limit: str
+):
+    shutil.copytree(three, tmp_path / "streams")
+    shutil.rmtree(tmp_path / "streams/deranged")
+    shutil.copytree(three / other, tmp_path / "streams/deranged")
+    found = audit_three(corpus, tmp_path / "streams", tmp_path / "audit")
+    assert crossed(found, corpus, tmp_path / "audit") == {limit}
+    out = io.StringIO()
+    figures = read_figures(tmp_path / "audit")
+    judged = verdicts(figures, SPEC)
+    print_audit(figures, judged, tmp_path, console=Console(file=out, width=160))
+    assert "1 of 14 limits crossed" in out.getvalue()
+    assert limit in out.getvalue()
+    table = out.getvalue().partition("every row of all conditions")[2]
+    (numbers,) = re.findall(rf"^{found.stream} +(.*)$", table, re.MULTILINE)[:1]
+    both = found.deranged.rows_with_both_sides_of_a_group if found.deranged else None
+    assert numbers.split()[-1] == f"{both:,}"

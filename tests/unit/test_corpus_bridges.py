@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccx_ray.corpus.packing.mixing import (
+from ccx_ray.corpus.packing.mixing import bridge_bounds, bridge_sides, draw_pairs
+from ccx_ray.corpus.packing.separation import (
     TooCloseError,
-    bridge_bounds,
-    bridge_sides,
-    draw_pairs,
+    deranged_order,
     pair_groups,
     separated_order,
 )
@@ -63,6 +62,23 @@ def test_the_order_of_halves() -> None:
     assert 400 < sides[:, 0].sum() < 600
 
 
+def assert_apart(units: list[tuple[int, int, int]], window: int) -> None:
+    """No window of the tape of (group, side, tokens) holds both sides of a group."""
+    tape = [
+        (group, side) if token < tokens else None
+        for group, side, tokens in units
+        for token in range(tokens + 1)
+    ]
+    inside: Counter[tuple[int, int]] = Counter()
+    for position, unit in enumerate(tape):
+        leaving = tape[position - window] if position >= window else None
+        if leaving is not None:
+            inside[leaving] -= 1
+        if unit is not None:
+            inside[unit] += 1
+            assert not inside[(unit[0], 1 - unit[1])]
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 3), st.integers(1, 30))
 def test_halves_of_a_group_never_share_a_window(seed: int, passes: int, longest: int) -> None:
@@ -83,19 +99,53 @@ def test_halves_of_a_group_never_share_a_window(seed: int, passes: int, longest:
     )
     assert sorted(order.tolist()) == list(range(len(lengths)))
     assert (np.diff(pass_of[order]) >= 0).all()
-    tape = [
-        (int(groups[half]), int(sides[half])) if token < lengths[half] else None
-        for half in order
-        for token in range(lengths[half] + 1)
+    assert_apart([(int(groups[h]), int(sides[h]), int(lengths[h])) for h in order], window)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 3), st.integers(1, 30))
+def test_halves_beside_others_never_share_a_window_with_their_own(
+    seed: int, passes: int, longest: int
+) -> None:
+    """English halves stand as in bridge, target halves of every pass beside others of it."""
+    pairs, window = 200, 24
+    draw = random(seed)
+    lengths = draw.integers(1, longest + 1, (passes * pairs, 2))
+    groups = np.tile(draw.integers(0, 150, pairs), passes)
+    sides = bridge_sides(passes * pairs, "random", draw)
+    pass_of = np.repeat(np.arange(passes), pairs)
+    order = deranged_order(
+        lengths=lengths,
+        groups=groups,
+        sides=sides,
+        passes=pass_of,
+        sequence_length=window,
+        random=draw,
+    )
+    assert sorted(order.tolist()) == list(range(passes * pairs))
+    assert (pass_of[order] == pass_of).all()
+    units = [
+        (int(groups[pair]), side, int(lengths[pair, side]))
+        for slot, target in enumerate(order)
+        for side in sides[slot].tolist()
+        for pair in [(slot, target)[side]]
     ]
-    inside: Counter[tuple[int, int]] = Counter()
-    for position, unit in enumerate(tape):
-        leaving = tape[position - window] if position >= window else None
-        if leaving is not None:
-            inside[leaving] -= 1
-        if unit is not None:
-            inside[unit] += 1
-            assert not inside[(unit[0], 1 - unit[1])]
+    assert_apart(units, window)
+
+
+def test_targets_are_dealt_by_the_generator() -> None:
+    arguments = {
+        "lengths": np.full((100, 2), 5),
+        "groups": np.arange(100),
+        "sides": bridge_sides(100, "english-first", random()),
+        "passes": np.zeros(100, np.int64),
+        "sequence_length": 24,
+    }
+    orders = [deranged_order(**arguments, random=random(seed)).tolist() for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    moved = np.abs(np.array(orders[0]) - np.arange(100))
+    assert moved.min() > 1, "a translation is at least two sentences away"
+    assert moved.mean() > 20, "and anywhere, not merely the next that is far enough"
 
 
 def test_too_few_pairs_are_an_error_not_a_leak() -> None:
@@ -105,6 +155,15 @@ def test_too_few_pairs_are_an_error_not_a_leak() -> None:
             groups=np.zeros(2, np.int64),
             sides=np.array([0, 1]),
             passes=np.zeros(2, np.int64),
+            sequence_length=64,
+            random=random(),
+        )
+    with pytest.raises(TooCloseError):
+        deranged_order(
+            lengths=np.full((3, 2), 5),
+            groups=np.arange(3),
+            sides=bridge_sides(3, "english-first", random()),
+            passes=np.zeros(3, np.int64),
             sequence_length=64,
             random=random(),
         )

@@ -54,6 +54,22 @@ def test_where_it_runs_is_not_identity():
     assert moved(graph_of(), other) == set()
 
 
+def test_only_a_third_condition_is_identity_of_the_streams():
+    """The streams of the first two are made in any study, so naming one of them alone is not."""
+    before = graph_of()
+    streams = {step.name for step in before.of_kind("stream") if step.name != "stream-base"}
+    assert streams & moved(before, graph_of("trials.conditions=[bridge]")) == set()
+    assert all("conditions" not in before[name].identity for name in streams)
+    third = graph_of("trials.conditions=[bridge, nobridge, deranged]")
+    assert streams < moved(before, third)
+    kinds = {before[name].kind for name in moved(before, third)}
+    assert kinds == {"stream", "audit", "training", "evaluation", "exposure", "analysis"}
+    assert "base" not in moved(before, third)
+    assert {"trial-ko-deranged-s0", "evaluate-ko-deranged-s0"} < third.steps.keys()
+    again = graph_of("trials.conditions=[deranged, bridge]")
+    assert streams & moved(third, again) == set()
+
+
 def test_a_trial_field_moves_the_trials_and_not_the_base():
     changed = moved(graph_of(), graph_of("trials.optimizer.learning_rate=0.01"))
     assert "trial-ko-bridge-s0" in changed

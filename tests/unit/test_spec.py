@@ -23,6 +23,20 @@ def test_a_smaller_grid_by_override():
     assert [trial.name for trial in trial_grid(study)] == ["bo-bridge-s3", "bo-nobridge-s3"]
 
 
+def test_a_third_condition_by_override():
+    study, _ = load_study(
+        "laptop", ["trials.languages=[ko]", "trials.conditions=[bridge, nobridge, deranged]"]
+    )
+    names = [trial.name for trial in trial_grid(study)]
+    assert names[:3] == ["ko-bridge-s0", "ko-nobridge-s0", "ko-deranged-s0"]
+    assert len(names) == 6
+    assert find_trial(study, "ko-deranged-s1").condition == "deranged"
+    assert study.trials.streams == ("bridge", "nobridge", "deranged")
+    assert load_study("laptop")[0].trials.streams == ("bridge", "nobridge")
+    with pytest.raises(UserError, match=r"^trial: 'ko-deranged-s0' is not in study 'laptop'"):
+        find_trial(load_study("laptop")[0], "ko-deranged-s0")
+
+
 def test_checkpoints_by_count_follow_the_steps():
     study, _ = load_study("laptop", ["trials.steps=300"])
     assert study.trials.checkpoint_steps == (100, 200, 300)
@@ -44,6 +58,7 @@ def test_an_override_reaches_one_language():
         ("trials.steps=-1", "trials.steps: -1"),
         ("trials.checkpoints=[20, 50]", "must end at the last step, 60"),
         ("trials.conditions=[bridges]", "'bridges'"),
+        ("trials.conditions=[bridge, derange]", "trials.conditions.1: 'derange'"),
         ("trials.languages=[ko, xx]", "names xx"),
         ("languages.xx.name=X", "no element with code 'xx'"),
         ("languages.ko.isolation={keep: [Hangul], remove: [Latin]}", "exactly one of"),

@@ -1,4 +1,4 @@
-"""The two conditions of real Korean and Mongolian text, checked from segments and texts alone."""
+"""Bridge and no-bridge of real Korean and Mongolian text, checked from segments and texts alone."""
 
 from collections import Counter
 from itertools import pairwise
@@ -18,10 +18,16 @@ from ccx_ray.corpus.tokenizing.tokens import DOCUMENTS, TokenCorpus, tokenize_te
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.tasks import run_here
 from ccx_ray.study.spec import MixtureSpec
-from tests.small_corpus import SmallCorpus, bundled_language, segments_of, small_corpus, text_folder
-
-Row = list[tuple[str, str, int, int]]
-"""(part, id, first byte, bytes) of every segment."""
+from tests.small_corpus import (
+    SmallCorpus,
+    bundled_language,
+    folders_of,
+    rows_of,
+    segments_of,
+    small_corpus,
+    text_folder,
+    texts_of,
+)
 
 
 @pytest.fixture(scope="module", params=["ko", "mn"])
@@ -37,24 +43,6 @@ def corpus(
 @pytest.fixture(scope="module")
 def streams(corpus: SmallCorpus, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stream]:
     return corpus.streams(tmp_path_factory.mktemp("streams"), rows=400)
-
-
-def rows_of(stream: Stream) -> list[Row]:
-    documents = stream.documents().to_pylist()
-    assert [document["index"] for document in documents] == list(range(len(documents)))
-    rows: list[Row] = [[] for _ in range(stream.rows)]
-    for segment in segments_of(stream, 0, stream.rows).to_pylist():
-        document = documents[segment["document"]]
-        place = (document["part"], document["id"], segment["start"], segment["length"])
-        rows[segment["row"]].append(place)
-    return rows
-
-
-def texts_of(corpus: SmallCorpus) -> dict[tuple[str, str], str]:
-    documents = pq.read_table(corpus.text / "documents").to_pylist()
-    pairs = pq.read_table(corpus.text / "pairs").to_pylist()
-    texts = {("monolingual", row["id"]): row["text"] for row in documents}
-    return texts | {(side, row["id"]): row[side] for row in pairs for side in ("english", "target")}
 
 
 def test_both_hold_the_same_bytes_of_the_same_sentences(streams: dict[str, Stream]) -> None:
@@ -224,12 +212,12 @@ def test_the_check_finds_what_it_is_for(
 ) -> None:
     tokens = TokenCorpus.open(corpus.tokens)
     bridge, nobridge = streams["bridge"].folder, streams["nobridge"].folder
-    check_conditions(bridge, nobridge, tokens)
-    with pytest.raises(ConditionsDifferError, match="both halves"):
-        check_conditions(bridge, bridge, tokens)
+    check_conditions({"bridge": bridge, "nobridge": nobridge}, tokens)
+    with pytest.raises(ConditionsDifferError, match="no-bridge rows hold both halves"):
+        check_conditions({"bridge": bridge, "nobridge": bridge}, tokens)
     other = corpus.streams(tmp_path, rows=400, seed=1)["nobridge"].folder
     with pytest.raises(ConditionsDifferError, match="other positions"):
-        check_conditions(bridge, other, tokens)
+        check_conditions({"bridge": bridge, "nobridge": other}, tokens)
     path = nobridge / "rows-00000.parquet"
     content = path.read_bytes()
     table = pq.read_table(path)
@@ -241,7 +229,7 @@ def test_the_check_finds_what_it_is_for(
             table.set_column(0, table.schema.field(0), changed), path, row_group_size=256
         )
         with pytest.raises(ConditionsDifferError, match=r"monolingual rows \d+ differ"):
-            check_conditions(bridge, nobridge, tokens)
+            check_conditions({"bridge": bridge, "nobridge": nobridge}, tokens)
     finally:
         path.write_bytes(content)
 
@@ -293,7 +281,7 @@ def test_replayed_documents_are_of_the_base_language(
     mixture = MixtureSpec(parallel=0.25, replay=0.25)
     streams = corpus.streams(tmp_path / "streams", rows=200, replay=tokens, mixture=mixture)
     together = TokenCorpus.open(corpus.tokens, replay=tokens)
-    check_conditions(*(stream.folder for stream in streams.values()), together)
+    check_conditions(folders_of(streams), together)
     for stream in streams.values():
         counts = stream.counts
         assert counts["replay_rows"] == 50

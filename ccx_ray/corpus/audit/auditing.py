@@ -8,7 +8,7 @@ import json
 import pickle
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from ccx_ray.corpus.parts import part_files
 from ccx_ray.corpus.tokenizing.tokens import TokenCorpus
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog
 from ccx_ray.storage.publishing import publish_bytes, publish_json
+from ccx_ray.study.spec import Condition
 from ccx_ray.study.text_spec import AuditSpec
 
 FIGURES = "audit.json"
@@ -88,17 +89,17 @@ def audit_tasks(
         for part in part_files(language.folder / "rejected"):
             tasks.append(partial(texts.count_rejected, language.code, part, seed=spec.seed))
     for stream in inputs.streams:
-        folders = [stream.folder / condition for condition in ("bridge", "nobridge")]
-        bridge, nobridge = map(Stream.open, folders)
+        folders = {condition: stream.folder / condition for condition in stream.conditions}
+        streams = [Stream.open(folder) for folder in folders.values()]
         path = scratch / f"documents-{stream.language}.npy"
         if not path.exists():
             pairs = part_files(inputs.language(stream.language).folder / "pairs")
             lengths = TokenCorpus.open(stream.tokens).lengths
             aside = path.with_name(f".{path.name}")
-            np.save(aside, _documents(bridge, pairs, lengths))
+            np.save(aside, _documents(streams[0], pairs, lengths))
             aside.replace(path)  # a killed audit leaves no half of a table
-        rows = max(bridge.rows, nobridge.rows)
-        step = max(1, TOKENS_PER_TASK // bridge.sequence_length)
+        rows = max(opened.rows for opened in streams)
+        step = max(1, TOKENS_PER_TASK // streams[0].sequence_length)
         for first in range(0, rows, step):
             last = min(rows, first + step)
             tasks.append(partial(_audit_rows, stream.name, folders, path, first, last))
@@ -134,10 +135,12 @@ def _audit_text(
     return found
 
 
-def _audit_rows(name: str, folders: list[Path], documents: Path, first: int, last: int) -> Findings:
-    """Audit some rows of the two streams of a language and seed."""
-    bridge, nobridge = map(Stream.open, folders)
-    counts = count_rows(bridge, nobridge, np.load(documents, mmap_mode="r"), first, last)
+def _audit_rows(
+    name: str, folders: Mapping[Condition, Path], documents: Path, first: int, last: int
+) -> Findings:
+    """Audit some rows of the streams of a language and seed."""
+    streams = {condition: Stream.open(folder) for condition, folder in folders.items()}
+    counts = count_rows(streams, np.load(documents, mmap_mode="r"), first, last)
     found = Findings()
     found.counts.update({("row", name, what): number for what, number in counts.items()})
     return found
@@ -167,7 +170,7 @@ def _halves(pairs: Sequence[Path], column: str) -> tuple[Hashes, texts.Ints]:
 
 
 def _stream_figures(found: Findings, stream: str) -> StreamFigures:
-    """The figures of two conditions from the sums over their rows."""
+    """The figures of the conditions from the sums over their rows."""
     counted = {str(what): n for (*of, what), n in found.counts.items() if of == ["row", stream]}
     return stream_figures(stream, Counter(counted))
 

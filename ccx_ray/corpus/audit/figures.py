@@ -182,12 +182,13 @@ def verdicts(figures: AuditFigures, spec: AuditSpec) -> list[Verdict]:
     undescribed: list[tuple[str, float]] = [
         (f"{stream.stream} {name}", condition.tokens["undescribed"])
         for stream in streams
-        for name, condition in (("bridge", stream.bridge), ("no-bridge", stream.nobridge))
+        for name, condition in stream.conditions.items()
     ]
     contaminated = [
         (f"{part.culture} questions ({part.side}) in {part.corpus}", part.share)
         for part in figures.contamination
     ]
+    deranged = [(part, part.deranged) for part in streams if part.deranged is not None]
     # What is judged, the spec's field, and the figure of every place.
     judged: list[tuple[str, str, list[tuple[str, float]]]] = [
         ("characters of an excluded script", "forbidden_characters",
@@ -211,6 +212,14 @@ def verdicts(figures: AuditFigures, spec: AuditSpec) -> list[Verdict]:
         ("streams whose conditions do not consume the same halves", "",
          [(part.stream, int(not part.same_halves)) for part in streams]),
     ]  # fmt: skip
+    if deranged:
+        judged += [
+            ("deranged rows that hold both halves of a pair", "",
+             [(part.stream, own.rows_with_both_sides_of_a_group) for part, own in deranged]),
+            ("deranged documents that do not hold two halves", "",
+             [(part.stream, abs(part.bridge.tokens["separator"] - own.tokens["separator"]))
+              for part, own in deranged]),
+        ]  # fmt: skip
     return [
         _judge(name, field, places, getattr(spec, field) if field else 0)
         for name, field, places in judged
@@ -282,6 +291,12 @@ def metrics(figures: AuditFigures) -> dict[str, float]:
             nobridge_rows_with_both=stream.nobridge.rows_with_both_sides_of_a_group,
             differing_monolingual_rows=stream.differing_rows,
         )
+        if stream.deranged is not None:
+            note(
+                add,
+                stream.stream.replace(" ", "-"),
+                deranged_rows_with_both=stream.deranged.rows_with_both_sides_of_a_group,
+            )
     return found
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ccx_ray.corpus.parts import part_files
+from ccx_ray.study.spec import Condition
 from ccx_ray.study.text_spec import ENGLISH_ISOLATION, IsolationSpec
 
 Hashes = npt.NDArray[np.uint64]
@@ -103,14 +104,15 @@ class AuditedLanguage:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedStream:
-    """The two streams of one language and seed."""
+    """The streams of one language and seed."""
 
     language: str
     seed: int
     folder: Path
-    """Holds ``bridge`` and ``nobridge``."""
+    """Holds one folder a condition."""
     tokens: Path
     """The tokens folder of the language."""
+    conditions: tuple[Condition, ...] = ("bridge", "nobridge")
 
     @property
     def name(self) -> str:

@@ -1,5 +1,5 @@
-"""The two streams of a trial, row by row: what they hold, and the check that they differ in nothing
-but the togetherness of pairs.
+"""The streams of the conditions of a language and seed, row by row: what they hold, and the check
+that they differ in nothing but which halves of pairs stand together.
 
 It reads the written streams and knows nothing of how they were made. Everything that is counted is
 a sum, so the rows can be counted in any cut. The preparation of the streams and the audit judge the
@@ -7,6 +7,7 @@ same figures.
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from ccx_ray.corpus.packing.mixing import Keys, pair_groups
+from ccx_ray.corpus.packing.separation import Keys, pair_groups
 from ccx_ray.corpus.packing.stream import Ints, Stream
 from ccx_ray.corpus.tokenizing.tokens import PARTS, TokenCorpus
+from ccx_ray.study.spec import Condition
 
 MONOLINGUAL, ENGLISH, TARGET, REPLAY = range(len(PARTS))
 TOKENS_AT_ONCE = 2**21
@@ -37,7 +39,7 @@ Documents = npt.NDArray[np.void]
 
 
 class ConditionsDifferError(Exception):
-    """The two streams of a trial are not comparable; a defect of the program."""
+    """The conditions of a language and seed are not comparable; a defect of the program."""
 
 
 class Figures(BaseModel):
@@ -73,63 +75,91 @@ class ConditionFigures(Figures):
 
 
 class StreamFigures(Figures):
-    """The two conditions of a language and seed."""
+    """The conditions of a language and seed."""
 
     stream: str
     bridge: ConditionFigures
     nobridge: ConditionFigures
+    deranged: ConditionFigures | None = None
+    """Where the study names it."""
     rows_at_equal_positions: int
-    """Positions at which neither condition has a parallel row."""
+    """Positions at which no condition has a parallel row."""
     identical_rows: int
-    """Of them, rows with the same tokens from the same documents."""
+    """Of them, rows with the same tokens from the same documents in all conditions."""
     same_halves: bool
-    """The two conditions consume the same bytes of every half."""
+    """All conditions consume the same bytes of every half."""
+
+    @property
+    def conditions(self) -> dict[str, ConditionFigures]:
+        """Of every condition, by its name as it is written."""
+        return {"bridge": self.bridge, **self.apart}
+
+    @property
+    def apart(self) -> dict[str, ConditionFigures]:
+        """Of the conditions in which no row may hold both halves of a pair."""
+        deranged = {} if self.deranged is None else {"deranged": self.deranged}
+        return {"no-bridge": self.nobridge, **deranged}
+
+    @property
+    def rows_with_both(self) -> int:
+        """Rows that hold both sides of a group of pairs and must not."""
+        return sum(condition.rows_with_both_sides_of_a_group for condition in self.apart.values())
 
     @property
     def differing_rows(self) -> int:
-        """Monolingual rows of either condition without an equal one at their position."""
-        return (
-            self.bridge.monolingual_rows + self.nobridge.monolingual_rows - 2 * self.identical_rows
-        )
+        """Monolingual rows of any condition without equal ones at their position in all others."""
+        return sum(c.monolingual_rows - self.identical_rows for c in self.conditions.values())
 
     @property
     def token_difference(self) -> int:
-        return self.bridge.used - self.nobridge.used
+        """Bridge minus the condition that is farthest from it."""
+        return max((self.bridge.used - c.used for c in self.apart.values()), key=abs)
 
     @property
     def token_difference_share(self) -> float:
-        return abs(self.token_difference) / max(1, self.bridge.used, self.nobridge.used)
+        return abs(self.token_difference) / max(1, *(c.used for c in self.conditions.values()))
 
 
-def check_conditions(bridge_folder: Path, nobridge_folder: Path, corpus: TokenCorpus) -> None:
-    """Check the invariants of ``mixing`` on what was written.
+def check_conditions(folders: Mapping[Condition, Path], corpus: TokenCorpus) -> None:
+    """Check the invariants of ``mixing`` on what was written, each condition against bridge.
 
     Raises:
         ConditionsDifferError: the parallel rows stand at different positions; a monolingual row
-            differs; the bytes of the halves are not consumed equally often; or a no-bridge row
-            holds an English half and a target half of one group of pairs.
+            differs; a row does not hold equally many tokens; the bytes of the halves are not
+            consumed equally often; a row of a condition other than bridge holds an English half and
+            a target half of one group of pairs; or the halves of deranged do not stand two by two.
     """
-    bridge, nobridge = Stream.open(bridge_folder), Stream.open(nobridge_folder)
-    if bridge.rows != nobridge.rows:
-        raise ConditionsDifferError(f"{bridge.rows} bridge rows, {nobridge.rows} no-bridge rows")
+    streams = {condition: Stream.open(folder) for condition, folder in folders.items()}
+    rows = {condition: stream.rows for condition, stream in streams.items()}
+    if len(set(rows.values())) > 1:
+        raise ConditionsDifferError(f"the conditions have unequally many rows: {rows}")
+    bridge = streams["bridge"]
     documents = describe_documents(bridge, corpus.lengths, *corpus.half_keys())
-    found = stream_figures("", count_rows(bridge, nobridge, documents, 0, bridge.rows))
+    counts = count_rows(streams, documents, 0, bridge.rows)
+    found = stream_figures("", counts)
     expected = found.rows_at_equal_positions
-    for condition in (found.bridge, found.nobridge):
+    for condition in found.conditions.values():
         if moved := condition.monolingual_rows - expected:
             raise ConditionsDifferError(f"parallel rows stand at other positions, {moved} of them")
     if differing := expected - found.identical_rows:
         raise ConditionsDifferError(f"of {expected} monolingual rows {differing} differ")
-    if together := found.nobridge.rows_with_both_sides_of_a_group:
-        raise ConditionsDifferError(f"{together} no-bridge rows hold both halves of a pair")
+    if unequal := counts["all/unequal_rows"]:
+        raise ConditionsDifferError(f"{unequal} rows do not hold equally many tokens")
+    for name, condition in found.apart.items():
+        if together := condition.rows_with_both_sides_of_a_group:
+            raise ConditionsDifferError(f"{together} {name} rows hold both halves of a pair")
     if not found.same_halves:
         raise ConditionsDifferError("the halves of pairs are not consumed equally often")
+    pairs = found.bridge.tokens["separator"]
+    if found.deranged and (twos := found.deranged.tokens["separator"]) != pairs:
+        raise ConditionsDifferError(f"{twos} of {pairs} deranged documents have two halves")
 
 
 def stream_figures(stream: str, counts: Counter[str]) -> StreamFigures:
-    """The figures of two conditions, called ``stream``, from what ``count_rows`` counted."""
+    """The figures of the conditions of ``stream`` from what ``count_rows`` counted."""
+    counted = {what.partition("/")[0] for what in counts}
 
-    def condition(of: str) -> ConditionFigures:
+    def condition(of: Condition) -> ConditionFigures:
         names = ConditionFigures.model_fields.keys() - {"tokens"}
         tokens = {
             what.removeprefix(f"{of}/tokens/"): number
@@ -139,13 +169,14 @@ def stream_figures(stream: str, counts: Counter[str]) -> StreamFigures:
         return ConditionFigures(tokens=tokens, **{name: counts[f"{of}/{name}"] for name in names})
 
     # Equal if and, but for one chance in 2**64, only if the same bytes are consumed.
-    digests = {counts[f"{of}/halves_digest"] % 2**64 for of in ("bridge", "nobridge")}
+    digests = {n % 2**64 for what, n in counts.items() if what.endswith("/halves_digest")}
     return StreamFigures(
         stream=stream,
         bridge=condition("bridge"),
         nobridge=condition("nobridge"),
-        rows_at_equal_positions=counts["both/monolingual_rows"],
-        identical_rows=counts["both/identical_rows"],
+        deranged=condition("deranged") if "deranged" in counted else None,
+        rows_at_equal_positions=counts["all/monolingual_rows"],
+        identical_rows=counts["all/identical_rows"],
         same_halves=len(digests) == 1,
     )
 
@@ -202,20 +233,20 @@ class _Rows(NamedTuple):
 
 
 def count_rows(
-    bridge: Stream, nobridge: Stream, documents: Documents, first: int, last: int
+    streams: Mapping[Condition, Stream], documents: Documents, first: int, last: int
 ) -> Counter[str]:
-    """Count the rows ``[first, last)`` of both conditions.
+    """Count the rows ``[first, last)`` of every condition.
 
     Returns:
-        counts of ``<condition>/<what>`` and of ``both/<what>``: tokens by kind, pairs whose halves
+        counts of ``<condition>/<what>`` and of ``all/<what>``: tokens by kind, pairs whose halves
         stand together in a row, rows that are equal where they must be; see ``stream_figures``.
     """
     counts: Counter[str] = Counter()
-    step = max(1, TOKENS_AT_ONCE // bridge.sequence_length)
+    step = max(1, TOKENS_AT_ONCE // streams["bridge"].sequence_length)
     for begin in range(first, last, step):
         wanted = np.arange(begin, min(last, begin + step), dtype=np.int64)
         read = []
-        for condition, stream in (("bridge", bridge), ("nobridge", nobridge)):
+        for condition, stream in streams.items():
             rows = _read(stream, wanted[wanted < stream.rows], documents)
             found = {
                 "rows": len(rows.ids),
@@ -225,7 +256,8 @@ def count_rows(
             }
             counts.update({f"{condition}/{what}": number for what, number in found.items()})
             read.append(rows)
-        counts.update(_alike(*read))
+        pads = [stream.pad_id for stream in streams.values()]
+        counts.update(_alike(read, pads))
     return counts
 
 
@@ -306,22 +338,33 @@ def _digest(document: Ints, length: Ints) -> int:
     return int((mixed * length.astype(np.uint64)).sum(dtype=np.uint64))
 
 
-def _alike(bridge: _Rows, nobridge: _Rows) -> dict[str, int]:
-    """Rows that must be equal in both conditions, and those that are: the same tokens from the same
-    bytes of the same documents."""
-    rows = min(len(bridge.ids), len(nobridge.ids))
-    monolingual = ~bridge.parallel[:rows] & ~nobridge.parallel[:rows]
-    sizes = [np.bincount(r.row, minlength=rows)[:rows] for r in (bridge, nobridge)]
-    alike = monolingual & (bridge.ids[:rows] == nobridge.ids[:rows]).all(axis=1)
-    alike &= sizes[0] == sizes[1]
-    # Rows with equally many segments: one behind the other they can be compared as arrays.
-    of_alike = [
-        np.stack([r.row, r.document, r.start, r.length])[:, : size.sum()]
-        for r, size in zip((bridge, nobridge), sizes, strict=True)
-    ]
-    one, other = (segments[:, alike[segments[0]]] for segments in of_alike)
-    alike[one[0, (one != other).any(axis=0)]] = False
+def _alike(conditions: Sequence[_Rows], pads: Sequence[int]) -> dict[str, int]:
+    """Rows that must be equal in all conditions, those that are (the same tokens from the same
+    bytes of the same documents), and those that do not hold equally many tokens."""
+    rows = min(len(condition.ids) for condition in conditions)
+    parallel = [condition.parallel[:rows] for condition in conditions]
+    monolingual = ~np.logical_or.reduce(parallel)
+    alike, (bridge, *others) = monolingual.copy(), conditions
+    for other in others:
+        alike &= _equal_rows(bridge, other, rows)
+    used = [(c.ids[:rows] != pad).sum(axis=1) for c, pad in zip(conditions, pads, strict=True)]
     return {
-        "both/monolingual_rows": int(monolingual.sum()),
-        "both/identical_rows": int(alike.sum()),
+        "all/monolingual_rows": int(monolingual.sum()),
+        "all/identical_rows": int(alike.sum()),
+        "all/unequal_rows": int((np.ptp(used, axis=0) > 0).sum()),
     }
+
+
+def _equal_rows(bridge: _Rows, other: _Rows, rows: int) -> npt.NDArray[np.bool_]:
+    """[rows] whether each row holds the same tokens from the same bytes of the same documents."""
+    sizes = [np.bincount(r.row, minlength=rows)[:rows] for r in (bridge, other)]
+    equal: npt.NDArray[np.bool_] = (bridge.ids[:rows] == other.ids[:rows]).all(axis=1)
+    equal &= sizes[0] == sizes[1]
+    # Rows with equally many segments: one behind the other they can be compared as arrays.
+    of_equal = [
+        np.stack([r.row, r.document, r.start, r.length])[:, : size.sum()]
+        for r, size in zip((bridge, other), sizes, strict=True)
+    ]
+    ours, theirs = (segments[:, equal[segments[0]]] for segments in of_equal)
+    equal[ours[0, (ours != theirs).any(axis=0)]] = False
+    return equal

@@ -1,8 +1,8 @@
 """The plan of a stream: which documents it shows, in which order and in which rows.
 
-Invariants: the plan is a function of the corpus and of the arguments; the two conditions of a
-trial have the same monolingual rows at the same positions, and the same halves in their parallel
-rows; held-out documents are in no plan.
+Invariants: the plan is a function of the corpus and of the arguments; the conditions of a trial
+have the same monolingual rows at the same positions, and the same halves in their parallel rows;
+a further condition changes nothing in the others; held-out documents are in no plan.
 
 A *tape* is documents one behind the other, each followed by one closing token (end-of-text, or the
 separator inside a bridge document), cut into rows of at most L tokens.
@@ -18,17 +18,20 @@ separator inside a bridge document), cut into rows of at most L tokens.
   follow in seeded order, anew in each further pass, until their rows are full; the last one may be
   cut. Which positions are parallel is a seeded permutation.
 
-The parallel rows of the two conditions hold the same sentences, together or apart:
+The parallel rows of the conditions hold the same sentences, together or apart:
 
 - **bridge**: first half, a separator, second half, end-of-text: one document a pair. Rows end so
   that every pair meets in exactly one row.
 - **nobridge**: every half is a document of its own, shuffled, so that no row holds an English half
   together with a target half that it is paired with.
+- **deranged**: documents like those of bridge, English halves in the same order, but each beside
+  the target half of another pair, so that no row holds an English half together with a target half
+  that it is paired with. A row may end between the two halves of such a document.
 
-Both consume the same multiset of halves and, separator and end-of-text being one token each,
-equally many tokens, in every row and so in every step. Halves are kept apart by *group*: pairs that
-share an English or a target text, directly or over others, are one group (a sentence of Tatoeba
-often has several translations), also across the borders of passes.
+All consume the same multiset of halves and, separator and end-of-text being one token each, equally
+many tokens, in every row and so in every step. Halves are kept apart by *group*: pairs that share
+an English or a target text, directly or over others, are one group (a sentence of Tatoeba often has
+several translations), also across the borders of passes.
 """
 
 from bisect import bisect_right
@@ -38,30 +41,28 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from ccx_ray.corpus.packing.heldout import fitting
+from ccx_ray.corpus.packing.separation import (
+    TooCloseError,
+    deranged_order,
+    pair_groups,
+    separated_order,
+)
 from ccx_ray.corpus.tokenizing.tokenizer import Vocabulary
 from ccx_ray.corpus.tokenizing.tokens import Ints, TokenCorpus
 from ccx_ray.errors import UserError
-from ccx_ray.study.spec import MixtureSpec
+from ccx_ray.study.spec import Condition, MixtureSpec
 
-Keys = npt.NDArray[np.uint64]
 PairOrder = Literal["english-first", "random"]
 
 ROW_GROUP_SIZE = 256
 """Rows that are read together; at 2,048 tokens a group is 2 MB."""
 TOKENS_PER_FILE = 8 * 2**20
 """One task of the preparation, which holds about 40 bytes a token in memory."""
-ROUNDS = 200
-"""Of moving halves that stand too close."""
 
 # Each choice draws from a generator of its own, so that one does not shift another.
-ROWS, DOCUMENTS, PAIRS, SIDES, HALVES, REPLAYED = range(6)
-
-
-class TooCloseError(Exception):
-    """The pairs are too few or too much alike to be kept apart."""
+ROWS, DOCUMENTS, PAIRS, SIDES, HALVES, REPLAYED, PARTNERS = range(7)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +152,9 @@ def plan_trial(
     rows: int,
     mixture: MixtureSpec,
     pair_order: PairOrder,
-) -> dict[str, StreamPlan]:
-    """The plans of ``bridge`` and ``nobridge``.
+    deranged: bool = False,
+) -> dict[Condition, StreamPlan]:
+    """The plans of ``bridge`` and ``nobridge``, and where it is asked for of ``deranged``.
 
     Raises:
         UserError: the language has too few pairs to fill a row, or to keep their halves apart.
@@ -160,8 +162,8 @@ def plan_trial(
     # A row of bridges may end two tokens early; see bridge_bounds.
     capacity = round(mixture.parallel * rows) * (sequence_length - 2)
     everything = np.arange(corpus.pairs, dtype=np.int64)
-    halves = [corpus.half(everything, side) for side in (0, 1)]
-    pair_tokens = corpus.lengths[halves[0]] + corpus.lengths[halves[1]] + 2
+    halves = np.stack([corpus.half(everything, side) for side in (0, 1)], axis=1)
+    pair_tokens = corpus.lengths[halves].sum(axis=1) + 2
     passes = draw_pairs(pair_tokens, capacity, _random(seed, PAIRS))
     if mixture.parallel and not passes:
         raise UserError(
@@ -171,16 +173,31 @@ def plan_trial(
         )
     pairs = np.concatenate([everything[:0], *passes])
     sides = bridge_sides(len(pairs), pair_order, _random(seed, SIDES))
-    bridge = _bridge(corpus, pairs, sides, vocabulary, sequence_length)
-    apart = np.concatenate([half[pairs] for half in halves])
+    drawn = halves[pairs]
+    bridge = _two_by_two(corpus, drawn, sides, vocabulary, sequence_length)
+    apart = drawn.T.ravel()
+    groups = pair_groups(*corpus.half_keys())[pairs]
+    pass_of = np.repeat(np.arange(len(passes)), [len(p) for p in passes])
     try:
         order = separated_order(
             lengths=corpus.lengths[apart],
-            groups=np.tile(pair_groups(*corpus.half_keys())[pairs], 2),
+            groups=np.tile(groups, 2),
             sides=np.repeat([0, 1], len(pairs)),
-            passes=np.tile(np.repeat(np.arange(len(passes)), [len(p) for p in passes]), 2),
+            passes=np.tile(pass_of, 2),
             sequence_length=sequence_length,
             random=_random(seed, HALVES),
+        )
+        partners = (
+            deranged_order(
+                lengths=corpus.lengths[drawn],
+                groups=groups,
+                sides=sides,
+                passes=pass_of,
+                sequence_length=sequence_length,
+                random=_random(seed, PARTNERS),
+            )
+            if deranged
+            else None
         )
     except TooCloseError as error:
         raise UserError(
@@ -188,8 +205,15 @@ def plan_trial(
             f"in rows of {sequence_length} tokens ({error}); give more pairs or shorter rows"
         ) from None
     nobridge = _closed_documents(corpus, apart[order], vocabulary, sequence_length)
-    # The same tokens in every row of both conditions, and so in every step.
-    parallel = {"bridge": bridge, "nobridge": replace(nobridge, bounds=bridge.bounds)}
+    # The same tokens in every row of all conditions, and so in every step.
+    parallel: dict[Condition, Tape] = {
+        "bridge": bridge,
+        "nobridge": replace(nobridge, bounds=bridge.bounds),
+    }
+    if partners is not None:
+        beside = np.stack([drawn[:, 0], drawn[partners, 1]], axis=1)
+        tape = _two_by_two(corpus, beside, sides, vocabulary, sequence_length)
+        parallel["deranged"] = replace(tape, bounds=bridge.bounds)
     replay_rows = round(mixture.replay * rows)
     sizes = [rows - replay_rows - bridge.rows, replay_rows, bridge.rows]
     (monolingual, monolingual_passes), (replay, replay_passes) = (
@@ -297,15 +321,16 @@ def _repeated_documents(
     return _closed_documents(corpus, drawn, vocabulary, sequence_length, tokens), passes
 
 
-def _bridge(
-    corpus: TokenCorpus, pairs: Ints, sides: Ints, vocabulary: Vocabulary, sequence_length: int
+def _two_by_two(
+    corpus: TokenCorpus, halves: Ints, sides: Ints, vocabulary: Vocabulary, sequence_length: int
 ) -> Tape:
-    documents = np.stack([corpus.half(pairs, sides[:, i]) for i in (0, 1)], axis=1).ravel()
+    """Documents of an English and a target half each, [documents, 2], in the order of ``sides``."""
+    documents = np.take_along_axis(halves, sides, axis=1).ravel()
     lengths = corpus.lengths[documents]
     ends = np.cumsum(lengths + 1)
     return Tape(
         documents=documents,
-        closings=np.tile([vocabulary.separator_id, vocabulary.eos_id], len(pairs)),
+        closings=np.tile([vocabulary.separator_id, vocabulary.eos_id], len(halves)),
         lengths=lengths,
         bounds=bridge_bounds(ends[::2] - 1, int(lengths.sum()) + len(documents), sequence_length),
     )
@@ -323,26 +348,6 @@ def draw_pairs(pair_tokens: Ints, capacity: int, random: np.random.Generator) ->
         return [order, *(random.permutation(order) for _ in range(capacity // total - 1))]
     drawn = fitting(order, pair_tokens, capacity)
     return [drawn] if len(drawn) else []
-
-
-def pair_groups(english: Keys, target: Keys) -> Ints:
-    """[pairs] the group of each pair, of which equal digests mean equal halves. Two texts with one
-    digest, likely among 4 billion, would only be kept apart for nothing."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    if not len(english):
-        return np.zeros(0, np.int64)
-    # A graph of texts; equal texts of different sides are different nodes.
-    ends, nodes = [], 0
-    for side in (english, target):
-        distinct, node = np.unique(side, return_inverse=True)
-        ends.append(node + nodes)
-        nodes += len(distinct)
-    edges = coo_array((np.ones(len(english), np.int8), tuple(ends)), shape=(nodes, nodes))
-    _, components = connected_components(edges, directed=False)
-    groups: Ints = components[ends[0]].astype(np.int64)
-    return groups
 
 
 def bridge_sides(
@@ -367,46 +372,3 @@ def bridge_bounds(separators: Ints, tokens: int, sequence_length: int) -> Ints:
             end = between[nearest] - 1
         bounds.append(end)
     return np.array(bounds, np.int64)
-
-
-def separated_order(
-    *,
-    lengths: Ints,
-    groups: Ints,
-    sides: Ints,
-    passes: Ints,
-    sequence_length: int,
-    random: np.random.Generator,
-) -> Ints:
-    """An order of halves in which none stands near a half of its group's other side.
-
-    Every half gets a random key in its pass and the keys decide; halves that stand closer than a
-    row is long draw a new one, until there are none. Distance is measured between the halves, so
-    the result holds wherever the rows begin.
-
-    Args:
-        lengths: [halves] tokens without the closing token; the other arrays likewise.
-
-    Raises:
-        TooCloseError: there are too few halves for their likeness.
-    """
-    keys = random.random(len(lengths))
-    for _ in range(ROUNDS):
-        order = np.lexsort((keys, passes))
-        ends = np.empty(len(lengths), np.int64)
-        ends[order] = np.cumsum(lengths[order] + 1)
-        starts, last_tokens = ends - lengths - 1, ends - 2
-        # Sorted by group and place, the nearest halves of two sides are neighbours.
-        by_group = np.lexsort((starts, groups))
-        before, after = by_group[:-1], by_group[1:]
-        close = (
-            (groups[before] == groups[after])
-            & (sides[before] != sides[after])
-            & (starts[after] - last_tokens[before] < sequence_length)
-        )
-        if not close.any():
-            return order
-        # Which of the two moves is a coin flip: one of them may belong to a crowd.
-        moved = np.where(random.random(int(close.sum())) < 0.5, before[close], after[close])
-        keys[moved] = random.random(len(moved))
-    raise TooCloseError(f"{int(close.sum())} halves still stand too close after {ROUNDS} rounds")

@@ -112,14 +112,16 @@ def prepare_trial_streams(
     rows: int,
     mixture: MixtureSpec,
     pair_order: PairOrder,
+    deranged: bool = False,
     held_out: Path | None = None,
     replay_held_out: Path | None = None,
     run_tasks: RunTasks,
 ) -> dict[str, Any]:
-    """Write and check the two streams of a language and seed, ``bridge`` and ``nobridge``.
+    """Write and check the streams of a language and seed: ``bridge`` and ``nobridge``, and where it
+    is asked for ``deranged``.
 
     Returns:
-        counts by condition, and the ``difference`` of their parallel tokens, which is 0.
+        counts by condition, and the largest ``difference`` of their parallel tokens, which is 0.
 
     Raises:
         UserError: see ``mixing.plan_trial``.
@@ -143,21 +145,28 @@ def prepare_trial_streams(
         rows=rows,
         mixture=mixture,
         pair_order=pair_order,
+        deranged=deranged,
     )
-    folders = {folder / condition: plan for condition, plan in plans.items()}
-    for stream_folder in folders:
+    folders = {condition: folder / condition for condition in plans}
+    for stream_folder in folders.values():
         stream_folder.mkdir(exist_ok=True)
     log = WorkLog(folder, "pack")
-    written = _write_streams(folders, corpus, vocabulary, log, run_tasks)
-    check_conditions(folder / "bridge", folder / "nobridge", corpus)
+    written = _write_streams(
+        {folders[condition]: plan for condition, plan in plans.items()},
+        corpus,
+        vocabulary,
+        log,
+        run_tasks,
+    )
+    check_conditions(folders, corpus)
     forbidden = {language: held_out} if held_out is not None else {}
     if replay_folder is not None and replay_held_out is not None:
         forbidden[read_language(replay_folder)] = replay_held_out
-    for stream_folder in folders:
+    for stream_folder in folders.values():
         check_held_out(stream_folder, forbidden)
     counts = {stream_folder.name: count for stream_folder, count in written.items()}
-    tokens = [counts[condition]["parallel_tokens"] for condition in ("bridge", "nobridge")]
-    return {**counts, "difference": tokens[0] - tokens[1]}
+    tokens = [count["parallel_tokens"] for count in counts.values()]
+    return {**counts, "difference": max(tokens) - min(tokens)}
 
 
 def _write_streams(
