@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ccx_ray.corpus.steps import DATA
+from ccx_ray.corpus.steps import BACKGROUND, DATA
 from ccx_ray.orchestration.cluster import connected_cluster, is_attached, node_resources
 from ccx_ray.orchestration.driver import driver_lock
 from ccx_ray.orchestration.graph import Graph, Step
@@ -115,7 +115,7 @@ def _compute(study: StudySpec, storage: Path, tracking_uri: str, runner: Runner)
         """How many steps of a pool may run at once."""
         if pool == TRAINING:
             return training_slots(runtime, node_resources(), may_grow=is_attached())
-        return DATA_STEPS_AT_ONCE if pool == DATA else None
+        return {DATA: DATA_STEPS_AT_ONCE, BACKGROUND: 1}.get(pool)
 
     try:
         with Services(tracking) as services:

@@ -20,12 +20,15 @@ from ccx_ray.study.world_spec import WorldSpec
 DATA = "data"
 """Pool of the steps whose tasks fill the cluster: concurrent Ray Data executions starve each other
 on a small one (ray#24304)."""
+BACKGROUND = "background"
+"""Pool of the steps that no training needs."""
 
 Questions = Callable[[LanguageSpec], Mapping[str, Sequence[tuple[str, str]]]]
 """Language code -> (question, question with its answer filled in), of a culture's probe files."""
 Counts = Mapping[str, Any]
 
 data_step = partial(Step, resumable=True, pool=DATA)
+background_step = partial(Step, resumable=True, pool=BACKGROUND, background=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -384,7 +387,7 @@ def _audit_step(
         work.record(found)
         return {"figures": len(found)}
 
-    return data_step(
+    return background_step(
         name="audit",
         kind="audit",
         version=1,

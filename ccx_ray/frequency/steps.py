@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ccx_ray.corpus.steps import DATA, CorpusSteps
+from ccx_ray.corpus.steps import CorpusSteps, background_step
 from ccx_ray.frequency.models import (
     clozes_of,
     embedder_identity,
@@ -29,7 +29,6 @@ from ccx_ray.training.steps import TrainingSteps
 
 REVIEWS = "reviews"
 """Below the study's folder: tables that people filled in."""
-_task_step = partial(Step, resumable=True, pool=DATA)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +62,7 @@ def frequency_steps(
     codes = (study.base_language.code, *(language.code for language in cultures))
     texts = {code: corpus.texts[code] for code in codes}
     lexicons = {
-        code: _task_step(
+        code: background_step(
             name=f"lexicon-{code}",
             kind="lexicon",
             version=1,
@@ -115,7 +114,7 @@ def _index_step(
 ) -> Step:
     embedder = embedders_of(study)[field]
     place = field.rpartition(".")[2]
-    return _task_step(
+    return background_step(
         name=f"{'index' if place == 'embedder' else f'compared{place}'}-{corpus}",
         kind="index",
         version=2,
@@ -151,7 +150,7 @@ def _frequency_step(
 ) -> Step:
     codes = (study.base_language.code, language.code)
     spec = study.frequency
-    return _task_step(
+    return background_step(
         name=f"frequency-{language.code}",
         kind="frequency",
         version=2,
@@ -213,7 +212,7 @@ def _exposure_step(
     root: Path,
 ) -> Step:
     trials, base, culture = study.trials, study.base_language.code, language.code
-    return _task_step(
+    return background_step(
         name=f"exposure-{culture}",
         kind="exposure",
         version=1,
@@ -292,7 +291,7 @@ def _exposure(
 def _validation_step(
     study: StudySpec, inputs: InputFiles, needs: Mapping[str, Step | Mapping[str, Step]]
 ) -> Step:
-    return _task_step(
+    return background_step(
         name="validation",
         kind="validation",
         version=1,

@@ -36,6 +36,8 @@ class Step:
     """Continues in its own folder after a crash instead of starting over."""
     pool: str = ""
     """Steps of one pool share a limit on how many run at once; none without a pool."""
+    background: bool = False
+    """Nothing trained or scored waits for it: its tasks ask for no CPU and give way to others."""
 
     @cached_property
     def fingerprint(self) -> str:

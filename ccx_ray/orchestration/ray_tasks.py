@@ -4,15 +4,19 @@ Invariant: a result does not depend on how many tasks ran, where, or in which or
 Tasks read and write the step's folder, which every node mounts.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
+import ray
 import ray.data
 from ray.exceptions import RayTaskError
 
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.tasks import WorkLog
+
+BACKGROUND_NICENESS = 15
 
 
 def run_tasks(
@@ -23,8 +27,14 @@ def run_tasks(
     *,
     cpus_per_task: float,
     gpus_per_task: float = 0.0,
+    background: bool = False,
 ) -> list[dict[str, Any]]:
     """Run the tasks that are not finished; see ``tasks.RunTasks``.
+
+    Args:
+        background: in processes that count for no CPU and give way to all others, on half of the
+            CPUs at most. Tasks that count keep a node full, one after another, and a training that
+            needs more of it than one of them waits for the last: a base waited 99 s on two cores.
 
     Finished tasks are not repeated, also after a kill of the driver; the work of a worker that dies
     is done again by another one.
@@ -32,10 +42,18 @@ def run_tasks(
     left = log.begin(tasks)
 
     def run(position: int) -> Iterator[pa.Table]:
+        if background:
+            os.setpriority(os.PRIO_PROCESS, 0, BACKGROUND_NICENESS)
         log.publish(left[position], function(left[position]))
         yield pa.table({"task": [left[position]]})
 
-    for _ in tables_in_order(len(left), run, cpus_per_task, gpus_per_task, small=True):
+    resources: dict[str, Any] = {"num_cpus": cpus_per_task, "num_gpus": gpus_per_task}
+    if background:
+        # Processes of an environment of their own, because niceness cannot be taken back.
+        resources |= {"num_cpus": 0, "runtime_env": {"env_vars": {"CCX_BACKGROUND": "1"}}}
+        at_once = max(1, int(ray.cluster_resources()["CPU"] / 2))
+        resources["compute"] = ray.data.TaskPoolStrategy(size=at_once)
+    for _ in tables_in_order(len(left), run, small=True, **resources):
         pass
     return [log.result(number) for number in range(tasks)]
 
@@ -43,10 +61,9 @@ def run_tasks(
 def tables_in_order(
     tasks: int,
     function: Callable[[int], Iterator[pa.Table]],
-    cpus_per_task: float,
-    gpus_per_task: float = 0.0,
     *,
     small: bool = False,
+    **resources: Any,
 ) -> Iterator[pa.Table]:
     """The tables that ``function`` yields for every task number, in their order.
 
@@ -57,6 +74,7 @@ def tables_in_order(
         small: the tables are a few bytes. Ray Data need not keep memory for them then, for which it
             starts one task alone and leaves gaps behind the others: 8 tasks of a second on two CPUs
             took 5.5 s with that, and 4.1 s without.
+        resources: of a task, by Ray's names for them (``num_cpus``).
     """
 
     def run(batch: dict[str, Any]) -> Iterator[pa.Table]:
@@ -66,9 +84,7 @@ def tables_in_order(
     if not tasks:
         return
     numbers = ray.data.from_items(list(range(tasks)), override_num_blocks=tasks)
-    tables = numbers.map_batches(
-        run, batch_size=None, num_cpus=cpus_per_task, num_gpus=gpus_per_task
-    )
+    tables = numbers.map_batches(run, batch_size=None, **resources)
     tables.context.execution_options.preserve_order = True
     tables.context.print_on_execution_start = False
     tables.context.op_resource_reservation_enabled = not small

@@ -122,7 +122,8 @@ class StepWork:
         """Runs tasks of this step on the Ray cluster, each with so much of a node."""
         from ccx_ray.orchestration.ray_tasks import run_tasks
 
-        return partial(run_tasks, cpus_per_task=cpus, gpus_per_task=gpus)
+        background = self.step.background
+        return partial(run_tasks, cpus_per_task=cpus, gpus_per_task=gpus, background=background)
 
     def record(self, metrics: Mapping[str, float]) -> None:
         """Log this step to MLflow as a run of its own, with its files as artifacts."""

@@ -252,7 +252,7 @@ def _prefetch(stream: Stream, *, begin: int, stride: int, rows: int, steps: int)
 
     while True:
         for table in tables_in_order(
-            TASKS_PER_PREFETCH, partial(read, first=begin), CPUS_OF_A_READER
+            TASKS_PER_PREFETCH, partial(read, first=begin), num_cpus=CPUS_OF_A_READER
         ):
             flat = table["ids"].combine_chunks().flatten().to_numpy()
             yield from flat.reshape(-1, rows, length)
