@@ -46,6 +46,8 @@ class Question:
     tokens: int = 1
     """Of the sentence, whatever the option."""
     answer_tokens: int = 1
+    group: str = ""
+    cluster: str = ""
 
 
 def results_table(run: str, step: int, probe: str, questions: Sequence[Question]) -> pa.Table:
@@ -65,6 +67,8 @@ def results_table(run: str, step: int, probe: str, questions: Sequence[Question]
                 "gold": question.gold,
                 "right": right,
                 "quality": question.quality,
+                "group": question.group,
+                "cluster": question.cluster,
                 "choice": choice,
                 "correct": right[choice],
                 "tied": best[0] == best[1],

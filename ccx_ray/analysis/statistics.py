@@ -1,8 +1,10 @@
-"""Means, intervals, tests and rank correlations over questions.
+"""Means, intervals, tests and rank correlations over clusters of questions.
 
-Invariant: the question is the unit. Its answers under several seeds and both conditions are one
-cluster, summed or averaged before anything is resampled, so that more seeds never make the sample
-of questions look larger than it is.
+Invariants: a question's answers under several seeds and conditions are summed or averaged before
+anything is resampled, so that more seeds never make the sample of questions look larger than it is.
+What is resampled is clusters: questions of one cluster (such as an entity) are drawn, flipped or
+permuted together. ``clusters`` names the cluster of every value [Q]; without it each value is one
+by itself, and then every number is that of resampling the values.
 """
 
 import math
@@ -11,11 +13,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ccx_ray.study.spec import AnalysisSpec
 
 Floats = NDArray[np.float64]
+Names = NDArray[Any]
+"""The cluster of every value [Q]; the cluster's name or number."""
 Pair = tuple[Floats, Floats]
 """Two values of every question of a group (culture), [Q] each."""
 SUMMED_AT_ONCE = 2_000_000
@@ -25,8 +30,8 @@ MOST_DRAWS = 2_000
 """Every draw is ranked anew; of more draws the ends of an interval move by less than a reader
 sees."""
 FEWEST_VARYING = 10
-"""Where fewer questions differ from the commonest value, a correlation hangs on a handful of them
-and its bootstrap is far too narrow."""
+"""Where fewer clusters have a question that differs from the commonest value, a correlation hangs
+on a handful of them and its bootstrap is far too narrow."""
 
 
 class Interval(NamedTuple):
@@ -83,33 +88,65 @@ def mean(values: NDArray[Any]) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def standard_error(values: Floats) -> float:
-    """Standard error of the mean over questions; for one run of 0/1 answers the binomial one."""
-    if len(values) < 2:
+def cluster_sums(values: NDArray[Any], clusters: Names | None) -> NDArray[Any]:
+    """The sum of every cluster's values [C], in the order of the clusters' first values."""
+    if clusters is None:
+        return values
+    codes = _codes(clusters)
+    sums = np.zeros(codes.max(initial=-1) + 1, values.dtype)
+    np.add.at(sums, codes, values)
+    return sums
+
+
+def standard_error(values: Floats, clusters: Names | None = None) -> float:
+    """Standard error of the mean over clusters; for one run of 0/1 answers and a question a cluster
+    the binomial one. NaN of fewer than two clusters."""
+    sizes = cluster_sums(np.ones(len(values)), clusters)
+    if len(sizes) < 2:
         return float("nan")
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
+    if len(sizes) == len(values):
+        return float(values.std(ddof=1) / np.sqrt(len(values)))
+    return ratio_standard_error(cluster_sums(values, clusters), sizes)
 
 
-def bootstrap_interval(groups: Sequence[Floats], resample: Resampling) -> Interval:
-    """Percentile bootstrap of the mean over all groups: questions are drawn with replacement within
-    each of them.
+def bootstrap_interval(
+    groups: Sequence[Floats], resample: Resampling, clusters: Sequence[Names] | None = None
+) -> Interval:
+    """Percentile bootstrap of the mean over all groups: clusters are drawn with replacement within
+    each of them, each with all its questions, so that where their sizes differ a draw's mean is a
+    ratio of two sums.
 
     Args:
         groups: one value a question [Q] of each group (culture), which are fixed, not a sample. The
-            seeds and conditions of a question are reduced in its value already. That makes this the
-            cluster bootstrap, because every question has the same number of both.
+            seeds and conditions of a question are reduced in its value already.
+        clusters: of every group, the cluster of each question [Q].
+
+    Returns:
+        NaN at both ends where all of several questions are of one cluster, or none was asked.
     """
-    totals, count = np.zeros(resample.samples), sum(map(len, groups))
-    for values in groups:
-        if len(values):
-            draws = _draws(len(values), resample)
-            totals += np.concatenate([values[drawn].sum(axis=1) for drawn in draws])
-    return percentiles(totals / count, resample.confidence) if count else UNKNOWN
+    totals, counts, drawable = np.zeros(resample.samples), np.zeros(resample.samples), 0
+    for values, names in zip(groups, _of_groups(clusters, len(groups)), strict=True):
+        if not len(values):
+            continue
+        sums = cluster_sums(values, names)
+        sizes = cluster_sums(np.ones(len(values)), names)
+        drawable += len(sums)
+        draws = [
+            (sums[drawn].sum(axis=1), sizes[drawn].sum(axis=1) if np.ptp(sizes) else len(values))
+            for drawn in _draws(len(sums), resample)
+        ]
+        totals += np.concatenate([total for total, _ in draws])
+        counts += np.concatenate([np.broadcast_to(count, len(t)) for t, count in draws])
+    if drawable == 0 or (drawable == 1 and sum(map(len, groups)) > 1):
+        return UNKNOWN
+    return percentiles(totals / counts, resample.confidence)
 
 
-def bootstrap_ratio_interval(tops: Floats, bottoms: Floats, resample: Resampling) -> Interval:
-    """Percentile bootstrap of a ratio of two sums: documents or questions are drawn with both their
-    values.
+def bootstrap_ratio_interval(
+    tops: Floats, bottoms: Floats, resample: Resampling, clusters: Names | None = None
+) -> Interval:
+    """Percentile bootstrap of a ratio of two sums: documents, or clusters of questions, are drawn
+    with both their values.
 
     Args:
         tops: one value a document [D], such as its nats; none below 0.
@@ -120,6 +157,7 @@ def bootstrap_ratio_interval(tops: Floats, bottoms: Floats, resample: Resampling
         bottoms are all 0 has an infinite ratio, so an end may be infinite: no bound is known. A
         draw in which the tops are 0 as well says nothing and is left out.
     """
+    tops, bottoms = cluster_sums(tops, clusters), cluster_sums(bottoms, clusters)
     if len(tops) < 2:
         return UNKNOWN
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -145,17 +183,18 @@ def ratio_standard_error(tops: Floats, bottoms: Floats) -> float:
 def sign_flip_p_value(sums: NDArray[np.int64]) -> float:
     """Exact two-sided paired permutation test.
 
-    Under the null hypothesis the conditions are exchangeable within a question, so each question's
-    difference could as well have had the other sign. The distribution of the total over all 2^Q
+    Under the null hypothesis the conditions are exchangeable within a cluster, so each cluster's
+    difference could as well have had the other sign. The distribution of the total over all 2^C
     sign patterns is computed exactly, so no seed and no number of permutations enter. With one
-    seed this is McNemar's exact test.
+    seed and a question a cluster this is McNemar's exact test.
 
     Args:
-        sums: per question [Q], correct answers under one condition minus the other, over the seeds.
+        sums: per cluster [C], correct answers under one condition minus the other, over its
+            questions and the seeds.
 
     Returns:
         The share of sign patterns whose total is at least as far from 0 as the one observed;
-        1 when no question differs.
+        1 when no cluster differs.
     """
     probabilities = np.ones(1)  # of the totals -reach .. reach
     sizes, counts = np.unique(np.abs(sums[sums != 0]), return_counts=True)
@@ -181,13 +220,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def subset_mean_test(
-    groups: Sequence[tuple[Floats, NDArray[np.bool_]]], resample: Resampling
+    groups: Sequence[tuple[Floats, NDArray[np.bool_]]],
+    resample: Resampling,
+    clusters: Sequence[Names] | None = None,
 ) -> tuple[float, float]:
     """Two-sided permutation test of a subset's mean, stratified by group.
+
+    Which items of a cluster are chosen is given to another cluster of the same size as it is.
 
     Args:
         groups: values [Q] and the mask [Q] of the subset, for each group (language). A group keeps
             its number of chosen items, so a difference between groups is no evidence.
+        clusters: of every group, the cluster of each item [Q].
 
     Returns:
         The mean of a random subset of the same size from every group, and the p-value; NaN for both
@@ -197,47 +241,82 @@ def subset_mean_test(
     chosen = sum(int(mask.sum()) for _, mask in groups)
     if chosen in (0, sum(len(values) for values, _ in groups)):
         return math.nan, math.nan
-    expected = sum(float(values.mean()) * int(mask.sum()) for values, mask in groups if mask.any())
+    parts = [
+        part
+        for (values, mask), names in zip(groups, _of_groups(clusters, len(groups)), strict=True)
+        for part in _exchangeable(values, mask, names)
+    ]
+    expected = sum(
+        float(column.mean()) * int(chosen.sum())
+        for values, mask in parts
+        for column, chosen in zip(values.T, mask.T, strict=True)
+    )
     observed = sum(float(values[mask].sum()) for values, mask in groups)
     drawn = np.zeros(samples)
-    for values, mask in groups:
-        size = int(mask.sum())
-        for index in range(samples if size else 0):
-            drawn[index] += generator.permutation(values)[:size].sum()
+    for values, mask in parts:
+        for index in range(samples):
+            drawn[index] += generator.permutation(values)[mask].sum()
     # A tolerance for sums of the same numbers in another order.
     far = np.abs(drawn - expected) >= abs(observed - expected) - 1e-9
     return expected / chosen, float((1 + far.sum()) / (1 + samples))
 
 
-def spearman(groups: Sequence[Pair]) -> float:
+def spearman(groups: Sequence[Pair], clusters: Sequence[Names] | None = None) -> float:
     """Mean of the groups' correlations, weighted by their questions.
 
     Returns:
-        NaN where in no group ten or more questions differ from the commonest value, in both.
+        NaN where in no group ten or more clusters have a question that differs from the commonest
+        value, in both.
     """
-    groups = [pair for pair in groups if _varies(*pair)]
+    groups = [pair for pair, _ in _varying(groups, clusters)]
     found = np.array([_correlations(one[None], other[None]) for one, other in groups])
     return float(_weighted(found, groups)[0])
 
 
-def spearman_interval(groups: Sequence[Pair], resample: Resampling) -> Interval:
-    """Percentile bootstrap: questions are drawn with both their values, within each group.
+def spearman_interval(
+    groups: Sequence[Pair], resample: Resampling, clusters: Sequence[Names] | None = None
+) -> Interval:
+    """Percentile bootstrap: clusters are drawn with both values of their questions, within each
+    group.
 
     Draws in which a value does not vary have no correlation and are left out.
     """
-    groups = [pair for pair in groups if _varies(*pair)]
+    varying = _varying(groups, clusters)
     fewer = resample._replace(samples=min(resample.samples, MOST_DRAWS))
     found = []
-    for one, other in groups:
-        draws = _draws(len(one), fewer, at_once=RANKED_AT_ONCE)
+    for (one, other), names in varying:
+        draws = _cluster_draws(names, fewer)
         found.append(np.concatenate([_correlations(one[d], other[d]) for d in draws]))
+    groups = [pair for pair, _ in varying]
     return percentiles(_weighted(np.array(found), groups), resample.confidence)
 
 
-def differing(values: Floats) -> int:
-    """How many values differ from the commonest one."""
-    counts = np.unique(values, return_counts=True)[1]
-    return len(values) - int(counts.max(initial=0))
+def _of_groups(clusters: Sequence[Names] | None, groups: int) -> Sequence[Names | None]:
+    return [None] * groups if clusters is None else clusters
+
+
+def _codes(clusters: Names) -> NDArray[np.int64]:
+    """The clusters' numbers, from 0 in the order of their first values."""
+    return np.asarray(pd.factorize(clusters)[0], np.int64)
+
+
+def _members(codes: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The places of every cluster's values, in order."""
+    by_cluster = np.argsort(codes, kind="stable")
+    return np.split(by_cluster, np.cumsum(np.bincount(codes))[:-1])
+
+
+def _exchangeable(
+    values: Floats, mask: NDArray[np.bool_], clusters: Names | None
+) -> Iterator[tuple[Floats, NDArray[np.bool_]]]:
+    """Values and mask of the clusters of every size, [C, size] each, of which any are chosen; the
+    rows of the mask with the most chosen first."""
+    members = _members(np.arange(len(values)) if clusters is None else _codes(clusters))
+    for size in sorted({len(one) for one in members}):
+        places = np.array([one for one in members if len(one) == size])
+        if mask[places].any():
+            chosen = mask[places]
+            yield values[places], chosen[np.argsort(-chosen.sum(axis=1), kind="stable")]
 
 
 def _draws(
@@ -249,8 +328,38 @@ def _draws(
         yield resample.generator.integers(count, size=(min(block, samples - start), count))
 
 
-def _varies(one: Floats, other: Floats) -> bool:
-    return min(differing(one), differing(other)) >= FEWEST_VARYING
+def _cluster_draws(codes: NDArray[np.int64], resample: Resampling) -> Iterator[NDArray[np.int64]]:
+    """Indices of the values of clusters drawn with replacement, ``samples`` times; some draws at
+    once where all clusters are of one size, so that all draws are of one length."""
+    members = _members(codes)
+    is_one_size = len({len(one) for one in members}) == 1
+    matrix = np.array(members) if is_one_size else None
+    for drawn in _draws(len(members), resample, at_once=RANKED_AT_ONCE // len(members[0])):
+        if matrix is not None:
+            yield matrix[drawn].reshape(len(drawn), -1)
+        else:
+            yield from (np.concatenate([members[c] for c in draw])[None] for draw in drawn)
+
+
+def _varying(
+    groups: Sequence[Pair], clusters: Sequence[Names] | None
+) -> list[tuple[Pair, NDArray[np.int64]]]:
+    """The groups in which both values vary, with the number of each value's cluster."""
+    numbered = [
+        (pair, np.arange(len(pair[0])) if names is None else _codes(names))
+        for pair, names in zip(groups, _of_groups(clusters, len(groups)), strict=True)
+    ]
+    return [
+        (pair, codes)
+        for pair, codes in numbered
+        if min(_differing(values, codes) for values in pair) >= FEWEST_VARYING
+    ]
+
+
+def _differing(values: Floats, codes: NDArray[np.int64]) -> int:
+    """How many clusters have a value that differs from the commonest one."""
+    found, counts = np.unique(values, return_counts=True)
+    return len(np.unique(codes[values != found[counts.argmax()]])) if len(found) else 0
 
 
 def _correlations(ones: Floats, others: Floats) -> Floats:

@@ -32,7 +32,7 @@ def analysis_step(
     return Step(
         name="analysis",
         kind="analysis",
-        version=5,
+        version=6,
         identity={
             **study.analysis.model_dump(),
             "evaluation": study.evaluation.model_dump(),
@@ -92,6 +92,9 @@ def _record(study: StudySpec, work: StepWork, summary: Mapping[str, Any]) -> Non
     for cell in summary["transfer"]:
         direction = cell["direction"].replace(" → ", "-to-")
         log.log(cell["step"], {f"transfer/{cell['language']}/{direction}": cell["transfer"]})
+    for cell in summary["contrasts"]:
+        name = f"contrast/{cell['contrast']}/{cell['language']}/{cell['direction']}"
+        log.log(cell["step"], {name: cell["difference"]})
     log.log(0, _metrics(summary))
     if study.world is not None:
         log.log(0, _control_metrics(summary["control"]["expectations"]))

@@ -22,6 +22,8 @@ BASE_RUN = "base"
 """Name of the base's run, and of the condition of its rows; they stand at step 0."""
 ONE_CURVE: Mapping[str, tuple[str, ...]] = {
     "transfers": ("language", "direction"),
+    "transfer_by_group": ("language", "direction"),
+    "contrasts": ("contrast", "language", "direction"),
     "accuracies": ("probe",),
     "consistencies": ("language",),
     "proficiencies": ("language",),
@@ -83,6 +85,12 @@ class Results(SimpleNamespace):
             for name, rows in vars(self).items()
             if name not in others
         }
+
+    @property
+    def units(self) -> str:
+        """What intervals and tests of answers are over, in words."""
+        clustered = any(row.clusters < row.questions for row in self.probes)
+        return "clusters of questions" if clustered else "questions"
 
     def last(self, table: str, **values: object) -> list[Row]:
         """The rows of a table at the base and at the last checkpoints, over the seeds.

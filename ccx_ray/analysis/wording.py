@@ -57,6 +57,19 @@ def condition_name(condition: str) -> str:
     return "no-bridge" if condition == "nobridge" else condition
 
 
+def trial_conditions(study: StudySpec) -> str:
+    """How a study's trials show pairs: ``with and without bridges``."""
+    phrases = {
+        "bridge": "with bridges",
+        "nobridge": "without bridges",
+        "deranged": "with deranged pairs",
+    }
+    conditions: set[str] = set(study.trials.conditions)
+    if conditions == {"bridge", "nobridge"}:
+        return "with and without bridges"
+    return listing([phrase for name, phrase in phrases.items() if name in conditions])
+
+
 def _number(shown: Callable[..., str]) -> Callable[..., str]:
     """Show None and NaN as a dash, and minus as its own character."""
 

@@ -16,6 +16,9 @@ from ccx_ray.errors import UserError
 from ccx_ray.study.spec import QualityKind
 from ccx_ray.study.text_spec import BLANK, LanguageSpec
 
+LABELS = ("group", "cluster")
+"""Fields of an item that say what it belongs to; it may have either, both or none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeItem:
@@ -31,6 +34,12 @@ class ProbeItem:
     """Of a question in the way of lm-evaluation-harness: what the model is given instead of
     end-of-text, unless it is empty. Its tokens by themselves are as many as those before the
     option."""
+    group: str = ""
+    """What the question is compared within, such as where its fact is stated; empty where none is
+    given."""
+    cluster: str = ""
+    """What the question shares with others, such as the entity it is about: questions of one
+    cluster are drawn together. Empty: it is a cluster by itself."""
 
     def __post_init__(self) -> None:
         if not self.pieces:
@@ -84,7 +93,8 @@ class Probe:
 
 
 def load_probe(path: Path, name: str, *, lenient: bool = False) -> Probe:
-    """Read a probe file: a JSON list of ``{question, options, answer}``.
+    """Read a probe file: a JSON list of ``{question, options, answer}``, and where it is given
+    ``group`` and ``cluster``.
 
     Args:
         lenient: leave items of the wrong shape out and list them, instead of refusing the file.
@@ -149,8 +159,14 @@ def read_item(entry: Any) -> ProbeItem:
     for key in ("question", "answer"):
         check_text(entry[key], key)
     check_options(entry["options"])
+    labels = {key: entry[key] for key in LABELS if key in entry}
+    for key, label in labels.items():
+        check_text(label, key)
     return ProbeItem(
-        question=entry["question"], options=tuple(entry["options"]), answer=entry["answer"]
+        question=entry["question"],
+        options=tuple(entry["options"]),
+        answer=entry["answer"],
+        **labels,
     )
 
 
@@ -220,6 +236,12 @@ def load_culture(language: LanguageSpec, root: Path, *, base: str) -> dict[str, 
                 f"{files[1]}, item {index}: {len(other.options)} options, but the same item of "
                 f"{files[0]} has {len(one.options)}"
             )
+        for key in LABELS:
+            if (label := getattr(one, key)) != getattr(other, key):
+                raise UserError(
+                    f"{files[1]}, item {index}, {key}: {shown(getattr(other, key) or None)}, but "
+                    f"the same item of {files[0]} has {shown(label or None)}; give both the same"
+                )
     return {base: first, language.code: second}
 
 

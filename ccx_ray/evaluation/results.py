@@ -19,6 +19,7 @@ of options that share the best score the first is chosen, and the row says that 
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,8 @@ SCHEMA = pa.schema(
         ("gold", pa.int32()),  # -1: the answer is not among the options
         ("right", pa.list_(pa.bool_())),  # one an option: its text is the answer
         ("quality", pa.list_(pa.string())),  # what is odd about the question
+        ("group", pa.string()),  # of the probe file; empty where it gives none
+        ("cluster", pa.string()),
         # Of the published rule.
         ("choice", pa.int32()),
         ("correct", pa.bool_()),
@@ -202,6 +205,8 @@ def probe_results(trial: str, step: int, probe: str, scored: Sequence[ScoredItem
             "gold": one.item.gold,
             "right": one.right,
             "quality": quality(one.item),
+            "group": one.item.group,
+            "cluster": one.item.cluster,
             "choice": ranked.choice,
             "correct": ranked.correct,
             "tied": ranked.tied,
@@ -244,8 +249,8 @@ def accuracies(rows: pa.Table, kind: ScoreType) -> dict[str, Any]:
 
     ``accuracy`` is as published; ``accuracy_ties_wrong`` counts a right answer that only option
     order picked as wrong, ``accuracy_ties_shared`` as the chance of drawing it. The standard error
-    is the binomial one, sqrt(p (1 - p) / n). ``by_gold_position`` shows what option order alone
-    would explain.
+    is over clusters; where every question is one by itself, the binomial one, sqrt(p (1 - p) / n).
+    ``by_gold_position`` shows what option order alone would explain.
     """
     found, gold = outcomes(rows, kind), rows["gold"].to_numpy()
     accuracy = float(found.correct.mean())
@@ -254,7 +259,7 @@ def accuracies(rows: pa.Table, kind: ScoreType) -> dict[str, Any]:
         "accuracy": accuracy,
         "accuracy_ties_wrong": float(found.strict.mean()),
         "accuracy_ties_shared": float(found.shared.mean()),
-        "standard_error": math.sqrt(accuracy * (1 - accuracy) / len(gold)),
+        "standard_error": _standard_error(found.correct, rows["cluster"].to_pylist()),
         "tied": int(found.tied.sum()),
         "by_gold_position": {
             str(position): {
@@ -265,3 +270,17 @@ def accuracies(rows: pa.Table, kind: ScoreType) -> dict[str, Any]:
             for position in sorted(set(gold.tolist()))
         },
     }
+
+
+def _standard_error(correct: NDArray[np.bool_], clusters: Sequence[str]) -> float | None:
+    """Standard error of an accuracy over clusters of questions; those without one are one each.
+    None where all questions are of one cluster, which says nothing of how clusters differ."""
+    accuracy = float(correct.mean())
+    residuals: dict[str | int, float] = defaultdict(float)
+    for place, (cluster, right) in enumerate(zip(clusters, correct.tolist(), strict=True)):
+        residuals[cluster or place] += right - accuracy
+    if len(residuals) == len(correct):
+        return math.sqrt(accuracy * (1 - accuracy) / len(correct))
+    if len(residuals) == 1:
+        return None
+    return math.sqrt(sum(residual**2 for residual in residuals.values())) / len(correct)

@@ -74,7 +74,7 @@ def _step(
     return Step(
         name=f"evaluate-{training.name.removeprefix('trial-')}",
         kind="evaluation",
-        version=2,
+        version=3,
         identity={"probes": {lang.code: inputs.probe_hashes(lang) for lang in languages}},
         needs={"held out": held_out},
         follows=training,

@@ -3,7 +3,8 @@
 The right option is the first one in most questions of some probes, and the published scorer breaks
 ties in favour of the first, so an accuracy may rest on order alone.
 
-Invariant: the question is the unit of every standard error; seeds are averaged first. An option
+Invariant: the cluster of questions is the unit of every standard error; seeds are averaged first.
+An option
 counts as chosen by position, a question as right by text, as the published scorer has it. Oddities
 are counted over all questions that were asked; chance and the first option over those that the
 study does not leave out.
@@ -22,6 +23,7 @@ from ccx_ray.analysis.measures.transfer import (
     Cell,
     by_run,
     cells,
+    clusters_of,
     probe_of,
 )
 from ccx_ray.analysis.statistics import mean, standard_error
@@ -59,13 +61,14 @@ def _cells(answers: Answers, *, last_only: bool = False) -> Iterator[Cell]:
 
 
 def _accuracies(cell: pd.DataFrame) -> dict[str, Any]:
-    """Accuracy in every counting with its standard error over questions, of one cell."""
-    found = {"questions": cell["question"].nunique()}
+    """Accuracy in every counting with its standard error over clusters, of one cell."""
+    clusters = clusters_of(cell)
+    found: dict[str, Any] = {"questions": len(clusters), "clusters": len(set(clusters))}
     for counting in COUNTINGS:
         ending = "" if counting == "published" else f"_{counting.replace('-', '_')}"
         right = by_run(cell, counting).mean(axis=0)
         found[f"accuracy{ending}"] = float(right.mean())
-        found[f"standard_error{ending}"] = standard_error(right)
+        found[f"standard_error{ending}"] = standard_error(right, clusters)
     # Questions whose best score is shared, on average over the seeds.
     found["tied"] = float(np.mean(by_run(cell, "tied").sum(axis=1)))
     return found
@@ -81,7 +84,8 @@ def tie_rows(answers: Answers) -> Iterator[Row]:
     shares of the questions, seeds averaged."""
     for place, cell in _cells(answers, last_only=True):
         found, right = Row(**_accuracies(cell)), by_run(cell, "published").mean(axis=0)
-        gold = cell["gold"].to_numpy()[: found.questions]
+        gold, clusters = by_run(cell, "gold")[0], clusters_of(cell)
+        first, elsewhere = gold == 0, gold > 0
         tied_right = found.accuracy - found.accuracy_ties_wrong
         yield Row(
             **place,
@@ -93,12 +97,12 @@ def tie_rows(answers: Answers) -> Iterator[Row]:
             accuracy_ties_shared=found.accuracy_ties_shared,
             worth_against_wrong=tied_right,  # what broken ties add to the accuracy
             worth_against_shared=found.accuracy - found.accuracy_ties_shared,
-            first_option_accuracy=float((gold == 0).mean()),  # of always choosing the first
+            first_option_accuracy=float(first.mean()),  # of always choosing the first
             first_chosen=float((cell["choice"].to_numpy() == 0).mean()),
-            accuracy_gold_first=mean(right[gold == 0]),
-            standard_error_gold_first=standard_error(right[gold == 0]),
-            accuracy_gold_elsewhere=mean(right[gold > 0]),
-            standard_error_gold_elsewhere=standard_error(right[gold > 0]),
+            accuracy_gold_first=mean(right[first]),
+            standard_error_gold_first=standard_error(right[first], clusters[first]),
+            accuracy_gold_elsewhere=mean(right[elsewhere]),
+            standard_error_gold_elsewhere=standard_error(right[elsewhere], clusters[elsewhere]),
         )
 
 
@@ -111,7 +115,7 @@ def position_rows(answers: Answers) -> Iterator[Row]:
     """
     for place, cell in _cells(answers, last_only=True):
         right, choice = by_run(cell, "published").mean(axis=0), cell["choice"].to_numpy()
-        gold = cell["gold"].to_numpy()[: len(right)]
+        gold, clusters = by_run(cell, "gold")[0], clusters_of(cell)
         for position in range(-1 if (gold < 0).any() else 0, max(gold.max(), choice.max()) + 1):
             here = gold == position
             yield Row(
@@ -121,7 +125,7 @@ def position_rows(answers: Answers) -> Iterator[Row]:
                 gold_share=float(here.mean()),
                 chosen=float((choice == position).mean()),
                 accuracy=mean(right[here]),
-                standard_error=standard_error(right[here]),
+                standard_error=standard_error(right[here], clusters[here]),
             )
 
 
@@ -144,6 +148,7 @@ def probe_rows(study: StudySpec, answers: Answers) -> Iterator[Row]:
                 asked=len(asked),
                 left_out=len(asked) - len(kept),  # scored and stored, but in no number
                 questions=len(kept),
+                clusters=kept["cluster"].nunique(),
                 chance=float((1 / kept["options"].to_numpy()).mean()),
                 first_option=int(first.sum()),
                 first_option_accuracy=float(first.mean()),

@@ -5,11 +5,11 @@ no-bridge, ties counted as published. The paper's summary gives no definition; t
 threshold.
 
 Invariants: question i is the same question in both corpora, so the ratio of densities is
-bootstrapped by drawing questions with both. What is set against transfer is joined by the
-question's number within a culture and at the same checkpoint, and is of the text that the direction
-starts from: knowledge that moves from English is looked for in English. A way of counting that a
-step before did not write is absent (NaN), never 0. A question's exposure is the mean over the
-trials whose answers make its transfer, of both conditions: the two hold the same sentences, and
+bootstrapped by drawing clusters of questions with both. What is set against transfer is joined by
+the question's number within a culture and at the same checkpoint, and is of the text that the
+direction starts from: knowledge that moves from English is looked for in English. A way of counting
+that a step before did not write is absent (NaN), never 0. A question's exposure is the mean over
+the trials whose answers make its transfer, of both conditions: the two hold the same sentences, and
 neither's order of them is preferred.
 """
 
@@ -28,13 +28,16 @@ from ccx_ray.analysis.measures.transfer import (
     Answers,
     by_run,
     cells,
+    clusters_of,
     mean_differences,
     paired_answers,
     paired_cells,
+    question_clusters,
 )
 from ccx_ray.analysis.statistics import (
     Floats,
     Interval,
+    Names,
     bootstrap_interval,
     bootstrap_ratio_interval,
     mean,
@@ -45,6 +48,7 @@ from ccx_ray.analysis.statistics import (
     unless_constant,
 )
 from ccx_ray.analysis.tables import Row
+from ccx_ray.frequency.counting.density import QUESTIONS
 from ccx_ray.study.spec import AnalysisSpec, Condition, StudySpec
 
 POOLED = "all"
@@ -60,7 +64,7 @@ EXPOSURE_MEASURES = ("exposure", "judged")
 lexical judge were read; or the retrieved documents that the study's judge accepts."""
 EXPOSURES = ("base", "monolingual", "parallel", "replay", *EXPOSURE_MEASURES)
 CONDITIONS: tuple[Condition, ...] = ("bridge", "nobridge")
-KEYS = ("direction", "culture", "source", "probe", "step", "question", "difference")
+KEYS = ("direction", "culture", "source", "probe", "step", "question", "cluster", "difference")
 COLUMNS = (
     *(*KEYS, *MEASURES, *EXPOSURES),
     *(f"{column}_{condition}" for column in EXPOSURES for condition in CONDITIONS),
@@ -89,6 +93,18 @@ def read_all(schema: pa.Schema, folders: Mapping[str, Path], name: str) -> pd.Da
     return pa.concat_tables(tables, promote_options="default").to_pandas()
 
 
+def read_counts(
+    study: StudySpec, answers: Answers, frequencies: Mapping[str, Path]
+) -> pd.DataFrame:
+    """What the frequency stage counted of every question, with the question's ``cluster``."""
+    counted = read_all(QUESTIONS, frequencies, "questions.parquet")
+    counted = counted.merge(
+        question_clusters(study, answers), on=["culture", "question"], how="left"
+    )
+    alone = "question " + counted["question"].astype(str)  # of a culture that was not evaluated
+    return counted.assign(cluster=counted["cluster"].fillna(alone))
+
+
 def density_rows(
     study: StudySpec, occurrences: pd.DataFrame, measures: Sequence[Measure] = (ESTIMATE,)
 ) -> Iterator[Row]:
@@ -115,18 +131,21 @@ def _density_row(
     names = ("density", culture, measure)
     questions = [corpus["question"] for corpus in corpora.values()]
     assert np.array_equal(*questions), f"{culture}: questions"
+    clusters = corpora["base"]["cluster"].to_numpy()
     documents = {side: int(corpus["documents"].iloc[0]) for side, corpus in corpora.items()}
     densities, means, occurrences = {}, {}, {}
     for side, corpus in corpora.items():
         counts, size = corpus[measure].to_numpy(np.float64), documents[side] or float("nan")
         densities[side] = counts / size
         # The same draws whichever corpus, as the two are paired by question.
-        found = unless_constant(bootstrap_interval([counts], resampling(spec, *names)), counts)
+        found = bootstrap_interval([counts], resampling(spec, *names), [clusters])
+        found = unless_constant(found, counts)
         for ending, value in (("", mean(counts)), ("_low", found.low), ("_high", found.high)):
             occurrences[f"{side}_occurrences{ending}"] = value
             means[f"{side}_density{ending}"] = value / size
+    resample = resampling(spec, *names)
     ratio = unless_constant(
-        bootstrap_ratio_interval(densities["target"], densities["base"], resampling(spec, *names)),
+        bootstrap_ratio_interval(densities["target"], densities["base"], resample, clusters),
         densities["target"],
     )
     base, target = means["base_density"], means["target_density"]
@@ -151,6 +170,7 @@ def estimate_rows(spec: AnalysisSpec, occurrences: pd.DataFrame) -> Iterator[Row
     for place, found in cells(occurrences, "culture", "corpus"):
         counts = found.sort_values("question")
         estimated = counts[ESTIMATE].to_numpy(np.float64)
+        clusters = [counts["cluster"].to_numpy()]
         for measure in (one for one in EXACT_MEASURES if counts[one].notna().all()):
             exact = counts[measure].to_numpy(np.float64)
             pairs, names = [(estimated, exact)], ("estimate", *place.values(), measure)
@@ -162,8 +182,8 @@ def estimate_rows(spec: AnalysisSpec, occurrences: pd.DataFrame) -> Iterator[Row
                 exact=mean(exact),
                 more=int((estimated > exact).sum()),
                 fewer=int((estimated < exact).sum()),
-                correlation=spearman(pairs),
-                **spearman_interval(pairs, resampling(spec, *names))._asdict(),
+                correlation=spearman(pairs, clusters),
+                **spearman_interval(pairs, resampling(spec, *names), clusters)._asdict(),
             )
 
 
@@ -178,7 +198,8 @@ def question_transfers(
 
     Returns:
         One row for every ``direction``, ``culture``, ``step`` and ``question``, in this order:
-        ``difference`` is bridge minus no-bridge, mean over the seeds; ``source`` the language of
+        ``difference`` is bridge minus no-bridge, mean over the seeds; ``cluster`` the question's;
+        ``source`` the language of
         the text that the direction starts from; ``last`` whether it is the last checkpoint. Beside
         it the columns of ``MEASURES`` in the corpus of the source, those of ``EXPOSURES`` under
         each condition (``exposure_bridge``) and over both, and the lengths of ``read_lengths``.
@@ -191,7 +212,8 @@ def question_transfers(
         culture, direction, probe, step = place.values()
         source = study.base_language.code if direction == "base-to-target" else culture
         differences = mean_differences(*paired_answers(cell, "published"))
-        values = (direction, culture, source, probe, step, cell["question"].unique(), differences)
+        asked = (cell["question"].unique(), clusters_of(cell))
+        values = (direction, culture, source, probe, step, *asked, differences)
         part = pd.DataFrame(dict(zip(KEYS, values, strict=True)))
         part = part.merge(known, on=["culture", "source", "question"], how="left")
         part = part.assign(**_exposures(cell, exposures[exposures["language"] == source]))
@@ -237,7 +259,7 @@ def _with_pooled(rows: pd.DataFrame) -> list[tuple[str, str, list[pd.DataFrame]]
 def _transferred_means(
     spec: AnalysisSpec, parts: Sequence[pd.DataFrame], column: str, *names: str
 ) -> dict[str, Any]:
-    """A column's mean over the transferred questions beside that over all; intervals over questions
+    """A column's mean over the transferred questions beside that over all; intervals over clusters
     within each culture; ``expected``, the mean of as many questions of each culture drawn at
     random, and how often a draw is as far from it (``p_value``).
 
@@ -246,16 +268,21 @@ def _transferred_means(
         names: of the cell, for generators of its own.
     """
 
-    def interval_of(groups: list[Floats], kind: str) -> Interval:
-        found = bootstrap_interval(groups, resampling(spec, "mean", kind, *names))
+    def interval_of(groups: list[Floats], kind: str, drawn: list[Names]) -> Interval:
+        found = bootstrap_interval(groups, resampling(spec, "mean", kind, *names), drawn)
         return unless_constant(found, np.concatenate(groups))
 
     everything = [part[column].to_numpy(np.float64) for part in parts]
     transferred = [part["difference"].to_numpy() > 0 for part in parts]
     groups = list(zip(everything, transferred, strict=True))
     chosen = [values[mask] for values, mask in groups]
-    of_chosen, of_all = interval_of(chosen, "transferred"), interval_of(everything, "all")
-    expected, p_value = subset_mean_test(groups, resampling(spec, "transferred", *names))
+    clusters = [part["cluster"].to_numpy() for part in parts]
+    of_chosen = interval_of(
+        chosen, "transferred", [one[mask] for one, mask in zip(clusters, transferred, strict=True)]
+    )
+    of_all = interval_of(everything, "all", clusters)
+    resample = resampling(spec, "transferred", *names)
+    expected, p_value = subset_mean_test(groups, resample, clusters)
     return {
         "questions": sum(map(len, everything)),
         "transferred": sum(map(len, chosen)),
@@ -304,7 +331,8 @@ def exposure_rows(spec: AnalysisSpec, transfers: pd.DataFrame) -> Iterator[Row]:
                 pairs = [
                     (part[measure].to_numpy(), part["difference"].to_numpy()) for part in parts
                 ]
-                interval = spearman_interval(pairs, resampling(spec, "exposure", *names))
+                clusters = [part["cluster"].to_numpy() for part in parts]
+                interval = spearman_interval(pairs, resampling(spec, "exposure", *names), clusters)
                 everything = pd.concat(parts)
                 yield Row(
                     **_transferred_means(spec, parts, measure, *names),
@@ -316,7 +344,7 @@ def exposure_rows(spec: AnalysisSpec, transfers: pd.DataFrame) -> Iterator[Row]:
                     exposed=int((everything[measure] > 0).sum()),
                     mean_bridge=mean(everything[f"{measure}_bridge"].to_numpy()),
                     mean_nobridge=mean(everything[f"{measure}_nobridge"].to_numpy()),
-                    correlation=spearman(pairs),
+                    correlation=spearman(pairs, clusters),
                     correlation_low=interval.low,
                     correlation_high=interval.high,
                 )
@@ -344,6 +372,7 @@ def bin_rows(spec: AnalysisSpec, transfers: pd.DataFrame, column: str) -> Iterat
             for label, (below, most) in BINS[column].items():
                 inside = part[(part[column] > below) & (part[column] <= most)]
                 differences = inside["difference"].to_numpy()
+                clusters = (inside["culture"] + "/" + inside["cluster"]).to_numpy()
                 resample = resampling(spec, name, culture, direction, label)
                 yield Row(
                     culture=culture,
@@ -351,5 +380,5 @@ def bin_rows(spec: AnalysisSpec, transfers: pd.DataFrame, column: str) -> Iterat
                     bin=label,
                     questions=len(differences),
                     transfer=mean(differences),
-                    **bootstrap_interval([differences], resample)._asdict(),
+                    **bootstrap_interval([differences], resample, [clusters])._asdict(),
                 )

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ccx_ray.analysis.measures.transfer import Answers, by_run, cells, paired
+from ccx_ray.analysis.measures.transfer import Answers, by_run, cells, clusters_of, paired
 from ccx_ray.analysis.statistics import (
     Floats,
     bootstrap_interval,
@@ -148,13 +148,14 @@ def consistency_rows(study: StudySpec, answers: Answers) -> Iterator[Row]:
             study.evaluation.scoring,
         ).reshape(len(seeds), -1)
         resample = resampling(study.analysis, "consistency", language, condition, str(step))
-        options = english["options"].tolist()[: values.shape[1]]
+        options, clusters = english["options"].tolist()[: values.shape[1]], clusters_of(english)
         is_base = condition == BASE_RUN
         yield Row(
             **place,
             questions=len(options),
+            clusters=len(set(clusters)),
             consistency=float(values.mean()),
-            **bootstrap_interval([values.mean(axis=0)], resample)._asdict(),
+            **bootstrap_interval([values.mean(axis=0)], resample, [clusters])._asdict(),
             random=float(np.mean([random_consistency(count) for count in options])),
             seeds=() if is_base else tuple(seeds),
             seed_consistencies=() if is_base else tuple(values.mean(axis=1).tolist()),

@@ -63,25 +63,28 @@ def training_rows(curves: Mapping[str, pd.DataFrame]) -> list[Row]:
 
 
 def token_rows(trials: Sequence[Trial], trainings: Sequence[Row]) -> list[Row]:
-    """The tokens of every pair of trials that was trained under both conditions: a condition must
-    not win by having more to learn from."""
+    """The tokens of the trials of every language and seed that were trained with and without
+    bridges (``difference``): a condition must not win by having more to learn from. ``deranged``
+    is a column where the study has that condition, None where it was not trained."""
     tokens = {row.run: row.tokens for row in trainings}
     pairs: dict[tuple[str, int], dict[str, int]] = {}
     for trial in (trial for trial in trials if trial.name in tokens):
         pairs.setdefault((trial.language, trial.seed), {})[trial.condition] = tokens[trial.name]
     languages = list(dict.fromkeys(trial.language for trial in trials))
+    conditions: set[str] = {trial.condition for trial in trials}
     return [
         Row(
             language=language,
             seed=seed,
             bridge=found["bridge"],
             nobridge=found["nobridge"],
+            **({"deranged": found.get("deranged")} if "deranged" in conditions else {}),
             difference=found["bridge"] - found["nobridge"],
         )
         for (language, seed), found in sorted(
             pairs.items(), key=lambda pair: languages.index(pair[0][0])
         )
-        if len(found) == 2
+        if {"bridge", "nobridge"} <= found.keys()
     ]
 
 

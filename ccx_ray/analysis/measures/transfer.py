@@ -2,8 +2,10 @@
 
 Invariants: which questions are left out is decided once, when the answers are read, by what is odd
 about them and never by how they were answered; so every run, condition and score keeps the same
-questions of a probe. The two conditions are compared question by question within a seed, and seeds
-are pooled by the mean; an unpaired answer never enters a transfer.
+questions of a probe. Two conditions are compared question by question within a seed, and seeds
+are pooled by the mean; an unpaired answer never enters a transfer. Where a probe has questions
+whose fact is stated in the language alone that knowledge moves from, transfer is over these: the
+others can be answered without it, or not at all.
 """
 
 import math
@@ -12,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,7 +24,9 @@ from numpy.typing import NDArray
 
 from ccx_ray.analysis.statistics import (
     Floats,
+    Names,
     bootstrap_interval,
+    cluster_sums,
     holm,
     resampling,
     sign_flip_p_value,
@@ -40,8 +44,18 @@ Counting = Literal["published", "ties-wrong", "ties-shared"]
 chance of being right when one of the tied options is drawn."""
 COUNTINGS: tuple[Counting, ...] = ("published", "ties-wrong", "ties-shared")
 
+Contrast = tuple[str, str]
+"""Two conditions; what is measured is the first minus the second."""
+TRANSFER: Contrast = ("bridge", "nobridge")
+SOURCE_ONLY: Mapping[Direction, str] = {
+    "base-to-target": "base_only",
+    "target-to-base": "target_only",
+}
+"""Direction -> group of the questions whose fact is stated in the language alone that the direction
+starts from."""
+
 STEP_FILE = re.compile(r"^step-\d+\.parquet$")
-KEYS = ("trial", "step", "probe", "question", "gold")
+KEYS = ("trial", "step", "probe", "question", "gold", "group", "cluster")
 COLUMNS = (*KEYS, "right", "quality", *SCORE_TYPES)
 """What is read: the log-probabilities of single tokens are many times as large, and not needed."""
 
@@ -63,14 +77,15 @@ class Answers:
     report: by ``language``, ``direction``, ``condition``, ``step``, ``run`` (in the order of the
     grid) and ``question``. The base has the condition ``base``, the step 0 and the seed -1.
     ``gold`` is the position of the right option, counted from 0, -1 when it is not among the
-    ``options`` (their number). Under the score that chooses: ``choice`` (position), ``tied`` (the
-    lowest score is shared), and in every one of ``COUNTINGS`` how far the answer counts as right,
-    0 to 1."""
+    ``options`` (their number). ``group`` is empty where the probe gives none; ``cluster`` is of the
+    question alone there. ``headline``: transfer is measured over it. Under the score that
+    chooses: ``choice`` (position), ``tied`` (the lowest score is shared), and in every one of
+    ``COUNTINGS`` how far the answer counts as right, 0 to 1."""
     scores: pa.Table
     """The options' scores of every kind, and which are right, row by row."""
     asked: pd.DataFrame
     """One row a question of every probe, those that are left out (not ``kept``) included:
-    ``probe, question, gold, options, quality, kept``."""
+    ``probe, question, gold, group, cluster, options, quality, kept``."""
 
     def under(self, scoring: ScoreType) -> "Answers":
         """The same questions with another score to choose by."""
@@ -106,9 +121,15 @@ def cells(rows: pd.DataFrame, *names: str) -> Iterator[Cell]:
         yield found | ({"step": int(found["step"])} if "step" in found else {}), cell
 
 
-def paired(rows: pd.DataFrame, *cell: str) -> pd.DataFrame:
-    """The rows of the seeds that were measured under both conditions in a cell."""
-    trials = rows[rows["condition"] != BASE_RUN]
+def clusters_of(cell: pd.DataFrame) -> Names:
+    """The cluster of every question [Q] of rows that are sorted by run."""
+    names: Names = by_run(cell, "cluster")[0]
+    return names
+
+
+def paired(rows: pd.DataFrame, *cell: str, contrast: Contrast = TRANSFER) -> pd.DataFrame:
+    """The rows of the seeds that were measured under both conditions of a contrast in a cell."""
+    trials = rows[rows["condition"].isin(contrast)]
     conditions = trials.groupby([*cell, "seed"])["condition"].transform("nunique")
     return trials[conditions == 2]
 
@@ -127,6 +148,8 @@ def read_answers(
     scores = pa.concat_tables([none, *(read_results(path, COLUMNS) for path in files)])
     rows = scores.select(KEYS).to_pandas().rename(columns={"trial": "run"})
     rows["options"] = pc.list_value_length(scores["right"]).to_numpy()
+    alone = "question " + rows["question"].astype(str)
+    rows["cluster"] = alone.where(rows["cluster"] == "", "cluster " + rows["cluster"])
     asked = _asked(rows, scores, study.evaluation.exclude)
     rows = rows.assign(row=np.arange(len(rows))).merge(asked[["probe", "question", "kept"]])
     rows = rows[rows["kept"]].merge(_report_order(study, trials), on=["run", "probe"])
@@ -134,6 +157,9 @@ def read_answers(
     last = rows.groupby(["run", "probe"])["step"].transform("max")
     is_base = rows["run"] == BASE_RUN
     rows = rows.assign(step=rows["step"].mask(is_base, 0))[~is_base | (rows["step"] == last)]
+    is_source_only = rows["group"] == rows["direction"].map(SOURCE_ONLY)
+    has_source_only = is_source_only.groupby(rows["probe"]).transform("any")
+    rows["headline"] = is_source_only | ~has_source_only
     rows = rows.sort_values(["cell", "step", "place", "question"], ignore_index=True)
     chosen = scores.take(rows.pop("row").to_numpy())
     return Answers(rows=rows, scores=chosen, asked=asked).under(study.evaluation.scoring)
@@ -168,7 +194,7 @@ def _step_files(run: str, folder: Path) -> list[Path]:
 def _asked(rows: pd.DataFrame, scores: pa.Table, exclude: Sequence[QualityKind]) -> pd.DataFrame:
     asked = rows.drop_duplicates(["probe", "question"]).sort_values(["probe", "question"])
     quality = scores["quality"].take(asked.index.to_numpy()).to_pylist()
-    asked = asked[["probe", "question", "gold", "options"]].assign(
+    asked = asked[["probe", "question", "gold", "group", "cluster", "options"]].assign(
         quality=quality, kept=[not set(kinds) & set(exclude) for kinds in quality]
     )
     questions = rows.groupby(["run", "step", "probe"])["question"].transform("nunique")
@@ -181,6 +207,17 @@ def _asked(rows: pd.DataFrame, scores: pa.Table, exclude: Sequence[QualityKind])
                 f"questions of {probe}; exclude fewer kinds"
             )
     return asked
+
+
+def question_clusters(study: StudySpec, answers: Answers) -> pd.DataFrame:
+    """The cluster of every question of a culture: ``culture, question, cluster``."""
+    cultures = {
+        probe_of(direction, language.code, study.base_language.code): language.code
+        for language in study.trial_languages
+        for direction in DIRECTIONS
+    }
+    asked = answers.asked.assign(culture=answers.asked["probe"].map(cultures)).dropna()
+    return asked[["culture", "question", "cluster"]].drop_duplicates(["culture", "question"])
 
 
 def read_lengths(evaluations: Mapping[str, Path]) -> pd.DataFrame:
@@ -210,48 +247,107 @@ def read_lengths(evaluations: Mapping[str, Path]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def paired_cells(answers: Answers, *, last_only: bool = False) -> Iterator[Cell]:
+def paired_cells(
+    answers: Answers, *, last_only: bool = False, contrast: Contrast = TRANSFER
+) -> Iterator[Cell]:
     """The answers of each language and direction at each checkpoint that a seed answered under
-    both conditions, sorted by seed, condition and question.
+    both conditions of a contrast, sorted by seed, condition and question.
 
     Args:
         last_only: at the last such checkpoint.
     """
-    rows = paired(answers.rows, "probe", "step")
+    rows = paired(answers.rows, "probe", "step", contrast=contrast)
     if last_only:
         rows = rows[rows["step"] == rows.groupby("probe")["step"].transform("max")]
     for place, cell in cells(rows, "language", "direction", "probe", "step"):
         yield place, cell.sort_values("seed", kind="stable")
 
 
-def paired_answers(cell: pd.DataFrame, counting: Counting) -> tuple[Floats, Floats]:
-    """The right answers of a cell under bridge and under no-bridge, [S, Q] each: the same seeds and
-    the same questions. Each is 0 or 1, or a fraction where ties are shared."""
-    bridge, nobridge = (
-        by_run(cell[cell["condition"] == condition], counting)
-        for condition in ("bridge", "nobridge")
+def paired_answers(
+    cell: pd.DataFrame, counting: Counting, contrast: Contrast = TRANSFER
+) -> tuple[Floats, Floats]:
+    """The right answers of a cell under both conditions, [S, Q] each: the same seeds and the same
+    questions. Each is 0 or 1, or a fraction where ties are shared."""
+    first, second = (
+        by_run(cell[cell["condition"] == condition], counting) for condition in contrast
     )
-    return bridge, nobridge
+    return first, second
 
 
-def mean_differences(bridge: Floats, nobridge: Floats) -> Floats:
-    """Bridge minus no-bridge, mean over the seeds, [S, Q] -> [Q]."""
-    sums: Floats = (bridge - nobridge).sum(axis=0)
-    return sums / len(bridge)
+def mean_differences(first: Floats, second: Floats) -> Floats:
+    """One condition minus the other, mean over the seeds, [S, Q] -> [Q]."""
+    sums: Floats = (first - second).sum(axis=0)
+    return sums / len(first)
 
 
-def whole_differences(bridge: Floats, nobridge: Floats) -> NDArray[np.int64]:
-    """Bridge minus no-bridge, summed over the seeds, [S, Q] -> [Q], in the unit that makes it
-    whole: a half point and a third are three and two sixths."""
-    shares = np.unique(np.concatenate([bridge, nobridge]))
+def whole_differences(first: Floats, second: Floats) -> NDArray[np.int64]:
+    """One condition minus the other, summed over the seeds, [S, Q] -> [Q], in the unit that makes
+    it whole: a half point and a third are three and two sixths."""
+    shares = np.unique(np.concatenate([first, second]))
     unit = math.lcm(*(Fraction(x).limit_denominator(1000).denominator for x in shares.tolist()))
-    sums = (unit * (bridge - nobridge)).sum(axis=0)
+    sums = (unit * (first - second)).sum(axis=0)
     return np.asarray(np.rint(sums), dtype=np.int64)
 
 
+class Comparison(NamedTuple):
+    """Two conditions on the same questions and seeds; accuracies and differences are shares."""
+
+    questions: int
+    clusters: int
+    """Of the questions, which are drawn and flipped together."""
+    seeds: tuple[int, ...]
+    first: float
+    """Accuracy under the first condition."""
+    second: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    """Of the paired permutation test, uncorrected."""
+    seed_differences: tuple[float, ...]
+    """Of every seed alone, in the order of ``seeds``."""
+
+
+def compare(
+    spec: AnalysisSpec,
+    cell: pd.DataFrame,
+    counting: Counting,
+    *names: str,
+    contrast: Contrast = TRANSFER,
+) -> Comparison:
+    """Compare the conditions of a cell of ``paired_cells``.
+
+    Args:
+        names: of the cell, for a generator of its own.
+    """
+    first, second = paired_answers(cell, counting, contrast)
+    differences, clusters = mean_differences(first, second), clusters_of(cell)
+    interval = bootstrap_interval([differences], resampling(spec, *names), [clusters])
+    flipped = cluster_sums(whole_differences(first, second), clusters)
+    return Comparison(
+        questions=len(differences),
+        clusters=len(flipped),
+        seeds=tuple(cell["seed"].unique().tolist()),
+        first=float(first.mean()),
+        second=float(second.mean()),
+        difference=float(differences.mean()),
+        low=interval.low,
+        high=interval.high,
+        p_value=sign_flip_p_value(flipped),
+        seed_differences=tuple((first.mean(axis=1) - second.mean(axis=1)).tolist()),
+    )
+
+
+def headline_group(cell: pd.DataFrame) -> str:
+    """The group that a cell's headline is over; empty where it is over all questions."""
+    group = SOURCE_ONLY[cell["direction"].iloc[0]]
+    return group if (cell[cell["headline"]]["group"] == group).all() else ""
+
+
 def transfer_rows(study: StudySpec, answers: Answers, *, last_only: bool = False) -> list[Row]:
-    """Transfer in every language and direction at every checkpoint, in every counting, with
-    ``low`` and ``high`` over questions and the p-value of the paired permutation test.
+    """Transfer in every language and direction at every checkpoint, in every counting, over the
+    questions of ``group`` (all where it is empty), with ``low`` and ``high`` over their
+    ``clusters`` and the p-value of the paired permutation test.
 
     ``p_holm`` is corrected over the languages and directions of the last checkpoint; None before
     it. ``seed_transfers`` are those of every seed alone, in the order of ``seeds``.
@@ -262,11 +358,15 @@ def transfer_rows(study: StudySpec, answers: Answers, *, last_only: bool = False
         for counting in COUNTINGS
     ]
     for counting in COUNTINGS:
-        counted = [row for row in rows if row.counting == counting]
-        last = last_steps(counted, *ONE_CURVE["transfers"])
-        for row, p_holm in zip(last, holm([row.p_value for row in last]), strict=True):
-            row.p_holm = p_holm
+        correct_last([row for row in rows if row.counting == counting])
     return rows
+
+
+def correct_last(rows: Sequence[Row]) -> None:
+    """Set ``p_holm`` of the rows of the last checkpoint in each language and direction."""
+    last = last_steps(rows, *ONE_CURVE["transfers"])
+    for row, p_holm in zip(last, holm([row.p_value for row in last]), strict=True):
+        row.p_holm = p_holm
 
 
 def significance_level(study: StudySpec) -> float:
@@ -282,19 +382,21 @@ def is_significant(study: StudySpec, row: Row) -> bool:
 def _transfer_row(
     spec: AnalysisSpec, place: dict[str, Any], cell: pd.DataFrame, counting: Counting
 ) -> Row:
-    bridge, nobridge = paired_answers(cell, counting)
-    differences = mean_differences(bridge, nobridge)
     names = ("transfer", place["probe"], str(place["step"]), counting)
+    found = compare(spec, cell[cell["headline"]], counting, *names)
     return Row(
         **place,
         counting=counting,
-        questions=len(differences),
-        seeds=tuple(cell["seed"].unique().tolist()),
-        bridge=float(bridge.mean()),
-        nobridge=float(nobridge.mean()),
-        transfer=float(differences.mean()),
-        **bootstrap_interval([differences], resampling(spec, *names))._asdict(),
-        p_value=sign_flip_p_value(whole_differences(bridge, nobridge)),
+        group=headline_group(cell),
+        questions=found.questions,
+        clusters=found.clusters,
+        seeds=found.seeds,
+        bridge=found.first,
+        nobridge=found.second,
+        transfer=found.difference,
+        low=found.low,
+        high=found.high,
+        p_value=found.p_value,
         p_holm=None,
-        seed_transfers=tuple((bridge.mean(axis=1) - nobridge.mean(axis=1)).tolist()),
+        seed_transfers=found.seed_differences,
     )

@@ -1,9 +1,10 @@
 """Which questions transfer: frequency, with culture, direction and lengths held fixed.
 
 Observations are questions x directions at the last checkpoint. A question is asked in both
-directions, so it is one cluster. Without the lengths and with them, so that a reader sees whether
-frequency is an effect of short or long answers. The same model of questions that are answered
-*worse* under bridge is the placebo: what raises both makes answers vary, not knowledge move.
+directions, so it is one cluster, or part of one that the probe names. Without the lengths and with
+them, so that a reader sees whether frequency is an effect of short or long answers. The same model
+of questions that are answered *worse* under bridge is the placebo: what raises both makes answers
+vary, not knowledge move.
 
 Invariants: every continuous predictor is a base-2 logarithm, so that an odds ratio is of a doubling
 (of a count plus one, or of a length). A coefficient is either fit to be read or absent, with the
@@ -92,8 +93,9 @@ def transfer_model(spec: AnalysisSpec, transfers: pd.DataFrame) -> tuple[list[Ro
 
     Returns:
         The models that were fitted, or the ``problem`` why one was not; ``clusters`` are questions,
-        ``left_out`` cultures and directions in which the outcome does not vary. And the terms:
-        change of the log-odds, and of the odds, for a doubling, or against a reference.
+        or what the probe names as such, ``left_out`` cultures and directions in which the outcome
+        does not vary. And the terms: change of the log-odds, and of the odds, for a doubling, or
+        against a reference.
     """
     fits: list[Row] = []
     terms: list[Row] = []
@@ -152,7 +154,7 @@ def _fit_model(
             name: np.log2(observations[column].to_numpy()) for name, column in LENGTHS.items()
         }
     differences = observations["difference"].to_numpy()
-    items = observations["culture"] + "/" + observations["question"].astype(str)
+    items = observations["culture"] + "/" + observations["cluster"]
     return cluster_logit(
         differences > 0 if outcome == "transferred" else differences < 0,
         predictors,

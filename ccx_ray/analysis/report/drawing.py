@@ -1,8 +1,9 @@
 """How figures look: palette, panels, marks, legend, and SVG with glyphs drawn as paths.
 
 Invariants: the same numbers give the same bytes; a condition and a language keep their colour in
-every figure (Okabe and Ito's palette, safe for colour-blind readers); a figure needs no font and
-no script but Latin. Figures are made and written inside ``matplotlib.rc_context(STYLE)``.
+every figure (Okabe and Ito's palette and one of Tol's, safe for colour-blind readers); a figure
+needs no font and no script but Latin. Figures are made and written inside
+``matplotlib.rc_context(STYLE)``.
 """
 
 import io
@@ -19,11 +20,12 @@ from matplotlib.ticker import MaxNLocator
 
 from ccx_ray.analysis.measures.transfer import DIRECTIONS, Direction
 from ccx_ray.analysis.tables import BASE_RUN, Row
-from ccx_ray.analysis.wording import direction_name, short_name
+from ccx_ray.analysis.wording import condition_name, direction_name, short_name
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.text_spec import LanguageSpec
 
-CONDITION_COLOURS = {"bridge": "#0072B2", "nobridge": "#D55E00"}
+CONDITION_COLOURS = {"bridge": "#0072B2", "nobridge": "#D55E00", "deranged": "#882255"}
+CONDITION_MARKERS = {"bridge": "o", "nobridge": "s", "deranged": "^"}
 LANGUAGE_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#999933")
 INK, FAINT = "#222222", "#8a8a8a"
 STYLE: dict[Any, Any] = {
@@ -45,10 +47,6 @@ STYLE: dict[Any, Any] = {
     "ytick.major.size": 3,
     "lines.linewidth": 1.6,
     "legend.frameon": False,
-}
-CONDITION_LEGEND = {
-    "bridge": {"color": CONDITION_COLOURS["bridge"]},
-    "no-bridge": {"color": CONDITION_COLOURS["nobridge"]},
 }
 PANEL_WIDTH, PANEL_HEIGHT, NARROWEST = 2.35, 1.95, 4.7  # inches
 WIDE = 8.4  # inches, of a figure that is not a grid
@@ -138,7 +136,7 @@ def condition_curves(
             [unit * getattr(row, field) for row in curve],
             yerr=[[unit * end for end in ends] for ends in errors],
             color=colour,
-            marker="o" if condition == "bridge" else "s",
+            marker=CONDITION_MARKERS[condition],
             markersize=3,
             elinewidth=0.9,
         )
@@ -213,6 +211,16 @@ def languages_of(study: StudySpec, codes: Iterable[str]) -> list[LanguageSpec]:
     """The study's target languages of these codes, in the study's order."""
     wanted = set(codes)
     return [language for language in study.languages if language.code in wanted]
+
+
+def conditions_of(study: StudySpec) -> list[str]:
+    """The study's conditions in the order of every figure."""
+    return [one for one in CONDITION_COLOURS if one in study.trials.conditions]
+
+
+def condition_legend(study: StudySpec) -> dict[str, dict[str, Any]]:
+    """Entries of a legend for the study's conditions."""
+    return {condition_name(one): {"color": CONDITION_COLOURS[one]} for one in conditions_of(study)}
 
 
 def language_colours(study: StudySpec) -> dict[str, str]:

@@ -100,6 +100,11 @@ def headline(study: StudySpec, results: Results) -> str:
         f"Transfer is found in {count} of {plural(len(verdicts), 'cell')} (language and direction; "
         f"Holm-adjusted p below {significance_level(study):g}){f': {found}' if found else ''}."
     )
+    if any(row.group for row in last):
+        stated += (
+            " It is measured on the questions whose fact is stated in the language alone that "
+            "knowledge moves from."
+        )
     if negative:
         stated += f" In {negative} bridges make the answers worse, not better."
     rest = [row for row in last if not is_significant(study, row)]
@@ -281,7 +286,9 @@ def _seeds(_: StudySpec, results: Results) -> Finding | None:
     opposed = [seeds for seeds in several if min(seeds) < 0 < max(seeds)]
     widest = 100 * max(max(seeds) - min(seeds) for seeds in several)
     result = f"in {_of(opposed, several)}; seeds are up to {widest:.1f} points apart"
-    reason = "Intervals are over questions; they do not contain the variation between trainings."
+    reason = (
+        f"Intervals are over {results.units}; they do not contain the variation between trainings."
+    )
     return Finding("transfer", question, result, _share(opposed, several), reason)
 
 

@@ -3,10 +3,10 @@
 Invariant: a limit is stated where its cause holds in this run; none is boilerplate for all runs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ccx_ray.analysis.tables import Results
+from ccx_ray.analysis.tables import Results, Row
 from ccx_ray.analysis.wording import SCORE_NAMES, amount, listing, names_of, plural, short_name
 from ccx_ray.study.spec import StudySpec
 
@@ -62,8 +62,9 @@ def limits(study: StudySpec, results: Results) -> Iterator[Limit]:
         halves = [50 * (row.high - row.low) for row in last]
         asked = [row.questions for row in last]
         here = (
-            f"{min(asked)} to {max(asked)} questions a cell; {study.analysis.confidence:.0%} "
-            f"intervals of {min(halves):.1f} to {max(halves):.1f} points on either side"
+            f"{min(asked)} to {max(asked)} questions a cell{_in_clusters(last)}; "
+            f"{study.analysis.confidence:.0%} intervals of {min(halves):.1f} to "
+            f"{max(halves):.1f} points on either side"
         )
         yield Limit("Resolution", here, "Smaller transfers cannot be told from none.")
     if scoring != "reference":
@@ -94,6 +95,14 @@ def limits(study: StudySpec, results: Results) -> Iterator[Limit]:
     if results.missing_trials:
         missing = listing(results.missing_trials)
         yield Limit("Missing trials", missing, "Not evaluated, and in no result.")
+
+
+def _in_clusters(last: Sequence[Row]) -> str:
+    """How many clusters the questions of the cells are, where they are fewer."""
+    clusters = [row.clusters for row in last]
+    if all(row.clusters == row.questions for row in last):
+        return ""
+    return f", in {min(clusters)} to {max(clusters)} clusters that are drawn together"
 
 
 def _frequency(study: StudySpec, results: Results) -> Iterator[Limit]:

@@ -13,11 +13,12 @@ from ccx_ray.analysis.measures.run_facts import loss_curves
 from ccx_ray.analysis.measures.transfer import DIRECTIONS, Direction, probe_of
 from ccx_ray.analysis.report.drawing import (
     CONDITION_COLOURS,
-    CONDITION_LEGEND,
     FAINT,
     INK,
     NARROWEST,
     condition_curves,
+    condition_legend,
+    conditions_of,
     draw_legend,
     grouped,
     language_colours,
@@ -60,7 +61,7 @@ def transfer_figure(study: StudySpec, results: Results) -> Figure | None:
 
 
 def accuracy_figure(study: StudySpec, results: Results) -> Figure | None:
-    """Accuracy under both conditions from the base on, with chance and the first option."""
+    """Accuracy under every condition from the base on, with chance and the first option."""
     pooled = grouped((row for row in results.accuracies if row.seed is None), "probe")
     asked = {probe.probe: probe for probe in results.probes}
 
@@ -74,7 +75,8 @@ def accuracy_figure(study: StudySpec, results: Results) -> Figure | None:
             axes, pooled[(probe,)], "accuracy", lambda row: (row.standard_error,) * 2, unit=100
         )
 
-    legend = {**CONDITION_LEGEND, **FIRST_OPTION, "chance": {"color": FAINT, "linestyle": ":"}}
+    chance = {"chance": {"color": FAINT, "linestyle": ":"}}
+    legend = {**condition_legend(study), **FIRST_OPTION, **chance}
     codes = [row.language for row in results.accuracies]
     return panel_grid(study, codes, panel, label="accuracy, %", legend=legend)
 
@@ -108,21 +110,21 @@ def score_figure(study: StudySpec, results: Results) -> Figure | None:
 
 def tie_figure(study: StudySpec, results: Results) -> Figure | None:
     """Accuracy with ties by order, shared and wrong, beside the rule to take the first option."""
-    cells = grouped(results.ties, "probe")
+    cells, names = grouped(results.ties, "probe"), ["base", *conditions_of(study)]
 
     def panel(axes: Axes, language: LanguageSpec, direction: Direction) -> None:
         here = cells[(probe_of(direction, language.code, study.base_language.code),)]
         for row in here:
             axes.axhline(100 * row.first_option_accuracy, color=FAINT, linewidth=0.9, ls="--")
         for row in here:
-            place, colour = list(COLOURS).index(row.condition), COLOURS[row.condition]
+            place, colour = names.index(row.condition), COLOURS[row.condition]
             ends = [100 * row.accuracy_ties_wrong, 100 * row.accuracy]
             axes.plot([place, place], ends, color=colour, linewidth=1.2)
             axes.plot(place, ends[1], "o", color=colour, markersize=5)
             axes.plot(place, 100 * row.accuracy_ties_shared, "_", color=colour, ms=11, mew=1.6)
             axes.plot(place, ends[0], "o", color=colour, markerfacecolor="white", markersize=5)
-        axes.set_xticks(range(len(COLOURS)), [condition_name(name) for name in COLOURS])
-        axes.set_xlim(-0.5, len(COLOURS) - 0.5)
+        axes.set_xticks(range(len(names)), [condition_name(name) for name in names])
+        axes.set_xlim(-0.5, len(names) - 0.5)
 
     return panel_grid(
         study, [row.language for row in results.ties], panel,
@@ -133,10 +135,12 @@ def tie_figure(study: StudySpec, results: Results) -> Figure | None:
 def position_figure(study: StudySpec, results: Results) -> Figure | None:
     """Accuracy by position of the right option, beside how often that position is chosen."""
     cells = grouped((r for r in results.positions if r.position >= 0), "probe", "condition")
+    conditions = conditions_of(study)
 
     def panel(axes: Axes, language: LanguageSpec, direction: Direction) -> None:
         probe = probe_of(direction, language.code, study.base_language.code)
-        for shift, condition in ((-0.12, "bridge"), (0.12, "nobridge")):
+        for index, condition in enumerate(conditions):
+            shift = 0.24 * (index - (len(conditions) - 1) / 2)
             here, colour = cells[probe, condition], CONDITION_COLOURS[condition]
             asked = [row for row in here if row.questions]
             axes.errorbar(
@@ -154,12 +158,12 @@ def position_figure(study: StudySpec, results: Results) -> Figure | None:
 
     return panel_grid(
         study, [row.language for row in results.positions], panel, title=_probe_titles(study),
-        label="%", across="position of the right option", legend=CONDITION_LEGEND,
+        label="%", across="position of the right option", legend=condition_legend(study),
     )  # fmt: skip
 
 
 def proficiency_figure(study: StudySpec, results: Results) -> Figure | None:
-    """Bits per byte of held-out text under both conditions, from the base on."""
+    """Bits per byte of held-out text under every condition, from the base on."""
     base_language = study.base_language
     rows = [row for row in results.proficiencies if row.seed is None]
     codes = [row.language for row in rows if row.condition != BASE_RUN]
@@ -185,12 +189,12 @@ def proficiency_figure(study: StudySpec, results: Results) -> Figure | None:
         return f"{base_language.name}, {short_name(language)} trials"
 
     return panel_grid(
-        study, codes, panel, title=title, label="bits per byte", legend=CONDITION_LEGEND
+        study, codes, panel, title=title, label="bits per byte", legend=condition_legend(study)
     )
 
 
 def consistency_figure(study: StudySpec, results: Results) -> Figure | None:
-    """RankC under both conditions from the base on, beside that of unrelated rankings."""
+    """RankC under every condition from the base on, beside that of unrelated rankings."""
     cells = grouped(results.consistencies, "language")
 
     def panel(axes: Axes, language: LanguageSpec, _: Direction) -> None:
@@ -208,7 +212,7 @@ def consistency_figure(study: StudySpec, results: Results) -> Figure | None:
         rows=DIRECTIONS[:1],  # both versions of the questions are in one panel
         title=lambda language, _: f"{short_name(language)} culture",
         label="RankC", share_y=True,
-        legend={**CONDITION_LEGEND, "unrelated rankings": {"color": FAINT, "linestyle": ":"}},
+        legend=condition_legend(study) | {"unrelated rankings": {"color": FAINT, "linestyle": ":"}},
     )  # fmt: skip
 
 
@@ -232,7 +236,7 @@ def loss_figure(inputs: AnalysisInputs) -> Figure | None:
                 curve, colour = by_run[trial.name], CONDITION_COLOURS[trial.condition]
                 axes.plot("step", "loss", data=curve, color=colour, lw=0.9, alpha=0.85)
     panels[0].set_ylabel("loss, nats a token")
-    draw_legend(figure, CONDITION_LEGEND)
+    draw_legend(figure, condition_legend(study))
     return figure
 
 

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from ccx_ray.analysis import wording
 from ccx_ray.analysis.control import VERDICTS, read_control
-from ccx_ray.analysis.measures import accuracy, frequency, languages, run_facts
+from ccx_ray.analysis.measures import accuracy, contrasts, frequency, languages, run_facts
 from ccx_ray.analysis.measures.expectations import (
     control_sentence,
     control_tables,
@@ -43,11 +43,11 @@ from ccx_ray.analysis.report.findings import headline, transfer_findings, transf
 from ccx_ray.analysis.report.frequency_findings import frequency_findings
 from ccx_ray.analysis.report.limits import limits
 from ccx_ray.analysis.tables import AnalysisInputs, Results, json_ready
-from ccx_ray.frequency.counting.density import QUESTIONS
 from ccx_ray.frequency.counting.exposure import SCHEMA as EXPOSURE
 from ccx_ray.storage.publishing import publish_json
 from ccx_ray.study.spec import StudySpec
 
+SOURCE_ONLY = " whose fact is stated in the language alone that knowledge moves from"
 PACKAGE = "ccx_ray.analysis.report"
 WORDS = {name: shown for name, shown in vars(wording).items() if callable(shown)}
 FIGURES: Mapping[str, Callable[[StudySpec, Results], Figure | None]] = {
@@ -141,7 +141,7 @@ def compute_results(inputs: AnalysisInputs) -> Results:
     study, trials, spec = inputs.study, inputs.trials, inputs.study.analysis
     answers = read_answers(study, trials, inputs.evaluations)
     held_out = languages.read_held_out(study, trials, inputs.evaluations)
-    counted = frequency.read_all(QUESTIONS, inputs.frequencies, "questions.parquet")
+    counted = frequency.read_counts(study, answers, inputs.frequencies)
     is_joined = inputs.frequencies or inputs.exposures
     transfers = frequency.question_transfers(
         study,
@@ -157,6 +157,8 @@ def compute_results(inputs: AnalysisInputs) -> Results:
         facts=run_facts.study_facts(study, trials, inputs.markers, trainings),
         missing_trials=[trial.name for trial in trials if trial.name not in inputs.evaluations],
         transfers=transfer_rows(study, answers),
+        transfer_by_group=contrasts.group_rows(study, answers),
+        contrasts=contrasts.contrast_rows(study, answers),
         accuracies=accuracy.accuracy_rows(answers),
         **control_tables(inputs, answers),
         score_transfers=by_score(answers, partial(transfer_rows, study, last_only=True)),
@@ -224,6 +226,9 @@ def _page(
         figures={name: Markup(inline_svg(svg, name)) for name, svg in figures.items()},
         style=Markup((resources.files(PACKAGE) / "report.css").read_text("utf-8")),
         names=wording.names_of(study),
+        units=results.units,
+        item_units=results.units.replace("questions", "items"),
+        clustered=results.units != "questions",
         score_names=wording.SCORE_NAMES,
         measure_names=wording.MEASURE_NAMES,
         predictor_names=wording.PREDICTOR_NAMES,
@@ -246,6 +251,8 @@ def _page(
         folders={run: path.name for run, path in inputs.evaluations.items()},
         is_significant=lambda row: is_significant(study, row),
         level=significance_level(study),
+        conditions=wording.trial_conditions(study),
+        source_only=SOURCE_ONLY,
         pooled=POOLED,
         paper=paper,
     )
@@ -274,8 +281,8 @@ def _cell(value: Any) -> Any:
 
 
 def _summary(study: StudySpec, results: Results) -> dict[str, Any]:
-    shown = ("language", "direction", "step", "questions", "bridge", "nobridge", "transfer", "low",
-             "high", "p_value", "p_holm", "significant")  # fmt: skip
+    shown = ("language", "direction", "step", "group", "questions", "clusters", "bridge",
+             "nobridge", "transfer", "low", "high", "p_value", "p_holm", "significant")  # fmt: skip
     last = [
         {
             **vars(row),
@@ -289,6 +296,8 @@ def _summary(study: StudySpec, results: Results) -> dict[str, Any]:
         {
             "headline": headline(study, results),
             "transfer": [{key: row[key] for key in shown} for row in last],
+            "contrasts": results.last("contrasts", counting="published"),
+            "transfer_by_group": results.last("transfer_by_group"),
             "score_types": [
                 {
                     key: getattr(row, key)
