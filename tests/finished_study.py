@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -22,6 +22,9 @@ from ccx_ray.study.trials import trial_grid
 QUESTIONS = {"ko": 60, "zh": 40, "bo": 30, "mn": 28}
 Correct = Callable[[str, int, str], Sequence[bool]]
 """(run, step, probe) -> which questions are answered rightly."""
+
+Labels = Callable[[int], tuple[str, str]]
+"""Question -> its group and its cluster, in every probe."""
 
 Nats = Callable[[str, int, str], Sequence[float]]
 """(run, step, language of the text) -> nats of its held-out documents."""
@@ -131,10 +134,22 @@ def plain_questions(correct: Sequence[bool]) -> list[Question]:
 
 
 def write_study(
-    root: Path, study: StudySpec, correct: Correct, nats: Nats | None = None
+    root: Path,
+    study: StudySpec,
+    correct: Correct,
+    nats: Nats | None = None,
+    labels: Labels = lambda _: ("", ""),
 ) -> AnalysisInputs:
     """A finished study of ``study``'s grid, with the answers that ``correct`` gives, and with
     perplexities where ``nats`` gives them."""
+
+    def questions(run: str, step: int, probe: str) -> list[Question]:
+        asked = enumerate(plain_questions(correct(run, step, probe)))
+        return [
+            replace(question, group=labels(index)[0], cluster=labels(index)[1])
+            for index, question in asked
+        ]
+
     trials, steps = trial_grid(study), study.trials.checkpoint_steps
     cultures = [language.code for language in study.trial_languages]
     evaluations, trainings, markers = {}, {}, {}
@@ -145,7 +160,7 @@ def write_study(
         for step in (study.base.steps,) if run == "base" else steps:
             write_evaluation(
                 evaluations[run], run, step,
-                {probe: plain_questions(correct(run, step, probe)) for probe in probes},
+                {probe: questions(run, step, probe) for probe in probes},
             )  # fmt: skip
             if nats is not None:
                 texts = [*(cultures if run == "base" else asked), "en"]

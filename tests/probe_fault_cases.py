@@ -76,6 +76,7 @@ CASES = (
     ProbeFault(name="one option", content=_items(options=["red"]), lenient=True),
     ProbeFault(name="empty option", content=_items(options=["red", ""]), lenient=True),
     ProbeFault(name="empty question", content=_items(question=" "), lenient=True),
+    ProbeFault(name="group that is no text", content=_items(group=3), lenient=True),
     ProbeFault(
         name="question longer than the context",
         content=_items(question="word " * 900 + "_"),

@@ -11,6 +11,7 @@ from ccx_ray.evaluation.probes import LeftOut, ProbeItem, load_culture, load_pro
 from ccx_ray.evaluation.steps import _probe_files, filled_questions
 from ccx_ray.study.loading import load_study
 from ccx_ray.study.spec import QualityKind
+from ccx_ray.study.text_spec import LanguageSpec
 from tests.probe_models import PROBES
 
 QUALITIES = {
@@ -71,6 +72,10 @@ GOOD = {"question": "_", "options": ["a", "b"], "answer": "a"}
         (json.dumps([{**GOOD, "options": ["a"]}]), 'item 0, options: ["a"] is not a list of two'),
         (json.dumps([{**GOOD, "options": ["a", " "]}]), 'item 0, option 2: " " is not a text'),
         (json.dumps([{**GOOD, "options": ["a", 2]}]), "item 0, option 2: 2 is not a text"),
+        (json.dumps([GOOD, {**GOOD, "group": 3}]), "item 1, group: 3 is not a text"),
+        (json.dumps([{**GOOD, "group": ""}]), 'item 0, group: "" is not a text'),
+        (json.dumps([{**GOOD, "cluster": ["a"]}]), 'item 0, cluster: ["a"] is not a text'),
+        (json.dumps([{**GOOD, "cluster": None}]), "item 0, cluster: null is not a text"),
     ],
 )
 def test_a_wrong_shape_is_one_line(tmp_path: Path, content: str, expected: str):
@@ -116,3 +121,38 @@ def test_results_of_the_base_language_are_named_by_its_code():
     assert names == ["bo-de", "bo-bo"]
     assert [probe.name for probe in load_culture(language, root, base="de").values()] == names
     assert list(filled_questions(study, root, language)) == ["de", "bo"]
+
+
+def bo_files(root: Path, *contents: list[dict[str, object]]) -> LanguageSpec:
+    """A culture's questions in the base language and in its own."""
+    language = load_study("laptop")[0].language("bo")
+    for file, content in zip(("en.json", "bo.json"), contents, strict=True):
+        (root / file).write_text(json.dumps(content), encoding="utf-8")
+    probes = language.probes.model_copy(update={"english": "en.json", "target": "bo.json"})
+    return language.model_copy(update={"probes": probes})
+
+
+def test_an_item_may_have_a_group_and_a_cluster(tmp_path: Path):
+    asked = [GOOD, {**GOOD, "group": "both", "cluster": "Lhasa"}, {**GOOD, "cluster": "Lhasa"}]
+    language = bo_files(tmp_path, asked, asked)
+    for probe in load_culture(language, tmp_path, base="en").values():
+        found = [(item.group, item.cluster) for item in probe.items]
+        assert found == [("", ""), ("both", "Lhasa"), ("", "Lhasa")]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"group": "neither"}, '"neither", but the same item of {0} has "both"'),
+        ({"group": "both", "cluster": "Lhasa"}, '"Lhasa", but the same item of {0} has null'),
+    ],
+)
+def test_both_versions_of_an_item_have_the_same_group_and_cluster(
+    tmp_path: Path, change: dict[str, object], expected: str
+):
+    language = bo_files(tmp_path, [GOOD, {**GOOD, "group": "both"}], [GOOD, {**GOOD, **change}])
+    with pytest.raises(UserError) as raised:
+        load_culture(language, tmp_path, base="en")
+    assert f"bo.json, item 1, {list(change)[-1]}: " in str(raised.value)
+    assert expected.format(tmp_path / "en.json") in str(raised.value)
+    assert "\n" not in str(raised.value)

@@ -79,6 +79,30 @@ def test_the_summary_of_four_questions(tmp_path: Path):
     assert summary["ko-ko"]["accuracy"] == summary["ko-ko"]["accuracy_ties_wrong"] == 1.0
 
 
+def labelled(one: ScoredItem, **labels: str) -> ScoredItem:
+    return replace(one, item=replace(one.item, **labels))
+
+
+def test_the_standard_error_is_over_clusters():
+    right, wrong = scored(0, "b", (2.0, 1.0, 3.0, 4.0)), scored(0, "a", (2.0, 1.0, 3.0, 4.0))
+    answers = [right, right, right, wrong]
+    alone = probe_results("base", 1, "p", answers)
+    assert alone["group"].to_pylist() == alone["cluster"].to_pylist() == [""] * 4
+    binomial = math.sqrt(0.75 * 0.25 / 4)
+    assert summarize(alone)["p"]["standard_error"] == binomial
+    twice = [
+        labelled(one, cluster=f"entity {place}", group="both")
+        for place, one in enumerate(answers)
+        for _ in range(2)
+    ]
+    rows = probe_results("base", 1, "p", twice)
+    assert rows["cluster"].to_pylist()[1:3] == ["entity 0", "entity 1"]
+    assert rows["group"].to_pylist() == ["both"] * 8
+    assert summarize(rows)["p"]["standard_error"] == pytest.approx(binomial)
+    of_one = probe_results("base", 1, "p", [labelled(one, cluster="entity") for one in answers])
+    assert summarize(of_one)["p"]["standard_error"] is None
+
+
 def test_questions_may_differ_in_options():
     items = [
         scored(0, "b", (2.0, 1.0, 3.0, 4.0)),

@@ -7,11 +7,17 @@ import pytest
 from scipy.stats import binomtest
 
 from ccx_ray.analysis.statistics import (
+    Floats,
+    Names,
     Resampling,
     bootstrap_interval,
+    bootstrap_ratio_interval,
+    cluster_sums,
     holm,
     seeded_generator,
     sign_flip_p_value,
+    spearman,
+    spearman_interval,
     standard_error,
     subset_mean_test,
 )
@@ -96,3 +102,75 @@ def test_subset_test_finds_a_difference_within_groups_but_not_one_between_them()
         [(frequent, frequent >= np.sort(frequent)[-50])], Resampling(500, 0.95, seeded_generator(0))
     )
     assert p_value == pytest.approx(1 / 501)
+
+
+def draws(samples: int = 500) -> Resampling:
+    return Resampling(samples, 0.95, seeded_generator(0))
+
+
+def numbers(values: Floats, others: Floats, clusters: Names | None) -> list[float]:
+    """Every number that depends on clusters, of questions with two values each."""
+    of_group = None if clusters is None else [clusters]
+    return [
+        standard_error(values, clusters),
+        *bootstrap_interval([values], draws(), of_group),
+        *bootstrap_ratio_interval(others, 1 + others, draws(), clusters),
+        spearman([(values, others)], of_group),
+        *spearman_interval([(values, others)], draws(), of_group),
+        subset_mean_test([(others, values > 0)], draws(), of_group)[1],
+        sign_flip_p_value(cluster_sums(values.astype(np.int64), clusters)),
+    ]
+
+
+def test_questions_that_are_repeated_within_clusters_change_nothing() -> None:
+    generator = np.random.default_rng(6)
+    values = generator.choice([-1.0, 0.0, 1.0], size=60, p=[0.2, 0.4, 0.4])
+    others = generator.poisson(2 + values).astype(float)
+    plain = numbers(values, others, None)
+    assert numbers(values, others, np.arange(60).astype(str)) == plain
+    repeated = np.repeat(values, 8), np.repeat(others, 8)
+    clusters = np.repeat([f"entity {index}" for index in range(60)], 8)
+    assert numbers(*repeated, clusters) == pytest.approx(plain)
+    as_questions = numbers(*repeated, None)
+    widths = [found[2] - found[1] for found in (plain, as_questions)]
+    assert widths[1] < 0.5 * widths[0]
+    assert as_questions[0] < 0.5 * plain[0]
+    assert as_questions[-1] < plain[-1]
+
+
+def test_clusters_of_other_sizes_are_drawn_with_all_their_questions() -> None:
+    generator = np.random.default_rng(7)
+    sizes = generator.integers(1, 12, size=50)
+    clusters = np.repeat(np.arange(50), sizes)
+    values = np.repeat(generator.normal(size=50), sizes) + generator.normal(size=len(clusters))
+    drawn = [
+        np.concatenate([values[clusters == one] for one in generator.integers(50, size=50)]).mean()
+        for _ in range(1000)
+    ]
+    low, high = bootstrap_interval([values], draws(1000), [clusters])
+    assert [low, high] == pytest.approx(np.quantile(drawn, [0.025, 0.975]).tolist(), abs=0.06)
+    assert standard_error(values, clusters) == pytest.approx(np.std(drawn), rel=0.1)
+    low, high = spearman_interval([(values, values + 1)], draws(), [clusters])
+    assert (low, high) == pytest.approx((1, 1))
+    noise = generator.normal(size=len(values))
+    low, high = spearman_interval([(values, noise)], draws(), [clusters])
+    assert low < spearman([(values, noise)], [clusters]) < high
+
+
+def test_one_cluster_says_nothing_of_how_clusters_differ() -> None:
+    values, one = np.array([1.0, 0.0, 1.0]), np.array(["entity"] * 3)
+    assert np.isnan(bootstrap_interval([values], draws(), [one])).all()
+    assert np.isnan(standard_error(values, one))
+    assert sign_flip_p_value(cluster_sums(np.array([1, 1, 1]), one)) == 1
+
+
+def test_the_permutation_test_of_dependent_questions_keeps_its_level() -> None:
+    generator = np.random.default_rng(8)
+    clusters, p_values = np.repeat(np.arange(24), 8), {"clusters": [], "questions": []}
+    for _ in range(120):
+        values = np.repeat(generator.normal(size=24), 8)
+        mask = np.repeat(generator.random(24) < 0.4, 8)
+        for unit, names in (("clusters", [clusters]), ("questions", None)):
+            p_values[unit].append(subset_mean_test([(values, mask)], draws(100), names)[1])
+    assert np.mean(np.array(p_values["clusters"]) < 0.05) < 0.11
+    assert np.mean(np.array(p_values["questions"]) < 0.05) > 0.3

@@ -71,14 +71,14 @@ def token_rows(trials: Sequence[Trial], trainings: Sequence[Row]) -> list[Row]:
     for trial in (trial for trial in trials if trial.name in tokens):
         pairs.setdefault((trial.language, trial.seed), {})[trial.condition] = tokens[trial.name]
     languages = list(dict.fromkeys(trial.language for trial in trials))
-    conditions: set[str] = {trial.condition for trial in trials}
+    has_deranged = any(trial.condition == "deranged" for trial in trials)
     return [
         Row(
             language=language,
             seed=seed,
             bridge=found["bridge"],
             nobridge=found["nobridge"],
-            **({"deranged": found.get("deranged")} if "deranged" in conditions else {}),
+            **({"deranged": found.get("deranged")} if has_deranged else {}),
             difference=found["bridge"] - found["nobridge"],
         )
         for (language, seed), found in sorted(
@@ -174,10 +174,10 @@ def audit_tables(study: StudySpec, folder: Path | None) -> dict[str, Any]:
 
     Returns:
         ``contamination``: one culture's questions in one corpus; ``exact`` are those whose filled
-        sentence or wording stands in it. ``streams``: the two conditions of one language and seed;
-        tokens without padding, pairs as often as they are shown, ``nobridge_together`` rows that
-        hold both halves of a pair or of pairs that share a text. ``thresholds``. ``audit``: the
-        statements.
+        sentence or wording stands in it. ``streams``: the conditions of one language and seed;
+        tokens without padding, pairs as often as they are shown, ``nobridge_together`` (and, where
+        the study has that condition, ``deranged_together``) rows that hold both halves of a pair or
+        of pairs that share a text. ``thresholds``. ``audit``: the statements.
     """
     if folder is None:
         return {"contamination": [], "streams": [], "thresholds": [], "audit": []}
@@ -201,6 +201,14 @@ def audit_tables(study: StudySpec, folder: Path | None) -> dict[str, Any]:
                 bridge_pairs=stream.bridge.pairs,
                 bridge_together=stream.bridge.together,
                 nobridge_together=stream.nobridge.rows_with_both_sides_of_a_group,
+                **(
+                    {
+                        "deranged_tokens": stream.deranged.used,
+                        "deranged_together": stream.deranged.rows_with_both_sides_of_a_group,
+                    }
+                    if stream.deranged is not None
+                    else {}
+                ),
             )
             for stream in figures.streams
         ],
@@ -227,10 +235,15 @@ def _statements(figures: AuditFigures, judged: Sequence[Verdict]) -> list[str]:
         together = sum(stream.bridge.together for stream in streams)
         pairs = sum(stream.bridge.pairs for stream in streams)
         differing = sum(stream.differing_rows for stream in streams)
+        deranged = [stream.deranged for stream in streams if stream.deranged is not None]
+        beside = sum(stream.rows_with_both_sides_of_a_group for stream in deranged)
+        read = f"{plural(len(streams), 'set' if deranged else 'pair')} of streams"
+        compared = "bridge, no-bridge and deranged" if deranged else "bridge and no-bridge"
+        elsewhere = f" and {beside:,} of deranged" if deranged else ""
         stated.append(
-            f"Conditions: over {plural(len(streams), 'pair')} of streams, every row read, the "
-            f"tokens of bridge and no-bridge differ by at most {largest:.4%}; {differing:,} "
-            f"monolingual rows differ; both halves of a pair meet in {apart:,} rows of no-bridge, "
+            f"Conditions: over {read}, every row read, the "
+            f"tokens of {compared} differ by at most {largest:.4%}; {differing:,} monolingual rows "
+            f"differ; both halves of a pair meet in {apart:,} rows of no-bridge{elsewhere}, "
             f"and in bridge {together:,} of {pairs:,} pairs have their halves in one row."
         )
     asked = {(part.culture, part.side): part.questions for part in figures.contamination}
