@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from ccx_ray.analysis.control import find_control
 from ccx_ray.analysis.steps import analysis_step
 from ccx_ray.corpus.steps import check_corpus, corpus_steps
 from ccx_ray.evaluation.steps import check_evaluation, evaluation_steps, filled_questions
@@ -34,7 +35,8 @@ def study_graph(
 
     Args:
         reruns: trial name -> how often ``run_trial.py --rerun`` has asked for it anew.
-        study_folder: where imported reviews are kept (``frequency/steps.py``).
+        study_folder: where imported reviews are kept (``frequency/steps.py``); the analyses of a
+            control study lie beside it.
     """
     world = world_step(study)
     if world is not None:
@@ -44,7 +46,9 @@ def study_graph(
     training = training_steps(study, corpus, reruns or {})
     evaluations = evaluation_steps(study, inputs, corpus, training)
     frequency = frequency_steps(study, inputs, corpus, training, study_folder)
-    return Graph([*corpus.texts.values(), analysis_step(study, corpus, evaluations, frequency)])
+    control = find_control(study, study_folder.parent) if study_folder else None
+    analysis = analysis_step(study, corpus, evaluations, frequency, world=world, control=control)
+    return Graph([*corpus.texts.values(), analysis])
 
 
 def check_study(study: StudySpec, root: Path) -> None:

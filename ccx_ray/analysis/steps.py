@@ -1,9 +1,11 @@
 """The step of the analysis stage: numbers, tables, figures and the report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from ccx_ray.analysis.control import control_identity
 from ccx_ray.corpus.steps import CorpusSteps
 from ccx_ray.frequency.steps import FrequencySteps
 from ccx_ray.orchestration.graph import Step
@@ -17,8 +19,15 @@ def analysis_step(
     corpus: CorpusSteps,
     evaluations: Mapping[str, Step],
     frequency: FrequencySteps,
+    *,
+    world: Step | None,
+    control: Path | None,
 ) -> Step:
-    """The last step of a study's graph; it reads what every other one leaves."""
+    """The last step of a study's graph; it reads what every other one leaves.
+
+    Args:
+        control: folder of the newest analysis of the control study that this one names.
+    """
     languages = (study.base_language, *study.languages)
     return Step(
         name="analysis",
@@ -30,6 +39,7 @@ def analysis_step(
             "audit": study.audit.model_dump(),
             "description": study.description,
             "languages": {lang.code: [lang.name, lang.note] for lang in languages},
+            **control_identity(study, control),
         },
         needs={
             "evaluations": evaluations,
@@ -38,13 +48,14 @@ def analysis_step(
             "validation": frequency.validation,
             "review": frequency.review,
             "audit": corpus.audit,
+            **({"world": world} if world else {}),
         },
-        run=partial(_analyse, study, evaluations),
+        run=partial(_analyse, study, evaluations, control),
     )
 
 
 def _analyse(
-    study: StudySpec, evaluations: Mapping[str, Step], work: StepWork
+    study: StudySpec, evaluations: Mapping[str, Step], control: Path | None, work: StepWork
 ) -> Mapping[str, Any]:
     from ccx_ray.analysis.report.writing import analyse
     from ccx_ray.analysis.tables import BASE_RUN, AnalysisInputs
@@ -64,6 +75,8 @@ def _analyse(
             trainings={run: work.folder_of(step) for run, step in trainings.items() if step},
             markers=work.markers(),
             audit=work.input("audit"),
+            world=work.input("world") if study.world else None,
+            control=control,
         ),
         work.folder,
     )
@@ -80,10 +93,24 @@ def _record(study: StudySpec, work: StepWork, summary: Mapping[str, Any]) -> Non
         direction = cell["direction"].replace(" → ", "-to-")
         log.log(cell["step"], {f"transfer/{cell['language']}/{direction}": cell["transfer"]})
     log.log(0, _metrics(summary))
+    if study.world is not None:
+        log.log(0, _control_metrics(summary["control"]["expectations"]))
+        counts = summary["control"]["counts"].items()
+        tracking.tag(run, {"ccx.control": ", ".join(f"{n} {verdict}" for verdict, n in counts)})
     log.close()
     tracking.log_artifacts(run, work.folder)
     tracking.log_text(run, study.model_dump_json(indent=2), "study.json")
     tracking.finish(run)
+
+
+def _control_metrics(expectations: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The estimates of a planted world's expectations, as shares."""
+    metrics: dict[str, float] = {}
+    for row in expectations:
+        names = ("control", row["name"].replace(" ", "_"), row["culture"], row["direction"])
+        if row["estimate"] is not None:
+            metrics["/".join(filter(None, names))] = row["estimate"]
+    return metrics
 
 
 def _metrics(summary: Mapping[str, Any]) -> dict[str, float]:

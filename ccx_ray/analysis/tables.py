@@ -56,6 +56,10 @@ class AnalysisInputs:
     ``planted.parquet``, ``validation.json``."""
     review: Path | None = None
     """The folder of what people said of retrieved documents: ``review.parquet``."""
+    world: Path | None = None
+    """The folder of the planted world with ``truth.parquet``, of a study that plants one."""
+    control: Path | None = None
+    """The folder of the newest analysis of the control study that this one names."""
 
 
 class Row(SimpleNamespace):

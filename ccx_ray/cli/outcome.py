@@ -1,13 +1,22 @@
-"""What a job prints at its end: outcome of the steps, densities, transfer, where to look next."""
+"""What a job prints at its end: outcome of the steps, densities, verdicts on what was planted,
+transfer, where to look next."""
 
 import shlex
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ccx_ray.errors import UserError
+
+DASH = "–"
+VERDICT_STYLES = {
+    "holds": "bold green",
+    "does not hold": "bold white on red",
+    "cannot be told": "bold yellow",
+}
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +44,7 @@ def print_outcome(run: "StudyRun") -> None:
     _print_failures(console, run)
     _print_densities(console, run)
     if "analysis" in outcome.markers:
+        print_control(outcome.markers["analysis"]["counts"].get("control"), console)
         _print_transfer(console, run)
         report = run.folders.final(run.graph["analysis"]) / "report.html"
         console.print(
@@ -90,6 +100,43 @@ def _print_densities(console: Console, run: "StudyRun") -> None:
             )
     console.print()
     console.print(table)
+
+
+def print_control(control: Mapping[str, Any] | None, console: Console) -> None:
+    """The verdicts on what was planted, in this study or in its control study.
+
+    Args:
+        control: of the analysis's marker; None where the study has neither.
+    """
+    if control is None:
+        return
+    name = control["study"]
+    console.print()
+    if control["expectations"] is None:
+        console.print(
+            f"control study {name}: not run in this storage, so nothing shows what can be found; "
+            f"run python jobs/full_study.py --study {name} with the same storage",
+            style="yellow",
+            soft_wrap=True,
+            highlight=False,
+        )
+        return
+    table = Table(title=f"what was planted in study {name}, in points of accuracy", box=None)
+    for column in ("expectation", "direction", "expected"):
+        table.add_column(column)
+    for column in ("estimate", "interval"):
+        table.add_column(column, justify="right")
+    table.add_column("verdict")
+    for row in control["expectations"]:
+        estimate, low, high = (
+            DASH if row[key] is None else f"{100 * row[key]:+.1f}"
+            for key in ("estimate", "low", "high")
+        )
+        outcome = Text(row["verdict"], style=VERDICT_STYLES[row["verdict"]])
+        interval = DASH if low == DASH else f"{low} to {high}"
+        table.add_row(row["name"], row["cell"], row["expected"], estimate, interval, outcome)
+    console.print(table)
+    console.print(control["sentence"], style="bold", highlight=False)
 
 
 def _print_transfer(console: Console, run: "StudyRun") -> None:

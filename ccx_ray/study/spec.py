@@ -177,6 +177,8 @@ class StudySpec(Spec):
     world: WorldSpec | None = None
     """What makes the text, the pairs and the questions of a control study; the languages name no
     files then."""
+    control: StudyName | None = None
+    """A study with a planted world, in the same storage, whose verdicts the report shows."""
     cleaning: CleaningSpec = CleaningSpec()
     held_out: HeldOutSpec = HeldOutSpec()
     tokenizer: TokenizerSpec
@@ -196,6 +198,13 @@ class StudySpec(Spec):
         repeated = sorted({code for code in codes if codes.count(code) > 1})
         if repeated:
             raise ValueError(f"languages name {', '.join(repeated)} more than once")
+        if self.control is not None and self.world is not None:
+            raise ValueError(
+                f"control {self.control!r} stands beside world: a study that plants a world is its "
+                "own control; leave control out"
+            )
+        if self.control == self.name:
+            raise ValueError(f"control {self.control!r} is this study itself; name another one")
         unknown = [code for code in self.trials.languages or () if code not in codes[1:]]
         if unknown:
             raise ValueError(

@@ -15,6 +15,15 @@ PAPER_BASE_TOKENS = 5e9
 PAPER_TRIAL_TOKENS = 1_500 * 0.5e6
 TINY_PARAMETERS = 100e6
 """Below this and on so little text, cloze accuracies have shown nothing but guessing."""
+TINY = (
+    "A model this small, trained on this little text, holds next to no facts: accuracies near "
+    "chance or the first-option rule carry no knowledge. This run shows that the experiment works "
+    "from end to end; it says nothing about language models."
+)
+PLANTED = (
+    "What a model this small holds of the planted facts is measured (learnt, at the top). This run "
+    "shows what the experiment can find; it says nothing about language models or natural text."
+)
 FEW_HELD_OUT = 20
 """Documents below which a percentile bootstrap over them is known to be too narrow."""
 FEW_DOCUMENTS = 1_000
@@ -47,11 +56,7 @@ def limits(study: StudySpec, results: Results) -> Iterator[Limit]:
         f"{amount(facts.parameters)} parameters, {amount(facts.base_tokens)} tokens as base, "
         f"{amount(a_trial)} in each trial; the paper: {amount(PAPER_PARAMETERS)}, "
         f"{amount(PAPER_BASE_TOKENS)}, {amount(PAPER_TRIAL_TOKENS)}",
-        "A model this small, trained on this little text, holds next to no facts: accuracies "
-        "near chance or the first-option rule carry no knowledge. This run shows that the "
-        "experiment works from end to end; it says nothing about language models."
-        if facts.parameters < TINY_PARAMETERS
-        else "",
+        "" if facts.parameters >= TINY_PARAMETERS else PLANTED if study.world else TINY,
     )
     if last:
         halves = [50 * (row.high - row.low) for row in last]

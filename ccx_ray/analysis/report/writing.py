@@ -20,7 +20,13 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ccx_ray.analysis import wording
+from ccx_ray.analysis.control import VERDICTS, read_control
 from ccx_ray.analysis.measures import accuracy, frequency, languages, run_facts
+from ccx_ray.analysis.measures.expectations import (
+    control_sentence,
+    control_tables,
+    verdict_counts,
+)
 from ccx_ray.analysis.measures.frequency import EXACT_MEASURES, POOLED
 from ccx_ray.analysis.measures.transfer import (
     by_score,
@@ -31,7 +37,7 @@ from ccx_ray.analysis.measures.transfer import (
     transfer_rows,
 )
 from ccx_ray.analysis.measures.transfer_model import frequency_term, transfer_model
-from ccx_ray.analysis.report import frequency_figures, paper, transfer_figures
+from ccx_ray.analysis.report import control_figures, frequency_figures, paper, transfer_figures
 from ccx_ray.analysis.report.drawing import STYLE, inline_svg, to_svg
 from ccx_ray.analysis.report.findings import headline, transfer_findings, transfer_verdicts
 from ccx_ray.analysis.report.frequency_findings import frequency_findings
@@ -45,6 +51,13 @@ from ccx_ray.study.spec import StudySpec
 PACKAGE = "ccx_ray.analysis.report"
 WORDS = {name: shown for name, shown in vars(wording).items() if callable(shown)}
 FIGURES: Mapping[str, Callable[[StudySpec, Results], Figure | None]] = {
+    "control": control_figures.culture_figure,
+    "control-statements": partial(
+        control_figures.dose_figure, kind="statements", across="statements of a fact"
+    ),
+    "control-bridges": partial(
+        control_figures.dose_figure, kind="bridges", across="bridges of the entity"
+    ),
     "transfer": transfer_figures.transfer_figure,
     "accuracy": transfer_figures.accuracy_figure,
     "score-types": transfer_figures.score_figure,
@@ -65,12 +78,14 @@ FIGURES: Mapping[str, Callable[[StudySpec, Results], Figure | None]] = {
 
 
 def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
-    """Write ``report.html``, ``results.json``, ``tables/*.csv`` and ``figures/*.svg``.
+    """Write ``report.html``, ``results.json``, ``tables/*.csv`` and ``figures/*.svg``; of a planted
+    world also ``verdicts.json`` and ``verdicts.csv``.
 
     Returns:
-        The headline in words, and for every language and direction the accuracies, transfer,
-        interval and p-values at the last checkpoint (shares, not points), by the study's score and
-        by every other; proficiency and consistency at the last checkpoint.
+        The headline in words, what was found of a planted world (of this study or of its control),
+        and for every language and direction the accuracies, transfer, interval and p-values at the
+        last checkpoint (shares, not points), by the study's score and by every other; proficiency
+        and consistency at the last checkpoint.
     """
     study = inputs.study
     results = compute_results(inputs)
@@ -79,7 +94,9 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
         drawn = {name: draw(study, results) for name, draw in FIGURES.items()}
         drawn["losses"] = transfer_figures.loss_figure(inputs)
         figures = {name: to_svg(figure) for name, figure in drawn.items() if figure is not None}
+    control = _control(inputs, results)
     said = {
+        "control": control,
         "headline": headline(study, results),
         "verdicts": transfer_verdicts(study, results),
         "findings": [*transfer_findings(study, results), *frequency_findings(study, results)],
@@ -88,6 +105,7 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
     (folder / "figures").mkdir()
     for name, svg in figures.items():
         (folder / "figures" / f"{name}.svg").write_text(svg, encoding="utf-8")
+    verdicts = tables.pop("expectations")
     write_tables(tables, folder / "tables")
     publish_json(
         folder / "results.json",
@@ -101,13 +119,21 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
                 "missing_trials": results.missing_trials,
                 "audit": results.audit,
                 "validation": results.validation,
+                "expectations": verdicts,
                 **tables,
             }
         ),
     )
     page = _page(inputs, results, figures, said)
     (folder / "report.html").write_text(page, encoding="utf-8")
-    return _summary(study, results)
+    summary = _summary(study, results)
+    if control is not None:
+        found = {"expectations": results.expectations} if inputs.world else {}
+        summary["control"] = json_ready({**control, **found})
+    if inputs.world:
+        publish_json(folder / VERDICTS, summary["control"])
+        _write_table(folder / "verdicts.csv", verdicts)
+    return summary
 
 
 def compute_results(inputs: AnalysisInputs) -> Results:
@@ -132,6 +158,7 @@ def compute_results(inputs: AnalysisInputs) -> Results:
         missing_trials=[trial.name for trial in trials if trial.name not in inputs.evaluations],
         transfers=transfer_rows(study, answers),
         accuracies=accuracy.accuracy_rows(answers),
+        **control_tables(inputs, answers),
         score_transfers=by_score(answers, partial(transfer_rows, study, last_only=True)),
         score_accuracies=by_score(answers, accuracy.last_accuracy_rows),
         ties=accuracy.tie_rows(answers),
@@ -161,6 +188,18 @@ def compute_results(inputs: AnalysisInputs) -> Results:
     )
     rows = {name: list(value) for name, value in found.items() if isinstance(value, Iterator)}
     return Results(**(found | rows))
+
+
+def _control(inputs: AnalysisInputs, results: Results) -> dict[str, Any] | None:
+    """What was found of this study's planted world, or by the control study that it names."""
+    if inputs.world is None:
+        return read_control(inputs.study, inputs.control)
+    rows = results.expectations
+    return {
+        "study": inputs.study.name,
+        "sentence": control_sentence(rows),
+        "counts": verdict_counts(rows),
+    }
 
 
 def _page(
@@ -217,10 +256,14 @@ def write_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]], folder: Path
     folder.mkdir()
     for name, rows in tables.items():
         if rows:
-            with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-                writer.writeheader()
-                writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+            _write_table(folder / f"{name}.csv", rows)
+
+
+def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
 
 
 def _cell(value: Any) -> Any:
