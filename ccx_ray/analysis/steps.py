@@ -1,9 +1,9 @@
 """The step of the analysis stage: numbers, tables, figures and the report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ccx_ray.analysis.control import control_identity
 from ccx_ray.corpus.steps import CorpusSteps
@@ -12,6 +12,9 @@ from ccx_ray.orchestration.graph import Step
 from ccx_ray.orchestration.runner import StepWork
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.trials import trial_grid
+
+if TYPE_CHECKING:
+    from ccx_ray.tracking.runs import Tracking
 
 
 def analysis_step(
@@ -93,24 +96,24 @@ def _record(study: StudySpec, work: StepWork, summary: Mapping[str, Any]) -> Non
         direction = cell["direction"].replace(" → ", "-to-")
         log.log(cell["step"], {f"transfer/{cell['language']}/{direction}": cell["transfer"]})
     log.log(0, _metrics(summary))
-    if study.world is not None:
-        log.log(0, _control_metrics(summary["control"]["expectations"]))
-        counts = summary["control"]["counts"].items()
-        tracking.tag(run, {"ccx.control": ", ".join(f"{n} {verdict}" for verdict, n in counts)})
     log.close()
+    if study.world is not None:
+        log_control(tracking, run, summary["control"])
     tracking.log_artifacts(run, work.folder)
     tracking.log_text(run, study.model_dump_json(indent=2), "study.json")
     tracking.finish(run)
 
 
-def _control_metrics(expectations: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The estimates of a planted world's expectations, as shares."""
-    metrics: dict[str, float] = {}
-    for row in expectations:
+def log_control(tracking: "Tracking", run: str, control: Mapping[str, Any]) -> None:
+    """The estimates of a planted world's expectations, as shares, and the counts of verdicts."""
+    log = tracking.metrics(run)
+    for row in control["expectations"]:
         names = ("control", row["name"].replace(" ", "_"), row["culture"], row["direction"])
         if row["estimate"] is not None:
-            metrics["/".join(filter(None, names))] = row["estimate"]
-    return metrics
+            log.log(0, {"/".join(filter(None, names)): row["estimate"]})
+    log.close()
+    counts = control["counts"].items()
+    tracking.tag(run, {"ccx.control": ", ".join(f"{count} {verdict}" for verdict, count in counts)})
 
 
 def _metrics(summary: Mapping[str, Any]) -> dict[str, float]:

@@ -11,11 +11,13 @@ from rich.console import Console
 
 from ccx_ray.analysis.control import find_control, read_control
 from ccx_ray.analysis.report.writing import analyse
+from ccx_ray.analysis.steps import log_control
 from ccx_ray.cli.outcome import print_control
 from ccx_ray.errors import UserError
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.loading import load_study
 from ccx_ray.study_graph import study_graph
+from ccx_ray.tracking.runs import Tracking, default_tracking_uri
 from tests.finished_study import analysed, limit, small_study, write_study
 from tests.planted_study import as_hoped, planted_spec, write_planted
 
@@ -176,6 +178,22 @@ def test_the_terminal_shows_a_failed_verdict_as_loudly_as_a_held_one(
     assert "\x1b[1;37;41mdoes not hold" in shown
     assert "\x1b[1;33mcannot be told" in shown
     assert "+37.5" in shown and control["sentence"].split(".")[0] in shown
+
+
+def test_estimates_and_the_counts_of_the_verdicts_are_logged(
+    tmp_path: Path, planted: tuple[Path, dict[str, Any]]
+) -> None:
+    from mlflow import MlflowClient
+
+    _, summary = planted
+    uri = default_tracking_uri(tmp_path)
+    tracking = Tracking(uri, study="control-quick", storage=tmp_path)
+    log_control(tracking, tracking.parent, summary["control"])
+    run = MlflowClient(tracking_uri=uri).get_run(tracking.parent)
+    assert run.data.metrics["control/transfer/hi/base-to-target"] == pytest.approx(3 / 8)
+    assert run.data.metrics["control/asymmetry/lo"] == pytest.approx(3 / 8)
+    assert len(run.data.metrics) == 25
+    assert run.data.tags["ccx.control"] == "24 holds, 0 does not hold, 1 cannot be told"
 
 
 def test_a_study_is_asked_about_its_own_control_alone(tmp_path: Path) -> None:
