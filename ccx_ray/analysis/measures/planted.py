@@ -172,8 +172,8 @@ def control_accuracy_rows(study: StudySpec, planted: pd.DataFrame) -> Iterator[R
     """Accuracies on the facts that are stated in the source alone, at the last checkpoints.
 
     ``asked`` in the other language they show transfer, and are those of entities that have a
-    bridge; asked in the source they show what the model knows, before the trial (``base``) and
-    after it.
+    bridge; asked in the source they show what the model knows, before the trial (``base``, the
+    first one of several) and after it.
     """
     for culture, direction, rows in by_direction(study, planted):
         for asked in ("other language", "source"):
