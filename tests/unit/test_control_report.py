@@ -79,7 +79,7 @@ def test_the_verdicts_are_written_in_files_and_at_the_top_of_the_page(
 
 
 def test_a_study_of_real_text_has_nothing_of_it(tmp_path: Path) -> None:
-    study = small_study("trials.languages=[ko]")
+    study = small_study("control=null", "trials.languages=[ko]")
     results, summary, page = analysed(tmp_path, write_study(tmp_path, study, _never))
     assert (results["expectations"], results["control"]) == ([], None)
     assert "control" not in summary and 'id="control"' not in page
@@ -93,7 +93,7 @@ def test_the_control_that_is_shown_is_the_newest_finished_one(tmp_path: Path) ->
     newest = finish(tmp_path, "aaaa", "2026-01-03T00:00:00+00:00", "{}")
     (tmp_path / "control-quick" / "analysis-cccc").mkdir()  # not finished
     assert find_control(LAPTOP, tmp_path) == newest
-    assert find_control(small_study(), tmp_path) is None
+    assert find_control(small_study("control=null"), tmp_path) is None
 
 
 def test_a_control_without_a_planted_world_is_refused(tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_a_control_that_cannot_be_is_refused(study: str, override: str, line: st
 
 
 def test_a_new_control_moves_the_analysis_alone(tmp_path: Path) -> None:
-    study, root = load_study("laptop", ["control=control-quick"])
-    plain, _ = load_study("laptop")
+    study, root = load_study("laptop")
+    plain, _ = load_study("laptop", ["control=null"])
 
     def steps(of: Any) -> dict[str, str]:
         graph = study_graph(of, InputFiles(root), study_folder=tmp_path / "laptop")
@@ -197,7 +197,7 @@ def test_estimates_and_the_counts_of_the_verdicts_are_logged(
 
 
 def test_a_study_is_asked_about_its_own_control_alone(tmp_path: Path) -> None:
-    assert read_control(small_study(), None) is None
+    assert read_control(small_study("control=null"), None) is None
     found = read_control(LAPTOP, None)
     assert found is not None and found["study"] == "control-quick"
 
