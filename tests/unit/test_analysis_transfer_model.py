@@ -220,6 +220,7 @@ def questions_of(simulation: Simulation, differences: Floats) -> pd.DataFrame:
                         "direction": direction,
                         "culture": culture,
                         "question": np.arange(here.sum(), dtype=np.int32),
+                        "cluster": np.char.add("question ", np.arange(here.sum()).astype(str)),
                         "difference": differences[here],
                         "last": True,
                         "occurrences": np.rint(2 ** simulation.frequency[here] - 1),
