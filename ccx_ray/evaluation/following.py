@@ -172,7 +172,7 @@ def _summary(evaluation: Evaluation) -> dict[str, Any]:
     from ccx_ray.evaluation.perplexity import read_perplexity, summarize_perplexity
     from ccx_ray.evaluation.results import SCORE_TYPES, read_results, summarize
 
-    columns = ("probe", "gold", "right", *SCORE_TYPES)
+    columns = ("probe", "gold", "right", "cluster", *SCORE_TYPES)
     perplexity = {}
     if evaluation.perplexity is not None:
         perplexity = summarize_perplexity(read_perplexity(evaluation.perplexity))

@@ -16,7 +16,8 @@ from ray.exceptions import RayTaskError
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.tasks import WorkLog
 
-BACKGROUND_NICENESS = 15
+BACKGROUND_NICENESS = 19
+"""Ray starts all its workers with 15 (``RAY_worker_niceness``)."""
 
 
 def run_tasks(
