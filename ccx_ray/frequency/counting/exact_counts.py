@@ -22,7 +22,7 @@ at most four bytes.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,9 +93,11 @@ def question_entities(lexicon: Lexicon, clozes: Sequence[Cloze]) -> list[Entity]
 def shard_counts(shard: Shard, clozes: Sequence[Cloze], entities: Sequence[Entity]) -> Ints:
     """[questions, ``SHARD_COUNTS``] in one shard; a corpus has the sum over its shards."""
     counts = np.zeros((len(clozes), len(SHARD_COUNTS)), np.int64)
+    # Questions may share their answers: those of a planted world have 48 for 1,536 questions.
+    rows_with = lru_cache(maxsize=64)(partial(_own_word_rows, shard))
     for own, cloze, entity in zip(counts, clozes, entities, strict=True):
         answer = normalized_answer(cloze.answer)
-        rows = _own_word_rows(shard, answer)
+        rows = rows_with(answer)
         own[:] = shard.count(answer), len(rows), _documents_with(shard, rows, entity.term)
     return counts
 
