@@ -205,3 +205,11 @@ def test_a_planted_world_stands_before_every_text():
     other, _ = load_study("control-quick", ["world.seed=1"])
     changed = moved(graph, study_graph(other, InputFiles(root)))
     assert changed == set(graph.steps)
+
+
+def test_what_runs_in_the_background_is_what_no_training_and_no_evaluation_needs():
+    graph = graph_of()
+    trained = [*graph.of_kind("training"), *graph.of_kind("evaluation")]
+    needed = graph.needed_for(trained).steps
+    others = {name for name in graph.steps if name not in needed} - {"analysis", "review"}
+    assert {name for name, step in graph.steps.items() if step.background} == others
