@@ -24,11 +24,12 @@ from ccx_ray.corpus.cleaning.language_identification import isolate_language
 from ccx_ray.corpus.cleaning.near_duplicates import signatures
 from ccx_ray.corpus.cleaning.scripts import count_by_script, holds_letters, isolate
 from ccx_ray.corpus.parts import PART_BYTES, map_arrow, write_arrow, write_language, write_part
-from ccx_ray.corpus.reading.jsonl import RawBatch, raw_batches
+from ccx_ray.corpus.reading.jsonl import RawBatch
 from ccx_ray.corpus.reading.record import Reason, Shard
 from ccx_ray.corpus.reading.sources import (
     Kind,
     TextSource,
+    raw_batches,
     side_names,
     source_shards,
     text_sources,

@@ -1,5 +1,5 @@
-"""JSON Lines, one JSON object a line, also in the layout of the MC2 corpus; and the records of
-every format as Arrow arrays, many at a time, which is what the isolation works on.
+"""JSON Lines, one JSON object a line, also in the layout of the MC2 corpus: record by record, and
+many at a time as Arrow arrays, which is what the isolation works on.
 
 JSON Lines whose lines are all in order are parsed by Arrow straight into arrays (370 to 590 MB/s on
 one core, where Python objects between allow 100 to 250); a block in which anything is amiss is read
@@ -31,15 +31,10 @@ from ccx_ray.corpus.reading.record import (
     Reason,
     Record,
     Shard,
-    fields_of,
     record_of,
     show,
 )
-from ccx_ray.corpus.reading.sources import format_of, read_shard
 from ccx_ray.study.text_spec import SourceSpec
-
-CHARACTERS_PER_BATCH = 4 * 2**20
-RECORDS_PER_BATCH = 16_384
 
 
 class RawBatch(NamedTuple):
@@ -54,27 +49,8 @@ class RawBatch(NamedTuple):
     """By row; the other arrays hold empty strings there."""
 
 
-def raw_batches(
-    shard: Shard, source: SourceSpec, *, sides: tuple[str, ...], record_bytes: int
-) -> Iterator[RawBatch]:
-    """What ``sources.read_shard`` yields, in batches of some MB."""
-    if not source.dataset and format_of(shard.file, source, "path") == "jsonl":
-        yield from _json_batches(shard, fields_of(source, sides), record_bytes)
-        return
-    entries: list[Record | Fault] = []
-    characters = 0
-    for entry in read_shard(shard, source, sides=sides, record_bytes=record_bytes):
-        entries.append(entry)
-        if isinstance(entry, Record):
-            characters += sum(map(len, entry.texts))
-        if characters >= CHARACTERS_PER_BATCH or len(entries) == RECORDS_PER_BATCH:
-            yield _assembled(entries, len(sides))
-            entries, characters = [], 0
-    if entries:
-        yield _assembled(entries, len(sides))
-
-
-def _assembled(entries: Sequence[Record | Fault], sides: int) -> RawBatch:
+def assembled(entries: Sequence[Record | Fault], sides: int) -> RawBatch:
+    """Records and faults of any format as one batch."""
     blank = ("",) * sides
     texts = [entry.texts if isinstance(entry, Record) else blank for entry in entries]
     return RawBatch(
@@ -86,14 +62,15 @@ def _assembled(entries: Sequence[Record | Fault], sides: int) -> RawBatch:
     )
 
 
-def _json_batches(shard: Shard, fields: Fields, record_bytes: int) -> Iterator[RawBatch]:
+def json_batches(shard: Shard, fields: Fields, record_bytes: int) -> Iterator[RawBatch]:
+    """What ``read_jsonl`` yields, in batches of some MB."""
     for lines in read_lines(shard, record_bytes):
         batch = None if lines.fault else _parsed(lines, fields, shard)
         if batch is None:
             entries = list(_read_lines(lines, fields, shard))
             if not entries:
                 continue
-            batch = _assembled(entries, len(fields.texts))
+            batch = assembled(entries, len(fields.texts))
         yield batch
         if any(fault.ends_file for fault in batch.faults.values()):
             return

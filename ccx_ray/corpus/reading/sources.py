@@ -8,7 +8,7 @@ told before anything heavy is.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ccx_ray.corpus.reading.lines import compression_of, first_line
 from ccx_ray.corpus.reading.record import Fault, Record, Shard, fields_of
@@ -16,7 +16,12 @@ from ccx_ray.errors import UserError
 from ccx_ray.storage.input_files import InputFile, find_files
 from ccx_ray.study.text_spec import BaseLanguageSpec, IsolationSpec, LanguageSpec, SourceSpec
 
+if TYPE_CHECKING:
+    from ccx_ray.corpus.reading.jsonl import RawBatch
+
 Kind = Literal["documents", "pairs"]
+CHARACTERS_PER_BATCH = 4 * 2**20
+RECORDS_PER_BATCH = 16_384
 
 ENDINGS = {
     ".jsonl": "jsonl",
@@ -230,3 +235,25 @@ def _can_begin_anywhere(file: InputFile, form: str, shard_bytes: int) -> bool:
         return False
     compression = compression_of(file)
     return compression is None or (compression == "bz2" and form == "mediawiki")
+
+
+def raw_batches(
+    shard: Shard, source: SourceSpec, *, sides: tuple[str, ...], record_bytes: int
+) -> "Iterator[RawBatch]":
+    """What ``read_shard`` yields, in batches of some MB."""
+    from ccx_ray.corpus.reading.jsonl import assembled, json_batches
+
+    if not source.dataset and format_of(shard.file, source, "path") == "jsonl":
+        yield from json_batches(shard, fields_of(source, sides), record_bytes)
+        return
+    entries: list[Record | Fault] = []
+    characters = 0
+    for entry in read_shard(shard, source, sides=sides, record_bytes=record_bytes):
+        entries.append(entry)
+        if isinstance(entry, Record):
+            characters += sum(map(len, entry.texts))
+        if characters >= CHARACTERS_PER_BATCH or len(entries) == RECORDS_PER_BATCH:
+            yield assembled(entries, len(sides))
+            entries, characters = [], 0
+    if entries:
+        yield assembled(entries, len(sides))

@@ -30,7 +30,7 @@ from ccx_ray.frequency.retrieval.bm25 import (
     score_passages,
     weigh_terms,
 )
-from ccx_ray.frequency.retrieval.embedders import Vectors, open_embedder
+from ccx_ray.frequency.retrieval.embedders import open_embedder
 from ccx_ray.frequency.retrieval.index_building import (
     DESCRIPTION,
     NGRAM_BITS,
@@ -40,6 +40,7 @@ from ccx_ray.frequency.retrieval.index_building import (
 )
 from ccx_ray.frequency.retrieval.index_types import OVERSAMPLED, VectorIndex
 from ccx_ray.frequency.retrieval.ngram_embedder import NgramEmbedder, Signatures, score_signatures
+from ccx_ray.frequency.retrieval.vectors import Vectors
 from ccx_ray.frequency.text.normalization import normalize
 from ccx_ray.study.frequency_spec import EmbedderSpec, RetrieverName
 

@@ -9,11 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.models import check_causal_folder
+from ccx_ray.frequency.retrieval.vectors import Vectors
 from ccx_ray.study.frequency_spec import (
     OWN_BASE,
     EmbedderSpec,
@@ -24,7 +22,6 @@ from ccx_ray.study.frequency_spec import (
 
 MODULES = "modules.json"
 """What every sentence-transformers folder has and no other."""
-Vectors = NDArray[np.float32]
 
 
 class Embedder(Protocol):
@@ -50,12 +47,6 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Vectors ``[texts, dimensions]`` of length one; zero for a text that has none."""
         ...
-
-
-def unit_rows(vectors: Vectors) -> Vectors:
-    """Rows of length one; a zero row stays zero."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
 def open_embedder(spec: EmbedderSpec, *, state_folder: Path, model_folder: Path | None) -> Embedder:

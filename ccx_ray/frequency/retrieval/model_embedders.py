@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.models import CausalModel, choose_device, load_causal_model
-from ccx_ray.frequency.retrieval.embedders import Vectors, unit_rows
+from ccx_ray.frequency.retrieval.vectors import Vectors, unit_rows
 from ccx_ray.frequency.text.documents import cut_passages
 from ccx_ray.orchestration.fingerprints import fingerprint
 from ccx_ray.storage.hashing import file_sha256

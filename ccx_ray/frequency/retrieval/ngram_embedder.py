@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ccx_ray.frequency.retrieval.embedders import Vectors, unit_rows
+from ccx_ray.frequency.retrieval.vectors import Vectors, unit_rows
 from ccx_ray.frequency.text.normalization import normalize
 from ccx_ray.study.frequency_spec import NgramEmbedderSpec
 
