@@ -151,7 +151,7 @@ def test_every_retrieved_document_is_kept_with_its_evidence(
     rows = tables["retrieved"].to_pylist()
     assert len(rows) == counts["mn"]["retrieved"] == 276 * SPEC.top_documents
     assert all(row["reason"] for row in rows)
-    documents = read_documents(corpora[1].text, range(counts["mn"]["documents"]))
+    documents = read_documents(corpora[1].scanned[0].text, range(counts["mn"]["documents"]))
     assert all(documents[row["row"]].id == row["document"] for row in rows)
     held = [row for row in rows if row["verdict"] and row["question"] == 2]
     assert len(held) == PLANTED[2]
