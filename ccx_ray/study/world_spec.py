@@ -134,7 +134,9 @@ def with_planted_files(study: Mapping[str, Any]) -> dict[str, Any]:
     """
     base, targets = study.get("base_language"), study.get("languages")
     world = study["world"]
-    if not isinstance(base, dict) or not isinstance(targets, list) or not isinstance(world, dict):
+    if not isinstance(world, dict):
+        raise ValueError(f"world: {world!r} is not a mapping of fields, such as 'seed: 0'")
+    if not isinstance(base, dict) or not isinstance(targets, list):
         return dict(study)  # of the wrong shape, which the fields' own checks say better
     planted, codes = sorted(world.get("languages", ())), sorted(str(t.get("code")) for t in targets)
     if planted != codes:

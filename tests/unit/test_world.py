@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from ccx_ray.errors import UserError
+from ccx_ray.study.loading import load_study
 from ccx_ray.study.world_spec import WorldSpec
 from ccx_ray.world.files import TRUTH, write_world
 from ccx_ray.world.planting import BASE_ONLY, BOTH, NEITHER, TARGET_ONLY, World
@@ -147,6 +148,21 @@ def test_equal_specs_make_equal_files_and_another_seed_others(folder: Path, tmp_
 def test_a_world_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         spec(**changes)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("world=5", "world: 5 is not a mapping of fields"),
+        ("world.statments=[1]", "did you mean 'statements'"),
+        ("languages.hi.monolingual=[a.jsonl]", "makes it; leave it out"),
+        ("world.languages={lo: {script: Greek}}", "plants lo, but .* are hi"),
+    ],
+)
+def test_a_mistake_in_a_planted_study_is_one_line(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as refused:
+        load_study("control-quick", [override])
+    assert "\n" not in str(refused.value)
 
 
 def test_more_words_than_a_script_has_are_refused() -> None:
