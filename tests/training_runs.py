@@ -152,8 +152,9 @@ def join_process_group() -> None:
     """A process group of this process alone; DeepSpeed keeps it, so it is never left."""
     import torch.distributed as dist
 
+    # Each time: a fixture that puts the environment back as it was takes the rank with it.
+    os.environ["LOCAL_RANK"] = "0"
     if not dist.is_initialized():
-        os.environ["LOCAL_RANK"] = "0"
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
 
 
