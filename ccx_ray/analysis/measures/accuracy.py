@@ -27,7 +27,7 @@ from ccx_ray.analysis.measures.transfer import (
     probe_of,
 )
 from ccx_ray.analysis.statistics import mean, standard_error
-from ccx_ray.analysis.tables import BASE_RUN, ONE_CURVE, Row, last_steps
+from ccx_ray.analysis.tables import BASE_RUN, Row
 from ccx_ray.study.spec import QualityKind, StudySpec
 
 
@@ -36,15 +36,14 @@ def accuracy_rows(answers: Answers) -> Iterator[Row]:
     checkpoint."""
     for place, cell in _cells(answers):
         if place["condition"] != BASE_RUN:
-            for seed, one in cell.groupby("seed", sort=False):
-                yield _row(place, int(seed), one)
+            for run, seed in enumerate(by_run(cell, "seed")[:, 0].tolist()):
+                yield _row(place, seed, cell, slice(run, run + 1))
         yield _row(place, None, cell)
 
 
 def last_accuracy_rows(answers: Answers) -> list[Row]:
     """Accuracies over the seeds at the base and at the last checkpoints."""
-    rows = [row for row in accuracy_rows(answers) if row.seed is None]
-    return last_steps(rows, *ONE_CURVE["accuracies"])
+    return [_row(place, None, cell) for place, cell in _cells(answers, last_only=True)]
 
 
 def _cells(answers: Answers, *, last_only: bool = False) -> Iterator[Cell]:
@@ -60,23 +59,25 @@ def _cells(answers: Answers, *, last_only: bool = False) -> Iterator[Cell]:
     return cells(rows, "language", "condition", "step", "probe")
 
 
-def _accuracies(cell: pd.DataFrame) -> dict[str, Any]:
-    """Accuracy in every counting with its standard error over clusters, of one cell."""
+def _accuracies(cell: pd.DataFrame, runs: slice = slice(None)) -> dict[str, Any]:
+    """Accuracy in every counting with its standard error over clusters, of these runs of a cell."""
     clusters = clusters_of(cell)
     found: dict[str, Any] = {"questions": len(clusters), "clusters": len(set(clusters))}
     for counting in COUNTINGS:
         ending = "" if counting == "published" else f"_{counting.replace('-', '_')}"
-        right = by_run(cell, counting).mean(axis=0)
+        right = by_run(cell, counting)[runs].mean(axis=0)
         found[f"accuracy{ending}"] = float(right.mean())
         found[f"standard_error{ending}"] = standard_error(right, clusters)
     # Questions whose best score is shared, on average over the seeds.
-    found["tied"] = float(np.mean(by_run(cell, "tied").sum(axis=1)))
+    found["tied"] = float(np.mean(by_run(cell, "tied")[runs].sum(axis=1)))
     return found
 
 
-def _row(place: dict[str, Any], seed: int | None, cell: pd.DataFrame) -> Row:
+def _row(
+    place: dict[str, Any], seed: int | None, cell: pd.DataFrame, runs: slice = slice(None)
+) -> Row:
     columns = {"language": place["language"], "condition": place["condition"], "seed": seed}
-    return Row(**{**columns, **place}, **_accuracies(cell))
+    return Row(**{**columns, **place}, **_accuracies(cell, runs))
 
 
 def tie_rows(answers: Answers) -> Iterator[Row]:

@@ -228,9 +228,11 @@ def question_transfers(
 
 def _exposures(cell: pd.DataFrame, exposures: pd.DataFrame) -> dict[str, Floats]:
     """Exposure of a cell's questions [Q] under each condition, mean over its seeds."""
-    read = cell.merge(exposures, on=["run", "step", "question"], how="left")
+    here = exposures[exposures["step"] == cell["step"].iloc[0]].drop(columns="step")
+    asked = cell[["run", "condition", "question"]]
+    read = asked.merge(here, on=["run", "question"], how="left")
     found = {
-        f"{column}_{condition}": by_run(read[read["condition"] == condition], column).mean(axis=0)
+        f"{column}_{condition}": by_run(read, column, condition).mean(axis=0)
         for column in EXPOSURES
         for condition in CONDITIONS
     }

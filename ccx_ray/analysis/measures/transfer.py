@@ -108,10 +108,13 @@ def by_score(answers: Answers, rows_of: Callable[[Answers], Sequence[Row]]) -> l
     ]
 
 
-def by_run(rows: pd.DataFrame, column: str) -> NDArray[Any]:
-    """A column of rows that are sorted by run, all of which have the same questions, [R, Q]."""
-    values: NDArray[Any] = rows[column].to_numpy()
-    return values.reshape(rows["run"].nunique(), -1)
+def by_run(rows: pd.DataFrame, column: str, condition: str | None = None) -> NDArray[Any]:
+    """A column of rows that are sorted by run, all of which have the same questions, [R, Q]; of
+    one condition or of all. Arrays, because frames of rows took most of the time of an analysis."""
+    chosen = slice(None) if condition is None else (rows["condition"] == condition).to_numpy()
+    values: NDArray[Any] = rows[column].to_numpy()[chosen]
+    runs = rows["run"].to_numpy()[chosen]
+    return values.reshape(-1, np.count_nonzero(runs == runs[0]))
 
 
 def cells(rows: pd.DataFrame, *names: str) -> Iterator[Cell]:
@@ -268,9 +271,7 @@ def paired_answers(
 ) -> tuple[Floats, Floats]:
     """The right answers of a cell under both conditions, [S, Q] each: the same seeds and the same
     questions. Each is 0 or 1, or a fraction where ties are shared."""
-    first, second = (
-        by_run(cell[cell["condition"] == condition], counting) for condition in contrast
-    )
+    first, second = (by_run(cell, counting, condition) for condition in contrast)
     return first, second
 
 
@@ -352,11 +353,10 @@ def transfer_rows(study: StudySpec, answers: Answers, *, last_only: bool = False
     ``p_holm`` is corrected over the languages and directions of the last checkpoint; None before
     it. ``seed_transfers`` are those of every seed alone, in the order of ``seeds``.
     """
-    rows = [
-        _transfer_row(study.analysis, place, cell, counting)
-        for place, cell in paired_cells(answers, last_only=last_only)
-        for counting in COUNTINGS
-    ]
+    rows = []
+    for place, cell in paired_cells(answers, last_only=last_only):
+        group, asked = headline_group(cell), cell[cell["headline"]]
+        rows += [_transfer_row(study.analysis, place, asked, group, each) for each in COUNTINGS]
     for counting in COUNTINGS:
         correct_last([row for row in rows if row.counting == counting])
     return rows
@@ -380,14 +380,14 @@ def is_significant(study: StudySpec, row: Row) -> bool:
 
 
 def _transfer_row(
-    spec: AnalysisSpec, place: dict[str, Any], cell: pd.DataFrame, counting: Counting
+    spec: AnalysisSpec, place: dict[str, Any], cell: pd.DataFrame, group: str, counting: Counting
 ) -> Row:
     names = ("transfer", place["probe"], str(place["step"]), counting)
-    found = compare(spec, cell[cell["headline"]], counting, *names)
+    found = compare(spec, cell, counting, *names)
     return Row(
         **place,
         counting=counting,
-        group=headline_group(cell),
+        group=group,
         questions=found.questions,
         clusters=found.clusters,
         seeds=found.seeds,

@@ -9,7 +9,7 @@ import csv
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -204,11 +204,9 @@ def _control(inputs: AnalysisInputs, results: Results) -> dict[str, Any] | None:
     }
 
 
-def _page(
-    inputs: AnalysisInputs, results: Results, figures: Mapping[str, str], said: Mapping[str, Any]
-) -> str:
-    """The page as HTML, its style and figures inside. It computes nothing: it looks up rows of the
-    results and words them."""
+@cache
+def _templates() -> Environment:
+    """The templates of the page, each compiled once in a process."""
     environment = Environment(
         loader=PackageLoader(PACKAGE, "."),
         autoescape=True,
@@ -217,44 +215,57 @@ def _page(
         lstrip_blocks=True,
     )
     environment.filters |= WORDS
+    return environment
+
+
+def _page(
+    inputs: AnalysisInputs, results: Results, figures: Mapping[str, str], said: Mapping[str, Any]
+) -> str:
+    """The page as HTML, its style and figures inside. It computes nothing: it looks up rows of the
+    results and words them."""
     study = inputs.study
-    return environment.get_template("report.html.j2").render(
-        **WORDS,
-        **said,
-        study=study,
-        results=results,
-        figures={name: Markup(inline_svg(svg, name)) for name, svg in figures.items()},
-        style=Markup((resources.files(PACKAGE) / "report.css").read_text("utf-8")),
-        names=wording.names_of(study),
-        units=results.units,
-        item_units=results.units.replace("questions", "items"),
-        clustered=results.units != "questions",
-        score_names=wording.SCORE_NAMES,
-        measure_names=wording.MEASURE_NAMES,
-        predictor_names=wording.PREDICTOR_NAMES,
-        last=results.last("transfers", counting="published"),
-        transfers={
-            (row.language, row.direction, row.counting): row for row in results.last("transfers")
-        },
-        score_transfers={
-            (row.language, row.direction, row.score, row.counting): row
-            for row in results.score_transfers
-        },
-        score_accuracies={
-            (row.probe, row.condition, row.score): row for row in results.score_accuracies
-        },
-        frequency_term=frequency_term,
-        own_retriever=study.frequency.retriever_name,
-        own_planted=run_facts.own_planted(study.frequency, results, "planted_ranks"),
-        every_document=run_facts.EVERY_DOCUMENT,
-        probes={row.probe: row for row in results.probes},
-        folders={run: path.name for run, path in inputs.evaluations.items()},
-        is_significant=lambda row: is_significant(study, row),
-        level=significance_level(study),
-        conditions=wording.trial_conditions(study),
-        source_only=SOURCE_ONLY,
-        pooled=POOLED,
-        paper=paper,
+    return (
+        _templates()
+        .get_template("report.html.j2")
+        .render(
+            **WORDS,
+            **said,
+            study=study,
+            results=results,
+            figures={name: Markup(inline_svg(svg, name)) for name, svg in figures.items()},
+            style=Markup((resources.files(PACKAGE) / "report.css").read_text("utf-8")),
+            names=wording.names_of(study),
+            units=results.units,
+            item_units=results.units.replace("questions", "items"),
+            clustered=results.units != "questions",
+            score_names=wording.SCORE_NAMES,
+            measure_names=wording.MEASURE_NAMES,
+            predictor_names=wording.PREDICTOR_NAMES,
+            last=results.last("transfers", counting="published"),
+            transfers={
+                (row.language, row.direction, row.counting): row
+                for row in results.last("transfers")
+            },
+            score_transfers={
+                (row.language, row.direction, row.score, row.counting): row
+                for row in results.score_transfers
+            },
+            score_accuracies={
+                (row.probe, row.condition, row.score): row for row in results.score_accuracies
+            },
+            frequency_term=frequency_term,
+            own_retriever=study.frequency.retriever_name,
+            own_planted=run_facts.own_planted(study.frequency, results, "planted_ranks"),
+            every_document=run_facts.EVERY_DOCUMENT,
+            probes={row.probe: row for row in results.probes},
+            folders={run: path.name for run, path in inputs.evaluations.items()},
+            is_significant=lambda row: is_significant(study, row),
+            level=significance_level(study),
+            conditions=wording.trial_conditions(study),
+            source_only=SOURCE_ONLY,
+            pooled=POOLED,
+            paper=paper,
+        )
     )
 
 
