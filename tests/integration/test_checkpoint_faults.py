@@ -68,7 +68,7 @@ def newest(run: TrainingRun) -> tuple[int, State]:
     return found.step, load_resume_state(run.folder, found)[0]
 
 
-@pytest.mark.parametrize(("outage", "seconds"), [("refuse", 30.0), ("answer_503", 5.0)])
+@pytest.mark.parametrize(("outage", "seconds"), [("refuse", 12.0), ("answer_503", 5.0)])
 def test_a_store_that_fails_for_a_while_loses_nothing(
     run: TrainingRun, store: FailingStore, outage: str, seconds: float
 ) -> None:

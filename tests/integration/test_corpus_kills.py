@@ -21,7 +21,7 @@ from tests.jobs import PROJECT, environment
 from tests.prepare_text import STAGES, prepare
 from tests.small_corpus import base_language, text_folder
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.storm
 
 FILES = 16
 FOLDERS = {"isolate": "text", "write": "text", "tokenize": "tokens", "pack": "stream"}

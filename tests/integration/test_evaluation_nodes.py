@@ -10,7 +10,7 @@ from ccx_ray.evaluation.results import read_results
 from tests.probe_models import PROBES, write_random_model
 from tests.ray_nodes import kill, ray_nodes, start_driver, wait_until
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.storm
 
 COUNT, QUESTIONS = 12, 200
 

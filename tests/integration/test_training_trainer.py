@@ -105,6 +105,7 @@ def test_one_worker_goes_on_as_two(tmp_path: Path, ray_cluster: None) -> None:
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.storm
 def test_a_killed_controller_is_replaced_and_what_it_held_is_freed(
     tmp_path: Path, ray_cluster: None
 ) -> None:
