@@ -34,10 +34,15 @@ def test_a_lost_node_costs_one_attempt_and_nothing_of_the_budget(
     def scored() -> int:
         return sum(result.is_file() for result in results)
 
+    def is_scoring() -> bool:
+        """Whether the only evaluator has begun what it has not ended: else the node costs nothing."""
+        begun = sum(count["begun"] for count in count_attempts(tmp_path / "results").values())
+        return 2 <= scored() < begun
+
     with ray_nodes({"num_cpus": 1}) as cluster:
         driver = start_driver(cluster, ("-m", "tests.evaluation_driver", *arguments), log)
         try:
-            wait_until(lambda: scored() >= 2, seconds=120, what="two results")
+            wait_until(is_scoring, seconds=120, what="the third evaluation begins")
             assert kill(cluster.raylet(cluster.nodes[-1]))
             before = scored()
             assert before < COUNT, "killed too late"

@@ -21,7 +21,7 @@ from ccx_ray.training.run_time_files import GROUPS, read_restarts
 from ccx_ray.training.trainer import train
 from tests.training_runs import tiny_run, write_stream, write_tokenizer
 
-TRIALS, AT_ONCE = 4, 2
+TRIALS, AT_ONCE = 3, 2
 """One fails beside another, and one begins after it."""
 STEPS, ROWS = 40, 8
 BAD_STEP = 20
