@@ -35,7 +35,7 @@ def test_a_lost_node_costs_one_attempt_and_nothing_of_the_budget(
         return sum(result.is_file() for result in results)
 
     def is_scoring() -> bool:
-        """Whether the only evaluator has begun what it has not ended: else the node costs nothing."""
+        """Whether the evaluator has begun what it has not ended; else a node costs nothing."""
         begun = sum(count["begun"] for count in count_attempts(tmp_path / "results").values())
         return 2 <= scored() < begun
 
