@@ -5,6 +5,7 @@ Every mistake becomes one line that names the field, the value and what would be
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from ccx_ray.errors import UserError
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.world_spec import with_planted_files
+from ccx_ray.study.yaml_text import comment_in, read_yaml
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,7 +55,7 @@ def load_study(name_or_file: str, overrides: Sequence[str] = ()) -> tuple[StudyS
         path = path.resolve()
         root = path.parent
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = read_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
@@ -82,9 +84,14 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     if not separator or not field:
         raise UserError(f"--set: {override!r} is not of the form trials.steps=300")
     try:
-        value = yaml.safe_load(text)
+        value, comment = read_yaml(text), comment_in(text)
     except yaml.YAMLError:
         raise UserError(f"--set {field}: {text!r} is not a YAML value") from None
+    if comment:
+        raise UserError(
+            f"--set {field}: {comment!r} would be left out as a comment; put the value in quotes "
+            f"of its own: --set '{field}=\"{text}\"'"
+        )
     node: Any = tree
     *parents, last = field.split(".")
     for depth, key in enumerate(parents):
@@ -126,7 +133,20 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] == "value_error" and isinstance(problem["input"], dict):
         return f"{field}: {message}"
     shown = repr(problem["input"])
-    return f"{field}: {shown if len(shown) < 80 else shown[:77] + '...'}: {message}"
+    hint = _plain_value(problem["type"], problem["input"])
+    return f"{field}: {shown if len(shown) < 80 else shown[:77] + '...'}: {message}{hint}"
+
+
+def _plain_value(kind: str, value: Any) -> str:
+    """What to write instead of a value that YAML reads as another kind than a field has."""
+    if kind == "bool_type" and str(value).lower() in ("yes", "no", "on", "off", "y", "n"):
+        return f"; write {'true' if str(value).lower() in ('yes', 'on', 'y') else 'false'}"
+    if kind in ("int_type", "float_type") and isinstance(value, str):
+        digits = value.replace("_", "").replace(",", "")
+        return f"; write {digits}" if re.fullmatch(r"[-+]?[0-9]+(\.[0-9]+)?", digits) else ""
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return "; put it in quotes"
+    return ""
 
 
 def _resolved(model: type[BaseModel], location: Sequence[str]) -> tuple[list[str], list[str]]:

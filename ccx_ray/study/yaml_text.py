@@ -1,0 +1,116 @@
+"""Reads the YAML of study files and of ``--set`` as YAML 1.2's core schema has it.
+
+PyYAML follows YAML 1.1, where ``no`` is false, ``010`` is eight, ``1e-4`` a string, ``12:30`` a
+number and the second of two equal keys wins in silence. Here words are words (``no`` is Norwegian),
+numbers are decimal unless they begin with ``0x`` or ``0o``, dates stay text, and a key that stands
+twice is refused. Merge keys (``<<``) of YAML 1.1 are kept.
+"""
+
+import re
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+MAX_VALUES = 100_000
+"""Values that a document may stand for after its aliases are expanded; a study has hundreds."""
+
+_MERGE = "tag:yaml.org,2002:merge"
+_PLAIN = {
+    "null": (r"null|Null|NULL|~|", "nN~\0"),
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    "float": (
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+    "merge": (r"<<", "<"),
+}
+"""Kind -> the whole of such a plain scalar, and the characters that it may begin with."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with the plain scalars of YAML 1.2."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012, of this class alone
+
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, ScalarNode):
+                raise _problem("a field's name is a word, not a list or a mapping", key)
+            if key.tag != _MERGE and key.value in lines:
+                raise _problem(f"{key.value!r} stands twice, first in line {lines[key.value]}", key)
+            lines[key.value] = key.start_mark.line + 1
+        return super().construct_mapping(node, deep=deep)
+
+    def construct_yaml_int(self, node: ScalarNode) -> int:
+        text = self.construct_scalar(node)
+        return int(text, {"0x": 16, "0o": 8}.get(text[:2], 10))
+
+    def construct_yaml_float(self, node: ScalarNode) -> float:
+        text = self.construct_scalar(node).lower()
+        return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+for _kind, (_pattern, _first) in _PLAIN.items():
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_kind}",
+        re.compile(f"(?:{_pattern})$"),
+        ["" if first == "\0" else first for first in _first],
+    )
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
+
+
+def read_yaml(text: str) -> Any:
+    """The one document of a text.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, a key stands twice, an alias stands for what it is part of,
+            or aliases make more than ``MAX_VALUES`` values of it.
+    """
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count(node, [])
+        return loader.construct_document(node)
+    except RecursionError:
+        raise yaml.YAMLError("nested too deeply") from None
+    finally:
+        loader.dispose()
+
+
+def comment_in(text: str) -> str:
+    """What YAML would leave out of a value as a comment; empty where it takes all of it."""
+    tokens = [
+        token
+        for token in yaml.scan(text, yaml.SafeLoader)
+        if not isinstance(token, yaml.StreamEndToken | yaml.StreamStartToken)
+    ]
+    end = max((token.end_mark.index for token in tokens), default=0)
+    return text[end:].strip()
+
+
+def _count(node: Node, above: list[Node], counted: int = 0) -> int:
+    """Count the values of a node with its aliases expanded, on top of ``counted``."""
+    if any(node is one for one in above):
+        raise _problem("an alias stands for what it is part of", node)
+    if counted >= MAX_VALUES:
+        raise _problem(f"aliases make more than {MAX_VALUES:,} values of it", node)
+    counted += 1
+    below: list[Node] = []
+    if isinstance(node, MappingNode):
+        below = [value for _, value in node.value]
+    elif isinstance(node, SequenceNode):
+        below = node.value
+    for one in below:
+        counted = _count(one, [*above, node], counted)
+    return counted
+
+
+def _problem(message: str, node: Node) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, message, node.start_mark)
