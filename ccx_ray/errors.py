@@ -12,6 +12,13 @@ class UserError(Exception):
     """
 
 
+class InputError(UserError):
+    """What is wrong with an input file, met only when a step reads it.
+
+    The job ends as if it had been found before anything ran: one line and exit code 2.
+    """
+
+
 def last_line(error: BaseException) -> str:
     """An exception's type and the last line of its message, which names the reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

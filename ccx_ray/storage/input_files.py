@@ -4,14 +4,17 @@ Invariant: the same path finds the same files in the same order, and what a file
 holds a credential: those come from the environment alone.
 """
 
+import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ccx_ray.errors import UserError
+from ccx_ray.errors import InputError, UserError
 from ccx_ray.storage.hashing import KnownHashes, sampled_sha256
 from ccx_ray.storage.object_stores import (
     ACCESS,
@@ -22,6 +25,9 @@ from ccx_ray.storage.object_stores import (
 )
 
 GLOB = re.compile(r"[*?\[]")
+LEFT_OUT = ("_", ".")
+"""What begins so is no text by the convention of data lakes (``_SUCCESS``, ``_metadata``,
+``.part-0.crc``) and is read only where its own name, or a glob that begins so, asks for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +47,18 @@ class InputFile:
         return "://" in self.uri
 
     def open(self) -> BinaryIO:
-        """The raw bytes; random access works."""
-        if not self.is_remote:
-            return Path(self.uri).open("rb")
-        filesystem, path = self.filesystem()
-        file: BinaryIO = filesystem.open_input_file(path)
+        """The raw bytes; random access works.
+
+        Raises:
+            InputError: the file is gone or may not be read.
+        """
+        try:
+            if not self.is_remote:
+                return Path(self.uri).open("rb")
+            filesystem, path = self.filesystem()
+            file: BinaryIO = filesystem.open_input_file(path)
+        except OSError as error:
+            raise unreadable(self.uri, error) from None
         return file
 
     def filesystem(self) -> tuple[Any, str]:
@@ -68,42 +81,115 @@ def find_files(path: str, *, root: Path, field: str) -> list[InputFile]:
 
     Args:
         path: a file; a glob such as ``corpora/en/*.parquet`` (``**`` for any depth); a folder,
-            for all files below it but hidden ones; or the same as the URI of an object store. In a
-            URI, ``?`` begins the options of the store, such as ``?region=eu-central-1``.
+            for all files below it; or the same as the URI of an object store. In a URI, ``?``
+            begins the options of the store, such as ``?region=eu-central-1``. Links are followed.
+            Folders and globs leave out what ``LEFT_OUT`` says.
         root: what a local path is relative to.
         field: where the path was given, for the error.
 
     Raises:
-        UserError: no file is found, the store is unknown or refuses, or the URI holds a credential.
+        UserError: no file is found, a link leads nowhere, a folder may not be read, the store is
+            unknown or refuses, or the URI holds a credential.
     """
     if scheme_of(path, field) == "file":
-        found = _local_files((root / Path(path.removeprefix("file://")).expanduser()).absolute())
+        try:
+            local = (root / Path(path.removeprefix("file://")).expanduser()).absolute()
+            found, left_out = _local_files(local, field)
+        except (OSError, RuntimeError) as error:  # a name too long, ~ of nobody, a closed folder
+            reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+            shown = path if len(path) < 80 else path[:77] + "..."
+            raise UserError(f"{field}: {shown!r} is no path here ({reason}); give one") from None
     else:
-        found = _remote_files(path, field)
+        found, left_out = _remote_files(path, field)
     if not found:
+        names = f", but {left_out} that begin with _ or ." if left_out else ""
         raise UserError(
-            f"{field}: {path!r} is not an existing file, and no file matches it or lies below it; "
-            "give a file, a folder or a glob"
+            f"{field}: {path!r} is not an existing file, and no file matches it or lies below it"
+            f"{names}; give a file, a folder or a glob"
         )
     return _with_distinct_names(sorted(found, key=lambda file: file.uri))
 
 
-def _local_files(path: Path) -> list[InputFile]:
+def unreadable(uri: str, error: OSError) -> InputError:
+    """A file that the system does not give."""
+    reason = error.strerror or one_line(error)
+    return InputError(f"{uri}: cannot be read ({reason}); see that it is there and may be read")
+
+
+def _local_files(path: Path, field: str) -> tuple[list[InputFile], int]:
+    """The files, and how many were left out for their names."""
     if path.exists() or not GLOB.search(str(path)):  # a file's name may hold a bracket
-        folder, found = path, path.rglob("*") if path.is_dir() else iter([path])
+        if path.is_file():
+            return [_local_file(path)], 0
+        if path.is_symlink() and not path.exists():
+            raise _broken_link(path, field)
+        folder, shape = path, "**"
     else:
         fixed = next(number for number, part in enumerate(path.parts) if GLOB.search(part))
-        folder = Path(*path.parts[:fixed])
-        found = folder.glob(str(Path(*path.parts[fixed:])))
-    return [
-        InputFile(uri=str(file), name=file.name, size=file.stat().st_size)
-        for file in found
-        if file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    ]
+        folder, shape = Path(*path.parts[:fixed]), "/".join(path.parts[fixed:])
+    pattern, depth = _pattern(shape), None if "**" in shape else shape.count("/")
+    found, left_out = [], 0
+    for below in _walk(folder, depth, field) if folder.is_dir() else ():
+        if pattern.fullmatch(below):
+            path = folder / below
+            if _is_left_out(below, shape):
+                left_out += 1
+            elif path.is_symlink() and not path.exists():
+                raise _broken_link(path, field)
+            elif path.is_file():
+                found.append(_local_file(path))
+    return found, left_out
 
 
-def _remote_files(uri: str, field: str) -> list[InputFile]:
+def _local_file(path: Path) -> InputFile:
+    return InputFile(uri=str(path), name=path.name, size=path.stat().st_size)
+
+
+def _broken_link(path: Path, field: str) -> UserError:
+    return UserError(
+        f"{field}: {str(path)!r} is a link to {str(path.readlink())!r}, which does not exist; "
+        "mend the link or delete it"
+    )
+
+
+def _walk(folder: Path, depth: int | None, field: str) -> Iterator[str]:
+    """The paths of what lies below a folder and is no folder, relative to it.
+
+    Links to folders are followed, but not back into a folder that they lie in.
+
+    Args:
+        depth: how many folders deep; None for any number.
+    """
+    waiting = [("", frozenset([folder.resolve()]))]
+    while waiting:
+        below, above = waiting.pop()
+        try:
+            entries = sorted(os.scandir(folder / below), key=lambda entry: entry.name)
+        except OSError as error:
+            raise UserError(
+                f"{field}: the folder {str(folder / below)!r} cannot be read ({error.strerror}); "
+                "let it be read, or name the files"
+            ) from None
+        for entry in entries:
+            path = below + entry.name
+            if not Path(entry.path).is_dir():  # unlike its own method, of no link to itself
+                yield path
+            elif depth is None or path.count("/") < depth:
+                real = Path(entry.path).resolve()
+                if real not in above:
+                    waiting.append((path + "/", above | {real}))
+
+
+def _is_left_out(below: str, shape: str) -> bool:
+    """Whether a part of the path begins with ``_`` or ``.`` and no part of the glob asks for it."""
+    asking = [part for part in shape.split("/") if part.startswith(LEFT_OUT)]
+    return any(
+        part.startswith(LEFT_OUT) and not any(fnmatchcase(part, one) for one in asking)
+        for part in below.split("/")
+    )
+
+
+def _remote_files(uri: str, field: str) -> tuple[list[InputFile], int]:
     from pyarrow import fs
 
     refuse_credentials(uri, field)
@@ -125,27 +211,32 @@ def _remote_files(uri: str, field: str) -> list[InputFile]:
             f"{field}: {uri!r} cannot be read ({one_line(error)}); give the object's URI, and "
             f"{ACCESS}"
         ) from None
-    pattern = _pattern(bare[len(start) + 1 :]) if wild else re.compile(".*", re.DOTALL)
-    found = []
+    shape = bare[len(start) + 1 :] if wild else "**"
+    pattern = _pattern(shape)
+    found, left_out = [], 0
     for info in infos:
         below = info.path[len(path) :].lstrip("/")
-        hidden = not wild and any(part.startswith(".") for part in below.split("/"))
-        if info.type == fs.FileType.File and not hidden and pattern.fullmatch(below):
-            place = f"{start}/{below}" if below else start
-            found.append(InputFile(uri=place + ending, name=info.base_name, size=info.size))
-    return found
+        if info.type != fs.FileType.File or not pattern.fullmatch(below):
+            continue
+        if _is_left_out(below, shape):
+            left_out += 1
+            continue
+        place = f"{start}/{below}" if below else start
+        found.append(InputFile(uri=place + ending, name=info.base_name, size=info.size))
+    return found, left_out
 
 
 def _pattern(shape: str) -> re.Pattern[str]:
-    """A glob of an object store: ``**`` crosses slashes, ``*`` does not."""
-    pieces = re.split(r"(\*\*/|\*\*|\*|\[[^\]]*\])", shape)
-    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
+    """A glob: ``**`` crosses slashes, ``*`` and ``?`` do not."""
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\])", shape)
+    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     return re.compile(
         "".join(
             meaning.get(piece)
             or (piece.replace("[!", "[^", 1) if piece.startswith("[") else re.escape(piece))
             for piece in pieces
-        )
+        ),
+        re.DOTALL,
     )
 
 

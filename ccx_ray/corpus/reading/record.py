@@ -4,11 +4,16 @@ Invariant: everything that stands in a file comes out of its reader, as a record
 still shows the text; nothing is skipped in silence but blank lines.
 """
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from ccx_ray.storage.input_files import InputFile
 from ccx_ray.study.text_spec import SourceSpec
 
+NUMBERS = (int, float, Decimal, UUID)
+"""What an id may be beside a string; not a number that is none (NaN)."""
 SHOWN_CHARACTERS = 4096
 """Of a faulty record that are kept to be read; its file and position tell where the rest is."""
 
@@ -40,9 +45,15 @@ class Reason:
     """JSON may escape one; no text can hold it."""
     WRONG_COLUMNS = "wrong number of columns"
     JSON_ARRAY = "JSON array instead of JSON Lines"
+    UNREADABLE = "characters that cannot be read"
+    """Bytes that the declared encoding does not have, or characters that XML forbids."""
     MALFORMED = "page that cannot be parsed"
 
-    BREAKS = frozenset({TRUNCATED, CORRUPT})
+    WINDOW = "zstd window larger than the memory allows"
+    """2 GiB is the most that the library takes (``zstd --long=31``)."""
+    SEVERAL_OBJECTS = "several JSON objects on a line"
+
+    BREAKS = frozenset({TRUNCATED, CORRUPT, WINDOW})
     """After these nothing more of a file can be read."""
 
 
@@ -122,10 +133,10 @@ def record_of(
     """A record of values as a parser gives them, or why they make none.
 
     Args:
-        name: the id; a whole number is as good as a string.
+        name: the id; a number is as good as a string.
         source: ``file``, the file's name, stands in where it is no text.
     """
-    if name.__class__ is int:
+    if isinstance(name, NUMBERS) and not isinstance(name, bool) and name == name:  # noqa: PLR0124
         name = str(name)
     if not isinstance(name, str) or not name.strip():
         return Fault("", position, Reason.NO_ID, show(texts))
@@ -148,6 +159,24 @@ def _reason(text: Any) -> str:
     if not text or text.isspace():
         return Reason.BLANK_TEXT
     return "" if _encodable(text) else Reason.LONE_SURROGATE
+
+
+def value_at(content: Mapping[str, Any], field: str) -> Any:
+    """The value of a field, or of a field within fields by its dotted name (``translation.en``).
+
+    Raises:
+        LookupError: there is none.
+    """
+    if field in content or "." not in field:
+        return content[field]
+    value: Any = content
+    for name in field.split("."):
+        if value is None:  # a null holds nulls
+            return None
+        if not isinstance(value, Mapping):
+            raise LookupError(field)
+        value = value[name]
+    return value
 
 
 def limited(found: Record | Fault, record_bytes: int) -> Record | Fault:
