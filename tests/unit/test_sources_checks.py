@@ -65,7 +65,7 @@ def test_a_missing_column_names_file_column_and_columns(tmp_path: Path):
     assert "no column 'en'" in refused(tmp_path, PAIR, path="a.parquet")
     (tmp_path / "a.tsv").write_text("nr\ten\n", "utf-8")
     line = refused(tmp_path, PAIR, path="a.tsv", id_field="nr")
-    assert "no column 'ko' in its first line, only nr, en" in line
+    assert "has in its first line no column 'ko', only nr, en" in line
     (tmp_path / "b.tsv").write_text("a\tb\tc\n", "utf-8")
     assert "has 3 columns where 2 are expected" in refused(tmp_path, PAIR, path="b.tsv")
 

@@ -51,7 +51,6 @@ def test_a_missing_column_ends_a_parquet_file(tmp_path: Path):
     write_parquet(tmp_path / "a.parquet", {"id": ["a"], "body": ["x"]})
     (fault,) = read(SourceSpec(path="a.parquet"), tmp_path)
     assert (fault.reason, fault.ends_file) == (Reason.MISSING_COLUMN, True)
-    assert "'" not in fault.text
     assert "body" in fault.text
 
 

@@ -1,13 +1,16 @@
 """Records that repeat an earlier one: equal texts, repeated ids, near-duplicates, over all shards.
 
-Invariant: of equal keys the first in the order of the source files is kept, so the result does
-not depend on how the work was spread.
+Invariants: of equal keys the first in the order of the source files is kept, so the result does
+not depend on how the work was spread. Ids are unique within their scope, a source or one of its
+files; where another scope has used an id before, the file's name is put before it, so that an id
+names one record of what is written.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +18,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ccx_ray.corpus.cleaning.near_duplicates import near_duplicates
-from ccx_ray.corpus.parts import map_arrow
+from ccx_ray.corpus.parts import map_arrow, one_array
 
 DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near-duplicate"
 REPEATED_ID = "repeated id"
 """Another text came earlier under the same id, which must name one document."""
 REASONS = (DUPLICATE, REPEATED_ID, NEAR_DUPLICATE)
+SCOPE_FACTOR = 0x9E3779B97F4A7C15
+SEPARATOR = "#"
+"""Between a file's name and an id; a record without an id is called ``file:place``."""
 Ints = npt.NDArray[np.int64]
 Digests = npt.NDArray[np.uint64]
 
 DIGEST_BYTES = 16
 """2**64 texts before two different ones are likely to collide."""
+
+
+class BlockOfRows(NamedTuple):
+    """A block, and where its rows come from."""
+
+    name: str
+    scope: int
+    """Within which their ids are unique."""
+    file: str
+    """What is put before an id that another scope has used; no other scope has the same."""
 
 
 def digests(columns: Sequence[pa.Array]) -> Digests:
@@ -90,17 +106,19 @@ class _Signatures:
         return signatures
 
 
-def repetitions(blocks: Path, names: Sequence[str], similarity: float | None) -> Iterator[pa.Table]:
+def repetitions(
+    folder: Path, blocks: Sequence[BlockOfRows], similarity: float | None
+) -> Iterator[pa.Table]:
     """Which rows repeat an earlier one, over all blocks of one kind in their order; each has the
-    keys of its rows beside it.
+    keys of its rows beside it in ``folder``.
 
     Yields:
-        one table a block: reason (null where a row does not repeat another) and duplicate_of (the
-        id of the earlier row).
+        one table a block: reason (null where a row does not repeat another), duplicate_of (the id
+        of the earlier row) and name (another id than the file's, where that was used before).
 
-    Memory: 150 bytes a row, and the near-duplicates' own; the texts stay on disk.
+    Memory: 170 bytes a row, and the near-duplicates' own; the texts stay on disk.
     """
-    tables = [map_arrow(blocks / f"{name}.arrow") for name in names]
+    tables = [map_arrow(folder / f"{block.name}.arrow") for block in blocks]
     sizes = [table.num_rows for table in tables]
     standing = np.concatenate(
         [np.zeros(0, bool)] + [pc.is_null(table["reason"]).to_numpy() for table in tables]
@@ -109,20 +127,39 @@ def repetitions(blocks: Path, names: Sequence[str], similarity: float | None) ->
     original = np.full(len(standing), -1, np.int64)
     everything = np.arange(len(standing), dtype=np.int64)
 
+    def keys_of(key: str) -> Digests:
+        keys = [np.load(keys_path(folder, block.name, key), mmap_mode="r") for block in blocks]
+        return np.concatenate([np.zeros((0, 2), np.uint64), *keys])
+
     def settle(code: int, first: Ints) -> None:
         repeats = standing & (first >= 0) & (first != everything)
         reason[repeats], original[repeats] = code, first[repeats]
         standing[repeats] = False
 
-    for code, key in ((0, "texts"), (1, "ids")):
-        keys = [np.load(keys_path(blocks, name, key), mmap_mode="r") for name in names]
-        settle(code, first_seen(np.concatenate([np.zeros((0, 2), np.uint64), *keys]), standing))
+    settle(0, first_seen(keys_of("texts"), standing))
+    names = keys_of("ids")
+    # Another digest for each scope: equal ones of two scopes are as unlikely as of two ids.
+    scopes = np.repeat(np.array([block.scope for block in blocks], np.uint64), sizes)
+    settle(1, first_seen(names ^ (scopes * np.uint64(SCOPE_FACTOR))[:, None], standing))
     if similarity is not None:
-        signatures = _Signatures([keys_path(blocks, name, "signatures") for name in names])
+        signatures = _Signatures([keys_path(folder, block.name, "signatures") for block in blocks])
         bounds = np.cumsum(sizes)[:-1]
         settle(2, near_duplicates(signatures, np.split(standing, bounds), similarity))
+    used = first_seen(names, standing)
+    used_before = (used >= 0) & (used != everything)
     # Mapped into memory: only the ids that are asked for are ever read.
     ids = pa.chunked_array([c for table in tables for c in table["id"].chunks], pa.string())
+    files = pa.array([block.file for block in blocks], pa.string())
+    of_block = np.repeat(np.arange(len(blocks)), sizes)
+
+    def named(rows: Ints) -> pa.Array:
+        """Their ids as they are written; null where a row is -1."""
+        none = rows < 0
+        plain = one_array(ids.take(pa.array(rows, mask=none)))
+        before = pc.take(files, pa.array(of_block[rows], mask=none))
+        renamed = pa.array(used_before[rows] & ~none)
+        return pc.if_else(renamed, pc.binary_join_element_wise(before, plain, SEPARATOR), plain)
+
     for begin, size in zip(np.cumsum(sizes) - sizes, sizes, strict=True):
         rows = slice(begin, begin + size)
         reasons = pa.array(reason[rows], mask=reason[rows] < 0)
@@ -131,6 +168,7 @@ def repetitions(blocks: Path, names: Sequence[str], similarity: float | None) ->
                 "reason": pa.DictionaryArray.from_arrays(reasons, pa.array(REASONS)).cast(
                     pa.string()
                 ),
-                "duplicate_of": ids.take(pa.array(original[rows], mask=original[rows] < 0)),
+                "duplicate_of": named(original[rows]),
+                "name": named(np.where(used_before[rows], everything[rows], -1)),
             }
         )

@@ -6,9 +6,10 @@ beside them. The keys alone are compared over all blocks; then the second pass w
 
 Invariants: every record that is read stands in exactly one of the three, a rejected one with its
 reason, its place and its text. A block's content depends on its shard alone. Of equal texts, and of
-records with one id, the first in the order of the sources is kept.
+records with one id in one source, the first in the order of the sources is kept.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,25 +20,36 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ccx_ray.corpus.cleaning.duplicates import digests, keys_path, repetitions
+from ccx_ray.corpus.cleaning.duplicates import BlockOfRows, digests, keys_path, repetitions
 from ccx_ray.corpus.cleaning.language_identification import isolate_language
 from ccx_ray.corpus.cleaning.near_duplicates import signatures
 from ccx_ray.corpus.cleaning.scripts import count_by_script, holds_letters, isolate
+from ccx_ray.corpus.cleaning.yields import (
+    FileYield,
+    SourceYield,
+    check_sources,
+    warnings,
+    write_yields,
+)
 from ccx_ray.corpus.parts import PART_BYTES, map_arrow, write_arrow, write_language, write_part
 from ccx_ray.corpus.reading.jsonl import RawBatch
 from ccx_ray.corpus.reading.record import Reason, Shard
 from ccx_ray.corpus.reading.sources import (
     Kind,
     TextSource,
+    numbers_ids_by_file,
     raw_batches,
     side_names,
+    size_of,
     source_shards,
     text_sources,
 )
-from ccx_ray.errors import UserError
+from ccx_ray.errors import InputError
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog
 from ccx_ray.storage.publishing import writing_aside
 from ccx_ray.study.text_spec import BaseLanguageSpec, CleaningSpec, LanguageSpec
+
+logger = logging.getLogger(__name__)
 
 DOCUMENTS = pa.schema([(name, pa.string()) for name in ("id", "text", "source")])
 PAIRS = pa.schema([(name, pa.string()) for name in ("id", "english", "target", "source")])
@@ -54,6 +66,8 @@ DROPPED = "dropped"
 NOTHING_LEFT = "nothing left after isolation"
 """No letter of any script is left on one of the sides."""
 TOO_SHORT = "too short after isolation"
+REMEDIES = {Reason.WINDOW: "compress it with a smaller window (zstd --long=27)"}
+"""Of a file that breaks off; else the whole file is needed."""
 ANOTHER_LANGUAGE = "in another language"
 """What language identification left of it is nothing, or too short."""
 
@@ -75,6 +89,8 @@ class Part(NamedTuple):
     block: str
     number: int
     """Of the part among those of its kind; in ``rejected`` parts are counted through."""
+    source: int
+    """Number of its source."""
     shard: Shard
 
 
@@ -97,16 +113,16 @@ def isolate_text(
         base: the base language, which the first halves of pairs are in.
 
     Returns:
-        counts of records, bytes and characters in and out, rejected records by reason, and removed
-        characters by script.
+        counts of records, bytes and characters in and out, rejected records by reason, removed
+        characters by script, and warnings about files of which little is left.
 
     Raises:
-        UserError: a file cannot be read, or nothing of a field's files is left.
+        InputError: a file cannot be read, or nothing of a source is left.
     """
     sources = text_sources(language, base)
     shards = [
-        (source, shard)
-        for source in sources
+        (number, shard)
+        for number, source in enumerate(sources)
         for shard in source_shards(source.spec, sides=source.sides, root=root, field=source.field)
     ]
     log = WorkLog(folder, "isolate")
@@ -114,23 +130,25 @@ def isolate_text(
     blocks.mkdir(parents=True, exist_ok=True)
 
     def isolate_one(number: int) -> dict[str, Any]:
-        return _isolate_shard(*shards[number], cleaning, blocks, f"block-{number:05d}")
+        source, shard = shards[number]
+        return _isolate_shard(sources[source], shard, cleaning, blocks, f"block-{number:05d}")
 
     isolated = run_tasks(log, len(shards), isolate_one)
     parts: list[Part] = []
     numbers: Counter[Kind] = Counter()
     for (source, shard), result in zip(shards, isolated, strict=True):
         for block in result["blocks"]:
-            parts.append(Part(source.kind, block, numbers[source.kind], shard))
-            numbers[source.kind] += 1
+            kind = sources[source].kind
+            parts.append(Part(kind, block, numbers[kind], source, shard))
+            numbers[kind] += 1
     kinds: list[Kind] = ["documents"]
     if isinstance(language, LanguageSpec):
         kinds.append("pairs")
     for kind in kinds:
-        names = [part.block for part in parts if part.kind == kind]
+        own = _blocks_of_rows([part for part in parts if part.kind == kind], sources)
         similarity = cleaning.near_duplicates if kind == "documents" else None
-        for name, table in zip(names, repetitions(blocks, names, similarity), strict=True):
-            write_arrow(blocks / f"{name}.repeated.arrow", [table])
+        for block, table in zip(own, repetitions(blocks, own, similarity), strict=True):
+            write_arrow(blocks / f"{block.name}.repeated.arrow", [table])
     for name in (*kinds, "rejected"):
         (folder / name).mkdir(exist_ok=True)
 
@@ -139,17 +157,32 @@ def isolate_text(
 
     written = run_tasks(WorkLog(folder, "write"), len(parts), write)
     write_language(folder, language.code, base.code)
-    counts = _text_counts(kinds, isolated, list(zip(parts, written, strict=True)))
-    for source in sources:
-        own = counts[source.kind]
-        if not own["kept"]:
-            reasons = ", ".join(f"{number} {reason}" for reason, number in own["rejected"].items())
-            raise UserError(
-                f"{source.field}: of {own['read']} records none is left "
-                f"({reasons or 'none read'}); give text with the fields "
-                f"{' and '.join(source.sides)}"
-            )
+    settled = list(zip(parts, written, strict=True))
+    yields = _yields(sources, list(zip(shards, isolated, strict=True)), settled)
+    check_sources(yields)
+    write_yields(folder, yields)
+    counts = _text_counts(kinds, isolated, settled)
+    counts["warnings"] = warnings(yields)
+    for line in counts["warnings"]:
+        logger.warning("%s", line)
     return counts
+
+
+def _blocks_of_rows(parts: Sequence[Part], sources: Sequence[TextSource]) -> list[BlockOfRows]:
+    """The blocks of one kind with the scopes of their ids: the file of a dump or a translation
+    memory, else the source."""
+    scopes: dict[tuple[int, str], int] = {}
+    named: dict[str, tuple[int, str]] = {}
+    blocks = []
+    for part in parts:
+        file = part.shard.file
+        by_file = numbers_ids_by_file(part.shard, sources[part.source].spec)
+        scope = scopes.setdefault((part.source, file.uri if by_file else ""), len(scopes))
+        name = file.name
+        while named.setdefault(name, (part.source, file.uri)) != (part.source, file.uri):
+            name += "+"  # a file of the same name in another source
+        blocks.append(BlockOfRows(part.block, scope, name))
+    return blocks
 
 
 def _isolate_shard(
@@ -161,7 +194,7 @@ def _isolate_shard(
         the kind, the blocks' names, bytes and characters read, and the characters removed.
 
     Raises:
-        UserError: the file breaks off and the study says to stop there.
+        InputError: the file breaks off and the study says to stop there.
     """
     counts: Counter[str] = Counter()
     removed: Counter[str] = Counter()
@@ -175,9 +208,10 @@ def _isolate_shard(
         ):
             for fault in batch.faults.values():
                 if fault.reason in Reason.BREAKS and cleaning.broken_files == "stop":
-                    raise UserError(
-                        f"{shard.file.uri}: {fault.reason} at {shard.place(fault.position)}; give "
-                        "the whole file, or keep what came before with cleaning.broken_files=keep"
+                    remedy = REMEDIES.get(fault.reason, "give the whole file")
+                    raise InputError(
+                        f"{shard.file.uri}: {fault.reason} at {shard.place(fault.position)}; "
+                        f"{remedy}, or keep what came before with cleaning.broken_files=keep"
                     )
             yield _isolated(batch, source, cleaning, counts, removed)
 
@@ -278,6 +312,7 @@ def _write_text_part(part: Part, blocks: Path, folder: Path, through: int) -> di
     what it counted."""
     table = map_arrow(blocks / f"{part.block}.arrow")
     repeated = map_arrow(blocks / f"{part.block}.repeated.arrow")
+    table = table.set_column(0, "id", pc.coalesce(repeated["name"], table["id"]))
     sides = side_names(part.kind)
     reason = pc.coalesce(table["reason"], repeated["reason"])
     accepted = pc.is_null(reason)
@@ -306,7 +341,8 @@ def _write_text_part(part: Part, blocks: Path, folder: Path, through: int) -> di
     for side in sides:
         counts[f"bytes_out_{side}"] = _total(pc.binary_length(kept[side]))
         counts[f"characters_out_{side}"] = _total(pc.utf8_length(kept[side]))
-    return {"counts": counts, "rejected": dict(Counter(columns["reason"].to_pylist()))}
+    rejections = dict(Counter(columns["reason"].to_pylist()))
+    return {"counts": counts, "rejected": rejections, "first": places[0] if places else ""}
 
 
 def _write_dropped(kept: pa.Table, folder: Path, through: int) -> dict[str, int]:
@@ -319,6 +355,27 @@ def _write_dropped(kept: pa.Table, folder: Path, through: int) -> dict[str, int]
         "texts_with_dropped_lines": touched.num_rows,
         "characters_in_dropped_lines": _total(pc.utf8_length(touched[DROPPED])),
     }
+
+
+def _yields(
+    sources: Sequence[TextSource],
+    shards: Sequence[tuple[tuple[int, Shard], Mapping[str, Any]]],
+    parts: Sequence[tuple[Part, Mapping[str, Any]]],
+) -> list[SourceYield]:
+    """What every file gave, from what ``_isolate_shard`` and ``_write_text_part`` counted."""
+    yields = [SourceYield(source=source) for source in sources]
+    for (source, shard), result in shards:
+        file = shard.file
+        made = FileYield(name=file.name, bytes=size_of(file))
+        found = yields[source].files.setdefault(file.uri, made)
+        found.read += result["counts"].get("read", 0)
+        found.text_bytes += result["counts"].get("bytes_in", 0)
+    for part, settled in parts:
+        found = yields[part.source].files[part.shard.file.uri]
+        found.kept += settled["counts"]["kept"]
+        found.rejected.update(settled["rejected"])
+        found.first = found.first or settled["first"]
+    return yields
 
 
 def _text_counts(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ccx_ray.corpus.reading.contents import check_contents
 from ccx_ray.corpus.reading.lines import compression_of, first_line
 from ccx_ray.corpus.reading.record import Fault, Record, Shard, fields_of
 from ccx_ray.errors import UserError
@@ -35,6 +36,7 @@ ENDINGS = {
 PACKED = (".gz", ".bz2", ".zst", ".zstd", ".xz")
 DOCUMENTS_ONLY = ("mediawiki", "wikipedia", "mc2")
 PAIRS_ONLY = ("tmx", "moses")
+IDS_OF_A_FILE = ("mediawiki", "tmx")
 SPLIT_BY_BYTES = ("jsonl", "mc2", "tsv", "mediawiki")
 UNITS = {"mediawiki": "page", "tmx": "translation unit"}
 
@@ -94,9 +96,11 @@ def check_source(source: SourceSpec, *, sides: tuple[str, ...], root: Path, fiel
 
     Raises:
         UserError: nothing is found, the format cannot be told or does not hold what is asked for,
-            a column is missing, or the data set cannot be reached.
+            a file is an archive or the like, its encoding is not known, a column is missing, or the
+            data set cannot be reached.
     """
     from ccx_ray.corpus.reading import tables
+    from ccx_ray.corpus.reading.tmx import encoding_of
 
     fields = fields_of(source, sides)
     _check_kind(source, sides, field)
@@ -104,12 +108,21 @@ def check_source(source: SourceSpec, *, sides: tuple[str, ...], root: Path, fiel
         tables.check_dataset(source, fields, root=root, field=field)
         return
     for file in source_files(source, root=root, field=field):
-        form = format_of(file, source, field)
+        try:
+            form = format_of(file, source, field)
+        except UserError:
+            check_contents(file, "", field=field)  # an archive is told before its name is
+            raise
         if source.format is None:
             _check_kind(source.model_copy(update={"format": form}), sides, field)
+        for part in _with_counterpart(file):
+            if part.size:
+                check_contents(part, form, field=field)
         if not file.size:
             continue  # counted when it is read
-        if form in {"parquet", "wikipedia"}:
+        if form == "tmx":
+            encoding_of(file, field=field)
+        elif form in {"parquet", "wikipedia"}:
             tables.check_parquet(file, source, fields, field=field)
         elif form == "tsv":
             tables.check_tsv(file, source, fields, field=field)
@@ -131,6 +144,23 @@ def source_files(source: SourceSpec, *, root: Path, field: str) -> list[InputFil
 
         return find_line_pairs(source, root=root, field=field)
     return find_files(source.path, root=root, field=field)
+
+
+def _with_counterpart(file: InputFile) -> tuple[InputFile, ...]:
+    """The files of a Moses pair; any other file alone."""
+    counterpart: InputFile | None = getattr(file, "counterpart", None)
+    return (file,) if counterpart is None else (file, counterpart)
+
+
+def size_of(file: InputFile) -> int:
+    """In bytes, of a Moses pair those of both files; 0 where it is not known."""
+    return sum(part.size for part in _with_counterpart(file))
+
+
+def numbers_ids_by_file(shard: Shard, source: SourceSpec) -> bool:
+    """Whether an id is unique within a file (a dump's pages, a translation memory's units) instead
+    of within all files of the source."""
+    return not source.dataset and format_of(shard.file, source, "path") in IDS_OF_A_FILE
 
 
 def source_shards(

@@ -3,7 +3,9 @@
 
 Rows without an id are called by their file, or data set and shard, and their number. The Parquet of
 the ``wikimedia/wikipedia`` snapshots has the columns ``id``, ``url``, ``title``, ``text``; the url
-becomes the source. Data sets are streamed: nothing is downloaded that is not read.
+becomes the source. A column within a column is called by its dotted name (``translation.en``, as in
+the hub's layout of translations). Bytes that no annotation calls text are read as UTF-8. Data sets
+are streamed: nothing is downloaded that is not read.
 
 Tab-separated text is without quoting. Where the source names a field, the first line of every file
 names the columns; an id column is then the one called ``id_field``, or ``id`` if there is one.
@@ -11,7 +13,7 @@ Where it names none, there is no such line: a pair is two columns, English first
 one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from ccx_ray.corpus.reading.record import (
     Shard,
     limited,
     record_of,
+    value_at,
 )
 from ccx_ray.errors import UserError
 from ccx_ray.storage.input_files import InputFile
@@ -36,15 +39,47 @@ ROWS = 512
 NAME_COLUMNS = "name the right one with id_field, text_field, english_field or target_field"
 
 
-def _missing(source: SourceSpec, fields: Fields, columns: Sequence[str]) -> str:
-    """The first column that is needed and not there; empty where all are."""
+def _problem(source: SourceSpec, fields: Fields, columns: Sequence[str]) -> str:
+    """Why a needed column cannot be read, and what to do: it is missing, or stands twice; empty
+    where all can."""
     wanted = fields.texts if source.id_field is None else (*fields.texts, source.id_field)
-    return next((column for column in wanted if column not in columns), "")
+    for column in wanted:
+        if column not in columns:
+            return f"no column {column!r}, only {', '.join(columns)[:300]}; {NAME_COLUMNS}"
+    for column in (*wanted, str(fields.id), fields.source):
+        if (times := columns.count(column)) > 1:
+            return f"the column {column!r} {times} times; give each a name of its own"
+    return ""
 
 
-def _missing_column(column: str, columns: Sequence[str], position: int = 1) -> Fault:
-    text = f"no column {column}, only {', '.join(columns)}"
-    return Fault("", position, Reason.MISSING_COLUMN, text[:SHOWN_CHARACTERS], ends_file=True)
+def _no_column(problem: str, position: int = 1) -> Fault:
+    return Fault("", position, Reason.MISSING_COLUMN, problem[:SHOWN_CHARACTERS], ends_file=True)
+
+
+def _leaves(fields: Iterable[Any], above: str = "") -> list[tuple[str, Any]]:
+    """(dotted name, type) of every column that holds no columns itself."""
+    leaves: list[tuple[str, Any]] = []
+    for field in fields:
+        name = above + field.name
+        inner = [field.type.field(n) for n in range(field.type.num_fields)]
+        if str(field.type).startswith("struct<"):
+            leaves += _leaves(inner, f"{name}.")
+        else:
+            leaves.append((name, field.type))
+    return leaves
+
+
+def _is_text(type_: Any) -> bool:
+    """Whether the values of an Arrow type are texts, or bytes that may be."""
+    import pyarrow as pa
+
+    if isinstance(type_, pa.DictionaryType):
+        type_ = type_.value_type
+    elif isinstance(type_, pa.BaseExtensionType):
+        type_ = type_.storage_type
+    return str(type_).startswith(
+        ("string", "large_string", "binary", "large_binary", "fixed_size_binary", "null")
+    )
 
 
 @contextmanager
@@ -68,17 +103,20 @@ def check_parquet(file: InputFile, source: SourceSpec, fields: Fields, *, field:
     """
     try:
         with _opened(file) as opened:
-            columns = opened.schema_arrow.names
+            columns = _leaves(opened.schema_arrow)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{field}: {file.uri!r} cannot be read as Parquet ({' '.join(str(error).split())}); "
             "give a whole Parquet file, or name the format"
         ) from None
-    if column := _missing(source, fields, columns):
-        raise UserError(
-            f"{field}: {file.uri!r} has no column {column!r}, only {', '.join(columns)}; "
-            f"{NAME_COLUMNS}"
-        )
+    if problem := _problem(source, fields, [name for name, _ in columns]):
+        raise UserError(f"{field}: {file.uri!r} has {problem}")
+    for name, type_ in columns:
+        if name in fields.texts and not _is_text(type_):
+            raise UserError(
+                f"{field}: the column {name!r} of {file.uri!r} holds {type_}, not text; "
+                f"{NAME_COLUMNS}"
+            )
 
 
 def parquet_shards(file: InputFile, shard_bytes: int) -> list[Shard]:
@@ -124,9 +162,10 @@ def read_parquet(
 def _parquet_rows(
     opened: Any, shard: Shard, source: SourceSpec, fields: Fields, record_bytes: int
 ) -> Iterator[Record | Fault]:
-    names, metadata, file = opened.schema_arrow.names, opened.metadata, shard.file.name
-    if column := _missing(source, fields, names):
-        yield _missing_column(column, names)
+    metadata, file = opened.metadata, shard.file.name
+    names = [name for name, _ in _leaves(opened.schema_arrow)]
+    if problem := _problem(source, fields, names):
+        yield _no_column(problem)
         return
     if not metadata.num_rows:
         yield Fault("", 1, Reason.EMPTY_FILE, "")
@@ -178,15 +217,25 @@ class _Undecodable(bytes):
 
 
 def _values(batch: Any, column: str) -> list[Any]:
-    """The values of a column."""
+    """The values of a column, or of one within a column by its dotted name; bytes as text where
+    they are UTF-8."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    values = batch.column(column)
+    if column in batch.schema.names:
+        values = batch.column(column)
+    else:
+        above, *path = column.split(".")
+        values = batch.column(above)
+        for name in path:
+            values = pc.struct_field(values, name)
     try:
-        return values.to_pylist()  # type: ignore[no-any-return]
+        found: list[Any] = values.to_pylist()
     except UnicodeDecodeError:
-        raw = values.cast(pa.large_binary()).to_pylist()
-        return [value if value is None else _decoded(value) for value in raw]
+        if isinstance(values, pa.DictionaryArray):
+            values = values.dictionary_decode()
+        found = values.cast(pa.large_binary()).to_pylist()
+    return list(map(_text, found))
 
 
 def _decoded(value: bytes) -> str | _Undecodable:
@@ -194,6 +243,11 @@ def _decoded(value: bytes) -> str | _Undecodable:
         return value.decode("utf-8")
     except UnicodeDecodeError:
         return _Undecodable(value)
+
+
+def _text(value: Any) -> Any:
+    """Bytes as text where they are UTF-8; everything else as it is."""
+    return _decoded(value) if value.__class__ is bytes else value
 
 
 def _is_truncated(file: InputFile) -> bool:
@@ -210,12 +264,24 @@ def check_dataset(source: SourceSpec, fields: Fields, *, root: Path, field: str)
     Raises:
         UserError: it cannot be reached, or a column is missing.
     """
-    columns = _load(source, _dataset_name(source, root), field).column_names
-    if columns and (column := _missing(source, fields, columns)):
-        raise UserError(
-            f"{field}: {source.label} has no column {column!r}, only {', '.join(columns)}; "
-            f"{NAME_COLUMNS}"
-        )
+    rows = _load(source, _dataset_name(source, root), field)
+    columns = _feature_names(rows.features) if rows.features else rows.column_names
+    if columns and (problem := _problem(source, fields, columns)):
+        raise UserError(f"{field}: {source.label} has {problem}")
+
+
+def _feature_names(features: Mapping[str, Any], above: str = "") -> list[str]:
+    """As ``_leaves`` names them, of the features of a data set."""
+    names: list[str] = []
+    for name, feature in features.items():
+        inner = feature if isinstance(feature, Mapping) else getattr(feature, "languages", None)
+        if not inner:
+            names.append(above + name)
+        elif isinstance(inner, Mapping):
+            names += _feature_names(inner, f"{above}{name}.")
+        else:  # of the feature Translation
+            names += [f"{above}{name}.{language}" for language in inner]
+    return names
 
 
 def dataset_shards(source: SourceSpec, *, root: Path, field: str) -> list[Shard]:
@@ -241,15 +307,17 @@ def read_dataset(
     position = 0
     try:
         for position, row in enumerate(rows, 1):
-            missing = [column for column in fields.texts if column not in row]
-            if missing:
-                yield _missing_column(missing[0], list(row), position)
+            try:
+                texts = tuple(_text(value_at(row, column)) for column in fields.texts)
+            except LookupError:
+                yield _no_column(_problem(source, fields, list(row)), position)
                 return
-            texts = tuple(row[column] for column in fields.texts)
-            if fields.id in row or source.id_field is not None:
-                name = row.get(fields.id)
-            else:
-                name = f"{shard.id_prefix}{position}"
+            name = f"{shard.id_prefix}{position}"
+            if source.id_field is not None or fields.id in row:
+                try:
+                    name = _text(value_at(row, str(fields.id)))
+                except LookupError:
+                    name = ""
             found = record_of(name, row.get(fields.source), position, texts, shard.file.name)
             yield limited(found, record_bytes)
     except UnicodeDecodeError as error:
@@ -298,11 +366,8 @@ def check_tsv(file: InputFile, source: SourceSpec, fields: Fields, *, field: str
     """
     columns = first_line(file).split("\t")
     if _has_header(source):
-        if column := _missing(source, fields, columns):
-            raise UserError(
-                f"{field}: {file.uri!r} has no column {column!r} in its first line, only "
-                f"{', '.join(columns)[:200]}; name columns that it has"
-            )
+        if problem := _problem(source, fields, columns):
+            raise UserError(f"{field}: {file.uri!r} has in its first line {problem}")
     elif len(columns) != len(fields.texts):
         raise UserError(
             f"{field}: {file.uri!r} has {len(columns)} columns where {len(fields.texts)} are "
@@ -317,8 +382,8 @@ def read_tsv(
     """The records of a shard in order; blank lines are skipped."""
     file, prefix, header = shard.file.name, shard.id_prefix, _has_header(source)
     names = first_line(shard.file).split("\t") if header else list(fields.texts)
-    if shard.file.size and (missing := _missing(source, fields, names)):
-        yield _missing_column(missing, names)
+    if shard.file.size and (problem := _problem(source, fields, names)):
+        yield _no_column(problem)
         return
     count = len(names)
     columns = [names.index(column) for column in fields.texts if column in names]
