@@ -2,7 +2,7 @@
 
 from ccx_ray.cli.command import (
     EXIT_AUDIT_FAILED,
-    EXIT_FAILED,
+    exit_code,
     parse_study,
     run_command,
     study_parser,
@@ -31,7 +31,7 @@ def main() -> int:
     run = run_study(study, root, targets=lambda graph, _: [graph["audit"]])
     if not run.outcome.complete:
         print_outcome(run)
-        return EXIT_FAILED
+        return exit_code(run)
     folder = run.folders.final(run.graph["audit"])
     figures = read_figures(folder)
     judged = verdicts(figures, study.audit)

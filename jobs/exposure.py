@@ -1,6 +1,6 @@
 """Which documents a trial had consumed by an optimizer step, and how often."""
 
-from ccx_ray.cli.command import EXIT_FAILED, parse_study, run_command, study_parser
+from ccx_ray.cli.command import exit_code, parse_study, run_command, study_parser
 from ccx_ray.errors import UserError
 from ccx_ray.study.trials import find_trial
 
@@ -43,7 +43,7 @@ def main() -> int:
     run = run_study(study, root, targets=lambda graph, _: [graph[name]])
     if not run.outcome.complete:
         print_outcome(run)
-        return EXIT_FAILED
+        return exit_code(run)
     stream = Stream.open(run.folders.final(run.graph[name]) / trial.condition)
     ledger = ExposureLedger.open(stream, rows_per_step=study.trials.sequences_per_step)
     if arguments.documents:

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from ccx_ray.cli.command import EXIT_FAILED, parse_study, run_command, study_parser
+from ccx_ray.cli.command import exit_code, parse_study, run_command, study_parser
 from ccx_ray.errors import UserError
 
 DESCRIPTION = """\
@@ -41,7 +41,7 @@ def main() -> int:
     run = run_study(study, root, targets=lambda graph, _: [graph["validation"]])
     if not run.outcome.complete:
         print_outcome(run)
-        return EXIT_FAILED
+        return exit_code(run)
     folder = run.folders.final(run.graph["validation"])
     print_validation(folder)
     if arguments.export:
@@ -62,7 +62,7 @@ def main() -> int:
         )
         print_outcome(run)
         if not run.outcome.complete:
-            return EXIT_FAILED
+            return exit_code(run)
         print_review(run.folders.final(run.graph["review"]))
     return 0
 

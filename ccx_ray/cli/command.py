@@ -1,7 +1,7 @@
 """Arguments and exit codes that all jobs share.
 
-A user's mistake ends with one line on standard error and exit code 2, a failed step with 1 and
-the causes, a defect of ours with its traceback.
+A user's mistake ends with one line on standard error and exit code 2, also where a step meets it in
+an input file; a failed step ends with 1 and the causes, a defect of ours with its traceback.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.driver import EXIT_INTERRUPTED, interruptible
@@ -17,6 +18,9 @@ from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.study.loading import load_study, shipped_studies
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.trials import Trial
+
+if TYPE_CHECKING:
+    from ccx_ray.run import StudyRun
 
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
@@ -83,4 +87,16 @@ def run_steps(
 
     run = run_study(study, root, targets=targets, rerun=rerun, verify=verify)
     print_outcome(run)
-    return 0 if run.outcome.complete else EXIT_FAILED
+    return exit_code(run)
+
+
+def exit_code(run: "StudyRun") -> int:
+    """Of a run whose outcome is printed; what is wrong with an input file ends it as a mistake that
+    is found before does: with its line as the last one."""
+    if run.outcome.complete:
+        return 0
+    sys.stdout.flush()
+    mistakes = [c for name, c in run.outcome.errors.items() if name in run.outcome.mistakes]
+    for cause in dict.fromkeys(mistakes):
+        print(f"error: {cause}", file=sys.stderr)
+    return EXIT_USER_ERROR if mistakes else EXIT_FAILED

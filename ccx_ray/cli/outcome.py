@@ -42,6 +42,7 @@ def print_outcome(run: "StudyRun") -> None:
         highlight=False,
     )
     _print_failures(console, run)
+    _print_warnings(console, run)
     _print_densities(console, run)
     if "analysis" in outcome.markers:
         print_control(outcome.markers["analysis"]["counts"].get("control"), console)
@@ -60,18 +61,28 @@ def print_outcome(run: "StudyRun") -> None:
 
 
 def _print_failures(console: Console, run: "StudyRun") -> None:
-    for name, cause in run.outcome.errors.items():
+    failed = {n: c for n, c in run.outcome.errors.items() if n not in run.outcome.mistakes}
+    for name, cause in failed.items():
         console.print(f"failed   {name}: {cause}", style="red", markup=False, highlight=False)
     skipped = [name for name, state in run.outcome.states.items() if state == "skipped"]
     if skipped:
         console.print(f"skipped  {', '.join(skipped)}: they need what failed", markup=False)
-    if run.outcome.errors:
+    if failed:
         console.print(
             f"whole tracebacks: {run.folders.root / 'errors'}; "
             "the same command runs what is missing",
             soft_wrap=True,
             highlight=False,
         )
+
+
+def _print_warnings(console: Console, run: "StudyRun") -> None:
+    """The files of which little is left, also where a text was made by an earlier run."""
+    for name, marker in run.outcome.markers.items():
+        for line in marker["counts"].get("warnings", ()) if name.startswith("text-") else ():
+            console.print(
+                f"warning  {line}", style="yellow", markup=False, highlight=False, soft_wrap=True
+            )
 
 
 def _print_densities(console: Console, run: "StudyRun") -> None:

@@ -210,7 +210,7 @@ def _text_step(
     return data_step(
         name=f"text-{code}",
         kind="text",
-        version=2,
+        version=3,
         identity=identity,
         needs={} if world is None else {"world": world},
         run=isolate,

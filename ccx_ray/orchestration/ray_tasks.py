@@ -1,23 +1,27 @@
 """Tasks of a step on Ray Data. All that computes is elsewhere.
 
-Invariant: a result does not depend on how many tasks ran, where, or in which order they ended.
+Invariants: a result does not depend on how many tasks ran, where, or in which order they ended; a
+user's mistake that a task meets is raised to the caller as it is. It comes back as a row and not as
+the task's exception, of which Ray writes five lines of advice and three tracebacks to the terminal.
 Tasks read and write the step's folder, which every node mounts.
 """
 
 import os
+import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
 import ray
 import ray.data
-from ray.exceptions import RayTaskError
 
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.tasks import WorkLog
 
 BACKGROUND_NICENESS = 19
 """Ray starts all its workers with 15 (``RAY_worker_niceness``)."""
+MISTAKE = "ccx_ray mistake"
+"""Column that holds a pickled ``UserError``."""
 
 
 def run_tasks(
@@ -72,26 +76,38 @@ def tables_in_order(
     want a CPU of its own, which trials that train at the same time do not leave.
 
     Args:
-        small: the tables are a few bytes. Ray Data need not keep memory for them then, for which it
-            starts one task alone and leaves gaps behind the others: 8 tasks of a second on two CPUs
-            took 5.5 s with that, and 4.1 s without.
+        small: the tables are a few bytes, and come as the tasks end instead of in their order, so
+            that a mistake is told at once. Ray Data need not keep memory for them then, for which
+            it starts one task alone and leaves gaps behind the others: 8 tasks of a second on two
+            CPUs took 5.5 s with that, and 4.1 s without.
         resources: of a task, by Ray's names for them (``num_cpus``).
     """
 
     def run(batch: dict[str, Any]) -> Iterator[pa.Table]:
         for number in batch["item"].tolist():
-            yield from function(number)
+            yield from with_mistake(function, number)
 
     if not tasks:
         return
     numbers = ray.data.from_items(list(range(tasks)), override_num_blocks=tasks)
     tables = numbers.map_batches(run, batch_size=None, **resources)
-    tables.context.execution_options.preserve_order = True
+    tables.context.execution_options.preserve_order = not small
     tables.context.print_on_execution_start = False
     tables.context.op_resource_reservation_enabled = not small
+    for table in tables.iter_batches(batch_size=None, batch_format="pyarrow"):
+        raise_mistake(table)
+        yield table
+
+
+def with_mistake(function: Callable[[int], Iterator[pa.Table]], number: int) -> Iterator[pa.Table]:
+    """The tables of a task; for a ``UserError`` that ends it, a row for ``raise_mistake``."""
     try:
-        yield from tables.iter_batches(batch_size=None, batch_format="pyarrow")
-    except RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise error.cause from None
-        raise
+        yield from function(number)
+    except UserError as error:
+        yield pa.table({MISTAKE: [pickle.dumps(error)]})
+
+
+def raise_mistake(table: pa.Table) -> None:
+    """Raise the ``UserError`` that ended a task; Ray may have put the task's own rows beside it."""
+    if MISTAKE in table.column_names:
+        raise next(pickle.loads(row) for row in table[MISTAKE].to_pylist() if row is not None)

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Literal, Self, TypeVar, cast
 
-from ccx_ray.errors import UserError, last_line
+from ccx_ray.errors import InputError, UserError, last_line
 from ccx_ray.orchestration.driver import interruptible
 from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.progress import Reading, StudyProgress
@@ -41,6 +41,8 @@ class Outcome:
     states: dict[str, State]
     errors: dict[str, str] = field(default_factory=dict)
     """Step -> cause, for the failed ones."""
+    mistakes: set[str] = field(default_factory=set)
+    """Those of the failed ones whose cause is an ``InputError``."""
     seconds: dict[str, float] = field(default_factory=dict)
     markers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -253,6 +255,8 @@ class Runner:
         except Exception as error:  # one failing step must not stop the others; it is reported
             cause = str(error) if isinstance(error, UserError) else last_line(error)
             self._outcome.errors[step.name] = cause
+            if isinstance(error, InputError):
+                self._outcome.mistakes.add(step.name)
             log = self.folders.root / "errors" / f"{step.folder_name}.txt"
             log.parent.mkdir(exist_ok=True)
             log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
@@ -265,4 +269,6 @@ class Runner:
         if state in FINISHED:
             self._outcome.markers[step.name] = self.folders.marker(step)
         self.states[step.name] = state
-        self.progress.settled(step, state, self._outcome.errors.get(step.name, ""))
+        told_later = step.name in self._outcome.mistakes  # once, as the job's last line
+        cause = "" if told_later else self._outcome.errors.get(step.name, "")
+        self.progress.settled(step, state, cause)

@@ -115,3 +115,69 @@ def test_no_import_of_pyarrow_for_local_files(tree: Path):
 
 def test_equal_files_are_equal():
     assert InputFile(uri="/a", name="a", size=1) == InputFile(uri="/a", name="a", size=1)
+
+
+def test_what_data_lakes_leave_out_is_read_only_where_it_is_named(tree: Path):
+    for name in ("_SUCCESS", "_metadata", ".a.crc", "_part/f.txt", "deep/_g.txt", "_h.txt"):
+        path = tree / "corpora" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(name, "utf-8")
+    everything = ["a.txt", "b.txt", "deep/c.txt", "deep/er/a.txt"]
+    assert below(tree, "corpora") == everything
+    assert below(tree, "corpora/**") == everything
+    assert below(tree, "corpora/**/*.txt") == everything
+    assert below(tree, "corpora/*") == ["a.txt", "b.txt"]
+    assert below(tree, "corpora/_h.txt") == ["_h.txt"]
+    assert below(tree, "corpora/_*.txt") == ["_h.txt"]
+    assert below(tree, "corpora/_part") == ["_part/f.txt"]
+    assert below(tree, "corpora/_p*/*.txt") == ["_part/f.txt"]
+    assert below(tree, "corpora/**/_g.*") == ["deep/_g.txt"]
+    (tree / "only").mkdir()
+    (tree / "only/_a.txt").touch()
+    with pytest.raises(UserError, match=r"lies below it, but 1 that begin with _ or \.; give"):
+        find_files("only", root=tree, field="f")
+
+
+def test_links_are_followed(tree: Path, tmp_path: Path):
+    other = tree / "elsewhere"
+    (other / "sub").mkdir(parents=True)
+    (other / "x.txt").write_text("x", "utf-8")
+    (other / "sub/y.txt").write_text("y", "utf-8")
+    (tree / "corpora/linked").symlink_to(other)
+    (tree / "corpora/z.txt").symlink_to(other / "x.txt")
+    (other / "sub/back").symlink_to(tree / "corpora/linked")  # into a folder that it lies in
+    linked = ["linked/sub/y.txt", "linked/x.txt"]
+    assert below(tree, "corpora")[-3:] == [*linked, "z.txt"]
+    assert below(tree, "corpora/**/*.txt")[-3:] == [*linked, "z.txt"]
+    assert below(tree, "corpora/link*/*.txt") == ["linked/x.txt"]
+    assert below(tree, "corpora/linked") == linked
+    assert [file.size for file in find_files("corpora/z.txt", root=tree, field="f")] == [1]
+
+
+@pytest.mark.parametrize("path", ["corpora", "corpora/*.txt", "corpora/gone.txt"])
+def test_a_link_that_leads_nowhere_is_named(tree: Path, path: str):
+    (tree / "corpora/gone.txt").symlink_to("../moved.txt")
+    with pytest.raises(UserError) as caught:
+        find_files(path, root=tree, field="f")
+    assert "gone.txt' is a link to '../moved.txt', which does not exist; mend" in str(caught.value)
+
+
+def test_a_link_to_itself_is_named(tree: Path):
+    (tree / "corpora/self").symlink_to("self")
+    for path in ("corpora", "corpora/*", "corpora/self"):
+        with pytest.raises(UserError, match="self' is a link to 'self', which does not exist"):
+            find_files(path, root=tree, field="f")
+
+
+def test_question_marks_and_depth_of_a_glob(tree: Path):
+    assert below(tree, "corpora/?.txt") == ["a.txt", "b.txt"]
+    assert below(tree, "corpora/*/*.txt") == ["deep/c.txt"]
+    assert below(tree, "corpora/*/er/?.txt") == ["deep/er/a.txt"]
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "~nobody-here/a.txt", "x\0y"])
+def test_what_is_no_path_is_one_line(tmp_path: Path, path: str):
+    with pytest.raises(UserError) as caught:
+        find_files(path, root=tmp_path, field="f")
+    assert str(caught.value).startswith("f: ")
+    assert len(str(caught.value).splitlines()) == 1

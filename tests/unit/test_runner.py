@@ -20,12 +20,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ccx_ray.errors import UserError
+from ccx_ray.cli.command import exit_code
+from ccx_ray.cli.outcome import print_outcome
+from ccx_ray.errors import InputError, UserError
 from ccx_ray.orchestration.driver import driver_lock
 from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.progress import StudyProgress
 from ccx_ray.orchestration.runner import Outcome, Runner, Services, StepWork
 from ccx_ray.orchestration.step_folders import MARKER, StepFolders
+from ccx_ray.run import StudyRun
+from ccx_ray.study.loading import load_study
 from ccx_ray.tracking.runs import Tracking
 
 Action = Callable[[StepWork], Mapping[str, Any]]
@@ -256,3 +260,40 @@ def test_the_second_driver_refuses_and_a_killed_one_leaves_no_lock(tmp_path: Pat
     process.join()
     with driver_lock(tmp_path):
         pass
+
+
+def test_what_is_wrong_with_an_input_is_the_jobs_last_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Once, and not beside the other steps' causes, with the exit code of a user's mistake."""
+    graph = Graph([step("second", step("first")), step("third")])
+    line = "a.jsonl: file ends in the middle at line 3; give the whole file"
+    console = io.StringIO()
+
+    def action(work: StepWork) -> Mapping[str, Any]:
+        if work.step.name == "first":
+            raise InputError(line)
+        return write_name(work)
+
+    ACTIONS[tmp_path] = action
+    study, _ = load_study("laptop")
+    with StudyProgress(graph, Console(file=console)) as progress:
+        runner = Runner(graph, StepFolders(tmp_path), progress)
+        outcome = runner.run(Services(tracking()), limit=lambda _: 9)
+    found = StudyRun(
+        study=study,
+        graph=graph,
+        outcome=outcome,
+        folders=runner.folders,
+        tracking_uri="sqlite:///x",
+        seconds=1,
+    )
+    assert outcome.states == {"first": "failed", "second": "skipped", "third": "done"}
+    assert "first: failed\n" in console.getvalue()
+    print_outcome(found)
+    assert exit_code(found) == 2
+    said = capsys.readouterr()
+    assert said.err == f"error: {line}\n"
+    assert line not in said.out + console.getvalue()
+    outcome.mistakes.clear()
+    assert exit_code(found) == 1

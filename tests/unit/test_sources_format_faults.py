@@ -6,10 +6,12 @@ import random
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from ccx_ray.corpus.reading.record import Reason
-from ccx_ray.corpus.reading.sources import read_shard, source_shards
+from ccx_ray.corpus.reading.record import Reason, Record
+from ccx_ray.corpus.reading.sources import check_source, read_shard, source_shards
+from ccx_ray.errors import UserError
 from ccx_ray.study.text_spec import SourceSpec
 from tests.source_files import (
     PAIR,
@@ -188,3 +190,93 @@ def test_a_broken_file_is_one_fault_of_its_shard(tmp_path: Path):
         found = list(read_shard(shard, source, sides=("text",), record_bytes=RECORD_BYTES))
         counts.append((len(records(found)), reasons(found)))
     assert counts == [(1, []), (9, [Reason.TRUNCATED]), (1, [])]
+
+
+def refused(folder: Path, name: str, *, sides: tuple[str, ...] = ("text",), **source: str) -> str:
+    with pytest.raises(UserError) as caught:
+        check_source(SourceSpec(path=name, **source), sides=sides, root=folder, field="f")  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_columns_that_stand_twice(tmp_path: Path):
+    names = ["id", "text", "text", "other", "other"]
+    table = pa.Table.from_arrays([pa.array(["a"])] * 5, names=names)
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert "has the column 'text' 2 times; give each a name" in refused(tmp_path, "a.parquet")
+    assert reasons(read(SourceSpec(path="a.parquet"), tmp_path)) == [Reason.MISSING_COLUMN]
+    (one,) = read(SourceSpec(path="a.parquet", text_field="id", id_field="id"), tmp_path)
+    assert isinstance(one, Record)
+    (tmp_path / "a.tsv").write_text("id\ttext\ttext\n1\ta\tb\n", "utf-8")
+    line = refused(tmp_path, "a.tsv", text_field="text")
+    assert "has in its first line the column 'text' 2 times" in line
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()])
+def test_bytes_that_no_annotation_calls_text(tmp_path: Path, kind: pa.DataType):
+    good, bad = "글이다.".encode(), b"\xff\xfe"
+    columns = {
+        "id": pa.array([b"a", b"b", bad, None], kind),
+        "text": pa.array([good, bad, good, good], kind),
+        "source": pa.array([b"s", None, bad, b"s"], kind),
+    }
+    write_parquet(tmp_path / "a.parquet", columns)
+    check_source(SourceSpec(path="a.parquet"), sides=("text",), root=tmp_path, field="f")
+    found = read(SourceSpec(path="a.parquet"), tmp_path)
+    assert found[0] == Record("a", "s", 1, ("글이다.",))
+    assert reasons(found) == [Reason.NOT_UTF8, Reason.NO_ID, Reason.NO_ID]
+
+
+def test_columns_within_columns(tmp_path: Path):
+    pairs = [{"en": "One.", "ko": "하나."}, {"en": None, "ko": "둘."}, None]
+    struct = pa.struct([("en", pa.string()), ("ko", pa.string())])
+    columns = {"meta": [{"id": n} for n in (2**63, 5, 6)], "translation": pa.array(pairs, struct)}
+    columns["meta"] = pa.array(columns["meta"], pa.struct([("id", pa.uint64())]))
+    write_parquet(tmp_path / "a.parquet", columns)
+    names = {
+        "id_field": "meta.id",
+        "english_field": "translation.en",
+        "target_field": "translation.ko",
+    }
+    source = SourceSpec(path="a.parquet", **names)  # type: ignore[arg-type]
+    check_source(source, sides=PAIR, root=tmp_path, field="f")
+    found = read(source, tmp_path, sides=PAIR)
+    assert found[0] == Record("9223372036854775808", "a.parquet", 1, ("One.", "하나."))
+    assert reasons(found) == [Reason.NULL_TEXT, Reason.NULL_TEXT]
+    line = refused(tmp_path, "a.parquet", sides=PAIR)
+    assert "has no column 'en', only meta.id, translation.en, translation.ko; name" in line
+
+
+def test_a_column_that_holds_no_text_is_refused(tmp_path: Path):
+    write_parquet(tmp_path / "a.parquet", {"id": ["a"], "text": [["One.", "Two."]]})
+    line = refused(tmp_path, "a.parquet")
+    assert "the column 'text' of" in line
+    assert "holds list<" in line
+    write_parquet(tmp_path / "b.parquet", {"id": ["a"], "text": [1.5]})
+    assert "holds double, not text" in refused(tmp_path, "b.parquet")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array(["글", "둘"]).dictionary_encode(),
+        pa.array(["글", "둘"], pa.large_string()),
+        pa.array(["글", "둘"], pa.string_view()),
+        pa.array(["글".encode(), "둘".encode()]).dictionary_encode(),
+    ],
+)
+def test_texts_in_every_type_that_holds_them(tmp_path: Path, values: pa.Array):
+    columns = {"id": pa.array([12.0, 1e22]), "text": values}
+    write_parquet(tmp_path / "a.parquet", columns)
+    check_source(SourceSpec(path="a.parquet"), sides=("text",), root=tmp_path, field="f")
+    found = read(SourceSpec(path="a.parquet"), tmp_path)
+    assert [(one.id, one.texts) for one in records(found)] == [
+        ("12.0", ("글",)),
+        ("1e+22", ("둘",)),
+    ]
+
+
+def test_parquet_that_was_compressed_once_more(tmp_path: Path):
+    path = write_parquet(tmp_path / "a.parquet", {"id": ["a"], "text": ["글"]})
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert "is compressed by gzip as a whole" in refused(tmp_path, "a.parquet")

@@ -1,8 +1,8 @@
 """What every source and every file of a language yielded, and whether that is too little.
 
-Invariant: no source and no file is lost in silence. A source of which nothing is left ends the step,
-unless all of it repeats earlier text; a file of which nothing, or much less than expected, is left is
-warned about.
+Invariant: no source and no file is lost in silence. A source of which nothing is left ends the
+step, unless all of it repeats earlier text; a file of which nothing, or much less than expected, is
+left is warned about.
 """
 
 from collections import Counter

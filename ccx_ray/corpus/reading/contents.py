@@ -1,12 +1,12 @@
-"""Files whose first bytes say that they are not text to be read: archives, other compressions, other
-formats, pointers to a content that was not fetched.
+"""Files whose first bytes say that they are not text to be read: archives, other compressions,
+other formats, pointers to a content that was not fetched.
 
 Such a file would be read as thousands of faulty lines; it is refused before anything runs instead.
 """
 
 import tarfile
 
-from ccx_ray.corpus.reading.lines import DECODERS, FAILURES, READ, compression_of
+from ccx_ray.corpus.reading.lines import beginning, compression_of
 from ccx_ray.errors import UserError
 from ccx_ray.storage.input_files import InputFile
 
@@ -51,9 +51,7 @@ def check_contents(file: InputFile, form: str, *, field: str) -> None:
     Raises:
         UserError: it is nothing that can be read.
     """
-    with file.open() as raw:
-        head = raw.read(HEAD)
-    compression = compression_of(file)
+    head, compression = beginning(file, HEAD), compression_of(file)
     if form in ("parquet", "wikipedia"):
         if compression is not None:
             raise UserError(
@@ -63,20 +61,10 @@ def check_contents(file: InputFile, form: str, *, field: str) -> None:
         if head.startswith(b"PAR1"):
             return
     inside = "" if compression is None else f", compressed by {compression},"
-    found = _known(_decompressed(file, compression) if compression else head, form)
+    found = _known(head, form)
     if found is not None:
         what, remedy = found
         raise UserError(f"{field}: {file.uri!r}{inside} is {what}; {remedy}")
-
-
-def _decompressed(file: InputFile, compression: str) -> bytes:
-    """How a compressed file's content begins; empty where it is broken."""
-    with file.open() as raw:
-        try:
-            head: bytes = DECODERS[compression]().decompress(raw.read(8 * READ), HEAD)
-        except FAILURES:
-            return b""
-    return head
 
 
 def _known(head: bytes, form: str) -> tuple[str, str] | None:

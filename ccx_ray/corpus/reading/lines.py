@@ -224,6 +224,19 @@ def read_lines(shard: Shard, record_bytes: int) -> Iterator[Lines]:
         yield Lines(1, b"", 1, Reason.EMPTY_FILE)
 
 
+def beginning(file: InputFile, size: int) -> bytes:
+    """The first bytes of a file without its compression, as many as can be read of ``size``."""
+    stream, head = TextStream(file), b""
+    if stream.compression is None:
+        with file.open() as raw:
+            return raw.read(size)
+    for block in stream:
+        head += block
+        if len(head) >= size:
+            break
+    return head[:size]
+
+
 def first_line(file: InputFile) -> str:
     """The first line of a file, or as much of it as a MiB."""
     batch = next(read_lines(Shard(file), 2**20))

@@ -21,7 +21,7 @@ from typing import Any
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
-from ccx_ray.corpus.reading.lines import TextStream
+from ccx_ray.corpus.reading.lines import TextStream, beginning
 from ccx_ray.corpus.reading.record import Fault, Fields, Reason, Record, Shard, limited, show
 from ccx_ray.errors import InputError
 from ccx_ray.storage.input_files import InputFile
@@ -73,7 +73,7 @@ def encoding_of(file: InputFile, *, field: str = "") -> str:
     Raises:
         InputError: it declares one that is not known.
     """
-    head = next(iter(TextStream(file)), b"")[:HEAD]
+    head = beginning(file, HEAD)
     for mark, name in MARKS:
         if head.startswith(mark):
             return name
