@@ -41,6 +41,12 @@ def _import_ray() -> None:
             handler.setLevel(logging.WARNING)
     # Said for every dataset that runs beside another one.
     logging.getLogger("ray.data._internal.logging").setLevel(logging.WARNING)
+    # Advice on what is meant to be so: no bars of Ray's, and a token (see local_cluster).
+    for name in (
+        "ray.data._internal.progress",
+        "ray._private.authentication.authentication_token_setup",
+    ):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @contextmanager
