@@ -22,6 +22,7 @@ from tests.small_corpus import target_language, text_folder
 from tests.source_files import json_lines, tmx, wiki_dump, wiki_page, write_parquet
 
 GOOD = [{"id": f"good{i}", "text": f"좋은 글 {i} 입니다"} for i in range(3)]
+GOOD_ONE = [{"id": "other", "text": "다른 글 하나"}]
 PAIRS = [{"id": f"pair{i}", "en": f"Sentence {i}", "ko": f"문장 {i}"} for i in range(2)]
 MEGABYTES = 100
 
@@ -148,29 +149,29 @@ CASES = (
 
 def outcome_of(case: FaultCase, folder: Path) -> FaultOutcome:
     """Run a case: as the study stops, if it does, and with what is kept otherwise."""
-    folder.mkdir(parents=True, exist_ok=True)
-    case.write(folder / case.file)
-    (folder / "ko.jsonl").write_bytes(json_lines([{"id": "other", "text": "다른 글 하나"}]))
-    (folder / "pairs.jsonl").write_bytes(json_lines(PAIRS))
-    files = {True: ("ko.jsonl",), False: ("ko.jsonl", case.file)}
-    language = target_language(
-        "ko",
-        files[case.pairs],
-        ("pairs.jsonl", case.file) if case.pairs else ("pairs.jsonl",),
-    )
+    kind = "parallel" if case.pairs else "monolingual"
+    for name, good in (("monolingual", GOOD_ONE), ("parallel", PAIRS)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name / "0.jsonl").write_bytes(json_lines(good))
+    case.write(folder / kind / case.file)
+    language = target_language("ko", ("monolingual",), ("parallel",))
     line = ""
     try:
         sides = ("en", "ko") if case.pairs else ("text",)
-        field = f"languages.ko.{'parallel' if case.pairs else 'monolingual'}"
-        check_source(SourceSpec(path=case.file), sides=sides, root=folder, field=field)
+        check_source(
+            SourceSpec(path=case.file),
+            sides=sides,
+            root=folder / kind,
+            field=f"languages.ko.{kind}",
+        )
         text_folder(language, folder, folder / "stop")
     except UserError as error:
-        line = str(error).replace(f"{folder}/", "")
+        line = str(error).replace(f"{folder / kind}/", "")
     if not case.reason:
         return FaultOutcome(read=0, kept=0, rejected={}, place="", line=line)
     keep = CleaningSpec(minimum_characters=1, near_duplicates=None, broken_files="keep")
     counts = text_folder(language, folder, folder / "keep", cleaning=keep)
-    kind = counts["pairs" if case.pairs else "documents"]
+    found = counts["pairs" if case.pairs else "documents"]
     rejected = [
         row
         for part in part_files(folder / "keep/rejected")
@@ -178,9 +179,9 @@ def outcome_of(case: FaultCase, folder: Path) -> FaultOutcome:
         if row["reason"] == case.reason
     ]
     return FaultOutcome(
-        read=kind["read"],
-        kept=kind["kept"],
-        rejected=kind["rejected"],
+        read=found["read"],
+        kept=found["kept"],
+        rejected=found["rejected"],
         place=f"{rejected[0]['file']}, {rejected[0]['position']}" if rejected else "",
         line=line,
     )
