@@ -5,14 +5,17 @@ python -m tests.fault_cases > docs/faults.md
 
 import gzip
 import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ccx_ray.corpus.parts import part_files
+from ccx_ray.corpus.reading.lines import zstd
 from ccx_ray.corpus.reading.sources import check_source
 from ccx_ray.errors import UserError
 from ccx_ray.study.text_spec import CleaningSpec, SourceSpec
@@ -39,6 +42,8 @@ class FaultCase:
     stops: bool = False
     """With ``cleaning.broken_files: stop``, the default."""
     pairs: bool = False
+    alone: bool = False
+    """The file is a source of its own, of which nothing is left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +77,30 @@ def _long_line(path: Path) -> None:
 
 def _lines(*extra: Any) -> Callable[[Path], Any]:
     return lambda path: path.write_bytes(json_lines([*GOOD, *extra]))
+
+
+def _zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.jsonl", json_lines(GOOD))
+
+
+def _too_long_window(path: Path) -> None:
+    packed = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 31})
+    frame = bytearray(packed.compress(json_lines(GOOD)) + packed.flush())
+    frame[5] = 31 << 3  # the window's size: 2 TiB
+    path.write_bytes(frame)
+
+
+def _memory(declared: str) -> Callable[[Path], Any]:
+    """A translation memory in EUC-KR with two bytes that it does not have."""
+    units = [(("en", "One"), ("ko", "하나")), (("en", "Two??"), ("ko", "둘"))]
+    text = tmx(units).decode().replace("UTF-8", declared).encode("euc-kr")
+    return lambda path: path.write_bytes(text.replace(b"??", b"\xff\xfe"))
+
+
+def _columns_twice(path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["a"])] * 3, names=["id", "text", "text"])
+    pq.write_table(table, path)
 
 
 def _pages() -> list[str]:
@@ -144,6 +173,88 @@ CASES = (
         reason="file ends in the middle",
         stops=True,
     ),
+    FaultCase(
+        name="source of which nothing is left",
+        file="nothing.jsonl",
+        write=lambda path: path.write_bytes(json_lines([{"id": "x", "body": "글"}])),
+        reason="",
+        stops=True,
+        alone=True,
+    ),
+    FaultCase(name="zip archive", file="a.jsonl.zip", write=_zip, reason="", stops=True),
+    FaultCase(
+        name="UTF-16",
+        file="wide.jsonl",
+        write=lambda path: path.write_bytes(json_lines(GOOD).decode().encode("utf-16")),
+        reason="",
+        stops=True,
+    ),
+    FaultCase(
+        name="pointer of Git LFS",
+        file="pointer.jsonl",
+        write=lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"),
+        reason="",
+        stops=True,
+    ),
+    FaultCase(
+        name="link that leads nowhere",
+        file="link.jsonl",
+        write=lambda path: path.symlink_to("moved.jsonl"),
+        reason="",
+        stops=True,
+    ),
+    FaultCase(
+        name="zstd with a window of 2 TiB",
+        file="window.jsonl.zst",
+        write=_too_long_window,
+        reason="zstd window larger than the memory allows",
+        stops=True,
+    ),
+    FaultCase(
+        name="two JSON objects on a line",
+        file="two.jsonl",
+        write=lambda path: path.write_bytes(
+            json_lines(GOOD) + b'{"id": "x", "text": "a"}{"id": "y", "text": "b"}\n'
+        ),
+        reason="several JSON objects on a line",
+    ),
+    FaultCase(
+        name="bytes that the declared encoding does not have",
+        file="euc-kr.tmx",
+        write=_memory("EUC-KR"),
+        reason="characters that cannot be read",
+        pairs=True,
+    ),
+    FaultCase(
+        name="encoding that is not known",
+        file="unknown.tmx",
+        write=_memory("x-user-defined"),
+        reason="",
+        stops=True,
+        pairs=True,
+    ),
+    FaultCase(
+        name="Parquet bytes that are not UTF-8",
+        file="bytes.parquet",
+        write=lambda path: write_parquet(
+            path, {"id": ["x", "y"], "text": ["첫째 글".encode(), b"\xff\xfe"]}
+        ),
+        reason="not valid UTF-8",
+    ),
+    FaultCase(
+        name="Parquet with a column twice",
+        file="twice.parquet",
+        write=_columns_twice,
+        reason="",
+        stops=True,
+    ),
+    FaultCase(
+        name="Parquet with a column of lists",
+        file="lists.parquet",
+        write=lambda path: write_parquet(path, {"id": ["a"], "text": [["글", "글"]]}),
+        reason="",
+        stops=True,
+    ),
 )
 
 
@@ -154,7 +265,10 @@ def outcome_of(case: FaultCase, folder: Path) -> FaultOutcome:
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name / "0.jsonl").write_bytes(json_lines(good))
     case.write(folder / kind / case.file)
-    language = target_language("ko", ("monolingual",), ("parallel",))
+    documents = (
+        ("monolingual/0.jsonl", f"monolingual/{case.file}") if case.alone else ("monolingual",)
+    )
+    language = target_language("ko", documents, ("parallel",))
     line = ""
     try:
         sides = ("en", "ko") if case.pairs else ("text",)
@@ -193,11 +307,12 @@ def fault_table() -> str:
     for case in CASES:
         with tempfile.TemporaryDirectory() as folder:
             found = outcome_of(case, Path(folder))
+        before = "when it has been read" if case.alone else "before anything is read"
         counted = ", ".join(f"{n} {reason}" for reason, n in found.rejected.items()) or "–"
         numbers = f"{found.read} = {found.kept} + {sum(found.rejected.values())}"
         rows.append(
             f"| {case.name} | {found.line or 'the run goes on'} | "
-            f"{numbers if case.reason else 'before anything is read'} | {counted} | {found.place} |"
+            f"{numbers if case.reason else before} | {counted} | {found.place} |"
         )
     with tempfile.TemporaryDirectory() as folder:
         probe_section = probe_fault_section(Path(folder))

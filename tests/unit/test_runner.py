@@ -297,3 +297,25 @@ def test_what_is_wrong_with_an_input_is_the_jobs_last_line(
     assert line not in said.out + console.getvalue()
     outcome.mistakes.clear()
     assert exit_code(found) == 1
+
+
+def test_what_a_text_warns_of_is_said_also_when_it_is_reused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    graph = Graph([step("text-ko")])
+    line = "languages.ko.monolingual: nothing is kept in 1 of 2 files of '*.jsonl': a.jsonl (empty)"
+    for action in (lambda work: {"warnings": [line]}, write_name):
+        outcome = run(graph, tmp_path, action)
+        study, _ = load_study("laptop")
+        folders = StepFolders(tmp_path)
+        print_outcome(
+            StudyRun(
+                study=study,
+                graph=graph,
+                outcome=outcome,
+                folders=folders,
+                tracking_uri="sqlite:///x",
+                seconds=1,
+            )
+        )
+        assert f"warning  {line}\n" in capsys.readouterr().out
