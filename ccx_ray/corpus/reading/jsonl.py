@@ -84,7 +84,7 @@ def _parsed(lines: Lines, fields: Fields, shard: Shard) -> RawBatch | None:
     """The lines parsed by Arrow, None where not every line is a valid record."""
     data = lines.data
     names = [fields.id or "", fields.source, *fields.texts]
-    if not fields.id or len(set(names)) < len(names):
+    if not fields.id or len(set(names)) < len(names) or not _lines_in_braces(data):
         return None
     try:
         # Arrow takes bytes that are not UTF-8 for text, and passes over those of other fields.
@@ -100,14 +100,8 @@ def _parsed(lines: Lines, fields: Fields, shard: Shard) -> RawBatch | None:
         )
     except pa.ArrowInvalid:
         return None
-    # Every line begins and ends with a brace, so every newline stands between two objects; with as
-    # many objects as lines, each line holds one.
-    between = data.count(b"}\n{") + data.count(b"}\r\n{") + 1
-    if (
-        not between == table.num_rows == lines.number
-        or not data.startswith(b"{")
-        or not data.endswith((b"}", b"}\r"))
-    ):
+    # Every newline stands between two objects: as many objects as lines are one a line.
+    if table.num_rows != lines.number:
         return None
     ids, sources, *texts = (one_array(table[name]) for name in names)
     if not all(pc.all(_not_blank(column)).as_py() for column in (ids, *texts)):
@@ -119,6 +113,18 @@ def _parsed(lines: Lines, fields: Fields, shard: Shard) -> RawBatch | None:
         texts=tuple(texts),
         faults={},
     )
+
+
+def _lines_in_braces(data: bytes) -> bool:
+    """Whether every line begins with a brace and ends with one, but for a carriage return."""
+    if not data.startswith(b"{") or not data.endswith((b"}", b"}\r")):
+        return False
+    characters = np.frombuffer(data, np.uint8)
+    newlines = np.flatnonzero(characters == ord("\n"))
+    ends = characters[newlines - 1]
+    returns = ends == ord("\r")
+    ends = np.where(returns, characters[newlines - 2], ends)
+    return bool((ends == ord("}")).all() and (characters[newlines + 1] == ord("{")).all())
 
 
 def _not_blank(texts: pa.Array) -> pa.Array:
