@@ -10,8 +10,8 @@ from ccx_ray.corpus.parts import write_part
 from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.frequency.validation.estimated import EstimatedCorpus
 
-Pair = tuple[int, int, bool]
-"""Question, row of the document, verdict."""
+Pair = tuple[int, int, bool | None]
+"""Question, row of the document, verdict; None: none that could be read."""
 
 
 def write_text(folder: Path, texts: Sequence[str]) -> Path:
@@ -59,7 +59,7 @@ def write_estimated(
                 **key,
                 "question": question,
                 "retrieved": sum(pair[0] == question for pair in retrieved),
-                "occurrences": sum(pair[0] == question and pair[2] for pair in retrieved),
+                "occurrences": sum(pair[0] == question and pair[2] is True for pair in retrieved),
                 "documents": len(texts),
             }
             for question in range(len(clozes[culture]))

@@ -126,7 +126,7 @@ class FaultyProxy:
     async def _handle(self, body: bytes) -> Exchange | None:
         self.requests += 1
         prompt: str = json.loads(body)["messages"][0]["content"]
-        question = prompt.removesuffix(f"\n{UNREADABLE_AGAIN}")
+        question = prompt.partition(f"\n{UNREADABLE_AGAIN}")[0]
         if question not in self._faults:
             seen = len(self._faults)
             self._faults[question] = self._plan[seen] if seen < len(self._plan) else []

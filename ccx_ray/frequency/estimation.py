@@ -173,6 +173,7 @@ def estimate_frequency(
         for name, table in zip(written, (questions, retrieved, exhaustive), strict=True):
             written[name].append(table)
         supports = exhaustive["part"].to_pylist()
+        unreadable = retrieved["verdict"].null_count
         seconds = {
             stage: sum(
                 found[number]["seconds"] for number in (own_scans if stage == "scan" else own)
@@ -182,6 +183,7 @@ def estimate_frequency(
         seconds["scan"] += seconds.pop("entities")
         counts[asked.corpus] = {
             **summary(questions),
+            **({"unreadable": unreadable} if unreadable else {}),
             "holders": {scanned.part: supports.count(scanned.part) for scanned in asked.scanned},
             "seconds": {stage: round(seconds[stage], 3) for stage in ("search", "scan", "judge")},
         }

@@ -183,7 +183,14 @@ class JudgeRuntime(Spec):
     """Documents of one question that are judged by one request."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
     max_retries: Count = 6
-    """Of one request, with growing pauses, before the step fails; what was judged is kept."""
+    """Of one request, with growing pauses, before the step fails; what was judged is kept. An
+    answer that cannot be read is asked for again as often."""
+    answer_tokens: PositiveInt = 1000
+    """At most, of the answer about one document, thoughts included: a quoted sentence of Tibetan
+    takes several hundred, a model that thinks before it answers some thousands."""
+    unreadable_share: Share = 0.5
+    """More pairs without a readable answer stop the step; fewer have no verdict, and are counted
+    and kept."""
     max_requests: PositiveInt | None = None
     """At most so many requests, retries included, in one run of the driver."""
     max_dollars: Annotated[float, Field(ge=0)] | None = None

@@ -8,7 +8,7 @@ import pytest
 
 from ccx_ray.frequency.judges.verdict import Request, Verdict
 from ccx_ray.frequency.text.questions import Cloze
-from ccx_ray.frequency.validation.estimated import EstimatedCorpus
+from ccx_ray.frequency.validation.estimated import EstimatedCorpus, half_accepted
 from ccx_ray.frequency.validation.validating import AGREEMENT, agreement, compare_judges
 from tests.estimated_corpus import write_estimated
 
@@ -84,6 +84,41 @@ def test_all_judges_see_the_same_pairs_half_of_them_accepted(tmp_path: Path) -> 
     assert every["both"] + every["only_other"] == held
     assert {request.cloze.question for request in even.requests} == {"ko ___", "bo ___"}
     assert all(request.passage_length == 50 for request in even.requests)
+
+
+class Mumbler(EvenDocuments):
+    """Has no verdict on documents whose text ends in 0 or 1."""
+
+    def judge(self, requests: Sequence[Request]) -> list[Verdict]:
+        return [
+            Verdict(holds=None, reason="no readable answer: ...") if one.document.text[-1] in "01"
+            else verdict
+            for one, verdict in zip(requests, super().judge(requests), strict=True)
+        ]  # fmt: skip
+
+
+def test_only_pairs_with_two_verdicts_are_compared(tmp_path: Path) -> None:
+    mumbler, even = Mumbler(), EvenDocuments()
+    (every, *_), _, (both, *_) = (
+        rows[:3]
+        for rows in np.array_split(
+            compare_judges(
+                estimated(tmp_path), "lexical", {"mumbler": mumbler, "even": even}, pairs=40, seed=0
+            ),
+            3,
+        )
+    )
+    answered = [one for one in mumbler.requests if one.document.text[-1] not in "01"]
+    assert every["pairs"] == both["pairs"] == len(answered) < 40
+    assert both["only_judge"] == both["only_other"] == 0
+
+
+def test_pairs_without_a_verdict_are_not_drawn(tmp_path: Path) -> None:
+    clozes = {"ko": [Cloze(question="___", answer="x")]}
+    pairs = [(0, row, (None, True, False)[row % 3]) for row in range(30)]
+    corpus = write_estimated(tmp_path, [f"text {row}" for row in range(30)], clozes, {"ko": pairs})
+    drawn = half_accepted(corpus, size=40, seed=0)
+    assert sorted(pair["row"] for pair in drawn) == [row for row in range(30) if row % 3]
 
 
 def test_the_sample_depends_on_the_seed_alone(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from ccx_ray.errors import UserError
+from ccx_ray.frequency.judges.prompting import UNREADABLE_AGAIN
 from tests.judge_client import NAMES, judge, requests
 from tests.judge_server import Exchange, LoopbackServer, completion_of
 
@@ -183,27 +184,135 @@ def test_nobody_is_there(tmp_path: Path) -> None:
         judge(url, "m", tmp_path, max_retries=1)
 
 
+def stubborn(body: dict[str, Any]) -> Exchange:
+    prompt = body["messages"][0]["content"]
+    return completion_of("Well, it depends.") if "Lhasa" in prompt else ruled(body)
+
+
+ABOUT_LHASA = sum("Lhasa" in request.document.text for request in requests())
+
+
 def test_what_cannot_be_read_is_no_verdict(tmp_path: Path) -> None:
     """All others are judged and kept; the next run asks for the unreadable ones alone."""
-
-    def stubborn(body: dict[str, Any]) -> Exchange:
-        prompt = body["messages"][0]["content"]
-        return completion_of("Well, it depends.") if "Lhasa" in prompt else ruled(body)
-
-    about_lhasa = sum("Lhasa" in request.document.text for request in requests())
-    assert about_lhasa
+    assert ABOUT_LHASA
     with endpoint(stubborn) as (url, asked):
         with pytest.raises(UserError) as raised:
-            judge(url, "m", tmp_path, max_retries=1)
+            judge(url, "m", tmp_path, max_retries=1, unreadable_share=0.0)
         first = len(asked)
         with pytest.raises(UserError):
-            judge(url, "m", tmp_path, max_retries=0)
-    assert first == 24 + about_lhasa
-    assert len(asked) - first == about_lhasa
-    assert f"no readable answer in 2 tries about {about_lhasa} pairs" in str(raised.value)
+            judge(url, "m", tmp_path, max_retries=0, unreadable_share=0.0)
+    assert first == 24 + ABOUT_LHASA
+    assert len(asked) - first == ABOUT_LHASA
+    assert f"no readable answer in 2 tries about {ABOUT_LHASA} pairs" in str(raised.value)
     assert "'Well, it depends.'" in str(raised.value)
-    assert f"{24 - about_lhasa} of 24 pairs" in str(raised.value)
-    assert stored(tmp_path, "COUNT(*)") == [(24 - about_lhasa,)]
+    assert f"{24 - ABOUT_LHASA} of 24 pairs" in str(raised.value)
+    assert stored(tmp_path, "COUNT(*)") == [(24 - ABOUT_LHASA,)]
+
+
+def test_one_style_of_answer_does_not_cost_the_step(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with endpoint(stubborn) as (url, asked):
+        verdicts, counts = judge(url, "m", tmp_path, max_retries=2)
+    without = [verdict.holds is None for verdict in verdicts]
+    assert without == ["Lhasa" in request.document.text for request in requests()]
+    for request, verdict, holds in zip(requests(), verdicts, right(), strict=True):
+        assert verdict.holds is (None if "Lhasa" in request.document.text else holds)
+    assert all("'Well, it depends.'" in one.reason for one in verdicts if one.holds is None)
+    assert counts["unreadable"] == ABOUT_LHASA
+    kept = stored(tmp_path, "answer, COUNT(DISTINCT key), COUNT(*)", table="unreadable")
+    assert kept == [("Well, it depends.", ABOUT_LHASA, 3 * ABOUT_LHASA)]
+    assert f"{ABOUT_LHASA} of 24 pairs of question and document have no verdict" in caplog.text
+    # What was said, and what was wrong with it, is shown to the model that is asked to mend it.
+    again = [body["messages"][0]["content"] for body in asked]
+    mended = [prompt for prompt in again if UNREADABLE_AGAIN in prompt]
+    assert len(mended) == 2 * ABOUT_LHASA
+    assert all("no JSON object" in one and "Well, it depends." in one for one in mended)
+
+
+def test_an_answer_is_mended_when_it_is_asked_for_again(tmp_path: Path) -> None:
+    def careless(body: dict[str, Any]) -> Exchange:
+        again = UNREADABLE_AGAIN in body["messages"][0]["content"]
+        return ruled(body) if again else completion_of("holds = yes")
+
+    with endpoint(careless) as (url, asked):
+        verdicts, counts = judge(url, "m", tmp_path, max_retries=1)
+    assert [verdict.holds for verdict in verdicts] == right()
+    assert len(asked) == 48 and counts["unreadable"] == 0
+    assert stored(tmp_path, "COUNT(*)", table="unreadable") == [(24,)]
+
+
+def answered(message: dict[str, Any], finish_reason: str = "stop") -> Exchange:
+    """A completion with a message of any form."""
+    whole = json.loads(completion_of("").body)
+    whole["choices"][0] |= {"message": {"role": "assistant", **message}}
+    whole["choices"][0]["finish_reason"] = finish_reason
+    return Exchange(status=200, body=json.dumps(whole).encode())
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda said: {"content": [{"type": "text", "text": said}]},
+        lambda said: {"content": [{"type": "thinking", "thinking": [{"type": "text", "text":
+                                   '{"holds": true} or {"holds": false}?'}]},
+                                  {"type": "text", "text": said[:9]},
+                                  {"type": "text", "text": said[9:]}]},
+        lambda said: {"content": [{"type": "output_text", "text": said, "annotations": []}]},
+        lambda said: {"content": f'Is it {{"holds": null}}? Hm.\n</think>\n\n{said}'},
+        lambda said: {"content": None, "reasoning_content": f"So:\n{said}"},
+        lambda said: {"content": "", "reasoning": said},
+        lambda said: {"content": None, "tool_calls": [{"id": "1", "type": "function", "function":
+                                                       {"name": "verdict", "arguments": said}}]},
+        lambda said: {"content": "<|channel|>analysis<|message|>The document ...<|end|><|start|>"
+                                 f"assistant<|channel|>final<|message|>{said}<|return|>"},
+        lambda said: {"content": f"Here is my verdict:\n\n{said}<|im_end|>"},
+    ],
+)  # fmt: skip
+def test_messages_of_real_servers_are_read(
+    wrapped: Callable[[str], dict[str, Any]], tmp_path: Path
+) -> None:
+    def server(body: dict[str, Any]) -> Exchange:
+        return answered(wrapped(json.loads(ruled(body).body)["choices"][0]["message"]["content"]))
+
+    with endpoint(server) as (url, asked):
+        verdicts, counts = judge(url, "m", tmp_path, max_retries=0)
+    assert [verdict.holds for verdict in verdicts] == right()
+    assert len(asked) == 24 and counts["unreadable"] == 0
+
+
+@pytest.mark.parametrize(
+    ("message", "finish_reason", "said"),
+    [
+        ({"content": ""}, "length",
+         "its content is empty (finish_reason: length, the limit of 77 tokens, "
+         "runtime.judge.answer_tokens)"),
+        ({"content": None, "reasoning_content": 'Is it {"holds": true}?'}, "length",
+         "(finish_reason: length, the limit of 77 tokens, runtime.judge.answer_tokens), with "
+         "reasoning_content instead: 'reasoning_content: Is it {\"holds\": true}?'"),
+        ({"content": None}, "content_filter",
+         "its content is empty (finish_reason: content_filter)"),
+        ({"content": None, "refusal": "I cannot."}, "stop",
+         "its content is empty (finish_reason: stop), with refusal instead: 'refusal: I cannot.'"),
+        ({"content": '{"holds": tr'}, "length",
+         "it is cut off (finish_reason: length, the limit of 77 tokens, "
+         "runtime.judge.answer_tokens): '{\"holds\": tr'"),
+        ({"content": "<think>Is it"}, "length", "it is cut off (finish_reason: length"),
+        ({"content": '{"holds": true} {"holds": false}'}, "stop",
+         "it has no verdict on some document, or verdicts that contradict each other"),
+    ],
+)  # fmt: skip
+def test_an_answer_without_a_verdict_names_its_cause(
+    message: dict[str, Any], finish_reason: str, said: str, tmp_path: Path
+) -> None:
+    with (
+        endpoint(lambda body: answered(message, finish_reason)) as (url, asked),
+        pytest.raises(UserError) as raised,
+    ):
+        judge(url, "m", tmp_path, max_retries=1, answer_tokens=77)
+    assert said in str(raised.value)
+    assert "24 pairs (of one: " in str(raised.value)
+    assert {body["max_tokens"] for body in asked} == {77}
 
 
 def test_evidence_that_is_not_in_the_document_is_counted(tmp_path: Path) -> None:
@@ -291,8 +400,8 @@ def spending(folder: Path) -> list[Any]:
     return rows
 
 
-def stored(folder: Path, what: str) -> list[Any]:
+def stored(folder: Path, what: str, *, table: str = "verdicts") -> list[Any]:
     with sqlite3.connect(folder / "abc.sqlite") as connection:
-        rows = connection.execute(f"SELECT {what} FROM verdicts").fetchall()
+        rows = connection.execute(f"SELECT {what} FROM {table}").fetchall()
     connection.close()
     return rows

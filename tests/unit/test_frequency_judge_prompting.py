@@ -1,4 +1,4 @@
-"""What a model is shown, how its answers are read, and where its evidence is found."""
+"""What a model is shown, and where its evidence is found."""
 
 import json
 import unicodedata
@@ -9,12 +9,10 @@ import pytest
 from ccx_ray.errors import UserError
 from ccx_ray.frequency.judges.factory import check_judge, judge_name
 from ccx_ray.frequency.judges.prompting import (
-    Answer,
     Pair,
     answer_schema,
     fill_prompt,
     find_evidence,
-    read_answers,
     read_prompt,
     shown_part,
 )
@@ -30,7 +28,6 @@ from ccx_ray.study.frequency_spec import (
 )
 
 CLOZE = Cloze(question="The capital of Korea is ___.", answer="Seoul")
-YES = '{"holds": true, "evidence": "It is Seoul.", "reason": "said"}'
 
 
 def test_a_document_that_spells_a_placeholder_is_shown_as_it_is() -> None:
@@ -79,56 +76,6 @@ def test_the_window_stands_around_the_passage(passage: tuple[int, int], start: i
     shown = shown_part(request, 100)
     assert (shown.start, shown.text) == (start, text[start : start + 100])
     assert shown_part(request, 1000).text == text
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        YES,
-        f"```json\n{YES}\n```",
-        f"  ```\n{YES}```\n",
-        f"<think>\nCould be {{...}}?\n</think>\n\n{YES}",
-    ],
-)
-def test_an_answer_is_read(content: str) -> None:
-    assert read_answers(content, 1) == [Answer(holds=True, evidence="It is Seoul.", reason="said")]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "true",
-        "Yes.",
-        YES[:-1],
-        f"Sure: {YES}",
-        f"[{YES}]",
-        '{"holds": "true"}',
-        '{"holds": 1}',
-        '{"evidence": "It is Seoul."}',
-        '{"holds": true, "evidence": ["It"]}',
-        '{"holds": true, "holds": false}',
-        "[" * 100_000,
-    ],
-)
-def test_what_is_no_answer_is_no_verdict(content: str) -> None:
-    assert read_answers(content, 1) == [None]
-
-
-def test_what_is_absent_of_an_answer_is_empty() -> None:
-    nothing = Answer(holds=False, evidence="", reason="")
-    assert read_answers('{"holds": false, "evidence": null}', 1) == [nothing]
-
-
-def test_answers_about_several_documents_are_read_by_their_numbers() -> None:
-    def entry(number: object, holds: object) -> dict[str, object]:
-        return {"document": number, "holds": holds, "evidence": "", "reason": ""}
-
-    entries = [entry(4, False), entry(1, True), entry(2, True), entry(2, False)]
-    entries += [entry(3, "no"), entry(9, True), entry(True, True), entry("5", True)]
-    answers = read_answers(json.dumps({"verdicts": entries}), 5)
-    assert [answer and answer.holds for answer in answers] == [True, None, None, False, None]
-    assert read_answers(YES, 2) == [None, None]
 
 
 def test_the_schema_is_strict() -> None:

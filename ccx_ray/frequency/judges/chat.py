@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-COMPLETION_TOKENS = 1000
-"""At most, of the answer about one document: a quoted sentence of Tibetan takes several hundred."""
 _TRANSIENT = frozenset({408, 409, 425, 429})
 _OF_GATEWAYS = frozenset({408, 502, 504})
 """Behind these the model may have answered."""
 _NO_KEY = "none"
 _USAGE = ("prompt_tokens", "completion_tokens")
+_BESIDE = ("refusal", "reasoning_content", "reasoning", "tool_calls", "function_call")
+"""Fields of a message that are filled where its content is empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +40,18 @@ class Reply:
 
     content: str
     model: str
-    cut: bool
-    """Whether the model was stopped by the limit of tokens."""
+    finish_reason: str
+    """Why the model stopped: ``stop``, ``length`` (the limit of tokens), ``content_filter``, ..."""
+    beside: str
+    """What stands where an answer should, where the content is empty: thoughts, a refusal, a call
+    of a tool."""
     tokens: Tokens | None
     """None: the endpoint does not report them."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether the model was stopped by the limit of tokens."""
+        return self.finish_reason == "length"
 
 
 class TransientError(Exception):
@@ -67,13 +75,15 @@ class AdaptedError(Exception):
 class Parameters:
     """What every request holds beside the question; an endpoint may refuse some of it."""
 
+    answer_tokens: int
+    """At most, of the answer about one document."""
     structured: bool = True
     """By a JSON schema; without it the words of the prompt alone ask for JSON."""
     temperature: bool = True
     limit: str = "max_tokens"
 
     def of(self, documents: int) -> dict[str, Any]:
-        chosen: dict[str, Any] = {self.limit: COMPLETION_TOKENS * documents}
+        chosen: dict[str, Any] = {self.limit: self.answer_tokens * documents}
         if self.temperature:
             chosen["temperature"] = 0
         if self.structured:
@@ -199,22 +209,36 @@ def read_reply(completion: object) -> Reply | None:
 
     The client builds its classes of whatever arrives, so nothing is taken for granted here.
     """
-    content: Any = completion.model_dump() if hasattr(completion, "model_dump") else None
+    whole: Any = None
+    if hasattr(completion, "model_dump"):
+        whole = completion.model_dump(warnings=False)  # it warns of a content that is a list
     try:
-        choice = content["choices"][0]
-        text = choice["message"]["content"]
+        choice = whole["choices"][0]
+        message = choice["message"]
+        content = _text(message["content"])
     except (TypeError, KeyError, IndexError):
         return None
-    usage = content.get("usage")
+    usage = whole.get("usage")
     spent = [usage.get(name) for name in _USAGE] if isinstance(usage, dict) else []
     known = [max(0, count) for count in spent if isinstance(count, int)]
-    # A refusal, a filtered answer and a call of a tool have no content.
+    beside = next((f"{name}: {message[name]}" for name in _BESIDE if message.get(name)), "")
     return Reply(
-        content=text if isinstance(text, str) else "",
-        model=str(content.get("model") or ""),
-        cut=choice.get("finish_reason") == "length",
+        content=content,
+        model=str(whole.get("model") or ""),
+        finish_reason=str(choice.get("finish_reason") or "not given"),
+        beside="" if content.strip() else beside,
         tokens=Tokens(*known) if len(known) == len(_USAGE) else None,
     )
+
+
+def _text(content: object) -> str:
+    """The text of a message, which may be a list of parts; thoughts among them are left out."""
+    if isinstance(content, list):
+        return "".join(map(_text, content))
+    if isinstance(content, dict):
+        thought = any(word in str(content.get("type")) for word in ("think", "reason"))
+        return "" if thought else _text(content.get("text") or content.get("content"))
+    return content if isinstance(content, str) else ""
 
 
 def _message(body: object) -> str:

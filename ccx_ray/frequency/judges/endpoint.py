@@ -2,34 +2,29 @@
 
 Invariant: every answer is handed on as it arrives, and every pair without one is accounted for.
 When a cap is reached, or the endpoint is dead or refuses, nothing new is sent, and what is on its
-way is waited for.
+way is waited for. An answer that cannot be read is asked for again with words that say what was
+wrong, as often as ``runtime.judge.max_retries`` allows, and keeps no other from being asked for.
 """
 
 import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Semaphore
 
+from ccx_ray.frequency.judges.answers import read_answers, unreadable_because
 from ccx_ray.frequency.judges.chat import (
-    COMPLETION_TOKENS,
     AdaptedError,
     Chat,
     Parameters,
     Reply,
     TransientError,
 )
-from ccx_ray.frequency.judges.model_judge import Keep, ModelJudge, UnansweredError
-from ccx_ray.frequency.judges.prompting import (
-    UNREADABLE_AGAIN,
-    Pair,
-    fill_prompt,
-    read_answers,
-    shown_part,
-)
+from ccx_ray.frequency.judges.model_judge import Kept, ModelJudge, UnansweredError
+from ccx_ray.frequency.judges.prompting import Pair, fill_prompt, repair_words, shown_part
 from ccx_ray.frequency.judges.records import Budget, CapReachedError, Tokens, open_spending
 from ccx_ray.frequency.judges.verdict import Request
 from ccx_ray.study.frequency_spec import EndpointJudgeSpec, JudgeRuntime
@@ -41,6 +36,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 requests that failed together do not come back together."""
 LONGEST_WAIT = 600.0
 """Seconds; an endpoint that asks to wait longer is left alone."""
+SHOWN_CHARACTERS = 80
+"""Of an answer that cannot be read, in a message."""
 PLACE_SECONDS = 0.02
 """Between two looks whether another thread has given its place back; an answer takes longer."""
 _places: dict[tuple[str | None, int], Semaphore] = {}
@@ -67,25 +64,35 @@ class EndpointJudge(ModelJudge):
         """
         super().__init__(cache_file)
         self.spec, self.runtime, self.prompt = spec, runtime, prompt
-        self.parameters = Parameters()
+        self.parameters = Parameters(answer_tokens=runtime.answer_tokens)
         self._spending, self._run, self._account = cache_file.parent, run, account
 
     def show(self, request: Request) -> Pair:
         return shown_part(request, self.spec.window_characters)
 
-    def answer(self, pairs: Sequence[Pair], keep: Keep) -> None:
+    def answer(self, pairs: Sequence[Pair], kept: Kept) -> None:
         with open_spending(self._spending) as connection:
             budget = Budget(connection, self.runtime, run=self._run, judge=self._account)
-            asyncio.run(_Asking(self, budget, keep).all(pairs))
+            asyncio.run(_Asking(self, budget, kept).all(pairs))
+
+    def check_unreadable(self, faults: Mapping[str, str], pairs: int) -> None:
+        if len(faults) <= self.runtime.unreadable_share * pairs:
+            return
+        tries, fault = self.runtime.max_retries + 1, next(iter(faults.values()))
+        raise UnansweredError(
+            f"the model {self.spec.model!r} gave no readable answer in {tries} tries about "
+            f"{len(faults)} pairs (of one: {fault})",
+            "name another model or prompt, or raise runtime.judge.max_retries or unreadable_share,",
+        )
 
 
 class _Asking:
     """One call of ``answer``, inside its event loop."""
 
-    def __init__(self, endpoint: EndpointJudge, budget: Budget, keep: Keep) -> None:
+    def __init__(self, endpoint: EndpointJudge, budget: Budget, kept: Kept) -> None:
         self._prompt, self._runtime = endpoint.prompt, endpoint.runtime
         self._model, self._counts = endpoint.spec.model, endpoint.counts
-        self._budget, self._keep = budget, keep
+        self._budget, self._kept = budget, kept
         self._chat = Chat(model=self._model, runtime=self._runtime, parameters=endpoint.parameters)
         self._stop: UnansweredError | None = None
         self._stopped = asyncio.Event()
@@ -94,7 +101,6 @@ class _Asking:
         self._on_their_way = 0
         self._back = asyncio.Event()
         """Set when the next request is back, and then another."""
-        self._unreadable: list[str] = []
 
     async def all(self, pairs: Sequence[Pair]) -> None:
         waiting = deque(_requests(pairs, self._runtime.pairs_per_request))
@@ -107,13 +113,6 @@ class _Asking:
             await self._chat.close()
         if self._stop is not None:
             raise self._stop
-        if self._unreadable:
-            tries, pairs_left = self._runtime.max_retries + 1, len(self._unreadable)
-            raise UnansweredError(
-                f"the model {self._model!r} gave no readable answer in {tries} tries "
-                f"about {pairs_left} pairs (of one it said {self._unreadable[0]!r})",
-                "name another model or prompt, or raise runtime.judge.max_retries,",
-            )
 
     async def _work(self, waiting: deque[list[Pair]]) -> None:
         while waiting and self._stop is None:
@@ -139,16 +138,9 @@ class _Asking:
                 failures += 1
                 await self._wait(failures, error)
             else:
-                pairs = self._take(pairs, reply)
-                if not pairs:
-                    return
-                # At temperature 0 the same question would get the same answer.
-                again = f"\n{UNREADABLE_AGAIN}"
+                pairs, again = self._take(pairs, reply)
                 failures += 1
-                if failures > self._runtime.max_retries:
-                    self._counts["unreadable"] += len(pairs)
-                    said = reply.content[:80] + (" (cut off)" if reply.cut else "")
-                    self._unreadable.extend([said] * len(pairs))
+                if not pairs or failures > self._runtime.max_retries:
                     return
             if self._stop is None:
                 self._counts["retries"] += 1
@@ -159,7 +151,7 @@ class _Asking:
         while not self._places.acquire(blocking=False):
             await asyncio.sleep(PLACE_SECONDS)
         try:
-            most = COMPLETION_TOKENS * documents
+            most = self._runtime.answer_tokens * documents
             reserved = self._budget.reserve(prompt=prompt, completion_tokens=most)
         except BaseException:
             self._places.release()
@@ -188,14 +180,33 @@ class _Asking:
             self._back.set()
             self._back = asyncio.Event()
 
-    def _take(self, pairs: list[Pair], reply: Reply) -> list[Pair]:
-        """Hand on what can be read; the pairs without an answer."""
-        both = list(zip(pairs, read_answers(reply.content, len(pairs)), strict=True))
+    def _take(self, pairs: list[Pair], reply: Reply) -> tuple[list[Pair], str]:
+        """Hand on what is said; the pairs without a verdict, and words to ask for them again."""
+        # Some servers take an answer for a thought, or make a call of a tool of it.
+        said = reply.content if reply.cut else reply.content or reply.beside
+        both = list(zip(pairs, read_answers(said, len(pairs)), strict=True))
         read = [(pair, answer) for pair, answer in both if answer is not None]
         shares = _shares(reply.tokens or Tokens(0, 0), len(read))
         for (pair, answer), tokens in zip(read, shares, strict=True):
-            self._keep(pair, answer, reply.content, reply.model or self._model, tokens)
-        return [pair for pair, answer in both if answer is None]
+            self._kept.answer(pair, answer, said, reply.model or self._model, tokens)
+        without = [pair for pair, answer in both if answer is None]
+        fault = self._fault(reply)
+        everything = reply.content or reply.beside
+        shown = f"{fault}: {everything[:SHOWN_CHARACTERS]!r}" if everything else fault
+        for pair in without:
+            self._kept.unreadable(pair, shown, everything, reply.model or self._model)
+        # Thoughts that were cut, and verdicts on others, would only lengthen the prompt.
+        useful = len(pairs) == 1 and not reply.cut
+        return without, repair_words(fault, reply.content if useful else "", cut=reply.cut)
+
+    def _fault(self, reply: Reply) -> str:
+        """Why an answer has no verdict on all of its pairs."""
+        limit = f"the limit of {self._runtime.answer_tokens} tokens, runtime.judge.answer_tokens"
+        ended = f"finish_reason: {reply.finish_reason}" + (f", {limit}" if reply.cut else "")
+        if not reply.content.strip():
+            instead = f", with {reply.beside.partition(':')[0]} instead" if reply.beside else ""
+            return f"its content is empty ({ended}){instead}"
+        return f"it is cut off ({ended})" if reply.cut else unreadable_because(reply.content)
 
     async def _wait(self, failures: int, error: TransientError) -> None:
         """Pause before the next try, or end everything after the last."""

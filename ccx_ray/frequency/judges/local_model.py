@@ -10,14 +10,14 @@ Invariant: a document that does not fit is shown in part, never cut by the model
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.models import load_causal_model
-from ccx_ray.frequency.judges.model_judge import Keep, ModelJudge
+from ccx_ray.frequency.judges.model_judge import Kept, ModelJudge
 from ccx_ray.frequency.judges.prompting import Answer, Pair, fill_prompt, shown_part
 from ccx_ray.frequency.judges.records import Tokens
 from ccx_ray.frequency.judges.verdict import Request
@@ -75,7 +75,7 @@ class LocalJudge(ModelJudge):
             self.counts["narrowed"] += 1
         return shown
 
-    def answer(self, pairs: Sequence[Pair], keep: Keep) -> None:
+    def answer(self, pairs: Sequence[Pair], kept: Kept) -> None:
         import torch
 
         for pair in pairs:
@@ -89,7 +89,10 @@ class LocalJudge(ModelJudge):
             if evidence:
                 reason += "; the sentence with most of the question's terms"
             answer = Answer(holds=odds > 0, evidence=evidence, reason=reason)
-            keep(pair, answer, f"{odds!r}", self._folder.name, Tokens(len(before), 0))
+            kept.answer(pair, answer, f"{odds!r}", self._folder.name, Tokens(len(before), 0))
+
+    def check_unreadable(self, faults: Mapping[str, str], pairs: int) -> None:
+        """A comparison of two numbers can always be read."""
 
     def _tokens(self, pair: Pair) -> tuple[list[int], int, int]:
         """The ids before the answers differ, and the id with which each goes on."""

@@ -1,9 +1,8 @@
-"""What a judge that is a model is shown and asked, and how its answers are read.
+"""What a judge that is a model is shown and asked, and where what it quotes stands.
 
 Invariants: a document's text enters the prompt as it is. Placeholders are filled in one pass, so a
 document that spells one is not filled again, and what is shown is a span of the document's
-characters. An answer that has not the form is no verdict: it is asked for again or missing, never
-"the document does not hold the knowledge".
+characters. How answers are read: ``answers.py``.
 """
 
 import hashlib
@@ -33,12 +32,12 @@ ANSWERS_FORM = (
     + ", ...]}"
 )
 UNREADABLE_AGAIN = "An earlier answer could not be read. Answer with the JSON object alone."
+REPEATED_CHARACTERS = 1000
+"""Of an answer that cannot be read, shown to the model when it is asked to mend it."""
 FORM_VERSION = 1
 """Raised when the words around the prompt change; verdicts given to others are not used again."""
 PLACEHOLDERS = ("question", "answer", "document")
 _PLACEHOLDER = re.compile(r"\{(question|answer|document)\}")
-_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?\s*```", re.DOTALL | re.IGNORECASE)
-_THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 _ELLIPSIS = re.compile(r"\s*(?:\.{3,}|…+|\[…\]|\[\.{3}\])\s*")
 NO_EVIDENCE = (-1, 0)
 
@@ -102,6 +101,21 @@ def fill_prompt(prompt: str, pairs: Sequence[Pair]) -> str:
     return f"{filled}\n\n{form}"
 
 
+def repair_words(fault: str, said: str, *, cut: bool) -> str:
+    """What is added to a prompt whose answer could not be read.
+
+    It differs from one answer to the next, since at temperature 0 the same words get the same one.
+
+    Args:
+        said: the answer, empty where it is of no use to the model.
+        cut: whether it was too long.
+    """
+    words = f"\n{UNREADABLE_AGAIN} What was wrong with it: {fault}."
+    if cut:
+        words += " Answer at once, without thinking aloud, and quote little."
+    return f"{words} It was:\n{said[:REPEATED_CHARACTERS]}" if said else words
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """What a model said of one document."""
@@ -128,51 +142,6 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
         "required": list(properties),
         "additionalProperties": False,
     }
-
-
-def read_answers(content: str, documents: int) -> list[Answer | None]:
-    """The answers about so many documents, in their order; None where there is none to read.
-
-    Code fences around the JSON and the thoughts of a model that thinks aloud are passed over.
-    """
-    value = _json(content)
-    if documents == 1:
-        return [_answer(value)]
-    answers: list[Answer | None] = [None] * documents
-    entries = value.get("verdicts") if isinstance(value, dict) else None
-    if not isinstance(entries, list):
-        return answers
-    numbers = [entry.get("document") if isinstance(entry, dict) else None for entry in entries]
-    known = [number if type(number) is int else 0 for number in numbers]
-    for number, entry in zip(known, entries, strict=True):
-        # Which of two answers about one document would be meant, nobody can say.
-        if 1 <= number <= documents and known.count(number) == 1:
-            answers[number - 1] = _answer(entry)
-    return answers
-
-
-def _json(content: str) -> Any:
-    text = _THOUGHT.sub("", content, count=1).strip()
-    fenced = _FENCE.fullmatch(text)
-    try:
-        return json.loads(fenced[1] if fenced else text, object_pairs_hook=_without_repetition)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise ValueError("a key stands twice")
-    return dict(pairs)
-
-
-def _answer(value: Any) -> Answer | None:
-    if not isinstance(value, dict) or not isinstance(value.get("holds"), bool):
-        return None
-    evidence, reason = (value.get(name) or "" for name in ("evidence", "reason"))
-    if not isinstance(evidence, str) or not isinstance(reason, str):
-        return None
-    return Answer(holds=value["holds"], evidence=evidence, reason=reason)
 
 
 def find_evidence(text: str, evidence: str) -> tuple[int, int]:

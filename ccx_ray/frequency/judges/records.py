@@ -1,12 +1,13 @@
 """What judges keep on disk in SQLite: their verdicts, and what endpoints were paid in a run.
 
 Invariants: a verdict is on the disk before it is used, and the first of two stays, so that no
-answer is asked for, or paid for, twice; whoever is killed loses no answer that had arrived. Its
-file is named by what decides a verdict, and holds neither the text of documents nor anything of the
-endpoint that answered. Neither cap of a run is passed, however many requests are on their way and
-whoever sends them: a request is entered before it is sent, with the most that it can cost; what it
-did cost replaces that when it is known. What may have been paid for counts as paid: an answer that
-never arrived, too.
+answer is asked for, or paid for, twice; whoever is killed loses no answer that had arrived. What
+cannot be read as a verdict is kept beside them, every time that it is said. Their file is named by
+what decides a verdict, and holds neither the text of documents nor anything of the endpoint that
+answered. Neither cap of a run is passed, however many requests are on their way and whoever sends
+them: a request is entered before it is sent, with the most that it can cost; what it did cost
+replaces that when it is known. What may have been paid for counts as paid: an answer that never
+arrived, too.
 
 SQLite's rollback journal is used and not the write-ahead log, whose shared memory does not work on
 network disks.
@@ -34,7 +35,7 @@ def open_database(path: Path, schema: str, *, loss: str) -> Iterator[sqlite3.Con
     """A connection that commits every statement by itself, closed afterwards.
 
     Args:
-        schema: the statement that creates the table when it is not there.
+        schema: the statements that create the tables when they are not there.
         loss: what deleting the file would cost, for the message about a broken one.
 
     Raises:
@@ -46,7 +47,7 @@ def open_database(path: Path, schema: str, *, loss: str) -> Iterator[sqlite3.Con
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"{path}: cannot be opened ({error}); {_USABLE}") from None
     try:
-        connection.execute(schema)
+        connection.executescript(schema)
         yield connection
     except sqlite3.OperationalError as error:
         raise UserError(f"{path}: cannot be used ({error}); {_USABLE}") from None
@@ -81,12 +82,27 @@ class StoredVerdict(NamedTuple):
     """UTC, ISO 8601."""
 
 
+class UnreadableAnswer(NamedTuple):
+    """A row of the table ``unreadable``."""
+
+    key: str
+    """``Pair.key`` of what was shown."""
+    fault: str
+    """Why it cannot be read."""
+    answer: str
+    """What the model said, as it said it."""
+    model: str
+    created: str
+
+
 _KEYS_AT_ONCE = 500
 _VERDICTS = (
     "CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, holds INTEGER NOT NULL, "
     "reason TEXT NOT NULL, evidence TEXT NOT NULL, evidence_start INTEGER NOT NULL, "
     "evidence_length INTEGER NOT NULL, answer TEXT NOT NULL, model TEXT NOT NULL, "
-    "prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, created TEXT NOT NULL)"
+    "prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, created TEXT NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS unreadable (key TEXT NOT NULL, fault TEXT NOT NULL, "
+    "answer TEXT NOT NULL, model TEXT NOT NULL, created TEXT NOT NULL)"
 )
 
 
@@ -112,6 +128,10 @@ class VerdictCache:
         marks = ",".join("?" * len(verdict))
         self._connection.execute(f"INSERT OR IGNORE INTO verdicts VALUES ({marks})", verdict)
         return self.read([verdict.key])[verdict.key]
+
+    def add_unreadable(self, answer: UnreadableAnswer) -> None:
+        """Keep an answer that is no verdict."""
+        self._connection.execute("INSERT INTO unreadable VALUES (?, ?, ?, ?, ?)", answer)
 
 
 @contextmanager

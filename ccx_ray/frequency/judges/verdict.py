@@ -27,7 +27,8 @@ class Request:
 class Verdict:
     """A judge's decision; the evidence is a span of the document's characters, -1 and 0 if none."""
 
-    holds: bool
+    holds: bool | None
+    """None: the judge answered, but nothing that can be read; the reason says what."""
     reason: str
     evidence_start: int = -1
     evidence_length: int = 0

@@ -74,14 +74,14 @@ def retrievers_of(index: "CorpusIndex", embedder: str) -> dict[str, Search]:
 
 
 def half_accepted(estimated: EstimatedCorpus, *, size: int, seed: int) -> list[dict[str, Any]]:
-    """Rows of ``retrieved.parquet``, accepted and refused ones mixed by the seed.
+    """Rows of ``retrieved.parquet`` with a verdict, accepted and refused ones mixed by the seed.
 
     Half are accepted ones, or as many as there are, and the rest refused ones; only where these do
     not suffice there are more accepted ones.
     """
     pairs = estimated.retrieved().to_pylist()
     accepted = [pair for pair in pairs if pair["verdict"]]
-    refused = [pair for pair in pairs if not pair["verdict"]]
+    refused = [pair for pair in pairs if pair["verdict"] is False]
     taken = min(len(accepted), max(size // 2, size - len(refused)))
     left = min(len(refused), size - taken)
     drawn = [*_spread(accepted, taken, seed), *_spread(refused, left, seed)]

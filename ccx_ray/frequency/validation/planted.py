@@ -292,7 +292,7 @@ def _judged(
         for (fact, row), hit in pairs.items()
     ]
     verdicts = zip(pairs, judge.judge(requests), strict=True)
-    holds = {pair: verdict.holds for pair, verdict in verdicts}
+    holds = {pair: bool(verdict.holds) for pair, verdict in verdicts}
     return {
         name: [sum(holds[fact, hit.document] for hit in own) for fact, own in enumerate(found)]
         for name, found in hits.items()

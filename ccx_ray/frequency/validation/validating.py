@@ -215,28 +215,35 @@ def compare_judges(
 ) -> list[dict[str, Any]]:
     """Rows of ``AGREEMENT``: one a pair of judges, over all cultures and for each.
 
+    Only pairs of question and document on which both gave a verdict count.
+
     Args:
         judge: name of the study's judge, whose verdicts are those of ``retrieved.parquet``.
         others: the judges that are compared with it and with each other, by name.
         pairs: of question and document, at most.
     """
     sample = half_accepted(estimated, size=pairs, seed=seed)
-    verdicts = {judge: np.array([pair["verdict"] for pair in sample], bool)}
+    verdicts = {judge: [pair["verdict"] for pair in sample]}
     verdicts |= {name: _verdicts(estimated, other, sample) for name, other in others.items()}
+    given = {
+        name: np.array([one is not None for one in own], bool) for name, own in verdicts.items()
+    }
+    held = {name: np.array([one is True for one in own], bool) for name, own in verdicts.items()}
     cultures = np.array([pair["culture"] for pair in sample], object)
     rows = []
     for one, other in combinations(verdicts, 2):
         for culture in (EVERY_CULTURE, *estimated.clozes):
             chosen = (cultures == culture) | (culture == EVERY_CULTURE)
+            chosen = chosen & given[one] & given[other]
             key = {"corpus": estimated.corpus, "culture": culture, "judge": one, "other": other}
-            rows.append({**key, **agreement(verdicts[one][chosen], verdicts[other][chosen])})
+            rows.append({**key, **agreement(held[one][chosen], held[other][chosen])})
     return rows
 
 
 def _verdicts(
     estimated: EstimatedCorpus, judge: Judge, pairs: Sequence[Mapping[str, Any]]
-) -> Booleans:
-    holds: list[bool] = []
+) -> list[bool | None]:
+    holds: list[bool | None] = []
     for start in range(0, len(pairs), DOCUMENTS_AT_ONCE):
         some = pairs[start : start + DOCUMENTS_AT_ONCE]
         documents = read_documents(estimated.text, {pair["row"] for pair in some})
@@ -245,7 +252,7 @@ def _verdicts(
             passage = pair["passage_start"], pair["passage_length"]
             requests.append(Request(estimated.cloze(pair), documents[pair["row"]], *passage))
         holds += [verdict.holds for verdict in judge.judge(requests)]
-    return np.array(holds, bool)
+    return holds
 
 
 def agreement(one: Booleans, other: Booleans) -> dict[str, Any]:
