@@ -82,7 +82,7 @@ class PrefixTree:
 
 
 def prefix_tree(sentences: Sequence[Sentence]) -> PrefixTree:
-    """The tree of sentences that begin with the same token (end-of-text)."""
+    """The tree of sentences; it has a root for every token that they begin with."""
     tokens: list[int] = []
     positions: list[int] = []
     ends: list[int] = []
@@ -208,7 +208,7 @@ def _short_sentences(model: CausalModel) -> list[Sentence]:
     random = np.random.default_rng(0)
     embeddings = model.network.get_input_embeddings().weight.shape[0]
     draw = random.integers(min(embeddings, len(model.tokenizer)), size=(3, 9)).tolist()
-    beginning = (model.end_of_text, *draw[0])
+    beginning = (model.end_of_text or 0, *draw[0])
     return [beginning[:5], (*beginning, *draw[1]), (*beginning, *draw[2])]
 
 

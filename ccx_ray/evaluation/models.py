@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ccx_ray.corpus.tokenizing.tokenizer import END_OF_TEXT
 from ccx_ray.errors import UserError
+from ccx_ray.evaluation.model_tokenizer import check_ids, check_tokenizer_files, open_tokenizer
 from ccx_ray.storage.hashing import MANIFEST, file_sha256
 from ccx_ray.storage.remote_folders import fetch_checkpoint, file_names
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 _CAUSAL = "CausalLM|LMHead|ConditionalGeneration"
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -44,10 +44,21 @@ class CausalModel:
     folder: Path
     network: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
-    end_of_text: int
+    end_of_text: int | None
+    """None: the tokenizer has no such token."""
     context: int | None
     """The most tokens that a sentence may have, end-of-text included; None: no limit."""
     device: str
+
+    @property
+    def first_token(self) -> int:
+        """End-of-text, which stands before every text; ``UserError`` where there is none."""
+        if self.end_of_text is None:
+            raise UserError(
+                f"{self.folder}: its tokenizer has neither {END_OF_TEXT} nor an eos_token; "
+                "set eos_token in tokenizer_config.json"
+            )
+        return self.end_of_text
 
 
 def check_model_folder(folder: Path) -> None:
@@ -59,16 +70,13 @@ def check_model_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder}: not an existing folder; give a Hugging Face model folder")
     names = file_names(folder)
-    for kind, patterns in (
-        ("config", ("config.json",)),
-        ("weights", WEIGHT_FILES),
-        ("tokenizer", TOKENIZER_FILES),
-    ):
+    for kind, patterns in (("config", ("config.json",)), ("weights", WEIGHT_FILES)):
         if not any(matching(names, pattern) for pattern in patterns):
             raise UserError(
                 f"{folder}: no {kind} ({' or '.join(patterns)}); "
                 "give a folder written by save_pretrained of both the model and its tokenizer"
             )
+    check_tokenizer_files(folder, names)
 
 
 def check_causal_folder(folder: Path, field: str) -> None:
@@ -126,15 +134,15 @@ def load_causal_model(folder: Path, device: str, precision: Precision = "float32
             written.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     check_model_folder(folder)
     local = fetch_checkpoint(folder)
     disable_progress_bar()  # of loading the weights, which would tear up the caller's own
     set_verbosity_error()  # what it would warn of, absent weights, is refused below
+    tokenizer = open_tokenizer(local, folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(local, local_files_only=True)
         network, loading = AutoModelForCausalLM.from_pretrained(
             local, dtype=getattr(torch, precision), local_files_only=True, output_loading_info=True
         )
@@ -149,18 +157,9 @@ def load_causal_model(folder: Path, device: str, precision: Precision = "float32
             "give a folder with the whole model"
         )
     embeddings: int = network.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > embeddings:
-        raise UserError(
-            f"{folder}: its tokenizer has {len(tokenizer)} tokens, its model only {embeddings}; "
-            "give the tokenizer that the model was trained with"
-        )
+    check_ids(tokenizer, embeddings, folder)
     # Chat models hide the end-of-text token behind another end of sequence.
     end_of_text: int | None = tokenizer.get_vocab().get(END_OF_TEXT, tokenizer.eos_token_id)
-    if end_of_text is None:
-        raise UserError(
-            f"{folder}: its tokenizer has neither {END_OF_TEXT} nor an eos_token; "
-            "set eos_token in tokenizer_config.json"
-        )
     return CausalModel(
         folder=folder,
         network=network.to(device).eval(),

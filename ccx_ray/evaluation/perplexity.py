@@ -67,7 +67,7 @@ def held_out_rows(
     encoded = model.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
     length = sequence_length - 1
     windows = [
-        [(model.end_of_text, *ids[begin : begin + length]) for begin in range(0, len(ids), length)]
+        [(model.first_token, *ids[begin : begin + length]) for begin in range(0, len(ids), length)]
         for ids in encoded
     ]
     # Sorted, because the order of a set differs from one process to the next.

@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.forward import Floats, find_passes, lay_out, score_alone, score_in_batches
+from ccx_ray.evaluation.model_tokenizer import encode_texts, tokens_of_span
 from ccx_ray.evaluation.models import CausalModel, Sentence
+from ccx_ray.evaluation.prefix import Prefix, harness_token, published_prefix
 from ccx_ray.evaluation.probes import LeftOut, Probe, ProbeItem, load_probe, shown
 from ccx_ray.evaluation.results import SCORE_TYPES, ScoredItem, ScoredOption
 from ccx_ray.study.spec import ScoreType
@@ -74,11 +76,17 @@ def encode_probe_file(model: CausalModel, name: str, file: Path) -> EncodedProbe
 
 
 def encode_probe(
-    model: CausalModel, probe: Probe, *, alone: bool = True, lenient: bool = False
+    model: CausalModel,
+    probe: Probe,
+    *,
+    prefix: Prefix | None = None,
+    alone: bool = True,
+    lenient: bool = False,
 ) -> EncodedProbe:
     """Encode every filled question.
 
     Args:
+        prefix: what stands before every sentence of a cloze question; by default end-of-text.
         alone: encode the options by themselves too, for mutual information.
         lenient: leave items that cannot be scored out and list them, instead of refusing.
 
@@ -87,16 +95,17 @@ def encode_probe(
     """
     clozes = [item for item in probe.items if item.context is None]
     texts = [item.fill(option) for item in clozes for option in item.options]
-    encoded = iter(zip(*_encode(model, texts), strict=True))
+    encoded = iter(encode_texts(model.tokenizer, texts))
     options = [option for item in clozes if item.blanks for option in item.options]
-    by_themselves = iter(_encode(model, options)[0] if alone and options else ())
+    by_themselves = iter(encode_texts(model.tokenizer, options) if alone else ())
     items: list[EncodedItem] = []
     kept: list[int] = []
     left_out = list(probe.left_out)
     for number, item in enumerate(probe.items):
         try:
             if item.context is None:
-                one = _cloze(model, item, encoded, by_themselves if alone else None)
+                before = prefix or published_prefix(model)
+                one = _cloze(model, item, before, encoded, by_themselves if alone else None)
             else:
                 one = _continuations(model, item, item.context, alone=alone)
             _check(model, one)
@@ -120,7 +129,11 @@ def encode_probe(
 
 
 def _cloze(
-    model: CausalModel, item: ProbeItem, encoded: Iterator[Any], alone: Iterator[Any] | None
+    model: CausalModel,
+    item: ProbeItem,
+    prefix: Prefix,
+    encoded: Iterator[Any],
+    alone: Iterator[Any] | None,
 ) -> EncodedItem:
     """
     Args:
@@ -130,11 +143,13 @@ def _cloze(
     filled, marks = [], []
     for option in item.options:
         ids, offsets = next(encoded)
-        filled.append((model.end_of_text, *ids))
-        marks.append(_in_option(item, option, offsets))
+        in_option = _in_option(model, item, option, ids, offsets)
+        filled.append(prefix.before(ids))
+        # The first token of a sentence has no score; it is the prefix where there is one.
+        marks.append(in_option[len(ids) - len(filled[-1]) + 1 :])
     by_themselves: tuple[Sentence, ...] = ()
     if item.blanks and alone is not None:
-        by_themselves = tuple((model.end_of_text, *next(alone)) for _ in item.options)
+        by_themselves = tuple(prefix.before(next(alone)[0]) for _ in item.options)
     return EncodedItem(filled=tuple(filled), option_tokens=tuple(marks), alone=by_themselves)
 
 
@@ -143,32 +158,40 @@ def _continuations(
 ) -> EncodedItem:
     """As lm-evaluation-harness encodes a context and what may follow it (``_encode_pair``).
 
-    Nothing stands before a context but what the tokenizer itself puts there; before an empty one
-    the beginning-of-sequence token does, or the end-of-sequence token where there is none.
+    Both together are encoded, and as many tokens as the context by itself has are cut off and
+    replaced by the context's own, which need not be the same ones: an end-of-sequence token that
+    the tokenizer adds stands behind the context, too. Nothing stands before a context but what the
+    tokenizer itself puts there; before an empty one the beginning-of-sequence token does, or the
+    end-of-sequence token where there is none.
 
     Raises:
         ValueError: the context or an option has no token.
     """
-    tokenizer = model.tokenizer
-    first = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    first = model.end_of_text if first is None else first
-    special = not context.startswith(tokenizer.decode([first]))
+    tokenizer, first = model.tokenizer, harness_token(model)
+    before_nothing = Prefix(token=first, reason="", repeated=False)
+    spelled = None if first is None else tokenizer.decode(first)
 
-    def encode(text: str, *, special: bool) -> Sentence:
-        return tuple(tokenizer(text, add_special_tokens=special)["input_ids"])
+    def encode(text: str) -> list[int]:
+        if spelled is not None and text.startswith(spelled):
+            return list(tokenizer.encode(text, add_special_tokens=False))
+        return list(tokenizer.encode(text))
 
     def begun(text: str) -> Sentence:
-        ids = encode(text, special=False)
-        return ids if ids[:1] == (first,) else (first, *ids)
+        return before_nothing.before(tokenizer.encode(text, add_special_tokens=False))
 
     sentences = [item.fill(option) for option in item.options]
-    by_themselves = [begun(sentence[len(context) :]) for sentence in sentences]
+    by_themselves: list[Sentence] = []
+    if alone or not context:
+        by_themselves = [begun(sentence[len(context) :]) for sentence in sentences]
     if not context:
+        if first is None:
+            raise ValueError("context: empty, and the tokenizer has no bos_token and no eos_token")
         filled, given = by_themselves, 1
     else:
-        filled = [encode(sentence, special=special) for sentence in sentences]
         # Spaces at its end belong to what follows, as tokens often begin with one.
-        given = len(encode(context.rstrip(), special=special)) if context.strip() else 0
+        of_context = encode(context.rstrip())
+        given = len(of_context)
+        filled = [tuple(of_context + encode(sentence)[given:]) for sentence in sentences]
         if not given:
             raise ValueError(f"context: {shown(context)} has no token")
     for number, sentence in enumerate(filled, start=1):
@@ -181,26 +204,20 @@ def _continuations(
     )
 
 
-def _encode(model: CausalModel, texts: list[str]) -> tuple[list[list[int]], list[Any]]:
-    """Ids and ``(start, end)`` characters of every token of every text."""
-    if model.tokenizer.is_fast:
-        # Not by way of Transformers, whose conversion of the result takes longer than the model.
-        backend = model.tokenizer.backend_tokenizer
-        # Which some tokenizer.json ask for, left over from a training.
-        backend.no_truncation()
-        backend.no_padding()
-        found = backend.encode_batch(texts, add_special_tokens=False)
-        return [one.ids for one in found], [one.offsets for one in found]
-    # Tokenizers in Python keep no offsets; the text before each token's end is decoded instead.
-    ids = model.tokenizer(texts, add_special_tokens=False)["input_ids"]
-    decode = model.tokenizer.decode
-    ends = [[len(decode(one[:count])) for count in range(len(one) + 1)] for one in ids]
-    return ids, [list(pairwise(one)) for one in ends]
+def _in_option(
+    model: CausalModel, item: ProbeItem, option: str, ids: Sequence[int], offsets: Any
+) -> NDArray[np.bool_]:
+    """[T] which tokens of the filled question hold characters of the option.
 
-
-def _in_option(item: ProbeItem, option: str, offsets: Any) -> NDArray[np.bool_]:
+    Args:
+        offsets: of its tokens; None where the tokenizer keeps none.
+    """
+    marks = np.zeros(len(ids), np.bool_)
+    if offsets is None:
+        for begin, end in item.spans(option):
+            marks[tokens_of_span(model.tokenizer, ids, item.fill(option), begin, end)] = True
+        return marks
     starts, ends = np.array(offsets, dtype=np.int64).reshape(-1, 2).T
-    marks = np.zeros(len(starts), np.bool_)
     for begin, end in item.spans(option):
         marks |= (starts < end) & (ends > begin)
     return marks
@@ -210,7 +227,8 @@ def _check(model: CausalModel, item: EncodedItem) -> None:
     for number, sentence in enumerate(item.filled, start=1):
         if len(sentence) < 2:
             raise ValueError(
-                f"option {number}: the tokenizer of {model.folder} makes no token of it"
+                f"option {number}: the tokenizer of {model.folder} makes no token of it that "
+                "stands behind another"
             )
         if model.context is not None and len(sentence) > model.context:
             raise ValueError(

@@ -16,6 +16,7 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from ccx_ray.evaluation.external.harness import harness_accuracies
 from ccx_ray.evaluation.models import Precision, load_causal_model
+from ccx_ray.evaluation.prefix import PrefixRule, choose_prefix
 from ccx_ray.evaluation.probes import Probe, quality
 from ccx_ray.evaluation.rank_consistency import consistency_of_pairs
 from ccx_ray.evaluation.results import ScoredItem, accuracies, probe_results
@@ -28,6 +29,7 @@ def score_files(
     probes: Sequence[tuple[Path, Probe]],
     *,
     scoring: ScoreType,
+    prefix: PrefixRule,
     device: str,
     precision: Precision,
     tokens_per_batch: int,
@@ -38,6 +40,7 @@ def score_files(
 
     Args:
         lenient: leave out what the model cannot be asked, and list it.
+        prefix: what stands before every sentence of a cloze question.
         parallel: which pairs of files to compare the rankings of, by their places.
 
     Raises:
@@ -52,9 +55,15 @@ def score_files(
         f"{model.folder}: {model.network.num_parameters():,} parameters, device {model.device}, "
         f"precision {name}{'' if name == 'float32' else inexact}"
     )
+    before = choose_prefix(model, prefix, scoring)
+    spelled = "nothing" if before.token is None else repr(model.tokenizer.decode([before.token]))
+    if not all(_is_task(probe) for _, probe in probes):
+        tell(f"before each sentence stands {spelled} ({before.reason}; --prefix {prefix})")
     # All are encoded before the first is scored, so that a wrong question costs seconds.
     encoded = [
-        encode_probe(model, probe, alone=scoring == "mutual_information", lenient=lenient)
+        encode_probe(
+            model, probe, prefix=before, alone=scoring == "mutual_information", lenient=lenient
+        )
         for _, probe in probes
     ]
     for (path, _), one in zip(probes, encoded, strict=True):
@@ -81,6 +90,12 @@ def score_files(
         "scoring": scoring,
         "device": device,
         "precision": precision,
+        "prefix": {
+            "rule": prefix,
+            "token": None if before.token is None else model.tokenizer.decode([before.token]),
+            "id": before.token,
+            "reason": before.reason,
+        },
         "probes": contents,
     }
     if parallel:

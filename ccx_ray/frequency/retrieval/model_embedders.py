@@ -89,7 +89,7 @@ class HiddenStatesEmbedder(_ModelEmbedder):
         import torch
 
         longest = max(map(len, windows)) + 1
-        ids = torch.full((len(windows), longest), self._model.end_of_text)
+        ids = torch.full((len(windows), longest), self._model.first_token)
         mask = torch.zeros(len(windows), longest, dtype=torch.long)
         for row, tokens in enumerate(windows):
             ids[row, 1 : len(tokens) + 1] = torch.tensor(tokens)

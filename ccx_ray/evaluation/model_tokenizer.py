@@ -1,0 +1,194 @@
+"""The tokenizer of a model's folder: opened, checked, and which of its tokens hold what.
+
+Invariants: whatever Transformers opens is opened. What it would make up is refused: in place of a
+vocabulary that it does not find or cannot read it builds an empty one, in which every text is no
+token or an unknown one. No id is given out that the model has no embedding for.
+"""
+
+import json
+from bisect import bisect_left
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from fnmatch import filter as matching
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ccx_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab*",
+    "*.model",
+    "*.tiktoken",
+    "tekken.json",
+    "*.spm",
+    "*.codes",
+)
+_SENTENCEPIECE = ("*.model", "*.spm")
+_CONFIG = "tokenizer_config.json"
+_NAMED = "tokenizer.json, vocab.txt, tokenizer.model or another vocabulary"
+
+
+def check_tokenizer_files(folder: Path, names: Sequence[str]) -> None:
+    """Refuse a folder without a vocabulary, unless its kind of tokenizer has none (ByT5).
+
+    Args:
+        names: of the files that the folder holds, or points to.
+    """
+    if any(matching(names, pattern) for pattern in VOCABULARIES):
+        return
+    if (folder / _CONFIG).is_file() and _needs_no_vocabulary(folder / _CONFIG):
+        return
+    raise UserError(
+        f"{folder}: no tokenizer ({_NAMED}); "
+        "give a folder written by save_pretrained of both the model and its tokenizer"
+    )
+
+
+def _needs_no_vocabulary(config: Path) -> bool:
+    try:
+        name = json.loads(config.read_text("utf-8"))["tokenizer_class"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    import transformers
+
+    kind = getattr(transformers, str(name), None)
+    return kind is not None and not getattr(kind, "vocab_files_names", {"": ""})
+
+
+def open_tokenizer(local: Path, folder: Path) -> "PreTrainedTokenizerBase":
+    """Open a tokenizer.
+
+    Args:
+        local: where the files lie.
+        folder: as the user calls it.
+
+    Raises:
+        UserError: it cannot be opened, or has no vocabulary.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(local, local_files_only=True)
+    except Exception as error:
+        # A broken folder shows itself in any of a dozen exceptions of four libraries.
+        _name_absent_sentencepiece(local, folder)
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"{folder}: Transformers cannot open its tokenizer: {reason[:300]}"
+        ) from error
+    added = {*tokenizer.added_tokens_decoder, *tokenizer.all_special_ids}
+    if added.issuperset(tokenizer.get_vocab().values()):
+        _name_absent_sentencepiece(local, folder)
+        found = ", ".join(sorted(path.name for path in local.glob("*") if _is_vocabulary(path)))
+        raise UserError(
+            f"{folder}: Transformers opens its tokenizer as {type(tokenizer).__name__}, which "
+            f"finds no vocabulary in {found or _CONFIG}; name the right tokenizer_class in "
+            f"{_CONFIG}, such as BertTokenizer for a vocab.txt"
+        )
+    return tokenizer
+
+
+def _is_vocabulary(path: Path) -> bool:
+    return any(path.match(pattern) for pattern in VOCABULARIES)
+
+
+def _name_absent_sentencepiece(local: Path, folder: Path) -> None:
+    """Say so where the package is what is missing; Transformers asks for others instead."""
+    models = [path.name for pattern in _SENTENCEPIECE for path in sorted(local.glob(pattern))]
+    if models and not (local / "tokenizer.json").exists() and find_spec("sentencepiece") is None:
+        raise UserError(
+            f"{folder}: its tokenizer is the SentencePiece model {models[0]}, and the package "
+            "sentencepiece is not installed; pip install -e '.[sentencepiece]', or give a folder "
+            "with a tokenizer.json"
+        ) from None
+
+
+def check_ids(tokenizer: "PreTrainedTokenizerBase", embeddings: int, folder: Path) -> None:
+    """Refuse a tokenizer with ids that the model has no embedding for."""
+    if len(tokenizer) > embeddings:
+        raise UserError(
+            f"{folder}: its tokenizer has {len(tokenizer)} tokens, its model only {embeddings}; "
+            "give the tokenizer that the model was trained with"
+        )
+    token, highest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if highest >= embeddings:
+        raise UserError(
+            f"{folder}: its tokenizer gives {token!r} the id {highest}, but its model has only the "
+            f"ids 0 to {embeddings - 1}; give the tokenizer that the model was trained with"
+        )
+
+
+def encode_texts(
+    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]
+) -> list[tuple[list[int], Any]]:
+    """Ids of every text without special tokens, and the ``(start, end)`` characters of each token;
+    None for a tokenizer in Python, which keeps no offsets."""
+    if tokenizer.is_fast:
+        # Not by way of Transformers, whose conversion of the result takes longer than the model.
+        backend = tokenizer.backend_tokenizer
+        # Which some tokenizer.json ask for, left over from a training.
+        backend.no_truncation()
+        backend.no_padding()
+        found = backend.encode_batch(list(texts), add_special_tokens=False)
+        return [(one.ids, one.offsets) for one in found]
+    encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+    return [(ids, None) for ids in encoded]
+
+
+def tokens_of_span(
+    tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int], text: str, begin: int, end: int
+) -> slice:
+    """The tokens that hold characters ``[begin, end)`` of a text, or a byte of one of them.
+
+    For tokenizers that keep no offsets. What tokens hold is told by decoding those before and those
+    behind: a character that is whole in neither is divided between them.
+    """
+
+    def decode(some: Sequence[int]) -> str:
+        return str(tokenizer.decode(list(some), clean_up_tokenization_spaces=False))
+
+    whole = decode(ids)
+    begin, end = _same_span(text, whole, begin, end)
+
+    def starts(token: int) -> int:
+        """The first character that is not whole before the token."""
+        return _common(decode(ids[:token]), whole)
+
+    def ends(token: int) -> int:
+        """The first character that is whole behind the token."""
+        behind = decode(ids[token + 1 :])[::-1]
+        return len(whole) - _common(behind, whole[::-1])
+
+    tokens = range(len(ids))
+    first = bisect_left(tokens, True, key=lambda token: ends(token) > begin)
+    return slice(first, bisect_left(tokens, True, key=lambda token: starts(token) >= end))
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _same_span(text: str, decoded: str, begin: int, end: int) -> tuple[int, int]:
+    """A span of a text in what its tokens decode to, where case, spaces and more may differ."""
+    if text == decoded:
+        return begin, end
+    one, other = (
+        "".join(character.lower()[:1] for character in some) for some in (text, decoded)
+    )  # each of as many characters as before
+    blocks = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
+    first, last = 0, len(decoded)
+    for block in blocks:
+        shift = block.b - block.a
+        if block.a <= begin:
+            first = min(begin, block.a + block.size) + shift
+        if end <= block.a + block.size:
+            last = max(end, block.a) + shift
+            break
+    return first, last
