@@ -47,6 +47,8 @@ def main() -> None:
         print(f"{name}: {len(probe.items):,} questions of {path}")
         for one in probe.left_out:
             print(f"  item {one.index} left out: {one.reason}")
+        for note in probe.notes:
+            print(f"  warning: {note}")
     print(f"{GROUP}: all of them; lm_eval run --include_path {arguments.out} --tasks {GROUP}")
 
 

@@ -191,4 +191,9 @@ def _same_span(text: str, decoded: str, begin: int, end: int) -> tuple[int, int]
         if end <= block.a + block.size:
             last = max(end, block.a) + shift
             break
+    # Spaces that decoding puts around a token are no part of what is unknown there.
+    held, around = text[begin:end], decoded[first:last]
+    if held.strip() == held:
+        first += len(around) - len(around.lstrip())
+        last -= len(around) - len(around.rstrip())
     return first, last

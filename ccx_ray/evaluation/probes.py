@@ -2,10 +2,13 @@
 
 Invariant: no question is dropped or changed in silence. An item of the wrong shape is refused, or
 with ``lenient`` left out and listed; a question that is merely odd (no blank, a repeated option)
-stays and carries a note.
+stays and carries a note, and so does an answer that is not written as its option is.
 """
 
+import codecs
 import json
+import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -18,6 +21,14 @@ from ccx_ray.study.text_spec import BLANK, LanguageSpec
 
 LABELS = ("group", "cluster")
 """Fields of an item that say what it belongs to; it may have either, both or none."""
+_MARKED_ENCODINGS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_AROUND = re.compile(r"^[\s\ufeff\u200b\u200e\u200f]+|[\s\ufeff\u200b\u200e\u200f]+$")
+"""Spaces and marks without width, which an editor or a spreadsheet leaves around a text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +48,8 @@ class ProbeItem:
     group: str = ""
     """What the question is compared within, such as where its fact is stated; empty where none is
     given."""
+    note: str = ""
+    """What was done to take the answer for an option, where they are not written alike."""
     cluster: str = ""
     """What the question shares with others, such as the entity it is about: questions of one
     cluster are drawn together. Empty: it is a cluster by itself."""
@@ -87,6 +100,12 @@ class Probe:
             object.__setattr__(self, "indexes", tuple(range(len(self.items))))
 
     @property
+    def notes(self) -> list[str]:
+        """What was done to take answers for options, for a warning."""
+        pairs = zip(self.indexes, self.items, strict=True)
+        return [f"item {index}, {item.note}" for index, item in pairs if item.note]
+
+    @property
     def sentences(self) -> int:
         """How many filled sentences are to be scored, repeated options included."""
         return sum(len(item.options) for item in self.items)
@@ -103,17 +122,32 @@ def load_probe(path: Path, name: str, *, lenient: bool = False) -> Probe:
         UserError: the file cannot be read, or an item of it has the wrong shape, or none is left.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a probe file") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: byte {error.start} is not UTF-8; give a JSON file") from None
+        content = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from None
     if not isinstance(content, list) or not content:
         found = "an empty list" if content == [] else type(content).__name__
         raise UserError(f"{path}: {found} where a list of questions is expected")
     return read_items(path, name, content, read_item, lenient=lenient)
+
+
+def read_text(path: Path) -> str:
+    """The text of a probe file: UTF-8, or what its byte order mark says.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a probe file") from None
+    found = (name for mark, name in _MARKED_ENCODINGS if content.startswith(mark))
+    encoding = next(found, "utf-8-sig")
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        name = encoding.removesuffix("-sig").upper()
+        raise UserError(f"{path}: byte {error.start} is not {name}; give a file in UTF-8") from None
 
 
 def read_items(
@@ -162,12 +196,27 @@ def read_item(entry: Any) -> ProbeItem:
     labels = {key: entry[key] for key in LABELS if key in entry}
     for key, label in labels.items():
         check_text(label, key)
+    options = tuple(entry["options"])
+    answer, note = answer_of(entry["answer"], options)
     return ProbeItem(
-        question=entry["question"],
-        options=tuple(entry["options"]),
-        answer=entry["answer"],
-        **labels,
+        question=entry["question"], options=options, answer=answer, note=note, **labels
     )
+
+
+def answer_of(written: str, options: Sequence[str]) -> tuple[str, str]:
+    """The option that an answer means, and a note where it is not written alike; an answer that is
+    no option stays as it is."""
+
+    def bare(text: str) -> str:
+        return _AROUND.sub("", unicodedata.normalize("NFC", text))
+
+    if written in options or bare(written) not in map(bare, options):
+        return written, ""
+    number = [bare(option) for option in options].index(bare(written))
+    composed = [unicodedata.normalize("NFC", text) for text in (written, options[number])]
+    differs = "in NFC" if composed[0] == composed[1] else "without what stands around them"
+    note = f"answer: {written!a} is option {number + 1} ({options[number]!a}) {differs}"
+    return options[number], f"{note} and is taken for it"
 
 
 def check_options(options: Any) -> None:

@@ -1,5 +1,6 @@
 """The steps of the evaluation stage: every checkpoint of a training, scored while it goes on."""
 
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from ccx_ray.training.steps import TrainingSteps, run_kind
 
 if TYPE_CHECKING:
     from ccx_ray.evaluation.scheduler import EvaluationScheduler
+
+logger = logging.getLogger(__name__)
 
 
 def evaluation_steps(
@@ -42,13 +45,15 @@ def evaluation_steps(
 
 
 def check_evaluation(study: StudySpec, root: Path) -> None:
-    """Read every probe file of a study.
+    """Read every probe file of a study, and warn of answers that are not written as their option.
 
     Raises:
         UserError: one is wrong.
     """
     for language in study.languages:
-        load_culture(language, root, base=study.base_language.code)
+        for probe in load_culture(language, root, base=study.base_language.code).values():
+            for note in probe.notes:
+                logger.warning("probe %s, %s", probe.name, note)
 
 
 def filled_questions(

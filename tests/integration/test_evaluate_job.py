@@ -31,6 +31,12 @@ def test_the_job_writes_every_score(model_folder: Path, tmp_path: Path):
     content, printed = evaluate(model_folder, CHINESE, tmp_path / "out.json", "--consistency")
     assert "device cpu, precision float32" in printed
     assert "inexact" not in printed
+    assert (
+        "before each sentence stands '<|endoftext|>' (the published rule; --prefix auto)" in printed
+    )
+    assert content["prefix"] == {
+        "rule": "auto", "token": "<|endoftext|>", "id": 0, "reason": "the published rule",
+    }  # fmt: skip
     assert content["model"] == str(model_folder)
     assert (content["scoring"], content["precision"]) == ("reference", "float32")
     assert [probe["file"] for probe in content["probes"]] == list(map(str, CHINESE))
@@ -90,6 +96,19 @@ def test_lenient_leaves_out_lists_and_counts(model_folder: Path, tmp_path: Path)
         assert f"item {one['index']} left out: {one['reason']}" in printed
 
 
+def test_what_was_done_to_match_an_answer_is_said(model_folder: Path, tmp_path: Path):
+    items = json.loads(CHINESE[0].read_text("utf-8"))[:4]
+    items[2]["answer"] += "\u00a0"
+    file = tmp_path / "some.json"
+    file.write_bytes(json.dumps(items).encode("utf-8-sig"))
+    content, printed = evaluate(model_folder, [file], tmp_path / "out.json", "--prefix", "none")
+    (probe,) = content["probes"]
+    assert "-1" not in probe["by_gold_position"]
+    assert f"warning: {file}, item 2, answer: " in printed
+    assert "before each sentence stands nothing (the first token" in printed
+    assert content["prefix"]["token"] is None
+
+
 def test_bfloat16_is_said_to_be_inexact(model_folder: Path, tmp_path: Path):
     file = tmp_path / "some.json"
     file.write_text(json.dumps(json.loads(CHINESE[0].read_text("utf-8"))[:3]), "utf-8")
@@ -113,6 +132,10 @@ def test_the_job_refuses_in_one_line(model_folder: Path, tmp_path: Path):
         ((*model, *probes, *out, "--device", "cuda:99"), "--device: 'cuda:99' is not there"),
         ((*model, *two, *out), "--consistency: no two of the files"),
         ((*model, *probes, *out, "--tokens-per-batch", "0"), "--tokens-per-batch: 0"),
+        (
+            (*model, *probes, *out, "--prefix", "none", "--scoring", "mutual_information"),
+            "--prefix: 'none', but mutual_information",
+        ),
     ):
         done = call_job("evaluate", *arguments)
         assert done.returncode == 2

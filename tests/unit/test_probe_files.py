@@ -185,3 +185,76 @@ def test_lenient_leaves_out_documents(tmp_path: Path):
     probe = load_probe_file(task(tmp_path, documents=documents), lenient=True)
     assert [one.index for one in probe.left_out] == [2]
     assert len(probe.items) == 2
+
+
+ANSWERS = [
+    # As an NFD keyboard, a spreadsheet and an editor leave them.
+    {
+        "question": "___?",
+        "options": ["차", "한국"],
+        "answer": "\u1112\u1161\u11ab\u1100\u116e\u11a8",
+    },
+    {"question": "___?", "options": ["tea ", "rice"], "answer": "tea"},
+    {"question": "___?", "options": ["tea", "rice"], "answer": "\u00a0rice\u3000\ufeff"},
+    {"question": "___?", "options": ["tea", "Tea"], "answer": "TEA"},
+]
+
+
+def test_an_answer_is_matched_without_its_encoding_and_spaces(tmp_path: Path):
+    probe = load_probe_file(write(tmp_path / "ko.json", json.dumps(ANSWERS)))
+    assert [item.gold for item in probe.items] == [1, 0, 1, -1]
+    assert [item.answer for item in probe.items] == ["한국", "tea ", "rice", "TEA"]
+    assert probe.notes == [
+        "item 0, answer: '\\u1112\\u1161\\u11ab\\u1100\\u116e\\u11a8' is option 2 "
+        "('\\ud55c\\uad6d') in NFC and is taken for it",
+        "item 1, answer: 'tea' is option 1 ('tea ') without what stands around them and is taken "
+        "for it",
+        "item 2, answer: '\\xa0rice\\u3000\\ufeff' is option 2 ('rice') without what stands around "
+        "them and is taken for it",
+    ]
+    table = "Prompt\tAns\tCandidate Ans\nIt is <mask>.\tre\u0301d\tblue, r\u00e9d\n"
+    (item,) = load_probe_file(write(tmp_path / "ko.tsv", table)).items
+    assert (item.gold, item.answer) == (1, "r\u00e9d") and item.note
+
+
+def test_bundled_probes_need_no_such_note():
+    for path in (Path(__file__).resolve().parents[2] / "data" / "probes").glob("*.json"):
+        assert load_probe_file(path).notes == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_byte_order_marks(encoding: str, tmp_path: Path):
+    def write_marked(name: str, content: str) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content.encode(encoding))
+        return path
+
+    (item, *_) = load_probe_file(write_marked("ko.json", json.dumps(ANSWERS[2:]))).items
+    assert item.options == ("tea", "rice")
+    (item, _) = load_probe_file(write_marked("en.tsv", ENGLISH)).items
+    assert item.question == "The sun rises in the <mask>."
+    write_marked("templates.jsonl", json.dumps(TEMPLATES[0]) + "\n")
+    lines = [json.dumps({"sub_label": sub, "obj_label": obj}) for sub, obj in ("ab", "cd")]
+    # Where files were joined, a mark stands within.
+    (item, _) = load_probe_file(write_marked("P36.jsonl", "\n\ufeff".join(lines))).items
+    assert item.fill("b") == "The capital of a is b ."
+    data = tmp_path / "data.json"
+    data.write_text('{"question": "Is it", "options": ["so", "not"], "answer": "so"}\n')
+    task = f"""\
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {data}}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: question
+doc_to_choice: options
+doc_to_target: answer
+"""
+    (item,) = load_probe_file(write_marked("task.yaml", task)).items
+    assert item.fill("so") == "Is it so"
+
+
+def test_a_broken_encoding_is_named(tmp_path: Path):
+    path = tmp_path / "ko.json"
+    path.write_bytes(b"\xff\xfe[\x00]")
+    with pytest.raises(UserError, match=r"ko\.json: byte 4 is not UTF-16; give a file in UTF-8"):
+        load_probe_file(path)

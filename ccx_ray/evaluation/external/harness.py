@@ -27,7 +27,15 @@ from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.probes import Probe, ProbeItem, check_options, check_text, read_items, shown
+from ccx_ray.evaluation.probes import (
+    Probe,
+    ProbeItem,
+    check_options,
+    check_text,
+    read_items,
+    read_text,
+    shown,
+)
 from ccx_ray.evaluation.results import ScoredItem
 from ccx_ray.storage.publishing import publish_bytes
 
@@ -88,10 +96,8 @@ def _read_yaml(path: Path, including: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in including:
         raise UserError(f"{path}, include: the files include each other")
     try:
-        content = yaml.load(path.read_text("utf-8"), _Loader)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a task file") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.load(read_text(path), _Loader)
+    except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from None
     if not isinstance(content, dict) or "group" in content or isinstance(content.get("task"), list):
         raise UserError(f"{path}: not one task with its keys; give the files of a group's tasks")

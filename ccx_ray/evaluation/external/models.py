@@ -56,9 +56,6 @@ def score_files(
         f"precision {name}{'' if name == 'float32' else inexact}"
     )
     before = choose_prefix(model, prefix, scoring)
-    spelled = "nothing" if before.token is None else repr(model.tokenizer.decode([before.token]))
-    if not all(_is_task(probe) for _, probe in probes):
-        tell(f"before each sentence stands {spelled} ({before.reason}; --prefix {prefix})")
     # All are encoded before the first is scored, so that a wrong question costs seconds.
     encoded = [
         encode_probe(
@@ -66,9 +63,15 @@ def score_files(
         )
         for _, probe in probes
     ]
+    token = None if before.token is None else model.tokenizer.decode([before.token])
+    spelled = "nothing" if token is None else repr(token)
+    if not all(_is_task(probe) for _, probe in probes):
+        tell(f"before each sentence stands {spelled} ({before.reason}; --prefix {prefix})")
     for (path, _), one in zip(probes, encoded, strict=True):
         for item in one.probe.left_out:
             tell(f"{path}, item {item.index} left out: {item.reason}")
+        for note in one.probe.notes:
+            tell(f"warning: {path}, {note}")
     tables: list[pa.Table] = []
     contents: list[dict[str, Any]] = []
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
@@ -92,7 +95,7 @@ def score_files(
         "precision": precision,
         "prefix": {
             "rule": prefix,
-            "token": None if before.token is None else model.tokenizer.decode([before.token]),
+            "token": token,
             "id": before.token,
             "reason": before.reason,
         },

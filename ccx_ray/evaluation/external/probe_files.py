@@ -27,10 +27,12 @@ from ccx_ray.evaluation.external.harness import load_harness_task
 from ccx_ray.evaluation.probes import (
     Probe,
     ProbeItem,
+    answer_of,
     check_options,
     check_text,
     load_probe,
     read_items,
+    read_text,
     shown,
 )
 
@@ -93,8 +95,13 @@ def _read_bmlama_line(numbered: tuple[int, str]) -> ProbeItem:
         check_options(options)
     except ValueError as error:
         raise ValueError(f"{place}{error}") from None
+    answer, note = answer_of(answer, options)
     return ProbeItem(
-        question=prompt, options=tuple(options), answer=answer, pieces=tuple(prompt.split(MASK))
+        question=prompt,
+        options=tuple(options),
+        answer=answer,
+        pieces=tuple(prompt.split(MASK)),
+        note=note,
     )
 
 
@@ -161,13 +168,9 @@ def _read_triple(triple: Any, *, pieces: tuple[str, ...], options: tuple[str, ..
 
 def _read_lines(path: Path) -> list[tuple[int, str]]:
     """``(number, line)`` of every line with something in it, from 1."""
-    try:
-        # Not splitlines(), which also breaks at characters that stand inside of texts.
-        lines = path.read_text("utf-8-sig").split("\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a probe file") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: byte {error.start} is not UTF-8") from None
+    # Not splitlines(), which also breaks at characters that stand inside of texts; a byte order
+    # mark stands at the beginning of each file that was joined to another.
+    lines = (line.lstrip("\ufeff") for line in read_text(path).split("\n"))
     found = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not found:
         raise UserError(f"{path}: nothing in it where questions are expected")
