@@ -114,6 +114,17 @@ def _said(content: str, **usage: int) -> Callable[[str], Exchange]:
     return lambda prompt: completion_of(content, **usage)
 
 
+def _answered(finish_reason: str = "stop", **message: Any) -> Callable[[str], Exchange]:
+    completion = json.loads(completion_of("").body)
+    completion["choices"][0] |= {"message": message, "finish_reason": finish_reason}
+    return lambda prompt: Exchange(status=200, body=json.dumps(completion).encode())
+
+
+def _mumbled(prompt: str) -> Exchange:
+    """No verdict on one of the documents."""
+    return completion_of("Well ..." if requests(PAIRS)[1].document.text in prompt else _NO)
+
+
 _NO = '{"holds": false, "evidence": "", "reason": "by rule"}'
 _YES = '{"holds": true, "evidence": "as is well known", "reason": "by rule"}'
 
@@ -252,6 +263,16 @@ STEP_CASES = (
         named="the model 'm'",
     ),
     StepCase(
+        name="empty answer of a model that was still thinking",
+        run=lambda f: _ask(f, _answered("length", content="", reasoning_content="So, is it ...")),
+        named="the model 'm'",
+    ),
+    StepCase(
+        name="verdicts that contradict each other",
+        run=lambda f: _ask(f, _said(f"{_NO} On reflection: {_YES}")),
+        named="the model 'm'",
+    ),
+    StepCase(
         name="cap of requests", run=lambda f: _ask(f, _said(_NO), max_requests=2),
         named="runtime.judge.max_requests: 2 of 2",
     ),
@@ -305,5 +326,29 @@ STEP_CASES = (
     StepCase(
         name="answer in a fence, after a thought",
         run=lambda f: _ask(f, _said(f"<think>Hm.</think>\n```json\n{_NO}\n```")),
+    ),
+    StepCase(name="an answer of several that cannot be read", run=lambda f: _ask(f, _mumbled)),
+    StepCase(
+        name="answer in parts, behind a thought without its beginning, before a stop token",
+        run=lambda f: _ask(
+            f,
+            _answered(
+                content=[
+                    {"type": "thinking", "thinking": "Hm."},
+                    {"type": "text", "text": f"Perhaps {_YES}? No.</think>My verdict:"},
+                    {"type": "text", "text": f"{_NO}<|im_end|>"},
+                ]
+            ),
+        ),
+    ),
+    StepCase(
+        name="answer in a channel",
+        run=lambda f: _ask(
+            f,
+            _said(
+                f"<|channel|>analysis<|message|>Perhaps {_YES}?<|end|><|start|>assistant"
+                f"<|channel|>final<|message|>{_NO}<|return|>"
+            ),
+        ),
     ),
 )  # fmt: skip

@@ -64,9 +64,25 @@ def _another_tokenizer(folder: Path) -> None:
     path.write_text(json.dumps(tokenizer), "utf-8")
 
 
+def _gap(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text("utf-8"))
+    vocab = tokenizer["model"]["vocab"]
+    vocab["Ġ"] = 5_000
+    path.write_text(json.dumps(tokenizer), "utf-8")
+
+
+def _unread_vocabulary(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_text("a\n")
+    config = {"tokenizer_class": "GPT2Tokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
 CASES = (
     ProbeFault(name="no such file", file="none.json"),
     ProbeFault(name="not UTF-8", content=b'[{"question": "\xff"}]'),
+    ProbeFault(name="not what its byte order mark says", content=b"\xff\xfe[\x00]"),
     ProbeFault(name="not JSON", content='[{"question": "It is _"'),
     ProbeFault(name="not a list", content=json.dumps(GOOD)),
     ProbeFault(name="empty list", content="[]"),
@@ -123,6 +139,12 @@ CASES = (
     ),
     ProbeFault(
         name="vocabulary larger than the model's", named="model", break_model=_another_tokenizer
+    ),
+    ProbeFault(name="id beyond the model's, behind a gap", named="model", break_model=_gap),
+    ProbeFault(
+        name="vocabulary of another kind than the tokenizer's class",
+        named="model",
+        break_model=_unread_vocabulary,
     ),
 )
 

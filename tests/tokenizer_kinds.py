@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
@@ -242,21 +243,27 @@ def accuracies(model: CausalModel, probe: Probe) -> dict[str, float]:
     }
 
 
-def rows(folder: Path, questions: int) -> Iterator[tuple[str, str, dict[str, tuple[float, float]]]]:
-    """Tokenizer, task, and metric -> the harness's accuracy and ours."""
+def accuracy_table(folder: Path, questions: int) -> Iterator[str]:
+    """A row a tokenizer: the harness's accuracies and ours, pooled over the cloze probes and over
+    the tasks, and how many of those of the single files are equal."""
     cloze, tasks = write_tasks(folder, questions)
     opened = open_tasks(folder, [*cloze, *tasks])
     for kind, build in KINDS.items():
         model = load_causal_model(write_model(folder / kind, build()), "cpu")
         found = harness_results(model, opened)["results"]
-        for name, probe in (cloze | tasks).items():
-            ours = accuracies(model, probe)
-            pairs = {metric: (found[name][f"{metric},none"], ours[metric]) for metric in ours}
-            yield kind, name, pairs
+        cells, equal, compared = [kind], 0, 0
+        for probes in (cloze, tasks):
+            ours = {name: accuracies(model, probe) for name, probe in probes.items()}
+            for metric in next(iter(ours.values())):
+                both = [(found[name][f"{metric},none"], ours[name][metric]) for name in probes]
+                pooled = np.mean(both, axis=0)
+                cells.append(f"{pooled[0]:.3f} / {pooled[1]:.3f}")
+                equal += sum(abs(theirs - own) < 1e-9 for theirs, own in both)
+                compared += len(both)
+        yield f"| {' | '.join([*cells, f'{equal} of {compared}'])} |"
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
-        for kind, name, pairs in rows(Path(scratch), int(sys.argv[1])):
-            cells = [f"{theirs:.3f} / {ours:.3f}" for theirs, ours in pairs.values()]
-            print(f"| {kind} | {name} | {' | '.join(cells)} |", flush=True)
+        for row in accuracy_table(Path(scratch), int(sys.argv[1])):
+            print(row, flush=True)

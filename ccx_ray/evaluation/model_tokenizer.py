@@ -81,7 +81,7 @@ def open_tokenizer(local: Path, folder: Path) -> "PreTrainedTokenizerBase":
         raise UserError(
             f"{folder}: Transformers cannot open its tokenizer: {reason[:300]}"
         ) from error
-    added = {*tokenizer.added_tokens_decoder, *tokenizer.all_special_ids}
+    added = {*getattr(tokenizer, "added_tokens_decoder", ()), *tokenizer.all_special_ids}
     if added.issuperset(tokenizer.get_vocab().values()):
         _name_absent_sentencepiece(local, folder)
         found = ", ".join(sorted(path.name for path in local.glob("*") if _is_vocabulary(path)))

@@ -258,6 +258,7 @@ def answered(message: dict[str, Any], finish_reason: str = "stop") -> Exchange:
                                    '{"holds": true} or {"holds": false}?'}]},
                                   {"type": "text", "text": said[:9]},
                                   {"type": "text", "text": said[9:]}]},
+        lambda said: {"content": [{"type": "text", "text": {"value": said, "annotations": []}}]},
         lambda said: {"content": [{"type": "output_text", "text": said, "annotations": []}]},
         lambda said: {"content": f'Is it {{"holds": null}}? Hm.\n</think>\n\n{said}'},
         lambda said: {"content": None, "reasoning_content": f"So:\n{said}"},

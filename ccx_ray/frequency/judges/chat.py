@@ -237,7 +237,8 @@ def _text(content: object) -> str:
         return "".join(map(_text, content))
     if isinstance(content, dict):
         thought = any(word in str(content.get("type")) for word in ("think", "reason"))
-        return "" if thought else _text(content.get("text") or content.get("content"))
+        held = (content.get(key) for key in ("text", "content", "value"))
+        return "" if thought else _text(next(filter(None, held), ""))
     return content if isinstance(content, str) else ""
 
 
