@@ -186,11 +186,12 @@ def print_scores(content: Mapping[str, Any]) -> None:
     title = f"accuracy by the score {content['scoring']}, with its standard error"
     table = _table(title, ["probe file"], names)
     for probe in probes:
+        error = probe["standard_error"]
         cells = [
             Path(probe["file"]).name,
             f"{probe['questions']:,}",
             f"{probe['correct']:,}",
-            f"{probe['accuracy']:.1%} ±{100 * probe['standard_error']:.1f}",
+            f"{probe['accuracy']:.1%}" + (f" ±{100 * error:.1f}" if error is not None else ""),
             f"{probe['tied']:,}",
             f"{probe['accuracy_ties_wrong']:.1%}",
             f"{probe['accuracy_ties_shared']:.1%}",

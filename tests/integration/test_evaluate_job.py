@@ -99,11 +99,14 @@ def test_lenient_leaves_out_lists_and_counts(model_folder: Path, tmp_path: Path)
 def test_what_was_done_to_match_an_answer_is_said(model_folder: Path, tmp_path: Path):
     items = json.loads(CHINESE[0].read_text("utf-8"))[:4]
     items[2]["answer"] += "\u00a0"
+    for item in items:
+        item["cluster"] = "one"  # so that no standard error can be given
     file = tmp_path / "some.json"
     file.write_bytes(json.dumps(items).encode("utf-8-sig"))
     content, printed = evaluate(model_folder, [file], tmp_path / "out.json", "--prefix", "none")
     (probe,) = content["probes"]
     assert "-1" not in probe["by_gold_position"]
+    assert probe["standard_error"] is None
     assert f"warning: {file}, item 2, answer: " in printed
     assert "before each sentence stands nothing (the first token" in printed
     assert content["prefix"]["token"] is None

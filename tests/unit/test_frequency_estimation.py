@@ -1,5 +1,7 @@
 """The estimate of a small corpus: its tasks, and what does not depend on them."""
 
+import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,12 @@ from ccx_ray.frequency.counting.exact_counts import (
     question_entities,
 )
 from ccx_ray.frequency.estimation import AskedCorpus, ScannedPart, estimate_frequency
+from ccx_ray.frequency.judges.factory import open_judge
 from ccx_ray.frequency.retrieval.index_building import build_index
+from ccx_ray.frequency.text.questions import Cloze
 from ccx_ray.orchestration.tasks import WorkLog, run_here
-from ccx_ray.study.frequency_spec import FrequencySpec
+from ccx_ray.study.frequency_spec import EndpointJudgeSpec, FrequencySpec, JudgeRuntime
+from tests.judge_server import Exchange, LoopbackServer, completion_of
 from tests.lexicon_corpus import (
     bundled_documents,
     bundled_pairs,
@@ -88,3 +93,45 @@ def test_a_scan_is_a_task_a_shard_and_finds_what_one_process_finds(
         sum((row["question"], row["part"]) == (question, "documents") for row in expected)
         for question in range(len(clozes))
     ]
+
+
+def test_documents_without_a_readable_verdict_are_counted_apart(tmp_path: Path) -> None:
+    """Real answers of an endpoint that says nothing about every document that names a river."""
+
+    async def server(body: bytes) -> Exchange:
+        prompt = json.loads(body)["messages"][0]["content"]
+        held = json.dumps({"holds": True, "evidence": "Seoul", "reason": "said"})
+        return completion_of("Well ..." if "river" in prompt else held)
+
+    endpoint, folder = LoopbackServer(server), tmp_path / "frequency"
+    cloze = Cloze(question="The capital of Korea is ___.", answer="Seoul")
+    spec = FrequencySpec(top_documents=4)
+    texts = [f"The capital of Korea is Seoul, {by}." for by in ("a city", "by a river", "old")]
+    text = write_text(tmp_path / "text", texts, [])
+    lexicon_of(text, tmp_path / "lexicon")
+    build_index(
+        spec, spec.embedder, text_folder=text, folder=tmp_path / "index", model_folder=None,
+        run_tasks=run_here,
+    )  # fmt: skip
+    scanned = ScannedPart(part="documents", text=text, lexicon=tmp_path / "lexicon")
+    asked = AskedCorpus(
+        culture="ko", corpus="en", clozes=(cloze,), index=tmp_path / "index", model_folder=None,
+        scanned=(scanned,),
+    )  # fmt: skip
+    judge = EndpointJudgeSpec(kind="endpoint", model="m")
+    runtime = JudgeRuntime(url=endpoint.url, max_retries=1)
+    opened = partial(
+        open_judge, judge, runtime, root=tmp_path, cache_folder=tmp_path, fingerprint="abc",
+        run="one",
+    )  # fmt: skip
+    counts = estimate_frequency(
+        spec, [asked], folder, open_judge=opened, run_tasks=run_here, run_judge=run_here
+    )["en"]
+    endpoint.close()
+    assert (counts["retrieved"], counts["unreadable"]) == (3, 1)
+    rows = pq.read_table(folder / "retrieved.parquet").to_pylist()
+    assert {row["row"]: row["verdict"] for row in rows} == {0: True, 1: None, 2: True}
+    (without,) = (row["reason"] for row in rows if row["verdict"] is None)
+    assert without.startswith("no readable answer: no JSON object") and "'Well ...'" in without
+    (question,) = pq.read_table(folder / "questions.parquet").to_pylist()
+    assert (question["retrieved"], question["occurrences"]) == (3, 2)
