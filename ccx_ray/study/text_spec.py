@@ -46,6 +46,10 @@ class SourceSpec(Spec):
     """The same of the other half."""
     target_path: str | None = None
     """``moses``: the file whose lines are the other halves of the lines of ``path``."""
+    word_templates: dict[str, str] | None = None
+    """``mediawiki``: templates whose words stay in the text, by name, beside those known by
+    default: ``{단위: "{1} {2}"}`` shows the first two arguments, ``{name}`` a named one; an empty
+    text drops a template."""
 
     @model_validator(mode="before")
     @classmethod
@@ -62,6 +66,12 @@ class SourceSpec(Spec):
             )
         if (self.format == "moses") != (self.target_path is not None):
             raise ValueError("format moses and target_path go together: one file a language")
+        for name, shown in (self.word_templates or {}).items():
+            if not re.fullmatch(r"([^{}]|\{[^{}]+\})*", shown):
+                raise ValueError(
+                    f"word_templates.{name}: {shown!r} has a brace without its other half; write "
+                    "{1} for the first argument, {name} for a named one"
+                )
         return self
 
     @property

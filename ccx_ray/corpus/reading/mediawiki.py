@@ -14,7 +14,10 @@ from xml.etree import ElementTree
 
 from ccx_ray.corpus.reading.lines import TextStream, compression_of, shown
 from ccx_ray.corpus.reading.record import SHOWN_CHARACTERS, Fault, Fields, Reason, Record, Shard
-from ccx_ray.corpus.reading.wikitext import FILE_WORDS, Site, UnbalancedError, clean_wikitext
+from ccx_ray.corpus.reading.wiki_site import Site
+from ccx_ray.corpus.reading.wiki_templates import WORD_TEMPLATES
+from ccx_ray.corpus.reading.wiki_words import CANONICAL_NAMESPACES, FILE_WORDS, REDIRECTS
+from ccx_ray.corpus.reading.wikitext import clean_wikitext
 from ccx_ray.storage.input_files import InputFile
 from ccx_ray.study.text_spec import SourceSpec
 
@@ -22,43 +25,55 @@ OPEN, CLOSE = b"<page>", b"</page>"
 STREAM_MAGIC = re.compile(rb"BZh[1-9]1AY&SY")
 HEAD = 2**20
 """Within so many bytes a dump has said what wiki it is of."""
-DROPPED_NAMESPACES = frozenset(["-2", "6", "14"])
-"""Media, File, Category."""
+DROPPED_NAMESPACES = frozenset(["6", "14"])
+"""File, Category."""
 KEPT = 16
 """Bytes that any tag which is looked for has at most."""
 GLIMPSE = 200
 """Characters of a page that is no article which are kept; there are more of them than articles."""
-_REDIRECT = re.compile(r"\s*#redirect", re.IGNORECASE)
+_REDIRECT = re.compile(r"\s*[#＃](?:redirect\b|(\S+?)[\s:：]*\[\[)", re.IGNORECASE)
+_LANGUAGE = re.compile(rb"<mediawiki\b[^>]*\bxml:lang=[\"']([A-Za-z-]+)")
+_DATABASE = re.compile(r"([a-z]{2,3}(?:_[a-z_]+)?)wik[a-z]+\Z")
 
 
-def read_site(file: InputFile) -> Site:
-    """What the head of a dump says of its wiki."""
+def read_site(file: InputFile, source: SourceSpec) -> Site:
+    """What the head of a dump says of its wiki, and what the study file adds."""
     head = b""
     for block in TextStream(file):
         head += block
         if len(head) >= HEAD or b"</siteinfo>" in head:
             break
+    added = {name.lower(): shown for name, shown in (source.word_templates or {}).items()}
+    site = Site(file.name, templates=WORD_TEMPLATES | added)
+    spoken = _LANGUAGE.search(head)
+    if spoken:
+        site = site._replace(language=spoken[1].decode().lower())
     found = re.search(rb"<siteinfo>.*?</siteinfo>", head, re.DOTALL)
     if not found:
-        return Site(file.name)
+        return site
     try:
         info = ElementTree.fromstring(found[0])
     except ElementTree.ParseError:
-        return Site(file.name)
+        return site
     names = {
-        (namespace.text or "").lower()
+        (namespace.text or "").lower(): namespace.get("key") in DROPPED_NAMESPACES
         for namespace in info.iter("namespace")
-        if namespace.get("key") in DROPPED_NAMESPACES
+        if namespace.text
     }
-    name = info.findtext("dbname") or info.findtext("sitename") or file.name
-    return Site(name, FILE_WORDS | names - {""})
+    database = _DATABASE.match(info.findtext("dbname") or "")
+    return site._replace(
+        name=info.findtext("dbname") or info.findtext("sitename") or file.name,
+        dropped=FILE_WORDS | {name for name, is_dropped in names.items() if is_dropped},
+        namespaces=CANONICAL_NAMESPACES | names.keys(),
+        language=site.language or (database[1].replace("_", "-") if database else ""),
+    )
 
 
 def read_mediawiki(
     shard: Shard, source: SourceSpec, fields: Fields, record_bytes: int
 ) -> Iterator[Record | Fault]:
     """The articles of a shard in order, as plain text; redirects and other pages as faults."""
-    site = read_site(shard.file)
+    site = read_site(shard.file, source)
     for position, (page, fault) in enumerate(_pages(shard, record_bytes), 1):
         if fault:
             yield Fault("", position, fault, shown(page), fault in Reason.BREAKS)
@@ -67,8 +82,6 @@ def read_mediawiki(
 
 
 def _article(page: bytes, position: int, site: Site) -> Record | Fault:
-    from mwparserfromhell.parser import ParserError
-
     try:
         tree = ElementTree.fromstring(page)
     except ElementTree.ParseError:
@@ -86,10 +99,7 @@ def _article(page: bytes, position: int, site: Site) -> Record | Fault:
     if reason or text is None:
         glimpse = f"{title}\n{(text or '')[:GLIMPSE]}"
         return Fault(name, position, reason or Reason.NULL_TEXT, glimpse)
-    try:
-        plain = clean_wikitext(text, site)
-    except (ParserError, RecursionError, UnbalancedError):
-        return Fault(name, position, Reason.MALFORMED, f"{title}\n{text}"[:SHOWN_CHARACTERS])
+    plain = clean_wikitext(text, site)
     if not plain:
         return Fault(name, position, Reason.BLANK_TEXT, f"{title}\n{text}"[:SHOWN_CHARACTERS])
     return Record(name, f"{site.name}: {title}", position, (plain,))
@@ -101,9 +111,15 @@ def _reason(page: ElementTree.Element, newest: ElementTree.Element, text: str) -
         return Reason.NO_ID
     if page.findtext("ns", "0") != "0" or newest.findtext("model", "wikitext") != "wikitext":
         return Reason.NOT_AN_ARTICLE
-    if page.find("redirect") is not None or _REDIRECT.match(text):
+    if page.find("redirect") is not None or _is_redirect(text):
         return Reason.REDIRECT
     return ""
+
+
+def _is_redirect(text: str) -> bool:
+    """Whether a page begins with a word for a redirect, in whatever language."""
+    found = _REDIRECT.match(text)
+    return found is not None and (found[1] is None or found[1].lower() in REDIRECTS)
 
 
 def _pages(shard: Shard, record_bytes: int) -> Iterator[tuple[bytes, str]]:

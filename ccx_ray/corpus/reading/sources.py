@@ -253,6 +253,11 @@ def _check_kind(source: SourceSpec, sides: tuple[str, ...], field: str) -> None:
             f"{field}: {source.label!r} is of format {source.format}, which holds {holds}, where "
             f"{asked} are needed"
         )
+    if source.word_templates and (source.dataset or source.format not in {None, "mediawiki"}):
+        raise UserError(
+            f"{field}: word_templates are of format mediawiki, and {source.label!r} is of "
+            f"{source.format or 'a data set'}; leave them out"
+        )
     if source.dataset and source.format not in {None, "parquet", "wikipedia", "mc2", "jsonl"}:
         raise UserError(
             f"{field}: {source.label!r} is a data set, so its format cannot be {source.format}; "
