@@ -51,10 +51,45 @@ class Case(NamedTuple):
     bare_megabytes: float
 
 
-def pages(megabytes: float) -> list[str]:
-    """Of a dump, each a whole article with its markup."""
+def dense_pages(megabytes: float) -> list[str]:
+    """Of a dump, each with everything that articles hold, in a few lines."""
     count = int(megabytes * 1e6 / len(WIKITEXT.encode()))
     return [wiki_page(number, f"Title {number}", WIKITEXT) for number in range(count)]
+
+
+def pages(megabytes: float) -> list[str]:
+    """Of a dump, the collected text as articles of 40 documents with the usual markup."""
+    texts = [row["text"] for row in bundled_records("mono/ko", megabytes)]
+    return [
+        wiki_page(number, f"Title {number}", article(texts[start : start + 40]))
+        for number, start in enumerate(range(0, len(texts), 40))
+    ]
+
+
+def article(documents: Iterable[str]) -> str:
+    """A page of documents: one word in twelve is a link, one in 45 has a reference; a heading for
+    every four of them."""
+    head = (
+        "{{정보\n| 이름 = 가\n| 인구 = {{formatnum:12345}}\n}}\n[[파일:A.jpg|섬네일|[[가]]의 나]]\n"
+    )
+    lines = [head]
+    number = 0
+    for place, document in enumerate(documents):
+        words = document.split(" ")
+        for at, word in enumerate(words):
+            number += 1
+            if number % 12 == 5:
+                words[at] = f"[[{word}]]" if number % 24 == 5 else f"[[{word}|{word}]]"
+            elif number % 60 == 20:
+                words[at] = f"''{word}''"
+            elif number % 45 == 40:
+                words[at] = f"{word}<ref>{{{{웹 인용|제목={word}|url=http://a.kr/{number}}}}}</ref>"
+            elif number % 150 == 99:
+                words[at] = f"{{{{lang|en|{word}}}}}"
+        if place % 4 == 3:
+            lines += ["", f"== {words[0]} =="]
+        lines.append(" ".join(words))
+    return "\n".join([*lines, "", "== 각주 ==", "{{각주}}", "[[분류:가]]", "[[분류:나]]"])
 
 
 def cases(folder: Path, megabytes: float) -> Iterator[Case]:
@@ -104,15 +139,18 @@ def cases(folder: Path, megabytes: float) -> Iterator[Case]:
     articles = pages(megabytes)
     whole, streams = wiki_dump(articles), wiki_dump(articles, per_stream=100)
     part = path("part.xml", wiki_dump(pages(BARE_XML_MEGABYTES)))
-    for name, file in (
-        ("MediaWiki XML", path("dump.xml", whole)),
-        (
-            "MediaWiki XML, multistream bz2",
-            path("dump.xml.bz2", streams),
-        ),
+    dense = wiki_dump(dense_pages(BARE_XML_MEGABYTES))
+    for name, file, size, sample in (
+        ("MediaWiki XML", path("dump.xml", whole), len(whole), part),
+        ("MediaWiki XML, multistream bz2", path("dump.xml.bz2", streams), len(whole), part),
+        ("MediaWiki XML, hardly anything but markup", path("dense.xml", dense), len(dense), None),
     ):
-        made = case(name, file, len(whole), bare_xml, "mwxml, mwparserfromhell strip_code")
-        yield made._replace(bare=lambda: bare_xml(part), bare_megabytes=part.stat().st_size / 1e6)
+        made = case(name, file, size, bare_xml, "mwxml, mwparserfromhell strip_code")
+        sample = sample or file
+        yield made._replace(
+            bare=lambda sample=sample: bare_xml(sample),  # type: ignore[misc]
+            bare_megabytes=sample.stat().st_size / 1e6,
+        )
 
 
 def bare_json(file: Path) -> None:

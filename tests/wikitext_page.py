@@ -55,8 +55,7 @@ __TOC__
 <blockquote>인용한 글이다.</blockquote>
 공식은 <math>E = mc^2</math>와 같다. <nowiki>[[고리가 아님]]</nowiki>은 그대로다.
 줄을<br />바꾼다. <small>작은 글</small>과 <span style="color:red">붉은 글</span>.
-[http://www.seoul.go.kr 공식 누리집]과 [http://bare.example.com] 그리고 [[wikt:서울|서울]].
-변환은 -{zh-hans:计算机;zh-hant:電腦}-이고 -{그대로}-다.
+[http://www.seoul.go.kr 공식 누리집]과 [http://bare.example.com] 그리고 [[wikt:서울|wikt에서 서울]].
 [[:분류:서울]]을 보라. [[#역사|역사]]도 있다.
 
 <syntaxhighlight lang="python">
@@ -79,7 +78,8 @@ print("{{x}}")
 [[zh-min-nan:Seoul]]
 """
 
-TEXT = """서울특별시는 대한민국의 수도이자 최대 도시이다. 현재의 시장은 오세훈이다. \
+TEXT = """서울특별시(서울特別市, Seoul)는 대한민국의 수도이자 최대 도시이다. \
+현재의 시장은 오세훈이다. \
 면적은 605.2 km2이며—2020년 <기준>원 AT&T이다.
 
 역사
@@ -104,6 +104,5 @@ TEXT = """서울특별시는 대한민국의 수도이자 최대 도시이다. �
 공식은 와 같다. [[고리가 아님]]은 그대로다.
 줄을
 바꾼다. 작은 글과 붉은 글.
-공식 누리집과 그리고 서울.
-변환은 计算机이고 그대로다.
+공식 누리집과 [1] 그리고 wikt에서 서울.
 분류:서울을 보라. 역사도 있다."""

@@ -19,8 +19,9 @@ PROTOCOL = (
     r"news:|nntp://|redis://|sftp://|sips?:|sms:|ssh://|svn://|tel:|telnet://|urn:|worldwind://|"
     r"xmpp:)"
 )
-ADDRESS = r"(?:[^\[\]<>\"\x00-\x20\x7f\s']|'(?!'))+"
-_EXTERNAL = re.compile(rf"(?i)\[(?:{PROTOCOL}|//){ADDRESS}[^\S\n]*([^\]\n]*)\]")
+ADDRESS = r"(?:[^\[\]<>\"\x00-\x20\x7f\s']|'(?!'))++"
+_EXTERNAL = re.compile(rf"(?i)\[(?:{PROTOCOL}|//){ADDRESS}[^\S\n]*+([^\]\n]{{0,500}})\]")
+"""With a limit, so that many that never end do not take long."""
 _FREE = re.compile(r"[A-Za-z]+://[^\s<>\"]*&[^\s<>\"]*")
 _URL = re.compile(rf"(?i){PROTOCOL}|//")
 
@@ -116,8 +117,10 @@ def _words(title: str, label: str | None, site: Site) -> str | None:
             return ""
         elif "''" in label:
             label = unquoted(label)
-    if not _ODD_TITLE.search(title):
-        return label or title
+    return _words_of_title(title, label, site) if _ODD_TITLE.search(title) else label or title
+
+
+def _words_of_title(title: str, label: str | None, site: Site) -> str | None:
     title = title.replace(DROPPED, "")
     if "%" in title:
         title = unquote(title)
@@ -126,18 +129,16 @@ def _words(title: str, label: str | None, site: Site) -> str | None:
     if by_name:
         target = target[1:].lstrip()
         title = title.lstrip()[1:]
-    if _URL.match(target):
-        return None
     page, has_section, _ = target.partition("#")
     prefix, colon, name = page.partition(":")
     prefix = prefix.strip().lower()
+    if _URL.match(target) or _REFUSED.search(page) or len(page.encode()) > _MOST_BYTES:
+        return None
     if colon and not by_name and (prefix in site.dropped or prefix in LANGUAGES):
         return ""
-    if _REFUSED.search(page) or len(page.encode()) > _MOST_BYTES:
-        return None
-    if not has_section and not (name.strip() if colon and prefix in site.namespaces else page):
-        return label
-    return label or title
+    if has_section or (name.strip() if colon and prefix in site.namespaces else page):
+        return label or title
+    return label
 
 
 def characters(line: str) -> str:

@@ -26,7 +26,7 @@ _PROSE = re.compile(rf"\n[ \t{DROPPED}]*\n+(?=[^\n|!{{{DROPPED}\s])|\n(?==+[^=\n
 
 
 def without_tables(text: str) -> str:
-    """A page without its tables; it begins with a line break, and HTML ones stand in it as marks."""
+    """A page, which begins with a line break, without its tables; HTML ones stand as marks."""
     if "{|" in text or "\n|" in text:
         text = _marked(text)
     return _outside(text) if any(mark in text for mark in _ALL) else text
@@ -76,12 +76,10 @@ def _outside(text: str) -> str:
     endless: list[bool] = []
     hidden, at = 0, 0
     for number, (place, mark) in enumerate([*edges, (len(text), "")]):
-        if endless and endless[-1]:
+        if hidden and endless[-1]:  # as all tables are that it stands in
             prose = _PROSE.search(text, at, place)
             if prose:  # until the next cell
-                hidden -= in_cell[-1]
-                in_cell[-1] = False
-                at = prose.start()
+                hidden, in_cell, at = 0, [False] * len(in_cell), prose.start()
         if not hidden:
             pieces.append(text[at:place])
         at = place + 1

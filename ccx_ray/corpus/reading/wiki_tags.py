@@ -82,25 +82,18 @@ def without_extensions(text: str) -> tuple[str, list[str]]:
             at = len(text) if end < 0 else end + 3
             pieces.append(COMMENT)
             continue
-        name = begin[2].lower()
-        if begin[1] or name in BARE_TAGS:
-            continue  # what closes nothing is taken out
-        if begin[3].endswith("/"):
-            content = ""
-        else:
-            close = None if name in never_closed else _END[name].search(text, at)
+        name, content = begin[2].lower(), ""
+        if begin[1] or name in never_closed or name in BARE_TAGS:
+            continue  # a tag alone is taken out
+        if not begin[3].endswith("/"):
+            close = _END[name].search(text, at)
             if close is None:
                 never_closed.add(name)
-                if name == "includeonly":
-                    at = len(text)
+                at = len(text) if name == "includeonly" else at
                 continue
-            content, at = text[begin.end() : close.start()], close.end()
+            content, at = text[at : close.start()], close.end()
         if name in TEXT_TAGS:
-            if name == "pre":
-                content = _NOWIKI.sub("", content)
-            pieces.append(_kept(content, kept) if content else CLOSE)
-            if name == "pre":
-                pieces[-1] = f"{BREAK}{pieces[-1]}{BREAK}"
+            pieces.append(_kept(name, content, kept))
         elif name not in QUIET_TAGS or text[start - 1 : start] in {"(", "（", "["}:
             pieces.append(DROPPED)
     pieces.append(text[at:])
@@ -110,9 +103,12 @@ def without_extensions(text: str) -> tuple[str, list[str]]:
     return text, kept
 
 
-def _kept(content: str, kept: list[str]) -> str:
-    kept.append(ENTITY.sub(character, content) if "&" in content else content)
-    return f"{KEPT}{len(kept) - 1}{KEPT}"
+def _kept(name: str, content: str, kept: list[str]) -> str:
+    if name == "pre":
+        content = _NOWIKI.sub("", content)
+    kept.append(ENTITY.sub(character, content))
+    edge = BREAK if name == "pre" else ""
+    return f"{edge}{KEPT}{len(kept) - 1}{KEPT}{edge}"
 
 
 def marked(text: str) -> str:

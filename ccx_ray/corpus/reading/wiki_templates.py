@@ -18,15 +18,17 @@ from ccx_ray.corpus.reading.wiki_site import DROPPED
 
 _SHOWN = {
     "{1|text|본문|내용}": """
-        small|smaller|big|large|larger|nowrap|nobr|nwr|nobold|noitalic|strong|em|bold|italic|italics
-        smallcaps|sc|underline|center|centre|code|tt|mono|kbd|var|samp|sub|sup|abbr|tooltip|sic
-        not a typo|as written|angbr|unicode|polytonic|lc:|uc:|lcfirst:|ucfirst:|formatnum|formatnum:
-        nts|num|number|quote|blockquote|quotation|cquote|bquote|quote box|poemquote|verse|인용문|인용
-        red link|internal link helper|link-*|flag|flagcountry|flagu|국기|국기나라|국기 나라|國旗|国旗
-        작게|작은글씨|크게|굵게|밑줄|취소선|가운데|줄바꿈 금지|줄바꿈금지|임시링크|임시 링크|한자
-        lang-*|nihongo2|bo-textonly|mongolunicode|mongol unicode|mong|僻字|補助漢字|補助漢字フォント""",
+        small|smaller|big|large|larger|nowrap|nobr|nwr|nobold|noitalic|strong|em|bold|italic
+        italics|smallcaps|sc|underline|center|centre|code|tt|mono|kbd|var|samp|sub|sup|abbr|tooltip
+        sic|not a typo|as written|angbr|unicode|polytonic|lc:|uc:|lcfirst:|ucfirst:|formatnum
+        formatnum:|nts|num|number|quote|blockquote|quotation|cquote|bquote|quote box|poemquote|verse
+        인용문|인용|red link|internal link helper|link-*|flag|flagcountry|flagu|국기|국기나라
+        국기 나라|國旗|国旗|작게|작은글씨|크게|굵게|밑줄|취소선|가운데|줄바꿈 금지|줄바꿈금지|임시링크
+        임시 링크|한자|lang-*|nihongo2|bo-textonly|mongolunicode|mongol unicode|mong|僻字|補助漢字
+        補助漢字フォント""",
     "{2|text}": """
-        lang|langx|llang|lang2|언어|color|colour|색|글자색|rtl-lang|ltr-lang|script|native name|resize""",
+        lang|langx|llang|lang2|언어|color|colour|색|글자색|rtl-lang|ltr-lang|script|native name
+        resize""",
     "{-1}": "transl|transliteration|translit|로마자|font color|hover title|tsl|w|wikt|위키낱말",
     "{*}": "gaps|linktext",
     "{lt|1}": "ill|illm|interlanguage link|interlanguage link multi",
@@ -69,6 +71,9 @@ WORD_TEMPLATES = {
 } | {"!": "|", "pipe": "|", "!!": "||"}
 """What a template shows, by its name in lower case; a parser function's ends in a colon."""
 
+MOST_NESTED = 100
+"""As in MediaWiki; what is deeper is dropped."""
+
 _WHOLE = re.compile(r"\{\{([^{}]*)\}\}(?!\})")
 _BRACES = re.compile(r"\{\{+|\}\}+")
 _FIELD = re.compile(r"\{([^{}]+)\}")
@@ -107,8 +112,10 @@ def expanded(text: str, templates: Mapping[str, str] = WORD_TEMPLATES) -> str:
         while closing >= 2 and len(stack) > 1:
             opened, pieces = stack.pop()
             paired = 3 if opened >= 3 <= closing else 2
-            body = "".join(pieces)
-            shown = _argument(body) if paired == 3 else _template(body, templates)
+            shown = DROPPED
+            if len(stack) <= MOST_NESTED:
+                body = "".join(pieces)
+                shown = _argument(body) if paired == 3 else _template(body, templates)
             opened, closing = opened - paired, closing - paired
             if opened >= 2:
                 stack.append((opened, [shown]))
@@ -125,7 +132,7 @@ def _argument(body: str) -> str:
 
 
 def _template(body: str, templates: Mapping[str, str]) -> str:
-    name, bar, rest = body.partition("|")
+    name, _, rest = body.partition("|")
     name = name.replace("_", " ").strip().lower()
     shown = templates.get(name)
     if shown is None:
@@ -181,9 +188,15 @@ def _arguments(text: str) -> tuple[list[str], dict[str, str]]:
     """Values by their place and by their name; a bar within a link divides none."""
     parts = text.split("|")
     if "[[" in text:
-        for number in range(len(parts) - 1, 0, -1):
-            if parts[number - 1].count("[[") > parts[number - 1].count("]]"):
-                parts[number - 1 : number + 1] = [f"{parts[number - 1]}|{parts[number]}"]
+        joined: list[list[str]] = []
+        open_links = 0
+        for part in parts:
+            if open_links > 0:
+                joined[-1].append(part)
+            else:
+                joined.append([part])
+            open_links = max(open_links + part.count("[[") - part.count("]]"), 0)
+        parts = ["|".join(group) for group in joined]
     positional: list[str] = []
     named: dict[str, str] = {}
     for part in parts:
@@ -204,30 +217,35 @@ _BRACKETED = re.compile(
 _SEPARATORS = ",;、，；"
 _SEPARATED = re.compile(rf"(\s*[{_SEPARATORS}]\s*)")
 _BARE = f"{DROPPED} \u00a0\u3000:：/·=–-"
+_NAME = rf"[^\s{_SEPARATORS}.。:：{DROPPED}]{{1,15}}"
 _LISTED = re.compile(
-    rf"(\A|[{_SEPARATORS}])(?:\s*(?:[^{_SEPARATORS}.。:：{DROPPED}]{{1,30}}[:：])?\s*"
-    rf"{DROPPED}+\s*(?:[{_SEPARATORS}]\s*|\Z))+"
+    rf"(\A|[{_SEPARATORS}])(?:\s*+(?:{_NAME}(?: {_NAME})?[:：])?\s*+"
+    rf"{DROPPED}+\s*+(?:[{_SEPARATORS}]\s*+|\Z))+"
 )
 _QUOTED = re.compile(f"\"{DROPPED}+\"|'{DROPPED}+'")
-_BEFORE_MARK = re.compile(
-    rf"[ \u00a0]*{DROPPED}[ \u00a0{DROPPED}]*(?=[.,;:!?)\]、。，；：！？）」』》])"
+_BEFORE_SIGN = re.compile(
+    rf"[ \u00a0]*+{DROPPED}[ \u00a0{DROPPED}]*+(?=[{_SEPARATORS}.:!?)\]。：！？）」』》])"
+    rf"|[{_SEPARATORS}]\s*+{DROPPED}[ \u00a0{DROPPED}]*+(?=[.!?)\]。！？）」』》])"
 )
 _AT_END = re.compile(
-    rf"(?:[ \u00a0]*[{_SEPARATORS}]|[ \u00a0]+[–—-])?[ \u00a0]*{DROPPED}+[ \u00a0]*\Z"
+    rf"(?:[ \u00a0]*+[{_SEPARATORS}]|[ \u00a0]++[–—-])?[ \u00a0]*{DROPPED}[ \u00a0{DROPPED}]*\Z"
 )
+_DEEPEST = 5
+"""Brackets in brackets that are mended."""
 
 
 def mended(line: str) -> str:
     """A line without the marks of what was dropped from it, and without what only held that:
     brackets, separators, the name before a colon."""
-    before = None
-    while before != line:
+    for _ in range(_DEEPEST):
         before, line = line, _BRACKETED.sub(_bracket, line)
+        if before == line:
+            break
     line = _QUOTED.sub(DROPPED, line)
     if not line.strip(_BARE):
         return ""
     listed = _LISTED.sub(_list, line)
-    line = _AT_END.sub("", _BEFORE_MARK.sub("", listed)).replace(f" {DROPPED} ", " ")
+    line = _AT_END.sub("", _BEFORE_SIGN.sub("", listed)).replace(f" {DROPPED} ", " ")
     return line.replace(DROPPED, "")
 
 
@@ -250,7 +268,7 @@ def _bracket(match: re.Match[str]) -> str:
             part = part.strip(f"{DROPPED} \u00a0")
             if part[-1:] in {":", "："} or not part.strip(_BARE):
                 continue
-            part = part.lstrip(":： ").replace(f" {DROPPED}", "").replace(DROPPED, "")
+            part = part.lstrip(":： ").rstrip("/· ").replace(f" {DROPPED}", "").replace(DROPPED, "")
         if kept:
             kept.append(parts[number - 1])
         kept.append(part)

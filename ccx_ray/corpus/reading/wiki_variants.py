@@ -8,6 +8,7 @@ import re
 from functools import lru_cache
 
 from ccx_ray.corpus.reading.wiki_site import CLOSE, OPEN
+from ccx_ray.corpus.reading.wiki_words import LANGUAGES
 
 VARIANTS = {
     "zh": "zh-cn zh-hans zh-sg zh-my zh-tw zh-hant zh-hk zh-mo zh",
@@ -38,6 +39,9 @@ _NAMES = {
 }
 """BCP 47."""
 
+MOST_NESTED = 10
+"""As in MediaWiki."""
+
 _EDGES = re.compile(r"-\{|\}-")
 _FLAGS = re.compile(r"[\w\s;-]*\Z")
 _RULES = re.compile(r";(?=\s*(?:[^;:|]*=>)?\s*[A-Za-z][\w-]*\s*:)|;\s*\Z")
@@ -45,7 +49,7 @@ _RULES = re.compile(r";(?=\s*(?:[^;:|]*=>)?\s*[A-Za-z][\w-]*\s*:)|;\s*\Z")
 
 def converted(text: str, language: str) -> str:
     """A page with the words of one variant."""
-    variants = _order(language.partition("-")[0])
+    variants = _order(language)
     if not variants:
         return text
     stack: list[list[str]] = [[]]
@@ -53,9 +57,9 @@ def converted(text: str, language: str) -> str:
     for edge in _EDGES.finditer(text):
         stack[-1].append(text[at : edge.start()])
         at = edge.end()
-        if edge[0] == "-{":
+        if edge[0] == "-{" and len(stack) <= MOST_NESTED:
             stack.append([])
-        elif len(stack) > 1:
+        elif edge[0] == "}-" and len(stack) > 1:
             shown = _shown("".join(stack.pop()), variants)
             stack[-1].append(f"{OPEN}{shown}{CLOSE}" if shown else "")
         else:
@@ -67,8 +71,11 @@ def converted(text: str, language: str) -> str:
 @lru_cache
 def _order(language: str) -> tuple[str, ...]:
     """The variants of a language; of all where it is not known."""
-    known = VARIANTS.get(language, "") if language else " ".join(VARIANTS.values())
-    return tuple(known.split())
+    if not language:
+        return tuple(" ".join(VARIANTS.values()).split())
+    known = VARIANTS.get(language.partition("-")[0], "").split()
+    is_another = language in LANGUAGES and language not in known  # zh-yue
+    return () if is_another else tuple(known)
 
 
 def _shown(content: str, variants: tuple[str, ...]) -> str:

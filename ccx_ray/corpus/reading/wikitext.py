@@ -79,7 +79,8 @@ def clean_wikitext(text: str, site: Site = Site()) -> str:  # noqa: B008
 
 def _by_line(text: str, sign: str, rendered: Callable[[str], str]) -> str:
     """A page with every line that holds a sign rendered anew."""
-    pieces, at = [], 0
+    pieces: list[str] = []
+    at = 0
     while (place := text.find(sign, at)) >= 0:
         start = max(text.rfind("\n", at, place) + 1, at)
         end = text.find("\n", place)
