@@ -103,6 +103,7 @@ def test_quotes_end_with_their_line(wikitext: str, text: str):
     [
         ("[[가]]와 [[나 (다)|라]]", "가와 라"),
         ("[[CPU: 역사]] [[Is1: 가]] [[Re:나|다]]", "CPU: 역사 Is1: 가 다"),
+        ("[[Fail: 가]] [[Bild: 나]]", "Fail: 가 Bild: 나"),
         ("[[de:Berlin]][[zh-yue:x]]a [[:de:Berlin|Berlin]]", "a Berlin"),
         ("[[:fr:Lyon]] [[wikt:a|b]] [[s:ko:x]]", "fr:Lyon b s:ko:x"),
         ("[[Category:A]][[분류:나|다]]a [[:분류:나]] [[: category:x|y]]", "a 분류:나 y"),
@@ -130,6 +131,7 @@ def test_quotes_end_with_their_line(wikitext: str, text: str):
         (f"[[{'a' * 256}]] [[{'가' * 85}]]", f"[[{'a' * 256}]] {'가' * 85}"),
         ("* [[#a]]\n[[*b]]\n[[:c]]\n[[a|;d:e]]", "#a\n*b\nc\n;d:e"),
         ("[[a|<i>b</i> ''c'']]", "b c"),
+        ("''[[l''a d''b]]'' [[a''b''|c''d'']]", "l''a d''b cd"),
     ],
 )  # fmt: skip
 def test_links(wikitext: str, text: str):
@@ -144,7 +146,7 @@ def test_links(wikitext: str, text: str):
         ("[http:/a.b c] [a b] [http:// c]", "[http:/a.b c] [a b] [http:// c]"),
         ("[http://a.b c\nd]", "[http://a.b c\nd]"),
         ("[http://a.b''c'' d]", "c d"),
-        ("[http://a.b\u3000c]", "c"),
+        ("[http://a.b\u3000c] [http://[2404:130::1]/a d]", "c d"),
         ("[http://a.b [[c]] d]", "c d"),
         ("[[http://a.b c]] [[http://a.b|c d]]", "[c] [d]"),
         ("[http://a.b <span title='[x]'>c</span>]", "c"),
@@ -223,6 +225,7 @@ def test_tables(wikitext: str, text: str):
         ("< b>a</b> <http://a.b> <a@b.c>", "< b>a <http://a.b> <a@b.c>"),
         ("#include <stdio.h> a < b > c", "include <stdio.h> a < b > c"),
         ("a <tabber>b</tabber> c </x>", "a b c </x>"),
+        ("<a href='x'>a</a> <o:p></o:p>", "<a href='x'>a</a> <o:p></o:p>"),
         ("a<includeonly>b</includeonly><noinclude>c</noinclude><onlyinclude>d", "acd"),
         ("<b>* a</b>", "* a"),
         ("<ref>a", "a"),
@@ -252,6 +255,7 @@ def test_character_references(wikitext: str, text: str):
     [
         ("a __NOTOC__ b\n__목차숨김__\n__toc__ __目录__ ＿＿目次＿＿", "a b"),
         ("__init__ A_____B 가__나__다 __FILE__", "__init__ A_____B 가__나__다 __FILE__"),
+        ("__INDEX__ __index__ __spis__ __Toc__", "__index__ __spis__"),
         ("<code>__main__</code> <nowiki>__TOC__</nowiki>", "__main__ __TOC__"),
     ],
 )

@@ -146,3 +146,12 @@ def test_a_dump_says_its_language_and_namespaces(tmp_path: Path):
         (article,) = read(tmp_path / f"{name}.xml")
         assert isinstance(article, Record)
         assert article.texts == (f"{shown} [[Hulp:]]Hulp:d",)
+
+
+@pytest.mark.parametrize(("language", "text"), [("de", "a"), ("ko", "Bild:x.jpga")])
+def test_other_names_of_files_are_those_of_the_wiki(tmp_path: Path, language: str, text: str):
+    dump = wiki_dump([wiki_page(1, "가", "[[Bild:x.jpg]]a")]).decode()
+    (tmp_path / "a.xml").write_text(dump.replace('"ko"', f'"{language}"'), encoding="utf-8")
+    (article,) = read(tmp_path / "a.xml")
+    assert isinstance(article, Record)
+    assert article.texts == (text,)

@@ -16,7 +16,13 @@ from ccx_ray.corpus.reading.lines import TextStream, compression_of, shown
 from ccx_ray.corpus.reading.record import SHOWN_CHARACTERS, Fault, Fields, Reason, Record, Shard
 from ccx_ray.corpus.reading.wiki_site import Site
 from ccx_ray.corpus.reading.wiki_templates import WORD_TEMPLATES
-from ccx_ray.corpus.reading.wiki_words import CANONICAL_NAMESPACES, FILE_WORDS, REDIRECTS
+from ccx_ray.corpus.reading.wiki_words import (
+    CANONICAL_NAMESPACES,
+    FILE_ALIASES,
+    FILE_WORDS,
+    REDIRECTS,
+    words,
+)
 from ccx_ray.corpus.reading.wikitext import clean_wikitext
 from ccx_ray.storage.input_files import InputFile
 from ccx_ray.study.text_spec import SourceSpec
@@ -61,11 +67,14 @@ def read_site(file: InputFile, source: SourceSpec) -> Site:
         if namespace.text
     }
     database = _DATABASE.match(info.findtext("dbname") or "")
+    language = site.language or (database[1].replace("_", "-") if database else "")
     return site._replace(
         name=info.findtext("dbname") or info.findtext("sitename") or file.name,
-        dropped=FILE_WORDS | {name for name, is_dropped in names.items() if is_dropped},
+        dropped=FILE_WORDS
+        | words(FILE_ALIASES.get(language, ""))
+        | {name for name, is_dropped in names.items() if is_dropped},
         namespaces=CANONICAL_NAMESPACES | names.keys(),
-        language=site.language or (database[1].replace("_", "-") if database else ""),
+        language=language,
     )
 
 

@@ -10,16 +10,17 @@ from itertools import count
 from urllib.parse import quote, unquote
 
 from ccx_ray.corpus.reading.wiki_quotes import unquoted
-from ccx_ray.corpus.reading.wiki_site import BRACKET, COLON, DROPPED, LINK, Site
+from ccx_ray.corpus.reading.wiki_site import BRACKET, COLON, DROPPED, LINK, QUOTE, Site
 from ccx_ray.corpus.reading.wiki_tags import ENTITY, character
 from ccx_ray.corpus.reading.wiki_words import LANGUAGES
 
 PROTOCOL = (
     r"(?:bitcoin:|ftps?://|geo:|git://|gopher://|https?://|ircs?://|magnet:|mailto:|matrix:|mms://|"
-    r"news:|nntp://|redis://|sftp://|sips?:|sms:|ssh://|svn://|tel:|telnet://|urn:|worldwind://|"
+    r"news:|nntp://|redis://|sftp://|sips?:|sms:|ssh://|svn://|tel:|telnet://|urn:|wikipedia://|"
+    r"worldwind://|"
     r"xmpp:)"
 )
-ADDRESS = r"(?:[^\[\]<>\"\x00-\x20\x7f\s']|'(?!'))++"
+ADDRESS = r"(?:\[[0-9A-Fa-f:.]+\])?(?:[^\[\]<>\"\x00-\x20\x7f\s']|'(?!'))++"
 _EXTERNAL = re.compile(rf"(?i)\[(?:{PROTOCOL}|//){ADDRESS}[^\S\n]*+([^\]\n]{{0,500}})\]")
 """With a limit, so that many that never end do not take long."""
 _FREE = re.compile(r"[A-Za-z]+://[^\s<>\"]*&[^\s<>\"]*")
@@ -83,7 +84,8 @@ def linked(text: str, site: Site) -> str:
 
 
 def _plain(link: re.Match[str]) -> str:
-    return f"{LINK}{link[2] or link[1]}"
+    words = link[2] or link[1]
+    return LINK + (words.replace("'", QUOTE) if "''" in words else words)
 
 
 def _end_of_caption(pieces: list[str], number: int) -> tuple[int, str] | None:
@@ -117,7 +119,8 @@ def _words(title: str, label: str | None, site: Site) -> str | None:
             return ""
         elif "''" in label:
             label = unquoted(label)
-    return _words_of_title(title, label, site) if _ODD_TITLE.search(title) else label or title
+    words = _words_of_title(title, label, site) if _ODD_TITLE.search(title) else label or title
+    return words if label or not words else words.replace("'", QUOTE)
 
 
 def _words_of_title(title: str, label: str | None, site: Site) -> str | None:

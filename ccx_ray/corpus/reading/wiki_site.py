@@ -26,6 +26,8 @@ COLON = "\x14"
 """A colon that divides no term from its definition."""
 KEPT = "\x08"
 """Around the number of a text that is no wikitext, of ``<nowiki>`` or ``<pre>``."""
+QUOTE = "\x15"
+"""An apostrophe of a title, which makes nothing italic."""
 TABLE, CELL, ROW, END_CELL, END_TABLE = "\x0e", "\x0f", "\x10", "\x11", "\x12"
 
 

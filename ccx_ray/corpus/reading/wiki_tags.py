@@ -53,6 +53,14 @@ _MARKS = {
     **_TABLES,
 }
 
+_REFUSED = words(
+    "a applet area article aside audio base body button canvas details dialog embed fieldset "
+    "figcaption figure footer form frame frameset head header hgroup iframe img input label legend "
+    "main map marquee menu nav noframes noscript object optgroup option output param picture "
+    "progress select slot summary svg template textarea title track video xml xmp"
+)
+"""HTML that MediaWiki shows as text."""
+
 _EXTENSIONS = "|".join(sorted(TEXT_TAGS | DROPPED_TAGS | BARE_TAGS))
 _BEGIN = re.compile(rf"(?i)<(?:!--|(/?)({_EXTENSIONS})(?=[\s/>])([^>]*)>)")
 _END = {name: re.compile(rf"(?i)</{name}\s*>") for name in (TEXT_TAGS | DROPPED_TAGS) - BARE_TAGS}
@@ -113,7 +121,7 @@ def _kept(name: str, content: str, kept: list[str]) -> str:
 
 def marked(text: str) -> str:
     """A page with marks in place of the HTML tags that MediaWiki allows, and of those of extensions
-    that only the wiki knows: any that stand in a pair."""
+    that only the wiki knows: any that are not HTML and stand in a pair."""
     if "<" not in text:
         return text
     unknown: set[str] = set()
@@ -122,12 +130,13 @@ def marked(text: str) -> str:
         name = tag[1].lower()
         shown = _MARKS.get(name)
         if shown is None:
-            unknown.add(name)
+            if ":" not in name:
+                unknown.add(name)
             return tag[0]
         return OPEN + CLOSE if shown is OPEN and tag[2].endswith("/") else shown
 
     text = _TAG.sub(mark, text)
-    pairs = {name for name in unknown if f"/{name}" in unknown}
+    pairs = {name for name in unknown - _REFUSED if f"/{name}" in unknown}
     if pairs:
         pairs |= {f"/{name}" for name in pairs}
         text = _TAG.sub(lambda tag: CLOSE if tag[1].lower() in pairs else tag[0], text)

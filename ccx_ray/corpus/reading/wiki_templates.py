@@ -23,8 +23,9 @@ _SHOWN = {
         sic|not a typo|as written|angbr|unicode|polytonic|lc:|uc:|lcfirst:|ucfirst:|formatnum
         formatnum:|nts|num|number|quote|blockquote|quotation|cquote|bquote|quote box|poemquote|verse
         인용문|인용|red link|internal link helper|link-*|flag|flagcountry|flagu|국기|국기나라
-        국기 나라|國旗|国旗|작게|작은글씨|크게|굵게|밑줄|취소선|가운데|줄바꿈 금지|줄바꿈금지|임시링크
-        임시 링크|한자|lang-*|nihongo2|bo-textonly|mongolunicode|mongol unicode|mong|僻字|補助漢字
+        국기 나라|國旗|国旗|작게|작은글씨|크게|굵게|밑줄|취소선|가운데|줄바꿈 금지
+        줄바꿈금지|임시링크|임시 링크|한자|lang-*
+        nihongo2|bo-textonly|mongolunicode|mongol unicode|mong|僻字|補助漢字
         補助漢字フォント""",
     "{2|text}": """
         lang|langx|llang|lang2|언어|color|colour|색|글자색|rtl-lang|ltr-lang|script|native name
@@ -37,7 +38,7 @@ _SHOWN = {
     "{1} {2}": "convert|cvt|변환|단위 변환|單位轉換|单位转换",
     "{1} {u|ul}": "val",
     "{1}/{2}": "frac|fraction|sfrac",
-    "{1} ({2}, {3})": "nihongo|nihongo foot",
+    "{1} ({2}, {3}, {4})": "nihongo|nihongo foot",
     "{3} ({2}, {1})": "nihongo3",
     "{1} ({2})": "ruby|ruby-ja|ruby-zh-p|루비|ふりがな|読み仮名|zhuyin",
     "{c}, {s}, {t}, {p}": "zh|zh-cp|zh-tsp|zh-stp|lang-zh|chinese",

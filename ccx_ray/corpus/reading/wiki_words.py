@@ -40,20 +40,44 @@ FILE_WORDS = words("""
 file image category
 파일 그림 분류 文件 檔案 档案 文檔 图像 圖像 图片 圖片 ファイル 画像 分类 分類 カテゴリ
 файл изображение картинка зураг ангилал категория зображення категорія датотека слика категорија
-выява катэгорыя сурет санат датотека видъ
-datei bild kategorie fichier catégorie archivo imagen categoría ficheiro imagem categoria immagine
-bestand afbeelding categorie plik grafika kategoria fil kategori bilde billede soubor obrázok súbor
-tiedosto kuva luokka fájl kép kategória fișier imagine dosya resim hình berkas gambar kategorija
-slika datoteka vaizdas attēls failas fail pilt talaksan kaurian dosiero kategorio fitxer imatge
-αρχείο εικόνα κατηγορία ملف صورة تصنيف پرونده تصویر رده קובץ תמונה קטגוריה فائل زمرہ
-चित्र श्रेणी वर्ग चित्रम् চিত্র বিষয়শ্রেণী படிமம் பகுப்பு దస్త్రం వర్గం ചിത്രം പ്രമാണം വർഗ്ഗം
+выява катэгорыя сурет αρχείο εικόνα κατηγορία ملف صورة تصنيف پرونده تصویر קובץ תמונה קטגוריה
+चित्र श्रेणी चित्रम् চিত্র বিষয়শ্রেণী படிமம் பகுப்பு దస్త్రం వర్గం ചിത്രം പ്രമാണം വർഗ്ഗം
 ไฟล์ ภาพ หมวดหมู่ ဖိုင် კატეგორია ფაილი სურათი պատկեր կատեգորիա
-""") | {"thể loại", "tập tin"}
+""")
 """Namespaces of files and categories, whose links are no prose, beside those that a dump names."""
 
+FILE_ALIASES = {
+    "ca": "imatge",
+    "cs": "obrázek",
+    "da": "billede",
+    "de": "bild",
+    "es": "imagen",
+    "et": "pilt",
+    "fi": "kuva",
+    "hr": "slika",
+    "hu": "kép",
+    "id": "gambar",
+    "it": "immagine",
+    "nl": "afbeelding",
+    "nn": "bilde",
+    "no": "bilde",
+    "pl": "grafika",
+    "pt": "imagem ficheiro arquivo",
+    "ro": "imagine",
+    "sk": "obrázok",
+    "sl": "slika",
+    "sr": "slika",
+    "sv": "bild",
+    "tr": "resim",
+    "vi": "hình",
+}
+"""Other names of the file namespace, by language: what is one there begins titles elsewhere."""
+
+SWITCHES_OF_ANY_CASE = words(
+    "toc notoc forcetoc noeditsection noheader nogallery notitleconvert notc nocontentconvert nocc"
+)
 SWITCHES = words("""
-toc notoc forcetoc noeditsection noheader nogallery newsectionlink nonewsectionlink hiddencat index
-noindex staticredirect notitleconvert notc nocontentconvert nocc expectunusedcategory
+newsectionlink nonewsectionlink hiddencat index noindex staticredirect expectunusedcategory
 expectunusedtemplate expected_unconnected_page disambig archivedtalk notalk noglobal
 목차 목차숨김 목차보임 목차표시 단락편집숨김 문단편집숨김 부분편집숨김 화랑숨김 갤러리숨김 헤더숨김
 새글쓰기 새글쓰기숨기기 숨은분류 색인 색인거부 넘겨주기고정 제목변환안함 제목변환없음 제변안함
@@ -87,7 +111,8 @@ daftarisi tanpadaftarisi paksadaftarisi sadržaj bezsadržaja bez_sadržaja inde
 अनुक्रम बिना_अनुक्रम विषय_सूची विषय_सूची_हीन विषय_सूची_दिखाएँ अनुक्रमणी বিষয়বস্তুর_ছক
 ไม่มีสารบัญ ไม่มีแก้เฉพาะส่วน មាតិកា គ្មានមាតិកា ഉള്ളടക്കം ഉള്ളടക്കംവേണ്ട բով առանց_բով ստիպել_բով
 """)
-"""Between ``__`` and ``__``; short ones of single languages, such as ``__T__``, are left out."""
+"""Between ``__`` and ``__`` in capitals, for Python has an ``__index__``. Short ones of single
+languages, such as ``__T__``, are left out."""
 
 REDIRECTS = words("""
 redirect 넘겨주기 重定向 重新導向 転送 リダイレクト

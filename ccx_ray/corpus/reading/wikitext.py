@@ -32,13 +32,14 @@ from ccx_ray.corpus.reading.wiki_site import (
     KEPT,
     LINK,
     OPEN,
+    QUOTE,
     Site,
 )
 from ccx_ray.corpus.reading.wiki_tables import without_tables
 from ccx_ray.corpus.reading.wiki_tags import marked, without_extensions
 from ccx_ray.corpus.reading.wiki_templates import WORD_TEMPLATES, expanded, mended
 from ccx_ray.corpus.reading.wiki_variants import converted
-from ccx_ray.corpus.reading.wiki_words import SWITCHES
+from ccx_ray.corpus.reading.wiki_words import SWITCHES, SWITCHES_OF_ANY_CASE
 
 __all__ = ["Site", "clean_wikitext"]
 
@@ -91,7 +92,10 @@ def _by_line(text: str, sign: str, rendered: Callable[[str], str]) -> str:
 
 
 def _switch(match: re.Match[str]) -> str:
-    return "" if (match[1] or match[2]).lower() in SWITCHES else match[0]
+    name = match[1] or match[2]
+    word = name.lower()
+    is_switch = word in SWITCHES_OF_ANY_CASE or (word in SWITCHES and name == name.upper())
+    return "" if is_switch else match[0]
 
 
 def _with_blocks(text: str) -> str:
@@ -140,6 +144,7 @@ def _tidy(text: str) -> str:
         (BREAK, "\n"),
         (BRACKET, "["),
         (COLON, ":"),
+        (QUOTE, "'"),
         ("\u00a0", " "),
         ("\t", " "),
     ):
