@@ -57,7 +57,7 @@ lint: install  ## style and types
 
 ui: install  ## MLflow on http://127.0.0.1:5000 (PORT=...) over the storage's database
 	@test -f "$(STORAGE)/mlflow.db" || { echo "error: $(STORAGE)/mlflow.db does not exist; run make study first, or name the storage with STORAGE=..." >&2; exit 2; }
-	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$(abspath $(STORAGE))/mlflow.db" --host 127.0.0.1 --port $(PORT)
+	$(BIN)/mlflow ui --backend-store-uri "$$($(BIN)/python -c 'import pathlib, sys; from ccx_ray.tracking.places import default_tracking_uri as uri; print(uri(pathlib.Path(sys.argv[1]).resolve()))' "$(STORAGE)")" --host 127.0.0.1 --port $(PORT)
 
 clean:  ## remove caches and build products; results and the environment stay
 	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache

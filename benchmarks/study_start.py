@@ -22,7 +22,8 @@ from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.progress import StudyProgress
 from ccx_ray.orchestration.runner import Runner, Services, StepWork
 from ccx_ray.orchestration.step_folders import StepFolders
-from ccx_ray.tracking.runs import Tracking, default_tracking_uri
+from ccx_ray.tracking.places import default_tracking_uri
+from ccx_ray.tracking.runs import Tracking
 
 PART_BYTES = 48 * 2**20
 PARTS_OF_A_STEP = 16

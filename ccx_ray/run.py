@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ccx_ray.corpus.steps import BACKGROUND, DATA
+from ccx_ray.errors import UserError
 from ccx_ray.orchestration.cluster import connected_cluster, is_attached, node_resources
 from ccx_ray.orchestration.driver import driver_lock
 from ccx_ray.orchestration.graph import Graph, Step
@@ -19,7 +20,8 @@ from ccx_ray.study.input_identity import INPUT_HASHES, InputFiles
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.trials import Trial
 from ccx_ray.study_graph import check_study, count_rerun, read_reruns, study_graph
-from ccx_ray.tracking.runs import Tracking, check_tracking_server, default_tracking_uri
+from ccx_ray.tracking.places import check_tracking_server, default_tracking_uri
+from ccx_ray.tracking.runs import Tracking
 from ccx_ray.training.capacity import check_evaluators, training_slots
 from ccx_ray.training.steps import TRAINING
 
@@ -60,7 +62,7 @@ def run_study(
 
     Raises:
         UserError: a mistake in the study, its files or its storage.
-        KeyboardInterrupt: SIGINT or SIGTERM came; the same command continues.
+        Interrupted: SIGINT, SIGTERM or SIGHUP came; the same command continues.
     """
     started = time.monotonic()
     study_folder = storage_folder(study.runtime.storage) / study.name
@@ -71,8 +73,9 @@ def run_study(
     storage = resolve_storage(study.runtime.storage)
     if study.runtime.checkpoint_storage is not None:
         check_remote_storage(study.runtime.checkpoint_storage)
+    if study.runtime.tracking_uri:
+        check_tracking_server(study.runtime.tracking_uri)
     tracking_uri = study.runtime.tracking_uri or default_tracking_uri(storage)
-    check_tracking_server(tracking_uri)
     folders = StepFolders(study_folder)
     with driver_lock(folders.root):
         if rerun is not None:
@@ -84,8 +87,13 @@ def run_study(
             runner = Runner(graph, folders, progress)
             outcome = runner.reuse(every_byte=verify)
             if not outcome.complete:
-                with connected_cluster():
-                    outcome = _compute(study, storage, tracking_uri, runner)
+                tracking = Tracking(tracking_uri, study=study.name, storage=storage)
+                try:
+                    with connected_cluster():
+                        outcome = _compute(study, tracking, runner)
+                except UserError:
+                    tracking.finish(tracking.parent, failed=True)
+                    raise
     return StudyRun(
         study=study,
         graph=graph,
@@ -104,12 +112,11 @@ def with_analysis_when_possible(graph: Graph, folders: StepFolders, step: Step) 
     return [step, analysis] if all(map(folders.is_done, others)) else [step]
 
 
-def _compute(study: StudySpec, storage: Path, tracking_uri: str, runner: Runner) -> Outcome:
+def _compute(study: StudySpec, tracking: Tracking, runner: Runner) -> Outcome:
     """Run the steps that are not done, on the cluster that this process is connected to."""
     runtime = study.runtime
     if not all(map(runner.folders.is_done, runner.graph.of_kind("evaluation"))):
         check_evaluators(runtime, node_resources(), may_grow=is_attached())
-    tracking = Tracking(tracking_uri, study=study.name, storage=storage)
 
     def limit(pool: str) -> int | None:
         """How many steps of a pool may run at once."""

@@ -5,6 +5,7 @@ an input file; a failed step ends with 1 and the causes, a defect of ours with i
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ccx_ray.errors import UserError
-from ccx_ray.orchestration.driver import EXIT_INTERRUPTED, interruptible
+from ccx_ray.orchestration.driver import Interrupted, interruptible
 from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.study.loading import load_study, shipped_studies
@@ -29,6 +30,10 @@ EXIT_AUDIT_FAILED = 3
 
 def run_command(main: Callable[[], int | None]) -> None:
     """Run a job and leave the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What a terminal's encoding does not have is shown as an escape and ends no job.
+            stream.reconfigure(errors="backslashreplace")
     try:
         with interruptible():
             sys.exit(main() or 0)
@@ -36,12 +41,12 @@ def run_command(main: Callable[[], int | None]) -> None:
         sys.stdout.flush()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("interrupted; the same command continues where this one stopped", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
         # At once: steps may still run in threads, and a local cluster dies with its driver.
-        os._exit(EXIT_INTERRUPTED)
+        os._exit(error.exit_code if isinstance(error, Interrupted) else 130)
 
 
 def study_parser(description: str, *, example: str) -> argparse.ArgumentParser:

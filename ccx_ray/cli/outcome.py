@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ccx_ray.errors import UserError
+from ccx_ray.tracking.places import is_sqlite
 
 DASH = "–"
 VERDICT_STYLES = {
@@ -53,7 +54,7 @@ def print_outcome(run: "StudyRun") -> None:
         )
     console.print(
         f"MLflow:  mlflow ui --host 127.0.0.1 --backend-store-uri {shlex.quote(run.tracking_uri)}"
-        if run.tracking_uri.startswith("sqlite:")
+        if is_sqlite(run.tracking_uri)
         else f"MLflow:  the tracking server, experiment {run.study.name}",
         soft_wrap=True,
         highlight=False,
@@ -63,10 +64,12 @@ def print_outcome(run: "StudyRun") -> None:
 def _print_failures(console: Console, run: "StudyRun") -> None:
     failed = {n: c for n, c in run.outcome.errors.items() if n not in run.outcome.mistakes}
     for name, cause in failed.items():
-        console.print(f"failed   {name}: {cause}", style="red", markup=False, highlight=False)
+        line = f"failed   {name}: {cause}"
+        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     skipped = [name for name, state in run.outcome.states.items() if state == "skipped"]
     if skipped:
-        console.print(f"skipped  {', '.join(skipped)}: they need what failed", markup=False)
+        line = f"skipped  {', '.join(skipped)}: they need what failed"
+        console.print(line, markup=False, soft_wrap=True)
     if failed:
         console.print(
             f"whole tracebacks: {run.folders.root / 'errors'}; "

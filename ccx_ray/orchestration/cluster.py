@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+from ccx_ray.orchestration.environment import check_address, check_home, close_token_file
 from ccx_ray.orchestration.private_names import RAY_NAMES, RAY_TESTED, check_private_names
 
 # Read by libraries when they are imported in a worker, so they must be there before the worker is.
@@ -55,14 +55,21 @@ def connected_cluster() -> Iterator[None]:
 
     After a ``KeyboardInterrupt`` the connection ends with the process: steps still run in threads,
     and would start a cluster of their own when this one is gone.
+
+    Raises:
+        UserError: ``RAY_ADDRESS`` is not of a head node that answers, or there is no home folder
+            for Ray's token.
     """
+    check_home()
+    if is_attached():
+        check_address(os.environ["RAY_ADDRESS"])
     with _cluster(address="auto") if is_attached() else local_cluster():
         yield
 
 
 def is_attached() -> bool:
     """Whether a cluster is named, as it is inside a Ray job; such a one may grow."""
-    return "RAY_ADDRESS" in os.environ
+    return bool(os.environ.get("RAY_ADDRESS"))
 
 
 def node_resources() -> list[Mapping[str, float]]:
@@ -83,9 +90,9 @@ def local_cluster(processors: int | None = None) -> Iterator[None]:
     # Without accelerators Ray 2.60 warns at every start that it will change this default.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.update({k: v for k, v in WORKER_ENVIRONMENT.items() if k not in os.environ})
-    _close_token_file()
+    close_token_file()
     with _cluster(address="local", num_cpus=processors, include_dashboard=False):
-        _close_token_file()
+        close_token_file()
         yield
 
 
@@ -108,23 +115,3 @@ def _cluster(**settings: Any) -> Iterator[None]:
         ray.shutdown()
         raise
     ray.shutdown()
-
-
-def _close_token_file() -> None:
-    """Take Ray's token, which it writes readable by everybody (2.60), from other users.
-
-    Called before a cluster starts, so that a new token's folder is closed, and afterwards.
-    """
-    folder = Path.home() / ".ray"
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    token = Path(named) if named else folder / "auth_token"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if not named:
-            folder.chmod(0o700)
-        if token.is_file():
-            token.chmod(0o600)
-    except OSError as error:
-        logging.getLogger(__name__).warning(
-            "%s: cannot be closed to other users (%s)", token, error.strerror
-        )

@@ -1,4 +1,4 @@
-"""The driver of a study: only one at a time, and ended by Ctrl-C or SIGTERM."""
+"""The driver of a study: only one at a time, and ended by Ctrl-C, SIGTERM or SIGHUP."""
 
 import fcntl
 import json
@@ -13,7 +13,15 @@ from pathlib import Path
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.provenance import now
 
-EXIT_INTERRUPTED = 130
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that ends a job, and its exit code, which is 128 and the signal's number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.strsignal(number))
+        self.exit_code = 128 + number
 
 
 @contextmanager
@@ -44,8 +52,8 @@ def driver_lock(study_folder: Path) -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise ``KeyboardInterrupt`` for SIGINT and SIGTERM while the body runs; the second one ends
-    the process at once.
+    """Raise ``Interrupted`` for SIGINT, SIGTERM and SIGHUP while the body runs; the second one ends
+    the process at once. A signal that the job was started to ignore (``nohup``) stays ignored.
 
     Ray installs a handler of its own for SIGTERM when it is connected, so this is entered after
     that. Outside of the main thread, where no handler can be set, it does nothing.
@@ -57,11 +65,12 @@ def interruptible() -> Iterator[None]:
 
     def interrupt(number: int, frame: object) -> None:
         if came.is_set():
-            os._exit(EXIT_INTERRUPTED)
+            os._exit(128 + number)
         came.set()
-        raise KeyboardInterrupt
+        raise Interrupted(number)
 
-    before = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [n for n in ENDING if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+    before = {n: signal.signal(n, interrupt) for n in heeded}
     try:
         yield
     finally:

@@ -67,7 +67,9 @@ class StudyProgress:
 
     def _say(self, line: str) -> None:
         if not self._live:
-            self.console.print(f"[{self._elapsed()}] {line}", markup=False, highlight=False)
+            self.console.print(
+                f"[{self._elapsed()}] {line}", markup=False, highlight=False, soft_wrap=True
+            )
             sys.stderr.flush()
 
     def _running(self) -> Iterable[tuple[str, Reading]]:

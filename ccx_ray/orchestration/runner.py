@@ -176,7 +176,7 @@ class Runner:
                 again and again, because a cluster grows and shrinks.
 
         Raises:
-            KeyboardInterrupt: SIGINT or SIGTERM came; running steps were asked to save, and go on
+            KeyboardInterrupt: a signal came; running steps were asked to save, and go on
                 in threads that end with the process.
         """
         ended: SimpleQueue[BaseException | None] = SimpleQueue()

@@ -5,58 +5,35 @@ written once for a step, whoever was killed in between; only the driver writes.
 MLflow is imported on first use, because that takes a second and a half.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 from ccx_ray.errors import UserError
+from ccx_ray.tracking.places import (
+    default_tracking_uri,
+    is_sqlite,
+    move_artifacts,
+    opened_alone,
+    refused_in_one_line,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 FLUSH_SECONDS = 5.0
-ANSWER_SECONDS = 8.0
-"""How long a tracking server may take to answer before a study starts; MLflow itself would try for
-four minutes, which is right in the middle of a study and not at its beginning."""
 # Without it MLflow 3 opens an experiment in its view for prompts and traces.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-
-
-def default_tracking_uri(storage: Path) -> str:
-    """SQLite beside the results."""
-    return f"sqlite:///{storage / 'mlflow.db'}"
-
-
-def check_tracking_server(uri: str, field: str = "runtime.tracking_uri") -> None:
-    """Refuse an HTTP tracking server that does not answer within 8 seconds; other URIs are left to
-    MLflow."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https"):
-        return
-    place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    try:
-        with urlopen(f"{place}{parts.path.rstrip('/')}/health", timeout=ANSWER_SECONDS):
-            return
-    except HTTPError as error:
-        if error.code < 500:  # somebody answers; who may log in is MLflow's to say
-            return
-        reason = f"HTTP {error.code}"
-    except (OSError, ValueError) as error:
-        reason = str(getattr(error, "reason", error)) or type(error).__name__
-    raise UserError(
-        f"{field}: the tracking server {place} does not answer ({reason}); start it, give another "
-        "--tracking-uri, or none for SQLite in the storage folder"
-    )
 
 
 def _client(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
+    for name in ("alembic", "mlflow.store.db.utils"):  # what they do to a new database
+        logging.getLogger(name).setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=uri)
 
 
@@ -64,20 +41,37 @@ class Tracking:
     """The experiment of one study; opening it creates the database schema before any fan-out."""
 
     def __init__(self, uri: str, *, study: str, storage: Path) -> None:
+        """
+        Raises:
+            UserError: the place cannot be used, or somebody deleted the study's experiment.
+        """
         self.uri = uri
-        self._client = _client(uri)
         self._running: set[str] = set()
-        experiment = self._client.get_experiment_by_name(study)
-        if experiment is None:
-            # A server keeps artifacts where it was told to; SQLite needs a place beside it.
-            beside = (storage / "mlartifacts" / study).as_uri()
-            place = beside if uri.startswith("sqlite:") else None
-            self._experiment = self._client.create_experiment(
+        with refused_in_one_line(uri), opened_alone(uri):
+            self._client = _client(uri)
+            self._experiment = self._open_experiment(study, storage)
+            self.parent = self.open_run(name=study, kind="study", fingerprint=study)
+
+    def _open_experiment(self, study: str, storage: Path) -> str:
+        """Find the study's experiment or create it; returns its id."""
+        # A server keeps artifacts where it was told to; SQLite needs a place beside it.
+        beside = (storage / "mlartifacts" / study).as_uri()
+        found = self._client.get_experiment_by_name(study)
+        if found is None:
+            place = beside if is_sqlite(self.uri) else None
+            created: str = self._client.create_experiment(
                 study, artifact_location=place, tags=EXPERIMENT_TAGS
             )
-        else:
-            self._experiment = experiment.experiment_id
-        self.parent = self.open_run(name=study, kind="study", fingerprint=study)
+            return created
+        identifier: str = found.experiment_id
+        if found.lifecycle_stage != "active":
+            raise UserError(
+                f"MLflow: the experiment {study!r} was deleted; restore it (mlflow experiments "
+                f"restore --experiment-id {identifier}), or give the study another name"
+            )
+        if self.uri == default_tracking_uri(storage) and found.artifact_location != beside:
+            move_artifacts(storage, identifier, found.artifact_location, beside)
+        return identifier
 
     def find_run(self, kind: str, fingerprint: str) -> str | None:
         """The run of a step, or None when it has none yet."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ccx_ray.tracking.runs import Tracking, default_tracking_uri
+from ccx_ray.tracking.places import default_tracking_uri
+from ccx_ray.tracking.runs import Tracking
 from ccx_ray.training.metrics import STEP_LINES, MetricFollower
 
 

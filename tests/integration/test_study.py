@@ -207,6 +207,6 @@ def interrupt_base(
         time.sleep(0.1)
     driver.send_signal(number)
     _, errors = driver.communicate(timeout=60)
-    assert driver.returncode == 130, errors
+    assert driver.returncode == 128 + number, errors
     assert "the same command continues where this one stopped" in errors
     return folder, step

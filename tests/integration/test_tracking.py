@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from ccx_ray.tracking.runs import MetricLog, Tracking, default_tracking_uri
+from ccx_ray.tracking.places import default_tracking_uri
+from ccx_ray.tracking.runs import MetricLog, Tracking
 
 
 @pytest.fixture(scope="module")

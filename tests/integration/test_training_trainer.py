@@ -12,7 +12,8 @@ import pytest
 from mlflow import MlflowClient
 
 from ccx_ray.errors import UserError
-from ccx_ray.tracking.runs import Tracking, default_tracking_uri
+from ccx_ray.tracking.places import default_tracking_uri
+from ccx_ray.tracking.runs import Tracking
 from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
 from ccx_ray.training.history import read_history
 from ccx_ray.training.run_time_files import GROUPS, INCIDENTS, read_restarts

@@ -138,7 +138,8 @@ def test_a_trial_starts_from_the_base_checkpoint(
 
 
 def test_mlflow_has_every_step_once_after_a_crash(tmp_path: Path, inputs: Path) -> None:
-    from ccx_ray.tracking.runs import Tracking, default_tracking_uri
+    from ccx_ray.tracking.places import default_tracking_uri
+    from ccx_ray.tracking.runs import Tracking
 
     tracking = Tracking(default_tracking_uri(tmp_path), study="tiny", storage=tmp_path)
     mlflow_run = tracking.open_run(name="ko-bridge-s0", kind="trial", fingerprint="f")

@@ -17,7 +17,8 @@ from ccx_ray.errors import UserError
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.loading import load_study
 from ccx_ray.study_graph import study_graph
-from ccx_ray.tracking.runs import Tracking, default_tracking_uri
+from ccx_ray.tracking.places import default_tracking_uri
+from ccx_ray.tracking.runs import Tracking
 from tests.finished_study import analysed, limit, small_study, write_study
 from tests.planted_study import as_hoped, planted_spec, write_planted
 

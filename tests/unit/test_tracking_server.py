@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.tracking import runs
-from ccx_ray.tracking.runs import check_tracking_server
+from ccx_ray.tracking import places
+from ccx_ray.tracking.places import check_tracking_server
+from ccx_ray.tracking.runs import Tracking
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def closed_port() -> int:
 def test_a_server_that_never_answers_is_given_up(
     silent_server: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(runs, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(places, "ANSWER_SECONDS", 0.5)
     with pytest.raises(UserError, match=r"^runtime\.tracking_uri: .* answer \(timed out\)"):
         check_tracking_server(silent_server)
 
@@ -80,3 +81,13 @@ def test_a_job_says_so_in_one_line(project: Path, tmp_path: Path):
         f"error: runtime.tracking_uri: the tracking server {uri} does not answer"
     )
     assert not list(tmp_path.iterdir()), "nothing is created"
+
+
+@pytest.mark.parametrize("server_of", [401], indirect=True)
+def test_what_mlflow_says_when_a_study_is_opened_is_one_line(server_of: str, tmp_path: Path):
+    with pytest.raises(UserError) as refused:
+        Tracking(server_of, study="tiny", storage=tmp_path)
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith("runtime.tracking_uri: MLflow refuses http://user:***@127.0.0.1")
+    assert "401" in line
+    assert "secret" not in line
