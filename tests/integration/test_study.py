@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ccx_ray.training.checkpoints import resume_steps
@@ -205,8 +206,11 @@ def interrupt_base(
                 starts = read_restarts(folder, GROUPS)
                 first = step if len(starts) == groups else None
         time.sleep(0.1)
+    started = psutil.Process(driver.pid).children(recursive=True)
     driver.send_signal(number)
     _, errors = driver.communicate(timeout=60)
+    _, orphans = psutil.wait_procs(started, timeout=15)
+    assert not orphans, "nothing of a local cluster outlives its driver"
     assert driver.returncode == 128 + number, errors
     assert "the same command continues where this one stopped" in errors
     return folder, step
