@@ -23,8 +23,9 @@ JOB = (
 )
 def test_a_signal_ends_a_job_with_its_code(number: int, code: int, project: Path) -> None:
     job = subprocess.Popen(
-        [sys.executable, "-c", JOB, "wait"], cwd=project, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        # Whatever ignores signals around these tests, as nohup does, this job heeds them.
+        ["env", "--default-signal=HUP,INT", sys.executable, "-c", JOB, "wait"], cwd=project,
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     assert job.stdout is not None
     assert job.stdout.readline() == "한국\n"
