@@ -5,12 +5,15 @@ an input file; a failed step ends with 1 and the causes, a defect of ours with i
 """
 
 import argparse
+import contextlib
 import io
 import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.driver import Interrupted, interruptible
@@ -45,8 +48,16 @@ def run_command(main: Callable[[], int | None]) -> None:
         print("interrupted; the same command continues where this one stopped", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
-        # At once: steps may still run in threads, and a local cluster dies with its driver.
+        # At once: steps may still run in threads.
+        _kill_children()
         os._exit(error.exit_code if isinstance(error, Interrupted) else 130)
+
+
+def _kill_children() -> None:
+    """Kill what this job started: of a local cluster Ray's agents would outlive it for a minute."""
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            child.kill()
 
 
 def study_parser(description: str, *, example: str) -> argparse.ArgumentParser:
