@@ -54,7 +54,7 @@ def run_command(main: Callable[[], int | None]) -> None:
 
 
 def _kill_children() -> None:
-    """Kill what this job started: of a local cluster Ray's agents would outlive it for a minute."""
+    """Kill this job's child processes: Ray's agents outlived it by more than 15 s (2.60)."""
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             child.kill()

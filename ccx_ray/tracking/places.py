@@ -130,8 +130,8 @@ def opened_alone(uri: str) -> Iterator[None]:
 
 
 def move_artifacts(storage: Path, experiment: str, old: str, new: str) -> None:
-    """Let an experiment of the database in ``storage``, which was moved with its artifacts, name
-    the place where they are now. MLflow has no call for it (3.5); the two columns are as old as its
+    """Rewrite the artifact URIs of an experiment and of its runs, in the database of a storage that
+    was moved with its artifacts. MLflow has no call for it (3.5); the two columns are as old as its
     database."""
     with closing(sqlite3.connect(storage / "mlflow.db")) as database, database:
         database.execute(
