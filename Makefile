@@ -10,7 +10,7 @@ BIN   := .venv/bin
 STAMP := .venv/installed
 
 # Which tests share a process is said in tests/conftest.py.
-IN_PARALLEL := -n 2 --no-loadscope-reorder
+IN_PARALLEL := --no-loadscope-reorder -n
 
 # Small CPU models are slower with two OpenMP threads that contend than with one.
 export OMP_NUM_THREADS ?= 1
@@ -41,14 +41,13 @@ study: install  ## the quick control (is what was planted found?), then a study:
 	$(BIN)/python jobs/full_study.py --study $(STUDY) --storage "$(STORAGE)" $(ARGS)
 
 test: lint  ## style, types, and all tests but the storms
-	$(BIN)/python -m pytest -m "not cluster and not storm" $(IN_PARALLEL) --durations=10
-	$(BIN)/python -m pytest -m "cluster and not storm" --durations=10
+	$(BIN)/python -m pytest $(IN_PARALLEL) 3 --durations=10
 
 storms: install  ## the long tests: kills of trainings and evaluations, nodes that come and go (15 minutes)
 	$(BIN)/python -m pytest -m storm --durations=0
 
 unit: install  ## the tests that need no Ray: minutes
-	$(BIN)/python -m pytest tests/unit $(IN_PARALLEL)
+	$(BIN)/python -m pytest tests/unit $(IN_PARALLEL) 2
 
 lint: install  ## style and types
 	$(BIN)/ruff check

@@ -167,9 +167,16 @@ class FinishedStudy:
     stranger: subprocess.CompletedProcess[str]
     """A job submitted without the token."""
 
-    def copy_steps(self, storage: Path, *, without: Collection[str]) -> Results:
-        """A storage with the finished steps but those of some kinds, and without MLflow's runs."""
-        for marker in (self.results.storage / "tiny").glob("*/_complete.json"):
-            if json.loads(marker.read_text("utf-8"))["kind"] not in without:
-                shutil.copytree(marker.parent, storage / "tiny" / marker.parent.name)
+    def copy_steps(
+        self, storage: Path, *, without: Collection[str], keep: Collection[str] = ()
+    ) -> Results:
+        """A storage with the finished steps but those of some kinds, and without MLflow's runs.
+
+        Args:
+            keep: names of steps that are copied whatever their kind.
+        """
+        for path in (self.results.storage / "tiny").glob("*/_complete.json"):
+            marker = json.loads(path.read_text("utf-8"))
+            if marker["kind"] not in without or path.parent.name.rpartition("-")[0] in keep:
+                shutil.copytree(path.parent, storage / "tiny" / path.parent.name)
         return Results(storage=storage)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 from rich.console import Console
 
 from ccx_ray.orchestration.graph import Graph, Step
@@ -78,6 +79,7 @@ def run_grid(storage: Path, inputs: Mapping[str, Path]) -> Outcome:
         return runner.run(Services(tracking), limit=lambda _: AT_ONCE)
 
 
+@pytest.mark.storm
 def test_one_failing_trial_stops_no_other_and_a_rerun_repairs_it(
     tmp_path: Path, ray_cluster: None
 ) -> None:
