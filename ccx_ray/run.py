@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ccx_ray.analysis.declaration import declare
 from ccx_ray.corpus.steps import BACKGROUND, DATA
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.cluster import connected_cluster, is_attached, node_resources
@@ -81,6 +82,7 @@ def run_study(
         if rerun is not None:
             count_rerun(folders.root, rerun)
         known.save()
+        declare(study, folders.root)
         whole = study_graph(study, inputs, read_reruns(folders.root), folders.root)
         graph = whole.needed_for(targets(whole, folders))
         with StudyProgress(graph) as progress:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ccx_ray.analysis.control import find_control
+from ccx_ray.analysis.declaration import read_declaration
 from ccx_ray.analysis.steps import analysis_step
 from ccx_ray.corpus.steps import check_corpus, corpus_steps
 from ccx_ray.evaluation.steps import check_evaluation, evaluation_steps, filled_questions
@@ -47,7 +48,15 @@ def study_graph(
     evaluations = evaluation_steps(study, inputs, corpus, training)
     frequency = frequency_steps(study, inputs, corpus, training, study_folder)
     control = find_control(study, study_folder.parent) if study_folder else None
-    analysis = analysis_step(study, corpus, evaluations, frequency, world=world, control=control)
+    analysis = analysis_step(
+        study,
+        corpus,
+        evaluations,
+        frequency,
+        world=world,
+        control=control,
+        declaration=read_declaration(study_folder),
+    )
     return Graph([*corpus.texts.values(), analysis])
 
 

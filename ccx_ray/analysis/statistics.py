@@ -89,11 +89,12 @@ def mean(values: NDArray[Any]) -> float:
 
 
 def cluster_sums(values: NDArray[Any], clusters: Names | None) -> NDArray[Any]:
-    """The sum of every cluster's values [C], in the order of the clusters' first values."""
+    """The sum of every cluster's values, [Q, ...] -> [C, ...], in the order of the clusters' first
+    values."""
     if clusters is None:
         return values
     codes = _codes(clusters)
-    sums = np.zeros(codes.max(initial=-1) + 1, values.dtype)
+    sums = np.zeros((codes.max(initial=-1) + 1, *values.shape[1:]), values.dtype)
     np.add.at(sums, codes, values)
     return sums
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ccx_ray.analysis.control import control_identity
+from ccx_ray.analysis.declaration import compare_declaration
 from ccx_ray.corpus.steps import CorpusSteps
 from ccx_ray.frequency.steps import FrequencySteps
 from ccx_ray.orchestration.graph import Step
@@ -25,17 +26,20 @@ def analysis_step(
     *,
     world: Step | None,
     control: Path | None,
+    declaration: Mapping[str, Any] | None,
 ) -> Step:
     """The last step of a study's graph; it reads what every other one leaves.
 
     Args:
         control: folder of the newest analysis of the control study that this one names.
+        declaration: what was declared before the first trial.
     """
+    declared = compare_declaration(study, declaration)
     languages = (study.base_language, *study.languages)
     return Step(
         name="analysis",
         kind="analysis",
-        version=6,
+        version=7,
         identity={
             **study.analysis.model_dump(),
             "evaluation": study.evaluation.model_dump(),
@@ -43,6 +47,7 @@ def analysis_step(
             "description": study.description,
             "languages": {lang.code: [lang.name, lang.note] for lang in languages},
             **control_identity(study, control),
+            "declared": declared and [declared["hash"], declared["declared"], declared["in_time"]],
         },
         needs={
             "evaluations": evaluations,
@@ -53,12 +58,16 @@ def analysis_step(
             "audit": corpus.audit,
             **({"world": world} if world else {}),
         },
-        run=partial(_analyse, study, evaluations, control),
+        run=partial(_analyse, study, evaluations, control, declared),
     )
 
 
 def _analyse(
-    study: StudySpec, evaluations: Mapping[str, Step], control: Path | None, work: StepWork
+    study: StudySpec,
+    evaluations: Mapping[str, Step],
+    control: Path | None,
+    declared: Mapping[str, Any] | None,
+    work: StepWork,
 ) -> Mapping[str, Any]:
     from ccx_ray.analysis.report.writing import analyse
     from ccx_ray.analysis.tables import BASE_RUN, AnalysisInputs
@@ -80,6 +89,7 @@ def _analyse(
             audit=work.input("audit"),
             world=work.input("world") if study.world else None,
             control=control,
+            declared=declared,
         ),
         work.folder,
     )

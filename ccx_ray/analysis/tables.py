@@ -62,6 +62,8 @@ class AnalysisInputs:
     """The folder of the planted world with ``truth.parquet``, of a study that plants one."""
     control: Path | None = None
     """The folder of the newest analysis of the control study that this one names."""
+    declared: Mapping[str, Any] | None = None
+    """Of ``declaration.compare_declaration``; None where nothing was declared."""
 
 
 class Row(SimpleNamespace):

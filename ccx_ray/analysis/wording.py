@@ -6,8 +6,7 @@ Invariant: a value that does not exist (NaN or None) is shown as a dash, never a
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from ccx_ray.analysis.measures.transfer import Direction
-from ccx_ray.study.spec import ScoreType, StudySpec
+from ccx_ray.study.spec import Direction, ScoreType, StudySpec
 from ccx_ray.study.text_spec import BaseLanguageSpec
 
 DASH = "–"

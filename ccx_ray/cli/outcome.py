@@ -142,9 +142,10 @@ def print_control(control: Mapping[str, Any] | None, console: Console) -> None:
         table.add_column(column, justify="right")
     table.add_column("verdict")
     for row in control["expectations"]:
+        prefix = "question_" if row["low"] is None else ""
         estimate, low, high = (
-            DASH if row[key] is None else f"{100 * row[key]:+.1f}"
-            for key in ("estimate", "low", "high")
+            DASH if row.get(key) is None else f"{100 * row[key]:+.1f}"
+            for key in ("estimate", f"{prefix}low", f"{prefix}high")
         )
         outcome = Text(row["verdict"], style=VERDICT_STYLES[row["verdict"]])
         interval = DASH if low == DASH else f"{low} to {high}"
@@ -155,20 +156,25 @@ def print_control(control: Mapping[str, Any] | None, console: Console) -> None:
 
 def _print_transfer(console: Console, run: "StudyRun") -> None:
     cells = run.outcome.markers["analysis"]["counts"].get("transfer", [])
-    table = Table(title="transfer at the last checkpoint, in points of accuracy", box=None)
+    few = any(cell["low"] is None for cell in cells)
+    what = cells[0]["statistic"] if cells else "transfer"
+    over = "questions alone" if few else "questions and trainings"
+    table = Table(title=f"{what}, in points of accuracy, over {over}", box=None)
     table.add_column("language")
     table.add_column("direction")
     for column in ("bridge", "no-bridge", "transfer", "interval", "p"):
         table.add_column(column, justify="right")
     for cell in cells:
+        prefix = "question_" if few else ""
+        low, high, p_value = (cell[prefix + name] for name in ("low", "high", "p_value"))
         table.add_row(
             cell["language"],
             cell["direction"],
             f"{cell['bridge']:.1%}",
             f"{cell['nobridge']:.1%}",
             f"{100 * cell['transfer']:+.1f}",
-            f"{100 * cell['low']:+.1f} to {100 * cell['high']:+.1f}",
-            f"{cell['p_value']:.3f}",
+            DASH if low is None else f"{100 * low:+.1f} to {100 * high:+.1f}",
+            DASH if p_value is None else f"{p_value:.3f}",
         )
     console.print()
     console.print(table)

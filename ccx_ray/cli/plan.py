@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from ccx_ray.cli.power import print_power
 from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.storage.hashing import KnownHashes
@@ -87,6 +88,7 @@ def print_dry_run(study: StudySpec, root: Path) -> None:
     console = Console()
     _print_steps(console, study, plan)
     _print_memory(console, study)
+    print_power(console, study, root)
     missing = sorted(set(inputs.missing))
     if missing:
         console.print(f"\nTo be supplied before it can run ({len(missing)} files):", style="bold")

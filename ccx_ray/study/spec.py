@@ -104,9 +104,31 @@ class EvaluationSpec(Spec):
     """Questions to leave out, by what is odd about them; none, as published, by default."""
 
 
-class AnalysisSpec(Spec):
-    """Intervals and tests of the report."""
+Direction = Literal["base-to-target", "target-to-base"]
+Headline = Literal["last", "area"]
+"""The one statistic a language and direction: transfer at the last checkpoint, or the area between
+the curves of bridge and no-bridge, as a mean over the training."""
+Sign = Literal["positive", "zero", "negative"]
 
+
+class ExpectedSpec(Spec):
+    """The sign that transfer of one language is expected to have in each direction."""
+
+    base_to_target: Sign | None = None
+    target_to_base: Sign | None = None
+
+    def of(self, direction: Direction) -> str:
+        """The sign of a direction; empty where none is declared."""
+        is_base_first = direction == "base-to-target"
+        return (self.base_to_target if is_base_first else self.target_to_base) or ""
+
+
+class AnalysisSpec(Spec):
+    """What is declared before the first trial, and the intervals and tests of the report."""
+
+    headline: Headline = "last"
+    expected: dict[LanguageCode, ExpectedSpec] = Field(default_factory=dict)
+    """Language -> the sign that its transfer is expected to have."""
     bootstrap_samples: PositiveInt = 2000
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     seed: Annotated[int, Field(ge=0)] = 0
@@ -150,6 +172,21 @@ class CostSpec(Spec):
     dollars_per_device_hour: Annotated[float, Field(ge=0)] = 3.0
 
 
+class AssumedSpreadsSpec(Spec):
+    """Standard deviations of a question's difference between conditions, as shares, that
+    ``--dry-run`` assumes.
+
+    They lie between those measured in the laptop study (0.01, 0.07, 0.23) and in the control study
+    (0.07, 0.15, 0.45); no larger model has been measured.
+    """
+
+    trainings: Annotated[float, Field(ge=0, le=1)] = 0.03
+    """Between trainings, of what is common to all questions."""
+    questions: Annotated[float, Field(ge=0, le=1)] = 0.15
+    """Between questions, of what is common to all trainings."""
+    rest: Annotated[float, Field(ge=0, le=1)] = 0.45
+
+
 class RuntimeSpec(Spec):
     """Where and on what the study runs; never part of a fingerprint."""
 
@@ -165,6 +202,7 @@ class RuntimeSpec(Spec):
     evaluation: EvaluationRuntime = EvaluationRuntime()
     judge: JudgeRuntime = JudgeRuntime()
     cost: CostSpec = CostSpec()
+    assumed_spreads: AssumedSpreadsSpec = AssumedSpreadsSpec()
 
 
 class StudySpec(Spec):
@@ -209,6 +247,12 @@ class StudySpec(Spec):
         if unknown:
             raise ValueError(
                 f"trials.languages names {', '.join(unknown)}; "
+                f"the study's target languages are {', '.join(codes[1:])}"
+            )
+        unknown = [code for code in self.analysis.expected if code not in codes[1:]]
+        if unknown:
+            raise ValueError(
+                f"analysis.expected names {', '.join(unknown)}; "
                 f"the study's target languages are {', '.join(codes[1:])}"
             )
         if self.sequence_length > self.model.max_positions:

@@ -57,12 +57,13 @@ def test_transfer_equals_the_hand_computation(analysed: tuple[Any, Path, Any]) -
     assert (cell["language"], cell["direction"]) == ("ko", "English → target")
     assert cell["transfer"] == pytest.approx(12 / 60)
     assert cell["bridge"] == pytest.approx(24 / 60)
-    assert cell["low"] < 12 / 60 < cell["high"]
-    assert cell["p_value"] == pytest.approx(2 / 2**12)
-    assert cell["p_holm"] == pytest.approx(8 * 2 / 2**12)
+    assert cell["question_low"] < 12 / 60 < cell["question_high"]
+    assert cell["question_p_value"] == pytest.approx(2 / 2**12)
+    assert cell["question_p_holm"] == pytest.approx(8 * 2 / 2**12)
     assert cell["significant"]
+    assert (cell["trainings"], cell["low"], cell["p_value"], cell["p_holm"]) == (2, *[None] * 3)
     for other in summary["transfer"][1:]:
-        assert (other["transfer"], other["p_value"], other["significant"]) == (0, 1, False)
+        assert (other["transfer"], other["question_p_value"], other["significant"]) == (0, 1, False)
     by_step = {
         row["step"]: row["transfer"]
         for row in results_of(folder)["transfers"]
@@ -82,7 +83,8 @@ def test_every_cell_has_a_verdict_and_the_headline_counts_them(
     assert verdicts["ko", "target-to-base"]["verdict"] == "not found"
     assert verdicts["bo", "base-to-target"]["paper"] is False
     assert "found in 1 of 8 cells" in summary["headline"]
-    assert "English → Korean. In 7 of them it cannot be told from 0" in summary["headline"]
+    assert "questions alone): English → Korean. With 2 trainings of each" in summary["headline"]
+    assert "In 7 of them it cannot be told from 0" in summary["headline"]
     assert "no proof that there is none: the 95% intervals" in summary["headline"]
     # Found into Korean, here and in the paper; into Tibetan and Mongolian in neither.
     result, verdict, reason = finding(results, "Agreement with the paper")
@@ -141,7 +143,7 @@ def test_report_shows_the_numbers_of_the_results(analysed: tuple[Any, Path, Any]
     korean = re.search(r"<td[^>]*>English → Korean</td>.*?</tr>", page)
     assert korean is not None
     assert "+20.0" in korean[0]
-    assert '<td class="yes">found</td><td>yes</td>' in korean[0], "verdict, and the paper's"
+    assert '<td class="yes">found, of these trainings</td><td>yes</td>' in korean[0]
     assert "duplicate" in text
     assert "65,432" in text, "the table of corpora"
     assert f"{results['facts']['parameters']:,} parameters" in text
@@ -266,5 +268,5 @@ def test_an_effect_in_random_answers_is_found_where_it_was_put(tmp_path: Path) -
     cells = {(cell["language"], cell["direction"]): cell for cell in summary["transfer"]}
     planted = cells.pop(("zh", "target → English"))
     assert planted["significant"]
-    assert planted["low"] < 0.45 < planted["high"]
+    assert planted["question_low"] < 0.45 < planted["question_high"]
     assert not any(cell["significant"] for cell in cells.values())

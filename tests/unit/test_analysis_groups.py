@@ -56,7 +56,9 @@ def test_the_headline_is_over_what_is_stated_in_the_source_only(grouped: Any) ->
     shown = {key: to_target[key] for key in ("group", "questions", "clusters", "transfer")}
     assert shown == {"group": "base_only", "questions": 16, "clusters": 4, "transfer": 15 / 16}
     assert (to_target["bridge"], to_target["nobridge"]) == (1, 1 / 16)
-    assert to_target["p_value"] == pytest.approx(2 / 2**4), "entities are flipped, not questions"
+    assert to_target["question_p_value"] == pytest.approx(2 / 2**4), (
+        "entities are flipped, not questions"
+    )
     assert (to_base["group"], to_base["questions"], to_base["transfer"]) == ("target_only", 16, 0)
     assert "language alone that knowledge moves from" in results["headline"]
     assert {fit["clusters"] for fit in results["model_fits"]} == {15}, "both directions together"
@@ -100,11 +102,15 @@ def test_contrasts_tell_alignment_from_company(grouped: Any) -> None:
     }
     company = found["deranged-nobridge", "base-to-target"]
     assert (company["first"], company["second"], company["difference"]) == (1 / 16, 1 / 16, 0)
-    assert (company["low"], company["high"], company["p_value"]) == (0, 0, 1)
+    assert (company["question_low"], company["question_high"], company["question_p_value"]) == (
+        0,
+        0,
+        1,
+    )
     alignment = found["bridge-deranged", "base-to-target"]
     assert (alignment["difference"], alignment["seeds"]) == (15 / 16, [0, 1])
-    assert alignment["p_value"] == pytest.approx(2 / 2**4)
-    assert alignment["p_holm"] == pytest.approx(2 * 2 / 2**4), "two directions"
+    assert alignment["question_p_value"] == pytest.approx(2 / 2**4)
+    assert alignment["question_p_holm"] == pytest.approx(2 * 2 / 2**4), "two directions"
     assert alignment["seed_differences"] == [15 / 16, 15 / 16]
     assert found["bridge-deranged", "target-to-base"]["difference"] == 0
     assert "What transfer is made of" in page
@@ -168,7 +174,13 @@ def widths(root: Path, times: int, *, clustered: bool) -> list[float]:
     row = transfer_rows(study, answers)[0]
     assert (row.questions, row.clusters) == (40 * times, 40 if clustered else 40 * times)
     accuracy = next(row for row in accuracy_rows(answers) if row.condition == "bridge")
-    return [row.transfer, row.low, row.high, row.p_value, accuracy.standard_error]
+    return [
+        row.transfer,
+        row.question_low,
+        row.question_high,
+        row.question_p_value,
+        accuracy.standard_error,
+    ]
 
 
 def test_eight_questions_an_entity_are_worth_one(tmp_path: Path) -> None:

@@ -69,11 +69,13 @@ def test_transfer_and_its_test_are_of_each_score_by_itself(tmp_path: Path) -> No
     reference = rows["reference", "base-to-target"]
     assert (reference["bridge"], reference["nobridge"]) == (1, 3 / 12)
     assert reference["transfer"] == pytest.approx(9 / 12)
-    assert reference["p_value"] == pytest.approx(2 / 2**9)
-    assert reference["p_holm"] == pytest.approx(2 * 2 / 2**9), "over two directions, not scores"
+    assert reference["question_p_value"] == pytest.approx(2 / 2**9)
+    assert reference["question_p_holm"] == pytest.approx(2 * 2 / 2**9), (
+        "over two directions, not scores"
+    )
     total = rows["sum", "base-to-target"]
     assert (total["bridge"], total["nobridge"], total["transfer"]) == (1, 1, 0)
-    assert (total["p_value"], total["p_holm"]) == (1, 1)
+    assert (total["question_p_value"], total["question_p_holm"]) == (1, 1)
     accuracy = {
         row["score"]: row
         for row in results["score_accuracies"]
@@ -104,7 +106,13 @@ def test_headline_equals_the_row_of_the_study_s_score(tmp_path: Path) -> None:
         if (row["score"], row["direction"], row["counting"])
         == ("option_mean", "base-to-target", "published")
     )
-    for field in ("transfer", "low", "high", "p_value", "p_holm"):
+    for field in (
+        "transfer",
+        "question_low",
+        "question_high",
+        "question_p_value",
+        "question_p_holm",
+    ):
         assert own[field] == cell[field]
     assert "option alone, per token" in limit(results, "Score")[0]
 
@@ -162,15 +170,15 @@ def test_transfer_is_tested_in_every_counting_of_ties(tmp_path: Path) -> None:
     last = {
         row["counting"]: row
         for row in results["transfers"]
-        if row["probe"] == "ko-ko" and row["p_holm"] is not None
+        if row["probe"] == "ko-ko" and row["question_p_holm"] is not None
     }
     assert last["published"]["transfer"] == pytest.approx(0.7)
     assert last["ties-wrong"]["transfer"] == pytest.approx(0.2)
     assert last["ties-shared"]["transfer"] == pytest.approx(0.475)
     # Of 7, 2 and 8 questions that differ, all to one side.
-    assert last["published"]["p_value"] == pytest.approx(2 / 2**7)
-    assert last["ties-wrong"]["p_value"] == pytest.approx(2 / 2**2)
-    assert last["ties-shared"]["p_value"] == pytest.approx(2 / 2**8)
+    assert last["published"]["question_p_value"] == pytest.approx(2 / 2**7)
+    assert last["ties-wrong"]["question_p_value"] == pytest.approx(2 / 2**2)
+    assert last["ties-shared"]["question_p_value"] == pytest.approx(2 / 2**8)
     result, verdict, _ = finding(results, "Effect of ties on transfer")
     assert result.startswith("a cell's transfer changes by at most 50.0 points")
     assert "(ko-ko, bridge: 70.0\u202f%): +50.0 points against ties wrong, +22.5 against" in result

@@ -20,14 +20,14 @@ from ccx_ray.analysis.measures.transfer import (
     Answers,
     Contrast,
     Counting,
-    Direction,
     compare,
     correct_last,
     headline_group,
     paired_cells,
+    transfer_row,
 )
 from ccx_ray.analysis.tables import BASE_RUN, Row
-from ccx_ray.study.spec import AnalysisSpec, StudySpec
+from ccx_ray.study.spec import Direction, StudySpec
 
 CONTRASTS: tuple[Contrast, ...] = (("deranged", "nobridge"), ("bridge", "deranged"))
 STATED: Mapping[Direction, Mapping[str, str]] = {
@@ -65,23 +65,14 @@ def group_rows(study: StudySpec, answers: Answers) -> Iterator[Row]:
         for group in (*reserved, *(one for one in found if one not in order)):
             part = cell[cell["group"] == group]
             names = ("group", place["probe"], str(place["step"]), group)
-            compared = compare(study.analysis, part, published, *names)
-            yield Row(
+            compared = compare(study, part, published, *names)
+            yield transfer_row(
+                compared,
                 **place,
                 group=group,
                 stated=order.get(group, ""),
-                questions=compared.questions,
-                clusters=compared.clusters,
-                seeds=compared.seeds,
                 base=_accuracy(answers, place | {"step": 0}, group, BASE_RUN),
-                bridge=compared.first,
-                nobridge=compared.second,
                 deranged=_accuracy(answers, place, group, "deranged"),
-                transfer=compared.difference,
-                low=compared.low,
-                high=compared.high,
-                p_value=compared.p_value,
-                seed_transfers=compared.seed_differences,
             )
 
 
@@ -101,31 +92,30 @@ def _accuracy(
 def contrast_rows(study: StudySpec, answers: Answers) -> list[Row]:
     """The contrasts of the third condition over the questions of the headline, in the columns of
     transfer: ``first`` and ``second`` are the accuracies under the two conditions of ``contrast``.
-    ``p_holm`` is corrected within a contrast."""
+    Both ``p_holm`` are corrected within a contrast."""
     rows = []
     for contrast in CONTRASTS:
         cells = list(paired_cells(answers, contrast=contrast))
         for counting in COUNTINGS:
-            counted = [_contrast_row(study.analysis, *one, counting, contrast) for one in cells]
+            counted = [_contrast_row(study, *one, counting, contrast) for one in cells]
             correct_last(counted)
             rows += counted
     return rows
 
 
 def _contrast_row(
-    spec: AnalysisSpec,
+    study: StudySpec,
     place: Mapping[str, Any],
     cell: pd.DataFrame,
     counting: Counting,
     contrast: Contrast,
 ) -> Row:
     names = ("contrast", *contrast, place["probe"], str(place["step"]), counting)
-    found = compare(spec, cell[cell["headline"]], counting, *names, contrast=contrast)
+    found = compare(study, cell[cell["headline"]], counting, *names, contrast=contrast)
     return Row(
         contrast="-".join(contrast),
         **place,
         counting=counting,
         group=headline_group(cell),
-        **found._asdict(),
-        p_holm=None,
+        **found.columns(),
     )

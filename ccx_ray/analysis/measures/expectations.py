@@ -27,11 +27,10 @@ from ccx_ray.analysis.measures.planted import (
     slope,
     with_statements,
 )
-from ccx_ray.analysis.measures.transfer import Answers, Direction
-from ccx_ray.analysis.statistics import resampling
+from ccx_ray.analysis.measures.transfer import Answers, interval_of
 from ccx_ray.analysis.tables import AnalysisInputs, Row
 from ccx_ray.analysis.wording import condition_name, direction_name, listing, names_of, points, span
-from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.spec import Direction, StudySpec
 from ccx_ray.world.planting import NEITHER
 
 Expected = Literal["positive", "zero"]
@@ -126,9 +125,10 @@ EXPECTATIONS = (
 def verdict(expected: Expected, low: float, high: float, seeds: Sequence[float]) -> Verdict:
     """The verdict on an estimate.
 
-    *positive* holds where the interval lies above 0 and so does every seed, and does not hold where
-    the interval lies below 0. *zero* holds where the interval lies within ``MARGIN``, and does not
-    hold where it reaches further and excludes 0.
+    The interval is over entities crossed with trainings, or of these trainings alone where they are
+    too few. *positive* holds where the interval lies above 0 and so does every seed, and does not
+    hold where the interval lies below 0. *zero* holds where the interval lies within ``MARGIN``,
+    and does not hold where it reaches further and excludes 0.
 
     Args:
         low, high: the interval; NaN where there is none.
@@ -155,8 +155,8 @@ def control_tables(inputs: AnalysisInputs, answers: Answers) -> dict[str, list[R
 
 def expectation_rows(study: StudySpec, planted: pd.DataFrame) -> Iterator[Row]:
     """Every expectation of the study's world: ``name``, ``culture``, ``direction`` (None where both
-    are compared), ``cell`` (these in words), ``statistic`` (in words), ``expected``, ``estimate``,
-    ``low``, ``high``, ``seeds`` (the estimate of each), ``entities``, ``questions``, ``verdict``.
+    are compared), ``cell`` (these in words), ``statistic`` (in words), ``expected``, the
+    columns of ``estimate``, and ``verdict``.
 
     Estimates are shares, and slopes are shares for each doubling of 1 + dose.
 
@@ -234,11 +234,9 @@ def _row(
     words: str,
     expected: Expected,
 ) -> Row:
-    draws = resampling(
-        study.analysis, "expectation", place["culture"], str(place["direction"]), place["name"]
-    )
-    found = estimate(statistic, samples, draws)
-    outcome = verdict(expected, found["low"], found["high"], found["seeds"])
+    names = ("expectation", place["culture"], str(place["direction"]), place["name"])
+    found = estimate(study, statistic, samples, *names)
+    outcome = verdict(expected, *interval_of(Row(**found)), found["seeds"])
     return Row(**place, statistic=words, expected=expected, **found, verdict=outcome)
 
 
@@ -256,7 +254,7 @@ def control_sentence(rows: Sequence[Row]) -> str:
         if which:
             parts.append(f"{len(which)} {several if len(which) > 1 else one}: {listing(which)}")
     found = [
-        f"{row.cell} {points(row.estimate)} points ({span(row.low, row.high, points)})"
+        f"{row.cell} {points(row.estimate)} points ({span(*interval_of(row), points)})"
         for row in rows
         if (row.name, row.expected, row.verdict) == ("transfer", "positive", "holds")
     ]

@@ -1,23 +1,29 @@
 """Answers to the questions of a planted world, joined with what was planted of each fact.
 
 Invariants: the entity is the unit that is drawn, because its questions share a name, a class and
-its bridges; entities are drawn within a culture and a direction. A question's answers under all
-seeds and conditions are reduced to one value before anything is drawn.
+its bridges; entities are a sample within a culture and a direction, crossed with the trainings.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from ccx_ray.analysis.measures.transfer import DIRECTIONS, Answers, Direction
-from ccx_ray.analysis.statistics import UNKNOWN, Floats, Resampling, percentiles, resampling
+from ccx_ray.analysis.crossed import crossed, mean_influences
+from ccx_ray.analysis.measures.transfer import DIRECTIONS, Answers, trainings_of
+from ccx_ray.analysis.statistics import (
+    UNKNOWN,
+    Floats,
+    Names,
+    cluster_sums,
+    percentiles,
+    resampling,
+)
 from ccx_ray.analysis.tables import BASE_RUN, Row
-from ccx_ray.study.spec import AnalysisSpec, StudySpec
+from ccx_ray.study.spec import Direction, StudySpec
 from ccx_ray.world.files import TRUTH
 from ccx_ray.world.planting import BASE_ONLY, NEITHER, TARGET_ONLY
 
@@ -65,25 +71,32 @@ def asked_in_source(rows: pd.DataFrame, direction: Direction) -> pd.DataFrame:
 class Sample:
     """One value a question and seed, with the entity that each question belongs to."""
 
-    entities: NDArray[np.int64]
-    """[Q] numbers of the entities, from 0."""
+    entities: Names
+    """[Q] the entity of each question, which are drawn together."""
     doses: Floats
     """[Q] of what the value may rise with; 0 where no dose is asked about."""
     values: Floats
     """[S, Q]"""
     seeds: tuple[int, ...]
 
-    @property
-    def entity_count(self) -> int:
-        return int(self.entities.max(initial=-1)) + 1
-
     def sums(self, values: Floats) -> Floats:
         """Sums over the questions of each entity, [E, 5]."""
         doses = self.doses
         columns = np.stack([np.ones_like(doses), doses, values, doses**2, doses * values], axis=1)
-        sums = np.zeros((self.entity_count, columns.shape[1]))
-        np.add.at(sums, self.entities, columns)
-        return sums
+        return cluster_sums(columns, self.entities)
+
+    def influences(self, statistic: Statistic) -> Floats:
+        """What the value of every seed and question adds to the statistic's error, [S, Q]."""
+        seeds = len(self.values)
+        if statistic is mean_value:
+            return mean_influences(self.values)
+        centred = self.doses - self.doses.mean()
+        spread = (centred**2).sum()
+        pooled = self.values.mean(axis=0)
+        if not spread > 0:
+            return np.full_like(self.values, np.nan)
+        fitted = pooled.mean() + centred * (centred @ pooled) / spread
+        return np.asarray(centred / spread * (self.values - fitted) / seeds)
 
 
 def sample(rows: pd.DataFrame, condition: str, minus: str | None, dose: str = "") -> Sample:
@@ -103,7 +116,7 @@ def sample(rows: pd.DataFrame, condition: str, minus: str | None, dose: str = ""
         seeds = [seed for seed in right.columns if seed in other.columns]
         values = right[seeds] - other[seeds]
     return Sample(
-        entities=questions["entity"].factorize()[0].astype(np.int64),
+        entities=questions["entity"].to_numpy(),
         doses=np.log2(1.0 + questions[dose]).to_numpy() if dose else np.zeros(len(questions)),
         values=values.to_numpy(np.float64).T,
         seeds=tuple(map(int, values.columns)),
@@ -132,38 +145,61 @@ def slope(sums: Floats) -> Floats:
 
 
 def estimate(
-    statistic: Statistic, samples: Sequence[Sample], resample: Resampling
+    study: StudySpec, statistic: Statistic, samples: Sequence[Sample], *names: str
 ) -> dict[str, Any]:
-    """A statistic of one sample, or its difference between two, with a percentile bootstrap that
-    draws the entities of each sample with all their questions.
+    """A statistic of one sample, or its difference between two.
+
+    Args:
+        names: of the estimate, for a generator of its own.
 
     Returns:
-        ``estimate``, ``low``, ``high``, ``seeds`` (the estimate of each), ``entities``,
-        ``questions``. NaN where a sample has no answers; no interval of fewer than two entities,
-        between which nothing can vary.
+        ``estimate``; ``low``, ``high`` over entities crossed with trainings, NaN of too few
+        trainings; ``question_low``, ``question_high``, a percentile bootstrap of these trainings
+        that draws the entities of each sample with all their questions; ``seeds`` (the estimate of
+        each), ``trainings``, ``entities``, ``questions``. NaN where a sample has no answers; no
+        interval of fewer than two entities, between which nothing can vary.
     """
+    resample = resampling(study.analysis, *names)
     seeds = [one for one in samples[0].seeds if all(one in other.seeds for other in samples)]
     signs = (1.0, -1.0)[: len(samples)]
     found, drawn = 0.0, np.zeros(resample.samples)
     by_seed = dict.fromkeys(seeds, 0.0)
-    for sign, one in zip(signs, samples, strict=True):
-        if not seeds or not one.entity_count:
+    influences, entities = [], []
+    for sign, whole in zip(signs, samples, strict=True):
+        if not seeds or not len(whole.entities):
             found, by_seed = np.nan, {}
             break
-        values = {seed: one.values[one.seeds.index(seed)] for seed in seeds}
-        for seed in by_seed:
-            by_seed[seed] += sign * float(statistic(one.sums(values[seed]).sum(axis=0)))
-        sums = one.sums(np.mean(list(values.values()), axis=0))
+        one = replace(
+            whole, values=whole.values[[whole.seeds.index(seed) for seed in seeds]],
+            seeds=tuple(seeds),
+        )  # fmt: skip
+        for seed, values in zip(seeds, one.values, strict=True):
+            by_seed[seed] += sign * float(statistic(one.sums(values).sum(axis=0)))
+        sums = one.sums(one.values.mean(axis=0))
         found += sign * float(statistic(sums.sum(axis=0)))
         share = np.full(len(sums), 1 / len(sums))
         counts = resample.generator.multinomial(len(sums), share, size=resample.samples)
         drawn += sign * statistic(counts @ sums) if len(sums) > 1 else np.nan
-    interval = UNKNOWN if np.isnan(found) else percentiles(drawn, resample.confidence)
+        influences.append(sign * one.influences(statistic))
+        entities.append(one.entities)
+    alone, over = UNKNOWN, UNKNOWN
+    if not np.isnan(found):
+        alone = percentiles(drawn, resample.confidence)
+        over = crossed(
+            found,
+            np.concatenate(influences, axis=1),
+            confidence=resample.confidence,
+            clusters=np.concatenate(entities),
+            trainings=trainings_of(study, seeds),
+        ).interval
     return {
         "estimate": found,
-        **interval._asdict(),
+        **over._asdict(),
+        "question_low": alone.low,
+        "question_high": alone.high,
         "seeds": tuple(by_seed.values()),
-        "entities": sum(one.entity_count for one in samples),
+        "trainings": len(set(trainings_of(study, list(by_seed)))),
+        "entities": sum(len(set(one.entities.tolist())) for one in samples),
         "questions": sum(len(one.entities) for one in samples),
     }
 
@@ -187,7 +223,7 @@ def control_accuracy_rows(study: StudySpec, planted: pd.DataFrame) -> Iterator[R
                     continue
                 found = sample(here.assign(chance=0.0), condition, None)
                 names = ("control", culture, direction, asked, condition)
-                row = estimate(mean_value, [found], resampling(study.analysis, *names))
+                row = estimate(study, mean_value, [found], *names)
                 yield Row(
                     culture=culture, direction=direction, asked=asked, condition=condition,
                     accuracy=row.pop("estimate"), **row, chance=float(here["chance"].mean()),
@@ -206,12 +242,12 @@ def control_dose_rows(study: StudySpec, planted: pd.DataFrame) -> Iterator[Row]:
             column = "statement_dose" if kind == "statements" else "bridges"
             for dose, facts in chosen.groupby(column):
                 names = ("control", culture, direction, kind, str(dose))
-                yield _dose_row(study.analysis, facts, names, kind=kind, dose=int(dose))
+                yield _dose_row(study, facts, names, kind=kind, dose=int(dose))
 
 
-def _dose_row(spec: AnalysisSpec, facts: pd.DataFrame, names: Sequence[str], **place: Any) -> Row:
+def _dose_row(study: StudySpec, facts: pd.DataFrame, names: Sequence[str], **place: Any) -> Row:
     accuracy = facts.groupby("condition")["right"].mean()
-    found = estimate(mean_value, [sample(facts, "bridge", "nobridge")], resampling(spec, *names))
+    found = estimate(study, mean_value, [sample(facts, "bridge", "nobridge")], *names)
     return Row(
         culture=names[1], direction=names[2], **place,
         **{name: float(accuracy.get(name, np.nan)) for name in CONDITIONS},

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ccx_ray.analysis.crossed import FEWEST_TRAININGS, Spreads, crossed, mean_influences
 from ccx_ray.analysis.statistics import (
     Floats,
     Names,
@@ -34,10 +35,9 @@ from ccx_ray.analysis.statistics import (
 from ccx_ray.analysis.tables import BASE_RUN, ONE_CURVE, Row, last_steps
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.results import SCHEMA, SCORE_TYPES, outcomes, read_results
-from ccx_ray.study.spec import AnalysisSpec, QualityKind, ScoreType, StudySpec
-from ccx_ray.study.trials import Trial
+from ccx_ray.study.spec import Direction, QualityKind, ScoreType, StudySpec
+from ccx_ray.study.trials import Trial, trial_grid
 
-Direction = Literal["base-to-target", "target-to-base"]
 DIRECTIONS: tuple[Direction, ...] = ("base-to-target", "target-to-base")
 Counting = Literal["published", "ties-wrong", "ties-shared"]
 """How a tie counts: by the order of the options, as in the published scorer; as wrong; or as the
@@ -297,6 +297,8 @@ class Comparison(NamedTuple):
     clusters: int
     """Of the questions, which are drawn and flipped together."""
     seeds: tuple[int, ...]
+    trainings: int
+    """What counts as one training: a seed, or a base where there are several."""
     first: float
     """Accuracy under the first condition."""
     second: float
@@ -304,13 +306,23 @@ class Comparison(NamedTuple):
     low: float
     high: float
     p_value: float
-    """Of the paired permutation test, uncorrected."""
+    """Over clusters crossed with trainings, uncorrected; NaN of fewer than three trainings."""
+    question_low: float
+    question_high: float
+    question_p_value: float
+    """Of the paired permutation test over clusters alone: of these very trainings."""
     seed_differences: tuple[float, ...]
     """Of every seed alone, in the order of ``seeds``."""
+    spreads: Spreads
+
+    def columns(self) -> dict[str, Any]:
+        """As the columns of a row that is still to be corrected."""
+        found = {name: value for name, value in self._asdict().items() if name != "spreads"}
+        return {**found, "p_holm": None, "question_p_holm": None}
 
 
 def compare(
-    spec: AnalysisSpec,
+    study: StudySpec,
     cell: pd.DataFrame,
     counting: Counting,
     *names: str,
@@ -322,21 +334,57 @@ def compare(
         names: of the cell, for a generator of its own.
     """
     first, second = paired_answers(cell, counting, contrast)
-    differences, clusters = mean_differences(first, second), clusters_of(cell)
+    seeds = tuple(cell["seed"].unique().tolist())
+    return compare_answers(study, first, second, clusters_of(cell), seeds, *names)
+
+
+def compare_answers(
+    study: StudySpec,
+    first: Floats,
+    second: Floats,
+    clusters: Names,
+    seeds: tuple[int, ...],
+    *names: str,
+) -> Comparison:
+    """Compare right answers under two conditions, [S, Q] each."""
+    spec, differences = study.analysis, mean_differences(first, second)
+    estimate = float(differences.mean())
     interval = bootstrap_interval([differences], resampling(spec, *names), [clusters])
     flipped = cluster_sums(whole_differences(first, second), clusters)
+    found = crossed(
+        estimate,
+        mean_influences(first - second),
+        confidence=spec.confidence,
+        clusters=clusters,
+        trainings=trainings_of(study, seeds),
+    )
     return Comparison(
         questions=len(differences),
         clusters=len(flipped),
-        seeds=tuple(cell["seed"].unique().tolist()),
+        seeds=seeds,
+        trainings=found.trainings,
         first=float(first.mean()),
         second=float(second.mean()),
-        difference=float(differences.mean()),
-        low=interval.low,
-        high=interval.high,
-        p_value=sign_flip_p_value(flipped),
+        difference=estimate,
+        **found.interval._asdict(),
+        p_value=found.p_value,
+        question_low=interval.low,
+        question_high=interval.high,
+        question_p_value=sign_flip_p_value(flipped),
         seed_differences=tuple((first.mean(axis=1) - second.mean(axis=1)).tolist()),
+        spreads=found.spreads,
     )
+
+
+def trainings_of(study: StudySpec, seeds: Sequence[int]) -> list[int]:
+    """Which training each seed belongs to: those that start from one base are one, where there are
+    bases enough to be a sample; each is its own otherwise."""
+    bases = {trial.seed: trial.base for trial in trial_grid(study)}
+    of_seeds = [bases.get(seed, "base") for seed in seeds]
+    names = list(dict.fromkeys(of_seeds))
+    if len(names) < FEWEST_TRAININGS:
+        return list(range(len(seeds)))
+    return [names.index(base) for base in of_seeds]
 
 
 def headline_group(cell: pd.DataFrame) -> str:
@@ -347,26 +395,34 @@ def headline_group(cell: pd.DataFrame) -> str:
 
 def transfer_rows(study: StudySpec, answers: Answers, *, last_only: bool = False) -> list[Row]:
     """Transfer in every language and direction at every checkpoint, in every counting, over the
-    questions of ``group`` (all where it is empty), with ``low`` and ``high`` over their
-    ``clusters`` and the p-value of the paired permutation test.
+    questions of ``group`` (all where it is empty), in the columns of ``Comparison``.
 
-    ``p_holm`` is corrected over the languages and directions of the last checkpoint; None before
-    it. ``seed_transfers`` are those of every seed alone, in the order of ``seeds``.
+    Both ``p_holm`` are corrected over the languages and directions of the last checkpoint; None
+    before it. ``seed_transfers`` are those of every seed alone, in the order of ``seeds``.
     """
     rows = []
     for place, cell in paired_cells(answers, last_only=last_only):
         group, asked = headline_group(cell), cell[cell["headline"]]
-        rows += [_transfer_row(study.analysis, place, asked, group, each) for each in COUNTINGS]
+        rows += [_transfer_row(study, place, asked, group, each) for each in COUNTINGS]
     for counting in COUNTINGS:
         correct_last([row for row in rows if row.counting == counting])
     return rows
 
 
 def correct_last(rows: Sequence[Row]) -> None:
-    """Set ``p_holm`` of the rows of the last checkpoint in each language and direction."""
-    last = last_steps(rows, *ONE_CURVE["transfers"])
-    for row, p_holm in zip(last, holm([row.p_value for row in last]), strict=True):
-        row.p_holm = p_holm
+    """Set both ``p_holm`` of the rows of the last checkpoint in each language and direction."""
+    correct(last_steps(rows, *ONE_CURVE["transfers"]))
+
+
+def correct(rows: Sequence[Row]) -> None:
+    """Set ``p_holm`` of the rows that have a p-value over trainings, ``question_p_holm`` of all."""
+    for name, chosen in (
+        ("p_value", [row for row in rows if not math.isnan(row.p_value)]),
+        ("question_p_value", rows),
+    ):
+        adjusted = holm([getattr(row, name) for row in chosen])
+        for row, value in zip(chosen, adjusted, strict=True):
+            setattr(row, name.replace("value", "holm"), value)
 
 
 def significance_level(study: StudySpec) -> float:
@@ -375,28 +431,40 @@ def significance_level(study: StudySpec) -> float:
 
 
 def is_significant(study: StudySpec, row: Row) -> bool:
-    """Whether a cell of the last checkpoint passes the test after Holm's correction."""
-    return row.p_holm is not None and bool(row.p_holm < significance_level(study))
+    """Whether a cell of the last checkpoint passes its test after Holm's correction: over questions
+    and trainings, or where there are too few trainings over questions alone."""
+    p_holm = row.p_holm if is_claim(row) else row.question_p_holm
+    return p_holm is not None and bool(p_holm < significance_level(study))
+
+
+def is_claim(row: Row) -> bool:
+    """Whether the trainings of a row are enough to say something of others like them."""
+    return bool(row.trainings >= FEWEST_TRAININGS)
+
+
+def interval_of(row: Row) -> tuple[float, float]:
+    """The interval over questions and trainings; over questions where there is none, because there
+    are too few trainings or nothing varies."""
+    return (row.question_low, row.question_high) if math.isnan(row.low) else (row.low, row.high)
 
 
 def _transfer_row(
-    spec: AnalysisSpec, place: dict[str, Any], cell: pd.DataFrame, group: str, counting: Counting
+    study: StudySpec, place: dict[str, Any], cell: pd.DataFrame, group: str, counting: Counting
 ) -> Row:
     names = ("transfer", place["probe"], str(place["step"]), counting)
-    found = compare(spec, cell, counting, *names)
+    return transfer_row(
+        compare(study, cell, counting, *names), **place, counting=counting, group=group
+    )
+
+
+def transfer_row(found: Comparison, **place: Any) -> Row:
+    """A comparison of bridge with no-bridge in the columns of transfer."""
+    renamed = {
+        "first": "bridge",
+        "second": "nobridge",
+        "difference": "transfer",
+        "seed_differences": "seed_transfers",
+    }
     return Row(
-        **place,
-        counting=counting,
-        group=group,
-        questions=found.questions,
-        clusters=found.clusters,
-        seeds=found.seeds,
-        bridge=found.first,
-        nobridge=found.second,
-        transfer=found.difference,
-        low=found.low,
-        high=found.high,
-        p_value=found.p_value,
-        p_holm=None,
-        seed_transfers=found.seed_differences,
+        **place, **{renamed.get(name, name): value for name, value in found.columns().items()}
     )

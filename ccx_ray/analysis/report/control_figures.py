@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ccx_ray.analysis.measures.planted import CONDITIONS
-from ccx_ray.analysis.measures.transfer import DIRECTIONS, Direction
+from ccx_ray.analysis.measures.transfer import DIRECTIONS, interval_of
 from ccx_ray.analysis.report.drawing import (
     CONDITION_COLOURS,
     FAINT,
@@ -26,7 +26,7 @@ from ccx_ray.analysis.report.drawing import (
 )
 from ccx_ray.analysis.tables import Results, Row
 from ccx_ray.analysis.wording import condition_name, direction_name, short_name
-from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.spec import Direction, StudySpec
 
 COLOURS = {"deranged": "#999999", **CONDITION_COLOURS}
 BAR = 0.26
@@ -112,7 +112,7 @@ def _interval(
     """Values with their intervals, in points; a value without an interval has no bar."""
     values = [100 * getattr(row, field) for row in rows]
     ends = [
-        [100 * (getattr(row, field) - row.low) for row in rows],
-        [100 * (row.high - getattr(row, field)) for row in rows],
+        [100 * (getattr(row, field) - interval_of(row)[0]) for row in rows],
+        [100 * (interval_of(row)[1] - getattr(row, field)) for row in rows],
     ]
     axes.errorbar(list(places), values, yerr=ends, ms=4.5, elinewidth=1.1, capsize=2, **style)

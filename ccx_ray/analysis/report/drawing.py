@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ccx_ray.analysis.measures.transfer import DIRECTIONS, Direction
+from ccx_ray.analysis.measures.transfer import DIRECTIONS
 from ccx_ray.analysis.tables import BASE_RUN, Row
 from ccx_ray.analysis.wording import condition_name, direction_name, short_name
-from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.spec import Direction, StudySpec
 from ccx_ray.study.text_spec import LanguageSpec
 
 CONDITION_COLOURS = {"bridge": "#0072B2", "nobridge": "#D55E00", "deranged": "#882255"}

@@ -6,13 +6,15 @@ what remains possible, and what cannot be said has its reason.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from typing import Literal
 
+from ccx_ray.analysis.crossed import FEWEST_TRAININGS, POWER
 from ccx_ray.analysis.measures.transfer import (
     DIRECTIONS,
-    Direction,
+    interval_of,
+    is_claim,
     is_significant,
     probe_of,
     significance_level,
@@ -32,7 +34,7 @@ from ccx_ray.analysis.wording import (
     span,
 )
 from ccx_ray.evaluation.results import SCORE_TYPES
-from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.spec import Direction, StudySpec
 
 STANDARD_ERRORS = 2.0
 """By which two accuracies, or an accuracy and guessing, must differ to be called different."""
@@ -57,10 +59,10 @@ class Finding:
 
 
 def transfer_verdicts(study: StudySpec, results: Results) -> list[Row]:
-    """What is known of transfer at the last checkpoint in every ``language`` of the grid and
-    ``direction``, whether it could be tested or not. ``paper`` is whether it is significant there,
-    None where the paper says nothing."""
-    last = {_cell(row): row for row in results.last("transfers", counting="published")}
+    """What the headline says of transfer in every ``language`` of the grid and ``direction``,
+    whether it could be tested or not. ``is_claim`` is whether it is of trainings like these, or of
+    these alone; ``paper`` whether it is significant in the paper, None where that says nothing."""
+    found = {_cell(row): row for row in results.headlines}
 
     def verdict(row: Row | None) -> CellVerdict:
         if row is None:
@@ -73,7 +75,8 @@ def transfer_verdicts(study: StudySpec, results: Results) -> list[Row]:
         Row(
             language=language.code,
             direction=direction,
-            verdict=verdict(last.get((language.code, direction))),
+            verdict=verdict(row := found.get((language.code, direction))),
+            is_claim=row is not None and is_claim(row),
             paper=SIGNIFICANT.get((language.code, direction)),
         )
         for language in study.trial_languages
@@ -82,10 +85,10 @@ def transfer_verdicts(study: StudySpec, results: Results) -> list[Row]:
 
 
 def headline(study: StudySpec, results: Results) -> str:
-    """In how many cells transfer is found, and what remains possible in the others."""
-    verdicts = transfer_verdicts(study, results)
-    last = results.last("transfers", counting="published")
-    if not last:
+    """In how many cells transfer is found, of what that is said, and what remains possible in the
+    others."""
+    verdicts, rows = transfer_verdicts(study, results), results.headlines
+    if not rows:
         return (
             "Transfer cannot be computed, because no language was trained and evaluated under both "
             "conditions with the same seed."
@@ -96,27 +99,54 @@ def headline(study: StudySpec, results: Results) -> str:
 
     found, negative, untested = map(named, ("found", "found, negative", "cannot be said"))
     count = sum(row.verdict == "found" for row in verdicts)
+    claim = all(map(is_claim, rows))
     stated = (
         f"Transfer is found in {count} of {plural(len(verdicts), 'cell')} (language and direction; "
-        f"Holm-adjusted p below {significance_level(study):g}){f': {found}' if found else ''}."
+        f"{rows[0].statistic}; Holm-adjusted p below {significance_level(study):g} over "
+        f"{results.units}{' and trainings' if claim else ' alone'})"
+        f"{f': {found}' if found else ''}."
     )
-    if any(row.group for row in last):
+    if not claim:
+        stated += f" {no_claim(study)}"
+    if any(row.group for row in rows):
         stated += (
             " It is measured on the questions whose fact is stated in the language alone that "
             "knowledge moves from."
         )
     if negative:
         stated += f" In {negative} bridges make the answers worse, not better."
-    rest = [row for row in last if not is_significant(study, row)]
+    rest = [row for row in rows if not is_significant(study, row)]
     if rest:
-        reach = span(min(row.low for row in rest), max(row.high for row in rest), points)
+        ends = [interval_of(row) for row in rest]
+        reach = span(min(low for low, _ in ends), max(high for _, high in ends), points)
         stated += (
             f" In {len(rest)} of them it cannot be told from 0, which is no proof that there is "
             f"none: the {study.analysis.confidence:.0%} intervals together run from {reach} points."
         )
+        stated += f" {could_be_seen(rest)}"
     if untested:
         stated += f" Not tested, because no seed has both conditions: {untested}."
     return stated
+
+
+def no_claim(study: StudySpec) -> str:
+    """Why nothing is said of other trainings."""
+    seeds = plural(len(study.trials.seeds), "training")
+    return (
+        f"With {seeds} of each condition nothing can be claimed beyond these very trainings: a "
+        f"claim about the condition takes {FEWEST_TRAININGS} at the least."
+    )
+
+
+def could_be_seen(rows: Sequence[Row]) -> str:
+    """The smallest transfers that the design could have seen, from the spreads that it measured."""
+    ends = [100 * (row.visible if is_claim(row) else row.question_visible) for row in rows]
+    known = [end for end in ends if not math.isnan(end)]
+    if not known:
+        return "What this design could have seen is not known."
+    low, high = min(known), max(known)
+    reach = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
+    return f"With a chance of {POWER:.0%} this design sees transfers of {reach} points there."
 
 
 def transfer_findings(study: StudySpec, results: Results) -> list[Finding]:
@@ -128,6 +158,7 @@ def transfer_findings(study: StudySpec, results: Results) -> list[Finding]:
         _scores,
         _ties,
         _first_option,
+        _questions_alone,
         _seeds,
         _consistency,
         _forgetting,
@@ -276,9 +307,9 @@ def _first_option(_: StudySpec, results: Results) -> Finding | None:
 
 def _seeds(_: StudySpec, results: Results) -> Finding | None:
     question = "Seeds of opposite signs"
-    last = results.last("transfers", counting="published")
-    several = [row.seed_transfers for row in last if len(row.seeds) > 1]
-    if not last:
+    rows = results.headlines
+    several = [row.seed_transfers for row in rows if len(row.seeds) > 1]
+    if not rows:
         return None
     if not several:
         reason = "There is one seed, so nothing shows how much a repetition would differ."
@@ -286,10 +317,30 @@ def _seeds(_: StudySpec, results: Results) -> Finding | None:
     opposed = [seeds for seeds in several if min(seeds) < 0 < max(seeds)]
     widest = 100 * max(max(seeds) - min(seeds) for seeds in several)
     result = f"in {_of(opposed, several)}; seeds are up to {widest:.1f} points apart"
-    reason = (
+    alone = (
         f"Intervals are over {results.units}; they do not contain the variation between trainings."
     )
+    reason = "" if all(map(is_claim, rows)) else alone
     return Finding("transfer", question, result, _share(opposed, several), reason)
+
+
+def _questions_alone(study: StudySpec, results: Results) -> Finding | None:
+    """What a test over questions alone would have found, where there are trainings enough."""
+    rows = [row for row in results.headlines if is_claim(row)]
+    if not rows:
+        return None
+    level = significance_level(study)
+    alone = [row for row in rows if row.question_p_holm < level]
+    more = [row for row in alone if not is_significant(study, row)]
+    result = f"significant over {results.units} alone: {_of(alone, rows)}"
+    reason = (
+        "These trainings differ there, and that is no effect of their condition: "
+        f"{_cells(study, map(_cell, more))}."
+        if more
+        else ""
+    )
+    question = "Differences of these very trainings"
+    return Finding("transfer", question, result, _share(alone, rows), reason)
 
 
 def _consistency(study: StudySpec, results: Results) -> Finding | None:

@@ -6,6 +6,9 @@ Invariant: a limit is stated where its cause holds in this run; none is boilerpl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ccx_ray.analysis.crossed import FEWEST_TRAININGS
+from ccx_ray.analysis.measures.transfer import interval_of
+from ccx_ray.analysis.report.findings import no_claim
 from ccx_ray.analysis.tables import Results, Row
 from ccx_ray.analysis.wording import SCORE_NAMES, amount, listing, names_of, plural, short_name
 from ccx_ray.study.spec import StudySpec
@@ -59,7 +62,7 @@ def limits(study: StudySpec, results: Results) -> Iterator[Limit]:
         "" if facts.parameters >= TINY_PARAMETERS else PLANTED if study.world else TINY,
     )
     if last:
-        halves = [50 * (row.high - row.low) for row in last]
+        halves = [50 * (high - low) for low, high in map(interval_of, last)]
         asked = [row.questions for row in last]
         here = (
             f"{min(asked)} to {max(asked)} questions a cell{_in_clusters(last)}; "
@@ -81,12 +84,7 @@ def limits(study: StudySpec, results: Results) -> Iterator[Limit]:
     if few:
         here = f"fewer than {FEW_HELD_OUT} documents: {listing(few)}"
         yield Limit("Held-out text", here, "Intervals of proficiency are rough there.")
-    yield Limit(
-        "Seeds",
-        f"each condition was trained with {plural(len(study.trials.seeds), 'seed')}",
-        "The tests generalise over questions like these, for these trained models; how another "
-        "training would come out is only hinted at by the spread of the seeds.",
-    )
+    yield from _trainings(study)
     for language in (study.base_language, *study.trial_languages):
         if language.note.strip():
             yield Limit(f"{short_name(language)} text", " ".join(language.note.split()))
@@ -95,6 +93,22 @@ def limits(study: StudySpec, results: Results) -> Iterator[Limit]:
     if results.missing_trials:
         missing = listing(results.missing_trials)
         yield Limit("Missing trials", missing, "Not evaluated, and in no result.")
+
+
+def _trainings(study: StudySpec) -> Iterator[Limit]:
+    """What the number of seeds and bases allows to be said."""
+    seeds, bases = len(study.trials.seeds), min(len(study.base.seeds), len(study.trials.seeds))
+    here = f"each condition was trained with {plural(seeds, 'seed')}"
+    if seeds < FEWEST_TRAININGS:
+        yield Limit(
+            "Seeds",
+            here,
+            f"{no_claim(study)} The tests generalise over questions like these, for these trained "
+            "models; how another training would come out is only hinted at by the seeds.",
+        )
+    if bases < FEWEST_TRAININGS:
+        here = f"all trials start from {plural(bases, 'base')}"
+        yield Limit("Bases", here, "What is said of trainings is of trainings from there.")
 
 
 def _in_clusters(last: Sequence[Row]) -> str:

@@ -6,7 +6,7 @@ Phenomenon", ACL 2025, arXiv 2506.01675.
 
 from collections.abc import Mapping
 
-from ccx_ray.analysis.measures.transfer import Direction
+from ccx_ray.study.spec import Direction
 
 SIGNIFICANT: Mapping[tuple[str, Direction], bool] = {
     ("ko", "base-to-target"): True,

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ccx_ray.analysis.measures.run_facts import loss_curves
-from ccx_ray.analysis.measures.transfer import DIRECTIONS, Direction, probe_of
+from ccx_ray.analysis.measures.transfer import DIRECTIONS, interval_of, probe_of
 from ccx_ray.analysis.report.drawing import (
     CONDITION_COLOURS,
     FAINT,
@@ -30,7 +30,7 @@ from ccx_ray.analysis.report.drawing import (
 from ccx_ray.analysis.tables import BASE_RUN, AnalysisInputs, Results
 from ccx_ray.analysis.wording import SCORE_NAMES, condition_name, short_name
 from ccx_ray.evaluation.results import SCORE_TYPES
-from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.spec import Direction, StudySpec
 from ccx_ray.study.text_spec import LanguageSpec
 
 COLOURS = {"base": INK, **CONDITION_COLOURS}
@@ -38,18 +38,21 @@ FIRST_OPTION = {"always the first option": {"color": FAINT, "linestyle": "--"}}
 
 
 def transfer_figure(study: StudySpec, results: Results) -> Figure | None:
-    """Transfer over the checkpoints with its interval, and every seed alone."""
+    """Transfer over the checkpoints with its interval over questions (dark) and over questions and
+    trainings (light), and every seed alone."""
     cells = grouped(results.transfers, "language", "direction", "counting")
 
     def panel(axes: Axes, language: LanguageSpec, direction: Direction) -> None:
         cell = cells[language.code, direction, "published"]
         colour = language_colours(study)[language.code]
         steps = [0, *(row.step for row in cell)]
-        values, low, high = (
-            [0, *(100 * getattr(row, name) for row in cell)] for name in ("transfer", "low", "high")
-        )
         axes.axhline(0, color=FAINT, linewidth=0.8)
-        axes.fill_between(steps, low, high, color=colour, alpha=0.22, linewidth=0)
+        for prefix, alpha in (("", 0.12), ("question_", 0.25)):
+            low, high = (
+                [0, *(100 * getattr(row, prefix + end) for row in cell)] for end in ("low", "high")
+            )
+            axes.fill_between(steps, low, high, color=colour, alpha=alpha, linewidth=0)
+        values = [0, *(100 * row.transfer for row in cell)]
         axes.plot(steps, values, color=colour, marker="o", ms=3)
         for row in cell:
             if len(row.seeds) > 1:
@@ -90,10 +93,11 @@ def score_figure(study: StudySpec, results: Results) -> Figure | None:
         colour = language_colours(study)[language.code]
         axes.axvline(0, color=FAINT, linewidth=0.8)
         for row in cells[language.code, direction, "published"]:
+            low, high = interval_of(row)
             axes.errorbar(
                 100 * row.transfer,
                 SCORE_TYPES.index(row.score),
-                xerr=[[100 * (row.transfer - row.low)], [100 * (row.high - row.transfer)]],
+                xerr=[[100 * (row.transfer - low)], [100 * (high - row.transfer)]],
                 fmt="o",
                 color=colour,
                 markerfacecolor=colour if row.score == study.evaluation.scoring else "white",

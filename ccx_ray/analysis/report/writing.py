@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 
 from ccx_ray.analysis import wording
 from ccx_ray.analysis.control import VERDICTS, read_control
+from ccx_ray.analysis.crossed import POWER
 from ccx_ray.analysis.measures import accuracy, contrasts, frequency, languages, run_facts
 from ccx_ray.analysis.measures.expectations import (
     control_sentence,
@@ -28,8 +29,10 @@ from ccx_ray.analysis.measures.expectations import (
     verdict_counts,
 )
 from ccx_ray.analysis.measures.frequency import EXACT_MEASURES, POOLED
+from ccx_ray.analysis.measures.headline import STATISTICS, headline_rows
 from ccx_ray.analysis.measures.transfer import (
     by_score,
+    interval_of,
     is_significant,
     read_answers,
     read_lengths,
@@ -97,6 +100,7 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
     control = _control(inputs, results)
     said = {
         "control": control,
+        "declared": inputs.declared,
         "headline": headline(study, results),
         "verdicts": transfer_verdicts(study, results),
         "findings": [*transfer_findings(study, results), *frequency_findings(study, results)],
@@ -156,6 +160,7 @@ def compute_results(inputs: AnalysisInputs) -> Results:
     found: dict[str, Any] = dict(
         facts=run_facts.study_facts(study, trials, inputs.markers, trainings),
         missing_trials=[trial.name for trial in trials if trial.name not in inputs.evaluations],
+        headlines=headline_rows(study, answers),
         transfers=transfer_rows(study, answers),
         transfer_by_group=contrasts.group_rows(study, answers),
         contrasts=contrasts.contrast_rows(study, answers),
@@ -242,6 +247,10 @@ def _page(
             measure_names=wording.MEASURE_NAMES,
             predictor_names=wording.PREDICTOR_NAMES,
             last=results.last("transfers", counting="published"),
+            headlines={(row.language, row.direction): row for row in results.headlines},
+            statistic=STATISTICS[study.analysis.headline],
+            power=POWER,
+            interval_of=interval_of,
             transfers={
                 (row.language, row.direction, row.counting): row
                 for row in results.last("transfers")
@@ -292,15 +301,17 @@ def _cell(value: Any) -> Any:
 
 
 def _summary(study: StudySpec, results: Results) -> dict[str, Any]:
-    shown = ("language", "direction", "step", "group", "questions", "clusters", "bridge",
-             "nobridge", "transfer", "low", "high", "p_value", "p_holm", "significant")  # fmt: skip
+    shown = ("language", "direction", "step", "statistic", "group", "questions", "clusters",
+             "trainings", "bridge", "nobridge", "transfer", "low", "high", "p_value", "p_holm",
+             "question_low", "question_high", "question_p_value", "question_p_holm", "visible",
+             "question_visible", "significant")  # fmt: skip
     last = [
         {
             **vars(row),
             "direction": wording.direction_name(row.direction, study.base_language.name, "target"),
             "significant": is_significant(study, row),
         }
-        for row in results.last("transfers", counting="published")
+        for row in results.headlines
     ]
     own = study.frequency.retriever_name
     summary: dict[str, Any] = json_ready(
