@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ccx_ray.analysis.control import control_identity
+from ccx_ray.corpus.intervention_steps import planting_steps
 from ccx_ray.corpus.steps import CorpusSteps
 from ccx_ray.frequency.steps import FrequencySteps
 from ccx_ray.orchestration.graph import Step
@@ -52,6 +53,7 @@ def analysis_step(
             "review": frequency.review,
             "audit": corpus.audit,
             **({"world": world} if world else {}),
+            **planting_steps(corpus.interventions, *corpus.interventions),
         },
         run=partial(_analyse, study, evaluations, control),
     )
@@ -79,6 +81,7 @@ def _analyse(
             markers=work.markers(),
             audit=work.input("audit"),
             world=work.input("world") if study.world else None,
+            interventions=work.inputs("interventions"),
             control=control,
         ),
         work.folder,

@@ -193,7 +193,7 @@ def _as_in_text(
             return [one for text in some for one in isolated([text])]
         if not found.removed:
             return [(some[0], f"{dropped[0]!r} in another language")]
-        character = next(iter(found.removed))
+        character = next(one for one in normalize("NFC", some[0]) if one in found.removed)
         return [(some[0], f"{character!r} ({script_of(character)})")]
 
     return isolated(texts)
