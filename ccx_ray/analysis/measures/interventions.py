@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from ccx_ray.analysis.measures.planted import (
+    CONDITIONS,
     by_direction,
     dose_row,
     estimate,
@@ -186,8 +187,8 @@ def _dose_rows(study: StudySpec, joined: pd.DataFrame, items: pd.DataFrame) -> I
 def _slope_rows(study: StudySpec, joined: pd.DataFrame) -> Iterator[Row]:
     for place, here in _cells(study, joined):
         present = set(here["condition"])
-        samples = {
-            name: (name, None) for name in ("bridge", "nobridge", "deranged") if name in present
+        samples: dict[str, tuple[str, str | None]] = {
+            name: (name, None) for name in CONDITIONS if name in present
         }
         if {"bridge", "nobridge"} <= present:
             samples = {"transfer": ("bridge", "nobridge"), **samples}
