@@ -13,7 +13,7 @@ from ccx_ray.analysis.declaration import read_declaration
 from ccx_ray.analysis.steps import analysis_step
 from ccx_ray.corpus.steps import check_corpus, corpus_steps
 from ccx_ray.evaluation.steps import check_evaluation, evaluation_steps, filled_questions
-from ccx_ray.frequency.models import check_frequency
+from ccx_ray.frequency.models import check_frequency, statements_of
 from ccx_ray.frequency.steps import frequency_steps
 from ccx_ray.orchestration.graph import Graph
 from ccx_ray.storage.publishing import publish_json
@@ -43,7 +43,8 @@ def study_graph(
     if world is not None:
         inputs = inputs.planted_in((study_folder or Path()) / world.folder_name)
     questions = partial(filled_questions, study, inputs.text_root)
-    corpus = corpus_steps(study, inputs, questions, world)
+    statements = partial(statements_of, study, inputs.text_root)
+    corpus = corpus_steps(study, inputs, questions, statements, world)
     training = training_steps(study, corpus, reruns or {})
     evaluations = evaluation_steps(study, inputs, corpus, training)
     frequency = frequency_steps(study, inputs, corpus, training, study_folder)
@@ -66,6 +67,10 @@ def check_study(study: StudySpec, root: Path) -> None:
     check_corpus(study, root)
     if study.world is None:
         check_evaluation(study, root)
+    if study.interventions:
+        from ccx_ray.corpus.interventions import check_interventions
+
+        check_interventions(study, root, partial(statements_of, study, root))
     check_frequency(study, root)
     check_training(study)  # last, because it imports Transformers
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ccx_ray.analysis.control import control_identity
 from ccx_ray.analysis.declaration import compare_declaration
+from ccx_ray.corpus.intervention_steps import planting_steps
 from ccx_ray.corpus.steps import CorpusSteps
 from ccx_ray.frequency.steps import FrequencySteps
 from ccx_ray.orchestration.graph import Step
@@ -57,6 +58,7 @@ def analysis_step(
             "review": frequency.review,
             "audit": corpus.audit,
             **({"world": world} if world else {}),
+            **planting_steps(corpus.interventions, *corpus.interventions),
         },
         run=partial(_analyse, study, evaluations, control, declared),
     )
@@ -88,6 +90,7 @@ def _analyse(
             markers=work.markers(),
             audit=work.input("audit"),
             world=work.input("world") if study.world else None,
+            interventions=work.inputs("interventions"),
             control=control,
             declared=declared,
         ),

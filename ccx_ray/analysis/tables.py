@@ -60,6 +60,8 @@ class AnalysisInputs:
     """The folder of what people said of retrieved documents: ``review.parquet``."""
     world: Path | None = None
     """The folder of the planted world with ``truth.parquet``, of a study that plants one."""
+    interventions: Mapping[str, Path] = field(default_factory=dict)
+    """Language of the text -> folder with ``interventions.parquet``, where any are planted."""
     control: Path | None = None
     """The folder of the newest analysis of the control study that this one names."""
     declared: Mapping[str, Any] | None = None

@@ -6,6 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ccx_ray.corpus.intervention_steps import (
+    Statements,
+    intervention_steps,
+    planted_documents,
+    planting_steps,
+)
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.graph import Step
 from ccx_ray.orchestration.runner import StepWork
@@ -36,7 +42,9 @@ class CorpusSteps:
     """Everything before the first optimizer step."""
 
     texts: Mapping[str, Step]
-    """By language, the base language first."""
+    """By language, the base language first; with its planted documents where there are any."""
+    interventions: Mapping[str, Step]
+    """By the language of the text; those of ``texts`` that plant documents."""
     held_out: Mapping[str, Step]
     """By language; empty where nothing is held out."""
     tokenizer: Step
@@ -51,11 +59,16 @@ class CorpusSteps:
 
 
 def corpus_steps(
-    study: StudySpec, inputs: InputFiles, questions: Questions, world: Step | None = None
+    study: StudySpec,
+    inputs: InputFiles,
+    questions: Questions,
+    statements: Statements,
+    world: Step | None = None,
 ) -> CorpusSteps:
     """The corpus part of a study's graph.
 
     Args:
+        statements: what interventions plant, where they take it from a probe.
         world: the step that plants the text, where it is not read from files.
 
     Raises:
@@ -68,6 +81,9 @@ def corpus_steps(
     }
     held_out = _held_out_steps(study, texts)
     tokenizer = _tokenizer_step(study, texts, inputs)
+    found = texts  # of which held-out text and tokenizer are made
+    interventions = intervention_steps(study, texts, inputs, statements)
+    texts = {**texts, **interventions}
 
     def tokenize(work: StepWork) -> Counts:
         from ccx_ray.corpus.tokenizing.tokens import tokenize_text
@@ -98,19 +114,27 @@ def corpus_steps(
             sequence_length=study.sequence_length,
             seed=seed,
             held_out=_held_out_file(work, base),
+            planted=planted_documents(work, base),
+            rows=rows,
             run_tasks=_tasks(study, work),
         )
 
+    rows = study.base.steps * study.base.sequences_per_step
     base_streams = {
         name: data_step(
             name=f"stream-{name}",
             kind="stream",
             version=4,
-            identity={"sequence_length": study.sequence_length, "seed": seed},
+            identity={
+                "sequence_length": study.sequence_length,
+                "seed": seed,
+                **({"rows": rows} if base in interventions else {}),
+            },
             needs={
                 "tokens": tokens[base],
                 "tokenizer": tokenizer,
                 "held out": {base: held_out[base]} if held_out else {},
+                **planting_steps(interventions, base),
             },
             run=partial(prepare_base, seed),
         )
@@ -124,16 +148,26 @@ def corpus_steps(
             tokens=tokens,
             tokenizer=tokenizer,
             held_out=held_out,
+            interventions=interventions,
         )
         for trial in trial_grid(study)
     }
     return CorpusSteps(
         texts=texts,
+        interventions=interventions,
         held_out=held_out,
         tokenizer=tokenizer,
         base_streams=base_streams,
         trial_streams=streams,
-        audit=_audit_step(study, inputs, questions, texts=texts, tokens=tokens, streams=streams),
+        audit=_audit_step(
+            study,
+            inputs,
+            questions,
+            texts=found,
+            interventions=interventions,
+            tokens=tokens,
+            streams=streams,
+        ),
     )
 
 
@@ -284,6 +318,7 @@ def _trial_streams_step(
     tokens: Mapping[str, Step],
     tokenizer: Step,
     held_out: Mapping[str, Step],
+    interventions: Mapping[str, Step],
 ) -> Step:
     trials, base = study.trials, study.base_language.code
     rows = trials.steps * trials.sequences_per_step
@@ -305,6 +340,8 @@ def _trial_streams_step(
             deranged="deranged" in trials.streams,
             held_out=_held_out_file(work, language),
             replay_held_out=_held_out_file(work, base),
+            planted=planted_documents(work, language),
+            replay_planted=planted_documents(work, base),
             run_tasks=_tasks(study, work),
         )
 
@@ -325,6 +362,7 @@ def _trial_streams_step(
             "tokenizer": tokenizer,
             "replay": {base: tokens[base]} if trials.mixture.replay else {},
             "held out": {code: held_out[code] for code in shown if code in held_out},
+            **planting_steps(interventions, *shown),
         },
         run=prepare,
     )
@@ -336,6 +374,7 @@ def _audit_step(
     questions: Questions,
     *,
     texts: Mapping[str, Step],
+    interventions: Mapping[str, Step],
     tokens: Mapping[str, Step],
     streams: Mapping[tuple[str, int], Step],
 ) -> Step:
@@ -361,6 +400,7 @@ def _audit_step(
                     base=base.code,
                     base_isolation=base.isolation,
                     counts=work.marker_of(texts[language.code])["counts"],
+                    planted=work.inputs("interventions").get(language.code),
                 )
                 for language in languages
             ),
@@ -400,6 +440,7 @@ def _audit_step(
             "texts": texts,
             "tokens": {language: tokens[language] for language, _ in streams},
             "streams": {step.name: step for step in streams.values()},
+            **planting_steps(interventions, *interventions),
         },
         run=run_audit,
     )

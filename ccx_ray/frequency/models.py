@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ccx_ray.corpus.intervention_steps import Statement
 from ccx_ray.errors import UserError
 from ccx_ray.frequency.judges import SHIPPED_PROMPT
 from ccx_ray.orchestration.fingerprints import fingerprint
@@ -133,6 +134,23 @@ def clozes_of(
         code: tuple(Cloze(question=item.question, answer=item.answer) for item in probe.items)
         for code, probe in probes.items()
     }
+
+
+def statements_of(
+    study: StudySpec, root: Path, language: LanguageSpec
+) -> dict[str, list[Statement]]:
+    """Language code -> the items of a culture's probe as sentences that a text could hold."""
+    from ccx_ray.evaluation.probes import ProbeItem, load_culture
+    from ccx_ray.frequency.text.questions import Cloze
+
+    def statement(item: ProbeItem) -> Statement:
+        cloze = Cloze(question=item.question, answer=item.answer)
+        fault = "the answer is no option" if item.gold < 0 else ""
+        fault = fault if item.blanks else "no blank"
+        return Statement(answer=item.answer, sentence=cloze.statement, fault=fault)
+
+    probes = load_culture(language, root, base=study.base_language.code)
+    return {code: [statement(item) for item in probe.items] for code, probe in probes.items()}
 
 
 def tasks_of(study: StudySpec, work: StepWork, *specs: EmbedderSpec | JudgeSpec) -> RunTasks:

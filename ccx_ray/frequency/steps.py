@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ccx_ray.corpus.intervention_steps import planting_steps
 from ccx_ray.corpus.steps import CorpusSteps, background_step
 from ccx_ray.frequency.models import (
     clozes_of,
@@ -230,6 +231,7 @@ def _exposure_step(
             "base streams": corpus.base_streams,
             "streams": {str(seed): corpus.trial_streams[culture, seed] for seed in trials.seeds},
             "texts": {code: corpus.texts[code] for code in (base, culture)},
+            **planting_steps(corpus.interventions, base, culture),
         },
         run=partial(_exposure, study, language, root),
     )
@@ -240,13 +242,30 @@ def _exposure(
 ) -> Mapping[str, Any]:
     import pyarrow.parquet as pq
 
+    from ccx_ray.corpus.interventions import read_interventions
     from ccx_ray.evaluation.probes import load_culture
     from ccx_ray.frequency.counting.exposure import Training, exposure_table
+    from ccx_ray.frequency.counting.planted_exposure import PLANTED_EXPOSURE, planted_exposure
     from ccx_ray.storage.publishing import publish_parquet
 
     frequency = work.input("frequency")
     streams, texts = work.inputs("streams"), work.inputs("texts")
     base = study.base_language.code
+    bases = {
+        name: Training(stream=stream, rows_per_step=study.base.sequences_per_step)
+        for name, stream in work.inputs("base streams").items()
+    }
+    trials = {
+        trial.name: (
+            trial.base,
+            Training(
+                stream=streams[str(trial.seed)] / trial.condition,
+                rows_per_step=study.trials.sequences_per_step,
+            ),
+        )
+        for trial in trial_grid(study)
+        if trial.language == language.code
+    }
     table = exposure_table(
         culture=language.code,
         base_language=base,
@@ -255,27 +274,27 @@ def _exposure(
         retrieved=pq.read_table(frequency / "retrieved.parquet"),
         base_text=texts[base],
         text=texts[language.code],
-        bases={
-            name: Training(stream=stream, rows_per_step=study.base.sequences_per_step)
-            for name, stream in work.inputs("base streams").items()
-        },
+        bases=bases,
         base_steps=study.base.steps,
-        trials={
-            trial.name: (
-                trial.base,
-                Training(
-                    stream=streams[str(trial.seed)] / trial.condition,
-                    rows_per_step=study.trials.sequences_per_step,
-                ),
-            )
-            for trial in trial_grid(study)
-            if trial.language == language.code
-        },
+        trials=trials,
         steps=study.trials.checkpoint_steps,
         folder=work.folder,
         run_tasks=tasks_of(study, work),
     )
     publish_parquet(work.folder / "exposure.parquet", table)
+    if interventions := work.inputs("interventions"):
+        planted = read_interventions(interventions, language.code)
+        found = planted_exposure(
+            planted,
+            base_language=base,
+            bases=bases,
+            base_steps=study.base.steps,
+            trials=trials,
+            steps=study.trials.checkpoint_steps,
+            folder=work.folder,
+            run_tasks=tasks_of(study, work),
+        )
+        publish_parquet(work.folder / PLANTED_EXPOSURE, found)
     tracking = work.tracking
     run = tracking.open_run(name=work.step.name, kind="exposure", fingerprint=work.step.fingerprint)
     log = tracking.metrics(run)

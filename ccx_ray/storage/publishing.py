@@ -140,6 +140,15 @@ def publish_json(path: Path, content: Any) -> None:
     publish_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def publish_link(source: Path, target: Path) -> None:
+    """The same file under a second name; a copy where the file system has no hard links."""
+    with writing_aside(target) as path:
+        try:
+            os.link(source, path)
+        except OSError:
+            shutil.copyfile(source, path)
+
+
 def publish_parquet(path: Path, table: "pa.Table") -> None:
     """Write a table of moderate size as Parquet, atomically."""
     import pyarrow as pa

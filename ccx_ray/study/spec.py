@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from ccx_ray.study.frequency_spec import FrequencySpec, JudgeRuntime
+from ccx_ray.study.intervention_spec import InterventionSpec, check_intervened
 from ccx_ray.study.text_spec import (
     AuditSpec,
     BaseLanguageSpec,
@@ -224,6 +225,8 @@ class StudySpec(Spec):
     sequence_length: Annotated[int, Field(ge=8)]
     base: BaseSpec
     trials: TrialsSpec
+    interventions: tuple[InterventionSpec, ...] = ()
+    """Sentences that are planted into text at chosen frequencies."""
     audit: AuditSpec = AuditSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     frequency: FrequencySpec = FrequencySpec()
@@ -255,6 +258,12 @@ class StudySpec(Spec):
                 f"analysis.expected names {', '.join(unknown)}; "
                 f"the study's target languages are {', '.join(codes[1:])}"
             )
+        check_intervened(
+            self.interventions,
+            base=self.base_language.code,
+            trained=[language.code for language in self.trial_languages],
+            plants_world=self.world is not None,
+        )
         if self.sequence_length > self.model.max_positions:
             raise ValueError(
                 f"sequence_length {self.sequence_length} is above model.max_positions "

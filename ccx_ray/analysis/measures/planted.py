@@ -47,17 +47,25 @@ def read_planted(answers: Answers, world: Path) -> pd.DataFrame:
         world: folder of the step ``world``.
 
     Returns:
-        ``culture, direction, condition, seed, question, right`` (0 or 1), ``chance`` (of guessing
-        right) and the columns of the truth, such as ``group, entity, statement_dose, bridges``.
+        ``culture, direction, condition, seed, question, cluster, right`` (0 or 1), ``chance`` (of
+        guessing right) and the columns of the truth, such as ``group, entity, statement_dose,
+        bridges``.
     """
+    rows = last_answers(answers)
+    truth = pd.read_parquet(world / TRUTH)
+    return rows.merge(truth, on=["culture", "question"], validate="many_to_one")
+
+
+def last_answers(answers: Answers) -> pd.DataFrame:
+    """The answers of the base and of every trial's last checkpoint: ``culture, direction,
+    condition, seed, question, cluster, right, chance``."""
     rows = answers.rows
     last = rows.groupby("probe")["step"].transform("max")
     rows = rows[(rows["step"] == last) | (rows["condition"] == BASE_RUN)]
     rows = rows.rename(columns={"language": "culture", "published": "right"})
     rows = rows.assign(chance=1 / rows["options"])
-    columns = ["culture", "direction", "condition", "seed", "question", "right", "chance"]
-    truth = pd.read_parquet(world / TRUTH)
-    return rows[columns].merge(truth, on=["culture", "question"], validate="many_to_one")
+    place = ["culture", "direction", "condition", "seed", "question", "cluster"]
+    return rows[[*place, "right", "chance"]]
 
 
 def asked_in_source(rows: pd.DataFrame, direction: Direction) -> pd.DataFrame:
@@ -242,10 +250,12 @@ def control_dose_rows(study: StudySpec, planted: pd.DataFrame) -> Iterator[Row]:
             column = "statement_dose" if kind == "statements" else "bridges"
             for dose, facts in chosen.groupby(column):
                 names = ("control", culture, direction, kind, str(dose))
-                yield _dose_row(study, facts, names, kind=kind, dose=int(dose))
+                yield dose_row(study, facts, names, kind=kind, dose=int(dose))
 
 
-def _dose_row(study: StudySpec, facts: pd.DataFrame, names: Sequence[str], **place: Any) -> Row:
+def dose_row(study: StudySpec, facts: pd.DataFrame, names: Sequence[str], **place: Any) -> Row:
+    """Transfer of the facts of one dose, ``names`` (what the draws depend on) being of its culture
+    and direction at their second and third place."""
     accuracy = facts.groupby("condition")["right"].mean()
     found = estimate(study, mean_value, [sample(facts, "bridge", "nobridge")], *names)
     return Row(

@@ -1,7 +1,8 @@
-"""Figures of a planted world: accuracies by culture and direction, transfer by dose.
+"""Figures of what was planted: of a world, accuracies by culture and direction; of a world or of
+interventions, transfer by dose.
 
 Invariant: a figure shows rows of the results and computes nothing of its own; a study that plants
-no world has none of them.
+nothing has none of them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -67,14 +68,17 @@ def culture_figure(study: StudySpec, results: Results) -> Figure | None:
     return figure
 
 
-def dose_figure(study: StudySpec, results: Results, *, kind: str, across: str) -> Figure | None:
+def dose_figure(
+    study: StudySpec, results: Results, *, table: str, kind: str, across: str
+) -> Figure | None:
     """Transfer by dose with intervals, a panel a culture and a line a direction.
 
     Args:
-        kind: of dose, ``statements`` or ``bridges``.
+        table: ``control_doses`` of a planted world, ``intervention_doses`` of real text.
+        kind: of dose, ``statements`` or ``bridges``; of real text, which one it was planted into.
         across: what the horizontal axis shows.
     """
-    rows = [row for row in results.control_doses if row.kind == kind]
+    rows = [row for row in getattr(results, table) if row.kind == kind]
     languages = languages_of(study, (row.culture for row in rows))
     if not languages:
         return None

@@ -22,7 +22,14 @@ from matplotlib.figure import Figure
 from ccx_ray.analysis import wording
 from ccx_ray.analysis.control import VERDICTS, read_control
 from ccx_ray.analysis.crossed import POWER
-from ccx_ray.analysis.measures import accuracy, contrasts, frequency, languages, run_facts
+from ccx_ray.analysis.measures import (
+    accuracy,
+    contrasts,
+    frequency,
+    interventions,
+    languages,
+    run_facts,
+)
 from ccx_ray.analysis.measures.expectations import (
     control_sentence,
     control_tables,
@@ -55,12 +62,15 @@ PACKAGE = "ccx_ray.analysis.report"
 WORDS = {name: shown for name, shown in vars(wording).items() if callable(shown)}
 FIGURES: Mapping[str, Callable[[StudySpec, Results], Figure | None]] = {
     "control": control_figures.culture_figure,
-    "control-statements": partial(
-        control_figures.dose_figure, kind="statements", across="statements of a fact"
-    ),
-    "control-bridges": partial(
-        control_figures.dose_figure, kind="bridges", across="bridges of the entity"
-    ),
+    **{
+        name: partial(control_figures.dose_figure, table=table, kind=kind, across=across)
+        for name, table, kind, across in (
+            ("control-statements", "control_doses", "statements", "statements of a fact"),
+            ("control-bridges", "control_doses", "bridges", "bridges of the entity"),
+            ("interventions-target", "intervention_doses", "target", "documents of an item"),
+            ("interventions-base", "intervention_doses", "base", "documents of an item"),
+        )
+    },
     "transfer": transfer_figures.transfer_figure,
     "accuracy": transfer_figures.accuracy_figure,
     "score-types": transfer_figures.score_figure,
@@ -101,6 +111,7 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
     said = {
         "control": control,
         "declared": inputs.declared,
+        "intervened": list(interventions.intervention_sentences(study, results)),
         "headline": headline(study, results),
         "verdicts": transfer_verdicts(study, results),
         "findings": [*transfer_findings(study, results), *frequency_findings(study, results)],
@@ -166,6 +177,7 @@ def compute_results(inputs: AnalysisInputs) -> Results:
         contrasts=contrasts.contrast_rows(study, answers),
         accuracies=accuracy.accuracy_rows(answers),
         **control_tables(inputs, answers),
+        **interventions.intervention_tables(inputs, answers),
         score_transfers=by_score(answers, partial(transfer_rows, study, last_only=True)),
         score_accuracies=by_score(answers, accuracy.last_accuracy_rows),
         ties=accuracy.tie_rows(answers),

@@ -189,7 +189,11 @@ def write_audit(
         for side in sides:
             own = [row for row in of_column if row["culture"] == side.culture]
             questions.append(contamination.contamination_figures(own, side, column.corpus))
-    digested = {column.corpus: found.texts(column.corpus) for column in inputs.columns}
+    digested = {
+        column.corpus: found.texts(column.corpus)
+        for column in inputs.columns
+        if not column.is_planted
+    }
     figures = AuditFigures(
         seed=spec.seed,
         sample_documents=spec.sample_documents,

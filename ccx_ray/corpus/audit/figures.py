@@ -154,6 +154,12 @@ class AuditFigures(Figures):
     samples: dict[str, str]
     """Table -> its page, relative to the audit's folder."""
 
+    @property
+    def planted(self) -> list[str]:
+        """Corpora of planted documents: their scripts are judged, and not what they say."""
+        judged = {part.corpus for part in self.overlaps}
+        return [part.corpus for part in self.scripts if part.corpus not in judged]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:

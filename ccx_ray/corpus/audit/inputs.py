@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ccx_ray.corpus.interventions import PLANTED
 from ccx_ray.corpus.parts import part_files
 from ccx_ray.study.spec import Condition
 from ccx_ray.study.text_spec import ENGLISH_ISOLATION, IsolationSpec
@@ -48,6 +49,9 @@ class Column(NamedTuple):
     isolation: IsolationSpec
     corpus: str
     """What figures call it, such as ``en-ko pairs english``."""
+    is_planted: bool = False
+    """Whether it holds sentences of the probe by design: what questions stand in it, and which of
+    its texts are repeated, is not asked."""
 
     @property
     def expected(self) -> tuple[str, ...]:
@@ -87,10 +91,12 @@ class AuditedLanguage:
     counts: Mapping[str, Any] = field(default_factory=dict)
     """What the text step counted: of ``documents`` and ``pairs``, ``read``, ``kept`` and
     ``rejected`` by reason."""
+    planted: Path | None = None
+    """The folder of the step that planted documents into this text, which ``folder`` is without."""
 
     @property
     def tables(self) -> tuple[TextTable, ...]:
-        """``documents``, and ``pairs`` where there are any."""
+        """``documents``, and ``pairs`` and ``planted`` ones where there are any."""
         name = f"{self.code} documents"
         own = Column("text", self.code, self.isolation, name)
         tables = [TextTable(name, "documents", self.folder / "documents", (own,))]
@@ -99,6 +105,10 @@ class AuditedLanguage:
             english = Column("english", self.base, self.base_isolation, f"{name} english")
             target = Column("target", self.code, self.isolation, f"{name} target")
             tables.append(TextTable(name, "pairs", self.folder / "pairs", (english, target)))
+        if self.planted is not None:
+            name = f"{self.code} {PLANTED}"
+            own = Column("text", self.code, self.isolation, name, is_planted=True)
+            tables.append(TextTable(name, PLANTED, self.planted / PLANTED, (own,)))
         return tuple(table for table in tables if part_files(table.folder))
 
 
@@ -164,7 +174,9 @@ def probe_side(culture: str, language: str, items: Iterable[tuple[str, str]]) ->
 
 
 def sides_of(column: Column, probes: Iterable[ProbeSide]) -> tuple[ProbeSide, ...]:
-    """The questions that could stand in a column."""
+    """The questions that could stand in a column and must not."""
+    if column.is_planted:
+        return ()
     return tuple(side for side in probes if side.language == column.language)
 
 

@@ -11,6 +11,11 @@ separator inside a bridge document), cut into rows of at most L tokens.
 - Rows are shuffled within windows of their tape, whose documents are in random order already: so
   the rows that are packed together need few documents (a shuffle of all rows made every document
   be read 2.6 to 3 times).
+- Planted documents (``corpus/interventions.py``) stand in the monolingual rows once each, whatever
+  share of the text these hold and however often they repeat it: at seeded places, evenly over all
+  units, and never as the last one, which may be cut. A base stream with planted documents has
+  exactly as many rows as the base consumes, and is filled as the monolingual rows of a trial are,
+  because of another one a training may read only a part. They are not replayed.
 - Trial streams: exactly as many rows as the trial consumes, so the trial is one epoch. The
   replayed rows hold documents of the base language in seeded order. The parallel rows are filled as
   far as possible with a seeded subset of the pairs; a language with too few pairs gets whole passes
@@ -38,7 +43,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -49,6 +54,7 @@ from ccx_ray.corpus.packing.separation import (
     pair_groups,
     separated_order,
 )
+from ccx_ray.corpus.parts import read_language
 from ccx_ray.corpus.tokenizing.tokenizer import Vocabulary
 from ccx_ray.corpus.tokenizing.tokens import Ints, TokenCorpus
 from ccx_ray.errors import UserError
@@ -62,7 +68,7 @@ TOKENS_PER_FILE = 8 * 2**20
 """One task of the preparation, which holds about 40 bytes a token in memory."""
 
 # Each choice draws from a generator of its own, so that one does not shift another.
-ROWS, DOCUMENTS, PAIRS, SIDES, HALVES, REPLAYED, PARTNERS = range(7)
+ROWS, DOCUMENTS, PAIRS, SIDES, HALVES, REPLAYED, PARTNERS, PLANTED = range(8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,11 +130,36 @@ def rows_per_file(sequence_length: int) -> int:
 
 
 def plan_base(
-    corpus: TokenCorpus, vocabulary: Vocabulary, *, sequence_length: int, seed: int
+    corpus: TokenCorpus,
+    vocabulary: Vocabulary,
+    *,
+    sequence_length: int,
+    seed: int,
+    rows: int = 0,
 ) -> StreamPlan:
-    """All documents of the base language that are not held out, once."""
-    documents = _random(seed, DOCUMENTS).permutation(corpus.drawn)
-    tape = _closed_documents(corpus, documents, vocabulary, sequence_length)
+    """All documents of the base language that are not held out, once; where some are planted, as
+    many documents as fill ``rows``, which is what the base consumes.
+
+    Raises:
+        UserError: the planted documents do not fit into the rows.
+    """
+    random, found = _random(seed, DOCUMENTS), {}
+    documents = corpus.drawn
+    if len(corpus.planted):
+        tape, found["passes_over_documents"] = _repeated_documents(
+            corpus,
+            vocabulary,
+            documents=documents,
+            tokens=rows * sequence_length,
+            sequence_length=sequence_length,
+            random=random,
+            language=read_language(corpus.folder),
+            planted=_Planted(corpus.planted, _random(seed, PLANTED), "base.steps"),
+        )
+        found |= _planted_counts(corpus, tape)
+    else:
+        documents = random.permutation(documents)
+        tape = _closed_documents(corpus, documents, vocabulary, sequence_length)
     return StreamPlan(
         tapes=(tape,),
         order=_mixed([tape.rows], sequence_length, _random(seed, ROWS)),
@@ -136,8 +167,9 @@ def plan_base(
         seed=seed,
         counts={
             "monolingual_rows": tape.rows,
-            "documents": len(documents),
+            "documents": len(np.unique(tape.documents)),
             "held_out_documents": len(corpus.held_out),
+            **found,
         },
     )
 
@@ -157,7 +189,8 @@ def plan_trial(
     """The plans of ``bridge`` and ``nobridge``, and where it is asked for of ``deranged``.
 
     Raises:
-        UserError: the language has too few pairs to fill a row, or to keep their halves apart.
+        UserError: the language has too few pairs to fill a row, or to keep their halves apart; or
+            its planted documents do not fit into the monolingual rows.
     """
     # A row of bridges may end two tokens early; see bridge_bounds.
     capacity = round(mixture.parallel * rows) * (sequence_length - 2)
@@ -215,6 +248,7 @@ def plan_trial(
         tape = _two_by_two(corpus, beside, sides, vocabulary, sequence_length)
         parallel["deranged"] = replace(tape, bounds=bridge.bounds)
     replay_rows = round(mixture.replay * rows)
+    planted = _Planted(corpus.planted, _random(seed, PLANTED), "trials.steps")
     sizes = [rows - replay_rows - bridge.rows, replay_rows, bridge.rows]
     (monolingual, monolingual_passes), (replay, replay_passes) = (
         _repeated_documents(
@@ -225,10 +259,11 @@ def plan_trial(
             sequence_length=sequence_length,
             random=_random(seed, choice),
             language=language,
+            planted=planted,
         )
-        for documents, size, choice in (
-            (corpus.drawn, sizes[0], DOCUMENTS),
-            (corpus.replayed, sizes[1], REPLAYED),
+        for documents, size, choice, planted in (
+            (corpus.drawn, sizes[0], DOCUMENTS, planted),
+            (corpus.replayed, sizes[1], REPLAYED, None),
         )
     )
     counts = {
@@ -243,6 +278,7 @@ def plan_trial(
         "passes_over_replayed_documents": replay_passes,
         "held_out_documents": len(corpus.held_out),
         "documents_cut_at_the_end": monolingual.cut_documents + replay.cut_documents,
+        **_planted_counts(corpus, monolingual),
     }
     mixed = _mixed(sizes, sequence_length, _random(seed, ROWS))
     return {
@@ -255,6 +291,16 @@ def plan_trial(
         )
         for condition, tape in parallel.items()
     }
+
+
+class _Planted(NamedTuple):
+    """The planted documents of a stream."""
+
+    documents: Ints
+    random: np.random.Generator
+    """Draws their places."""
+    steps: str
+    """The field of the study file that makes more rows, for the message."""
 
 
 def _random(seed: int, choice: int) -> np.random.Generator:
@@ -310,15 +356,45 @@ def _repeated_documents(
     sequence_length: int,
     random: np.random.Generator,
     language: str,
+    planted: _Planted | None = None,
 ) -> tuple[Tape, int]:
-    """Documents in seeded order, pass after pass, until the rows are full; and the passes."""
+    """Documents in seeded order, pass after pass, until the rows are full, with the planted ones
+    among them; and the passes."""
+    chosen = documents[:0] if planted is None else planted.documents
+    taken = int(corpus.lengths[chosen].sum()) + len(chosen)
+    if planted is not None and taken and taken >= tokens:
+        raise UserError(
+            f"interventions: {len(chosen)} documents are planted into the text of {language}, "
+            f"{taken} tokens, and the training reads {tokens} tokens of it; give smaller doses, "
+            f"fewer items or more {planted.steps}"
+        )
     per_pass = int(corpus.lengths[documents].sum()) + len(documents)
     if tokens and not per_pass:
         raise UserError(f"languages.{language}.monolingual: no document is left to train on")
-    passes = -(-tokens // per_pass) if tokens else 0
+    passes = -(-(tokens - taken) // per_pass) if tokens else 0
     orders = [random.permutation(documents) for _ in range(passes)]
     drawn = np.concatenate([np.zeros(0, np.int64), *orders])
+    if planted is not None and len(chosen):
+        ends = np.cumsum(corpus.lengths[drawn] + 1)
+        drawn = drawn[: int(np.searchsorted(ends, tokens - taken)) + 1]
+        # Before a document that is drawn, so never behind the last, which may be cut.
+        places = planted.random.integers(len(drawn), size=len(chosen))
+        drawn = np.insert(drawn, places, planted.random.permutation(chosen))
     return _closed_documents(corpus, drawn, vocabulary, sequence_length, tokens), passes
+
+
+def _planted_counts(corpus: TokenCorpus, tape: Tape) -> dict[str, Any]:
+    """What a stream shows of the planted documents; nothing where there are none."""
+    if not len(corpus.planted):
+        return {}
+    shown = np.flatnonzero(np.isin(tape.documents, corpus.planted))
+    begins, ends = (tape.ends - tape.lengths - 1)[shown], tape.ends[shown] - 2
+    row_of = [np.searchsorted(tape.bounds, place, side="right") for place in (begins, ends)]
+    return {
+        "planted_documents": len(shown),
+        "planted_tokens": int(corpus.lengths[corpus.planted].sum()),
+        "planted_in_two_rows": int((row_of[0] != row_of[1]).sum()),
+    }
 
 
 def _two_by_two(

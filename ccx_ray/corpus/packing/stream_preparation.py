@@ -9,8 +9,6 @@ has one is whole.
 """
 
 import hashlib
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -46,7 +44,7 @@ from ccx_ray.corpus.tokenizing.tokens import (
 )
 from ccx_ray.orchestration.fingerprints import fingerprint
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog
-from ccx_ray.storage.publishing import publish_json, writing_aside
+from ccx_ray.storage.publishing import publish_json, publish_link, writing_aside
 from ccx_ray.study.spec import MixtureSpec
 
 PARQUET_OF_ROWS: dict[str, Any] = {
@@ -84,16 +82,23 @@ def prepare_base_stream(
     sequence_length: int,
     seed: int,
     held_out: Path | None = None,
+    planted: int = 0,
+    rows: int = 0,
     run_tasks: RunTasks,
 ) -> dict[str, Any]:
     """Write the stream of the base model: every document once; see ``mixing``.
 
+    Args:
+        planted: how many of the last documents an intervention planted.
+        rows: that the base consumes; where documents are planted the stream has as many.
+
     Raises:
+        UserError: see ``mixing.plan_base``.
         HeldOutShownError: the written stream shows a held-out document.
     """
-    corpus = TokenCorpus.open(tokens_folder, held_out=held_out_numbers(held_out))
+    corpus = TokenCorpus.open(tokens_folder, held_out=held_out_numbers(held_out), planted=planted)
     vocabulary = Vocabulary(tokenizer_folder)
-    plan = plan_base(corpus, vocabulary, sequence_length=sequence_length, seed=seed)
+    plan = plan_base(corpus, vocabulary, sequence_length=sequence_length, seed=seed, rows=rows)
     log = WorkLog(folder, "pack")
     counts = _write_streams({folder: plan}, corpus, vocabulary, log, run_tasks)[folder]
     if held_out is not None:
@@ -115,10 +120,16 @@ def prepare_trial_streams(
     deranged: bool = False,
     held_out: Path | None = None,
     replay_held_out: Path | None = None,
+    planted: int = 0,
+    replay_planted: int = 0,
     run_tasks: RunTasks,
 ) -> dict[str, Any]:
     """Write and check the streams of a language and seed: ``bridge`` and ``nobridge``, and where it
     is asked for ``deranged``.
+
+    Args:
+        planted, replay_planted: how many of the last documents of either folder an intervention
+            planted.
 
     Returns:
         counts by condition, and the largest ``difference`` of their parallel tokens, which is 0.
@@ -133,6 +144,8 @@ def prepare_trial_streams(
         replay=replay_folder,
         held_out=held_out_numbers(held_out),
         replay_held_out=held_out_numbers(replay_held_out),
+        planted=planted,
+        replay_planted=replay_planted,
     )
     vocabulary = Vocabulary(tokenizer_folder)
     language = read_language(tokens_folder)
@@ -328,9 +341,9 @@ def finish_stream(
     tokens: Counter[str] = Counter()
     for file in files:
         tokens.update(file["counts"])
-    _link(corpus.folder / DOCUMENTS, folder / DOCUMENTS)
+    publish_link(corpus.folder / DOCUMENTS, folder / DOCUMENTS)
     if corpus.replay is not None:
-        _link(corpus.replay / DOCUMENTS, folder / REPLAYED_DOCUMENTS)
+        publish_link(corpus.replay / DOCUMENTS, folder / REPLAYED_DOCUMENTS)
     identity = {
         "rows": len(plan.order),
         "sequence_length": plan.sequence_length,
@@ -352,12 +365,3 @@ def finish_stream(
         },
     )
     return {"rows": len(plan.order), **counts}
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under a second name; a copy where the file system has no hard links."""
-    with writing_aside(target) as path:
-        try:
-            os.link(source, path)
-        except OSError:
-            shutil.copyfile(source, path)

@@ -180,6 +180,10 @@ class TokenCorpus:
     """The base language's tokens folder, whose documents come last."""
     held_out: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     """Numbers of the documents that no stream draws, of either folder."""
+    planted: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Numbers of the documents that an intervention planted; they are the last monolingual ones."""
+    replay_planted: int = 0
+    """How many of the last replayed documents are planted; they are not replayed."""
 
     @classmethod
     def open(
@@ -189,9 +193,11 @@ class TokenCorpus:
         replay: Path | None = None,
         held_out: Ints | None = None,
         replay_held_out: Ints | None = None,
+        planted: int = 0,
+        replay_planted: int = 0,
     ) -> "TokenCorpus":
         """Read the lengths of a tokens folder, and of the documents of another one behind it; the
-        held-out documents of each are numbered within it."""
+        held-out documents of each are numbered within it, its planted ones are its last."""
         lengths = {kind: [np.zeros(0, np.int64)] for kind in (*COLUMNS, REPLAY)}
         parts, first = [], 0
         for kind, path in _part_paths(folder, replay):
@@ -212,18 +218,22 @@ class TokenCorpus:
             parts=tuple(parts),
             replay=replay,
             held_out=np.concatenate([own, len(documents) + len(halves) + theirs]),
+            planted=np.arange(len(documents) - planted, len(documents), dtype=np.int64),
+            replay_planted=replay_planted,
         )
 
     @property
     def drawn(self) -> Ints:
-        """The numbers of the monolingual documents that a stream may show."""
-        return np.setdiff1d(np.arange(self.monolingual, dtype=np.int64), self.held_out)
+        """The numbers of the monolingual documents that a stream draws from; those that are planted
+        are shown once in any case, and not among them."""
+        drawn = np.arange(self.monolingual - len(self.planted), dtype=np.int64)
+        return np.setdiff1d(drawn, self.held_out)
 
     @property
     def replayed(self) -> Ints:
         """The numbers of the documents that can be replayed."""
-        first = self.monolingual + 2 * self.pairs
-        return np.setdiff1d(np.arange(first, len(self.lengths), dtype=np.int64), self.held_out)
+        first, end = self.monolingual + 2 * self.pairs, len(self.lengths) - self.replay_planted
+        return np.setdiff1d(np.arange(first, end, dtype=np.int64), self.held_out)
 
     def half(self, pairs: Ints, side: int | Ints) -> Ints:
         """Document numbers of the English (side 0) or target (side 1) halves of pairs."""
