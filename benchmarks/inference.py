@@ -2,20 +2,40 @@
 
     python benchmarks/inference.py coverage     # of the 95 % intervals
     python benchmarks/inference.py power        # of the smallest visible effect
+    python benchmarks/inference.py alarms --study FILE --storage FOLDER  # of real null comparisons
 
-Each line is of 1,000 simulated studies (``--studies``): values of trainings x questions with
-normal effects of trainings, of clusters and of the rest. ``alone`` is the question-only test in the
-form of a t over clusters.
+Of the first two each line is of 1,000 simulated studies (``--studies``): values of trainings x
+questions with normal effects of trainings, of clusters and of the rest. ``alone`` is the
+question-only test in the form of a t over clusters.
 """
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
-from ccx_ray.analysis.crossed import Spreads, crossed, mean_influences, smallest_effect
-from ccx_ray.analysis.statistics import Floats, standard_error
+from ccx_ray.analysis.crossed import (
+    FEWEST_TRAININGS,
+    Spreads,
+    crossed,
+    mean_influences,
+    smallest_effect,
+)
+from ccx_ray.analysis.measures.transfer import (
+    by_run,
+    cells,
+    clusters_of,
+    compare_answers,
+    read_answers,
+)
+from ccx_ray.analysis.statistics import Floats, seeded_generator, standard_error
+from ccx_ray.study.loading import load_study
+from ccx_ray.study.spec import StudySpec
+from ccx_ray.study.trials import trial_grid
 
 LEVEL = 0.05
 SPREADS = (
@@ -94,11 +114,67 @@ def power(count: int) -> None:
             )
 
 
+def alarms(study: StudySpec, storage: Path, splits: int) -> None:
+    """How often a real difference of nothing is significant: the no-bridge trainings of a finished
+    study are split in two at random and compared, and deranged is compared with no-bridge."""
+    grid, folders = trial_grid(study), storage / study.name
+    evaluations = {
+        path.parent.name.rpartition("-")[0].removeprefix("evaluate-"): path.parent
+        for path in folders.glob("evaluate-*/_complete.json")
+    }
+    answers = read_answers(study, grid, evaluations)
+    counts: dict[str, list[tuple[float, float]]] = {}
+    for place, cell in cells(answers.rows, "probe", "step", "group"):
+        ordered = cell.sort_values(["seed", "question"], kind="stable")
+        for kind, pairs in _null_pairs(ordered, splits, str(place)):
+            clusters = clusters_of(ordered[ordered["condition"] == "nobridge"])
+            for first, second in pairs:
+                seeds = tuple(range(len(first)))
+                found = compare_answers(study, first, second, clusters, seeds, kind)
+                counts.setdefault(kind, []).append((found.p_value, found.question_p_value))
+    for kind, pairs_found in counts.items():
+        p_values = np.array(pairs_found)
+        for column, name in enumerate(("questions and trainings", "questions alone")):
+            hits = int((p_values[:, column] < LEVEL).sum())
+            low, high = proportion_confint(hits, len(p_values), method="wilson")
+            print(
+                f"{kind}, over {name}: {hits} of {len(p_values)} below {LEVEL} "
+                f"({hits / len(p_values):.1%}, {low:.1%} to {high:.1%})"
+            )
+    print("Intervals as if comparisons were independent; they share trainings and questions.")
+
+
+def _null_pairs(
+    cell: pd.DataFrame, splits: int, name: str
+) -> Iterator[tuple[str, list[tuple[Floats, Floats]]]]:
+    """Answers of a probe, checkpoint and group, [S, Q] each, between which nothing differs."""
+    if not (cell["condition"] == "nobridge").any():
+        return
+    nobridge = by_run(cell, "published", "nobridge")
+    half = len(nobridge) // 2
+    if half >= FEWEST_TRAININGS:
+        random = seeded_generator(0, name)
+        orders = [random.permutation(len(nobridge)) for _ in range(splits)]
+        yield (
+            "no-bridge split in two",
+            [(nobridge[order[:half]], nobridge[order[half : 2 * half]]) for order in orders],
+        )
+    if (cell["condition"] == "deranged").any() and len(nobridge) >= FEWEST_TRAININGS:
+        yield "deranged minus no-bridge", [(by_run(cell, "published", "deranged"), nobridge)]
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("part", choices=("coverage", "power"))
+    parser.add_argument("part", choices=("coverage", "power", "alarms"))
     parser.add_argument("--studies", type=int, default=1000)
+    parser.add_argument("--study", default="control")
+    parser.add_argument("--set", nargs="*", default=[])
+    parser.add_argument("--storage", type=Path, default=Path("storage"))
+    parser.add_argument("--splits", type=int, default=40)
     arguments = parser.parse_args()
-    {"coverage": coverage, "power": power}[arguments.part](arguments.studies)
+    if arguments.part == "alarms":
+        alarms(load_study(arguments.study, arguments.set)[0], arguments.storage, arguments.splits)
+    else:
+        {"coverage": coverage, "power": power}[arguments.part](arguments.studies)

@@ -178,6 +178,8 @@ def _print_transfer(console: Console, run: "StudyRun") -> None:
         )
     console.print()
     console.print(table)
+    headline = run.outcome.markers["analysis"]["counts"].get("headline", "")
+    console.print(headline, style="bold", highlight=False)
 
 
 def print_consumed(consumed: "pa.Table", *, title: str) -> None:

@@ -143,7 +143,7 @@ def test_report_shows_the_numbers_of_the_results(analysed: tuple[Any, Path, Any]
     korean = re.search(r"<td[^>]*>English → Korean</td>.*?</tr>", page)
     assert korean is not None
     assert "+20.0" in korean[0]
-    assert '<td class="yes">found, of these trainings</td><td>yes</td>' in korean[0]
+    assert '<td class="yes">found here</td><td>yes</td>' in korean[0]
     assert "duplicate" in text
     assert "65,432" in text, "the table of corpora"
     assert f"{results['facts']['parameters']:,} parameters" in text
