@@ -28,6 +28,12 @@ from ccx_ray.analysis.measures.expectations import (
     verdict_counts,
 )
 from ccx_ray.analysis.measures.frequency import EXACT_MEASURES, POOLED
+from ccx_ray.analysis.measures.noise import noise_rows
+from ccx_ray.analysis.measures.signatures import (
+    signature_counts,
+    signature_rows,
+    signature_sentence,
+)
 from ccx_ray.analysis.measures.transfer import (
     by_score,
     is_significant,
@@ -61,6 +67,7 @@ FIGURES: Mapping[str, Callable[[StudySpec, Results], Figure | None]] = {
     "transfer": transfer_figures.transfer_figure,
     "accuracy": transfer_figures.accuracy_figure,
     "score-types": transfer_figures.score_figure,
+    "noise": transfer_figures.noise_figure,
     "ties": transfer_figures.tie_figure,
     "positions": transfer_figures.position_figure,
     "proficiency": transfer_figures.proficiency_figure,
@@ -97,6 +104,7 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
     control = _control(inputs, results)
     said = {
         "control": control,
+        "signature_sentence": signature_sentence(results.signatures),
         "headline": headline(study, results),
         "verdicts": transfer_verdicts(study, results),
         "findings": [*transfer_findings(study, results), *frequency_findings(study, results)],
@@ -127,6 +135,13 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
     page = _page(inputs, results, figures, said)
     (folder / "report.html").write_text(page, encoding="utf-8")
     summary = _summary(study, results)
+    summary["signatures"] = json_ready(
+        {
+            "sentence": said["signature_sentence"],
+            "counts": signature_counts(results.signatures),
+            "rows": results.signatures,
+        }
+    )
     if control is not None:
         found = {"expectations": results.expectations} if inputs.world else {}
         summary["control"] = json_ready({**control, **found})
@@ -163,6 +178,7 @@ def compute_results(inputs: AnalysisInputs) -> Results:
         **control_tables(inputs, answers),
         score_transfers=by_score(answers, partial(transfer_rows, study, last_only=True)),
         score_accuracies=by_score(answers, accuracy.last_accuracy_rows),
+        noise=by_score(answers, noise_rows),
         ties=accuracy.tie_rows(answers),
         positions=accuracy.position_rows(answers),
         proficiencies=languages.proficiency_rows(held_out),
@@ -189,7 +205,9 @@ def compute_results(inputs: AnalysisInputs) -> Results:
         steps=run_facts.step_rows(inputs.markers),
     )
     rows = {name: list(value) for name, value in found.items() if isinstance(value, Iterator)}
-    return Results(**(found | rows))
+    results = Results(**(found | rows))
+    results.signatures = signature_rows(study, results, answers, held_out, inputs.audit)
+    return results
 
 
 def _control(inputs: AnalysisInputs, results: Results) -> dict[str, Any] | None:
