@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ccx_ray.corpus.audit.auditing import audit_tasks, write_audit
+from ccx_ray.corpus.audit.auditing import row_tasks, text_tasks, write_audit
 from ccx_ray.corpus.audit.figures import AuditFigures
 from ccx_ray.corpus.audit.inputs import (
     AuditedLanguage,
@@ -101,7 +101,8 @@ def run_audit(
     """Do all tasks and write the audit into ``folder``."""
     spec = spec or AuditSpec()
     folder.mkdir(parents=True)
-    found = Findings()
-    for task in audit_tasks(inputs, spec, folder)[:: -1 if backwards else 1]:
-        found.add(task())
-    return write_audit(folder, inputs, found, spec, title="small")
+    found, scratch = Findings(), folder / "scratch"
+    for tasks_of in (text_tasks, row_tasks):
+        for task in tasks_of(inputs, spec, found, scratch)[:: -1 if backwards else 1]:
+            found.add(task())
+    return write_audit(folder, inputs, found, spec, scratch, title="small")

@@ -58,7 +58,8 @@ def write_planted(root: Path, study: StudySpec, known: Known) -> AnalysisInputs:
         step = study.base.steps if run == "base" else study.trials.steps
         asked = {
             f"{culture}-{language}": [
-                _question(row["relation"] < known(run, language, row)) for row in truth[culture]
+                _question(row, right=row["relation"] < known(run, language, row))
+                for row in truth[culture]
             ]
             for culture in cultures
             for language in ("en", culture)
@@ -96,5 +97,11 @@ def as_hoped(run: str, language: str, row: Mapping[str, Any]) -> int:
     return 2
 
 
-def _question(right: bool) -> Question:
-    return Question(scores=[1.0, 2.0, 3.0, 4.0], gold=0 if right else 2)
+def _question(row: Mapping[str, Any], *, right: bool) -> Question:
+    """Its group and cluster as the world's probe files name them."""
+    return Question(
+        scores=[1.0, 2.0, 3.0, 4.0],
+        gold=0 if right else 2,
+        group=row["group"],
+        cluster=f"entity {row['entity']}",
+    )

@@ -1,5 +1,6 @@
 """The step of the analysis stage: numbers, tables, figures and the report."""
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -40,7 +41,7 @@ def analysis_step(
     return Step(
         name="analysis",
         kind="analysis",
-        version=7,
+        version=8,
         identity={
             **study.analysis.model_dump(),
             "evaluation": study.evaluation.model_dump(),
@@ -113,6 +114,7 @@ def _record(study: StudySpec, work: StepWork, summary: Mapping[str, Any]) -> Non
         log.log(cell["step"], {name: cell["difference"]})
     log.log(0, _metrics(summary))
     log.close()
+    log_signatures(tracking, run, summary["signatures"])
     if study.world is not None:
         log_control(tracking, run, summary["control"])
     tracking.log_artifacts(run, work.folder)
@@ -130,6 +132,24 @@ def log_control(tracking: "Tracking", run: str, control: Mapping[str, Any]) -> N
     log.close()
     counts = control["counts"].items()
     tracking.tag(run, {"ccx.control": ", ".join(f"{count} {verdict}" for verdict, count in counts)})
+
+
+def log_signatures(tracking: "Tracking", run: str, signatures: Mapping[str, Any]) -> None:
+    """The values of the detectors of failure signatures, and the counts of their verdicts."""
+    log = tracking.metrics(run)
+    for row in signatures["rows"]:
+        names = ("signature", row["name"], *filter(None, (row["cell"],)))
+        if row["value"] is not None:
+            log.log(0, {"/".join(map(metric_name, names)): row["value"]})
+    log.close()
+    counts = signatures["counts"].items()
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts)
+    tracking.tag(run, {"ccx.signatures": told})
+
+
+def metric_name(words: str) -> str:
+    """Words as a part of a metric's name, in letters that MLflow takes."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", words.replace(" → ", "-to-"))
 
 
 def _metrics(summary: Mapping[str, Any]) -> dict[str, float]:

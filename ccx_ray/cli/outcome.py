@@ -17,6 +17,7 @@ VERDICT_STYLES = {
     "holds": "bold green",
     "does not hold": "bold white on red",
     "cannot be told": "bold yellow",
+    "fires": "bold white on red",
 }
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def print_outcome(run: "StudyRun") -> None:
     _print_densities(console, run)
     if "analysis" in outcome.markers:
         print_control(outcome.markers["analysis"]["counts"].get("control"), console)
+        print_signatures(outcome.markers["analysis"]["counts"]["signatures"], console)
         _print_transfer(console, run)
         report = run.folders.final(run.graph["analysis"]) / "report.html"
         console.print(
@@ -152,6 +154,23 @@ def print_control(control: Mapping[str, Any] | None, console: Console) -> None:
         table.add_row(row["name"], row["cell"], row["expected"], estimate, interval, outcome)
     console.print(table)
     console.print(control["sentence"], style="bold", highlight=False)
+
+
+def print_signatures(signatures: Mapping[str, Any], console: Console) -> None:
+    """Which detectors of failure signatures fire, and why others cannot tell.
+
+    Args:
+        signatures: of the analysis's marker.
+    """
+    console.print()
+    console.print(signatures["sentence"], style="bold", soft_wrap=True, highlight=False)
+    for row in signatures["rows"]:
+        if row["verdict"] != "clear":
+            where = f" ({row['cell']})" if row["cell"] else ""
+            said = "; ".join(filter(None, (row["looked_at"], row["reason"])))
+            verdict = Text(f"{row['verdict']:<15}", style=VERDICT_STYLES[row["verdict"]])
+            console.print(verdict.append(f"{row['name']}{where}: {said}", style="not bold default"),
+                          soft_wrap=True)  # fmt: skip
 
 
 def _print_transfer(console: Console, run: "StudyRun") -> None:

@@ -430,7 +430,7 @@ def _audit_step(
     return background_step(
         name="audit",
         kind="audit",
-        version=1,
+        version=2,
         identity={
             **study.audit.identity(),
             "isolation": {lang.code: lang.isolation.model_dump() for lang in languages},

@@ -194,6 +194,9 @@ class AuditSpec(Spec):
     corpus."""
     shared_documents_share: Share = 0.01
     """Largest share of a corpus's documents that may stand in another corpus too."""
+    translations_share: Share = 0.001
+    """Largest share of the rows without bridges, and of a corpus's documents, that may hold a
+    sentence and its translation, told by content."""
     token_difference_share: Share = 0.001
     """Largest difference of the conditions' tokens."""
 

@@ -38,6 +38,7 @@ from tests.small_corpus import (
 )
 
 SPEC = AuditSpec(shared_documents_share=1.0)
+BY_CONTENT = "rows without bridges that hold a sentence and its translation, by content, share"
 
 
 @pytest.fixture(scope="module", params=["ko", "mn"])
@@ -151,6 +152,7 @@ def test_real_streams_are_counted_and_clean(
     assert bridge.together_whole < bridge.together <= bridge.pairs
     assert bridge.together_whole > 0 or corpus[0] == "ko"  # whose sentences are longer than rows
     assert nobridge.together == nobridge.rows_with_both_sides_of_a_group == 0
+    assert nobridge.rows_with_both_sides_by_content == 0
     assert found.rows_at_equal_positions == found.identical_rows == bridge.monolingual_rows > 100
     assert found.token_difference == found.differing_rows == 0
     assert found.same_halves
@@ -190,9 +192,11 @@ def test_a_translation_planted_into_a_no_bridge_row_is_found(
     write_back(table.set_column(1, "segments", segments), tmp_path / "streams", "nobridge")
     found = audited(corpus, tmp_path / "streams", tmp_path / "audit")
     assert found.nobridge.together == found.nobridge.rows_with_both_sides_of_a_group == 1
+    assert found.nobridge.rows_with_both_sides_by_content == 1
     assert found.bridge.together > 1
     assert not found.same_halves
     assert crossed(found, corpus, tmp_path / "audit") == {
+        BY_CONTENT,
         "no-bridge rows that hold both halves of a pair",
         "streams whose conditions do not consume the same halves",
     }
@@ -316,11 +320,86 @@ def test_pairs_that_share_a_text_are_kept_apart_too(
     assert found.nobridge.rows_with_both_sides_of_a_group >= 1
 
 
+def without_bridges(
+    corpus: tuple[str, SmallCorpus], streams: Path, text: Path
+) -> tuple[pa.Table, list[dict[str, str]], dict[str, dict[str, str]], str, str]:
+    """Rows and documents of no-bridge, the pairs of a copy of the text by id, and the ids of two
+    pairs of which one row holds an English half and a target half, long enough to be told by
+    content."""
+    shutil.copytree(corpus[1].text, text)
+    documents = Stream.open(streams / "nobridge").documents().to_pylist()
+    pairs = {pair["id"]: pair for pair in pq.read_table(text / "pairs").to_pylist()}
+    table = pq.read_table(streams / "nobridge/rows-00000.parquet")
+    rows = (
+        [documents[segment["document"]] for segment in row] for row in table["segments"].to_pylist()
+    )
+    english, target = next(
+        (one["id"], other["id"])
+        for row in rows
+        for one in row
+        for other in row
+        if (one["part"], other["part"]) == ("english", "target")
+        and len(pairs[one["id"]]["english"].split()) > 5
+    )
+    return table, documents, pairs, english, target
+
+
+def rewritten(text: Path, kind: str, rows: list[dict[str, str]]) -> None:
+    (part,) = (text / kind).glob("*.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), part)
+
+
+def test_a_pair_that_is_repeated_with_other_punctuation_is_found(
+    corpus: tuple[str, SmallCorpus], streams: Path, tmp_path: Path
+):
+    """The target half of a second pair that says the same, beside the English half of the first."""
+    text = tmp_path / "text"
+    _, _, pairs, english, target = without_bridges(corpus, streams, text)
+    pairs[target]["english"] = "… " + "  ".join(pairs[english]["english"].split()) + " !"
+    rewritten(text, "pairs", list(pairs.values()))
+    other = (corpus[0], replace(corpus[1], text=text))
+    found = audited(other, streams, tmp_path / "audit")
+    assert found.nobridge.rows_with_both_sides_of_a_group == 0
+    assert found.nobridge.rows_with_both_sides_by_content >= 1
+    assert BY_CONTENT in crossed(found, other, tmp_path / "audit")
+
+
+@pytest.mark.parametrize("held", ["its translation", "another sentence"])
+def test_a_document_with_the_translation_beside_a_half_is_found(
+    corpus: tuple[str, SmallCorpus], streams: Path, tmp_path: Path, held: str
+):
+    """A no-bridge row in which a monolingual document stands where another half stood."""
+    text = tmp_path / "text"
+    _, documents, pairs, english, target = without_bridges(corpus, streams, text)
+    shutil.copytree(streams, tmp_path / "streams")
+    monolingual = pq.read_table(text / "documents").to_pylist()
+    sentence = "가나 다라 마바 사아 자차 카타 파하"
+    pairs[english]["target"] = f"{sentence} {english}."
+    shown = sentence if held == "its translation" else sentence[::-1]
+    monolingual[0]["text"] = f"앞에, {shown} {english}; 뒤에"
+    rewritten(text, "pairs", list(pairs.values()))
+    rewritten(text, "documents", monolingual)
+    table = pq.read_table(tmp_path / "streams/nobridge/rows-00000.parquet")
+    rows = table["segments"].to_pylist()
+    for row in rows:
+        about = [(documents[s["document"]]["part"], documents[s["document"]]["id"]) for s in row]
+        if ("english", english) in about and ("target", target) in about:
+            row[about.index(("target", target))] |= {"document": 0, "start": 0, "length": 400}
+    segments = pa.array(rows, table.schema.field("segments").type)
+    write_back(table.set_column(1, "segments", segments), tmp_path / "streams", "nobridge")
+    other = (corpus[0], replace(corpus[1], text=text))
+    found = audited(other, tmp_path / "streams", tmp_path / "audit")
+    assert found.nobridge.rows_with_both_sides_of_a_group == 0
+    expected = held == "its translation"
+    assert (found.nobridge.rows_with_both_sides_by_content > 0) == expected
+    assert (BY_CONTENT in crossed(found, other, tmp_path / "audit")) == expected
+
+
 def test_used_tokens_leave_padding_out():
     condition = ConditionFigures(
         rows=1, monolingual_rows=0, tokens={"english": 5, "end_of_text": 1, "padding": 10},
         pairs=1, target_halves=0, together=0, together_whole=0, rows_with_both_halves=0,
-        rows_with_both_sides_of_a_group=0,
+        rows_with_both_sides_of_a_group=0, rows_with_both_sides_by_content=0,
     )  # fmt: skip
     assert condition.used == 6
 
@@ -353,7 +432,7 @@ def test_a_third_condition_is_counted_and_clean(
     assert two.deranged is None
     assert found == two.model_copy(update={"deranged": found.deranged})
     page = (tmp_path / "audit/audit.html").read_text("utf-8")
-    assert "14 limits" in page
+    assert "16 limits" in page
     assert page.count("deranged rows with both halves") == 1
     assert "deranged" not in (tmp_path / "two/audit.html").read_text("utf-8")
     names = metrics(read_figures(tmp_path / "audit")).keys()
@@ -375,12 +454,13 @@ def test_another_condition_in_place_of_the_third_is_found(
     shutil.rmtree(tmp_path / "streams/deranged")
     shutil.copytree(three / other, tmp_path / "streams/deranged")
     found = audit_three(corpus, tmp_path / "streams", tmp_path / "audit")
-    assert crossed(found, corpus, tmp_path / "audit") == {limit}
+    limits = {limit, BY_CONTENT} if other == "bridge" else {limit}
+    assert crossed(found, corpus, tmp_path / "audit") == limits
     out = io.StringIO()
     figures = read_figures(tmp_path / "audit")
     judged = verdicts(figures, SPEC)
     print_audit(figures, judged, tmp_path, console=Console(file=out, width=160))
-    assert "1 of 14 limits crossed" in out.getvalue()
+    assert f"{len(limits)} of 16 limits crossed" in out.getvalue()
     assert limit in out.getvalue()
     table = out.getvalue().partition("every row of all conditions")[2]
     (numbers,) = re.findall(rf"^{found.stream} +(.*)$", table, re.MULTILINE)[:1]

@@ -76,7 +76,7 @@ def proficiency_rows(held_out: pd.DataFrame) -> Iterator[Row]:
         language, condition, text, step = place.values()
         seeds = [(int(seed), one) for seed, one in cell.groupby("seed", sort=False)]
         for seed, one in (*(seeds if condition != BASE_RUN else ()), (None, cell)):
-            bits, of_one = _bits(one).mean(axis=0), one[: len(one) // one["run"].nunique()]
+            bits, of_one = bits_by_run(one).mean(axis=0), one[: len(one) // one["run"].nunique()]
             tokens, sizes = of_one["tokens"].sum(), of_one["bytes"].to_numpy(np.float64)
             yield Row(
                 language=language,
@@ -101,8 +101,8 @@ def proficiency_differences(study: StudySpec, held_out: pd.DataFrame) -> Iterato
     for place, cell in cells(paired(held_out, *names), *names):
         language, text, step = place.values()
         by_seed = cell.sort_values("seed", kind="stable")
-        bridge = _bits(by_seed[by_seed["condition"] == "bridge"])
-        nobridge = _bits(by_seed[by_seed["condition"] == "nobridge"])
+        bridge = bits_by_run(by_seed[by_seed["condition"] == "bridge"])
+        nobridge = bits_by_run(by_seed[by_seed["condition"] == "nobridge"])
         differences = bridge - nobridge  # bits a document, [S, D]
         sizes = by_seed["bytes"].to_numpy(np.float64)[: differences.shape[1]]
         resample = resampling(study.analysis, "proficiency", language, text, str(step))
@@ -123,7 +123,7 @@ def proficiency_differences(study: StudySpec, held_out: pd.DataFrame) -> Iterato
         )
 
 
-def _bits(rows: pd.DataFrame) -> Floats:
+def bits_by_run(rows: pd.DataFrame) -> Floats:
     """Bits of every document under each run, [R, D]."""
     documents = by_run(rows, "document")
     assert (documents == documents[0]).all(), "other held-out documents"

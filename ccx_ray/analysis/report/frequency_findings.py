@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from ccx_ray.analysis.measures.frequency import POOLED
 from ccx_ray.analysis.measures.run_facts import own_planted
+from ccx_ray.analysis.measures.signatures import LOW_RECALL
 from ccx_ray.analysis.measures.transfer import significance_level
 from ccx_ray.analysis.measures.transfer_model import PREDICTORS, Predictor, frequency_term
 from ccx_ray.analysis.report.findings import Finding, Verdict
@@ -32,7 +33,6 @@ from ccx_ray.study.spec import StudySpec
 
 FEW_FOUND = 10
 """Questions; a ratio that hangs on fewer is called unknown, whatever its interval."""
-LOW_RECALL = 0.8
 
 
 def frequency_findings(study: StudySpec, results: Results) -> Iterator[Finding]:

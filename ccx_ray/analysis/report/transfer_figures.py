@@ -9,6 +9,7 @@ from collections.abc import Callable
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ccx_ray.analysis.measures.noise import HEADLINE
 from ccx_ray.analysis.measures.run_facts import loss_curves
 from ccx_ray.analysis.measures.transfer import DIRECTIONS, interval_of, probe_of
 from ccx_ray.analysis.report.drawing import (
@@ -105,6 +106,31 @@ def score_figure(study: StudySpec, results: Results) -> Figure | None:
                 elinewidth=1.1,
                 capsize=2,
             )
+        first = language is languages[0]
+        name_rows(axes, [SCORE_NAMES[kind] if first else "" for kind in SCORE_TYPES])
+
+    codes = [language.code for language in languages]
+    return panel_grid(study, codes, panel, label="", across="transfer, points")
+
+
+def noise_figure(study: StudySpec, results: Results) -> Figure | None:
+    """Transfer at the last checkpoint under every score, with its spread over the last checkpoints
+    (thick) and over the seeds (thin), the study's own score filled."""
+    rows = [row for row in results.noise if row.group == HEADLINE]
+    rows = [row for row in rows if row.checkpoints > 1 or row.seeds > 1]
+    cells = grouped(rows, "language", "direction")
+    languages = languages_of(study, (language for language, _ in cells))
+
+    def panel(axes: Axes, language: LanguageSpec, direction: Direction) -> None:
+        colour = language_colours(study)[language.code]
+        axes.axvline(0, color=FAINT, linewidth=0.8)
+        for row in cells[language.code, direction]:
+            middle, place = 100 * row.transfer_last, SCORE_TYPES.index(row.score)
+            for spread, width in ((row.over_seeds, 1.1), (row.over_checkpoints, 3.5)):
+                ends = [middle - 100 * spread, middle + 100 * spread]
+                axes.plot(ends, [place, place], color=colour, linewidth=width, alpha=0.6)
+            face = colour if row.score == study.evaluation.scoring else "white"
+            axes.plot(middle, place, "o", color=colour, markerfacecolor=face, markersize=4.5)
         first = language is languages[0]
         name_rows(axes, [SCORE_NAMES[kind] if first else "" for kind in SCORE_TYPES])
 

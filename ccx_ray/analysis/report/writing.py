@@ -37,6 +37,12 @@ from ccx_ray.analysis.measures.expectations import (
 )
 from ccx_ray.analysis.measures.frequency import EXACT_MEASURES, POOLED
 from ccx_ray.analysis.measures.headline import STATISTICS, headline_rows
+from ccx_ray.analysis.measures.noise import noise_rows
+from ccx_ray.analysis.measures.signatures import (
+    signature_counts,
+    signature_rows,
+    signature_sentence,
+)
 from ccx_ray.analysis.measures.transfer import (
     by_score,
     interval_of,
@@ -74,6 +80,7 @@ FIGURES: Mapping[str, Callable[[StudySpec, Results], Figure | None]] = {
     "transfer": transfer_figures.transfer_figure,
     "accuracy": transfer_figures.accuracy_figure,
     "score-types": transfer_figures.score_figure,
+    "noise": transfer_figures.noise_figure,
     "ties": transfer_figures.tie_figure,
     "positions": transfer_figures.position_figure,
     "proficiency": transfer_figures.proficiency_figure,
@@ -112,6 +119,7 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
         "control": control,
         "declared": inputs.declared,
         "intervened": list(interventions.intervention_sentences(study, results)),
+        "signature_sentence": signature_sentence(results.signatures),
         "headline": headline(study, results),
         "verdicts": transfer_verdicts(study, results),
         "findings": [*transfer_findings(study, results), *frequency_findings(study, results)],
@@ -142,6 +150,13 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
     page = _page(inputs, results, figures, said)
     (folder / "report.html").write_text(page, encoding="utf-8")
     summary = _summary(study, results)
+    summary["signatures"] = json_ready(
+        {
+            "sentence": said["signature_sentence"],
+            "counts": signature_counts(results.signatures),
+            "rows": results.signatures,
+        }
+    )
     if control is not None:
         found = {"expectations": results.expectations} if inputs.world else {}
         summary["control"] = json_ready({**control, **found})
@@ -180,6 +195,7 @@ def compute_results(inputs: AnalysisInputs) -> Results:
         **interventions.intervention_tables(inputs, answers),
         score_transfers=by_score(answers, partial(transfer_rows, study, last_only=True)),
         score_accuracies=by_score(answers, accuracy.last_accuracy_rows),
+        noise=by_score(answers, noise_rows),
         ties=accuracy.tie_rows(answers),
         positions=accuracy.position_rows(answers),
         proficiencies=languages.proficiency_rows(held_out),
@@ -206,7 +222,9 @@ def compute_results(inputs: AnalysisInputs) -> Results:
         steps=run_facts.step_rows(inputs.markers),
     )
     rows = {name: list(value) for name, value in found.items() if isinstance(value, Iterator)}
-    return Results(**(found | rows))
+    results = Results(**(found | rows))
+    results.signatures = signature_rows(study, results, answers, held_out, inputs.audit)
+    return results
 
 
 def _control(inputs: AnalysisInputs, results: Results) -> dict[str, Any] | None:

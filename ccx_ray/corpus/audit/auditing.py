@@ -8,19 +8,23 @@ import json
 import pickle
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ccx_ray.corpus.audit import contamination, texts
-from ccx_ray.corpus.audit.figures import AuditFigures, verdicts
+from ccx_ray.corpus.audit.figures import AuditFigures, Example, TranslationFigures, verdicts
+from ccx_ray.corpus.audit.halves import FoundHalves, Units, open_pairs, read_pairs
 from ccx_ray.corpus.audit.inputs import (
+    SIDES,
+    AuditedLanguage,
     AuditInputs,
     Findings,
     Hashes,
@@ -31,6 +35,12 @@ from ccx_ray.corpus.audit.inputs import (
 from ccx_ray.corpus.audit.page import audit_page, sample_page
 from ccx_ray.corpus.cleaning.duplicates import digests
 from ccx_ray.corpus.packing.conditions import (
+    ENGLISH,
+    MONOLINGUAL,
+    REPLAY,
+    SPAN,
+    TARGET,
+    Contents,
     Documents,
     StreamFigures,
     count_rows,
@@ -49,55 +59,89 @@ FIGURES = "audit.json"
 PAGE = "audit.html"
 CONTAMINATION = "contamination.parquet"
 TOKENS_PER_TASK = 2**25
+Task = Callable[[], Findings]
 
 
 def audit(
     inputs: AuditInputs, spec: AuditSpec, folder: Path, *, title: str, run_tasks: RunTasks
 ) -> AuditFigures:
-    """Audit everything and write what was found into ``folder``."""
-    log = WorkLog(folder, "audit")
-    log.scratch.mkdir(parents=True, exist_ok=True)
-    tasks = audit_tasks(inputs, spec, log.scratch)
-
-    def found_of(number: int) -> Path:
-        return log.scratch / f"found-{number:06d}.pickle"
-
-    def run(number: int) -> dict[str, Any]:
-        found_of(number).write_bytes(pickle.dumps(tasks[number]()))
-        return {}
-
-    run_tasks(log, len(tasks), run)
+    """Audit everything and write what was found into ``folder``: every text, then every row, of
+    which the texts are known by then."""
     found = Findings()
-    for number in range(len(tasks)):
-        found.add(pickle.loads(found_of(number).read_bytes()))
-    figures = write_audit(folder, inputs, found, spec, title=title)
-    shutil.rmtree(log.scratch)  # the folder goes to MLflow as it stands
+    scratch = WorkLog(folder, "audit").scratch
+    for stage, tasks_of in (("texts", text_tasks), ("rows", row_tasks)):
+        log, outcomes = WorkLog(folder, f"audit-{stage}"), scratch / stage
+        outcomes.mkdir(parents=True, exist_ok=True)
+        _run(log, tasks_of(inputs, spec, found, scratch), outcomes, found, run_tasks)
+    figures = write_audit(folder, inputs, found, spec, scratch, title=title)
+    shutil.rmtree(scratch)  # the folder goes to MLflow as it stands
     return figures
 
 
-def audit_tasks(
-    inputs: AuditInputs, spec: AuditSpec, scratch: Path
-) -> list[Callable[[], Findings]]:
-    """Everything that is to be done, each task by itself; what it finds can be pickled. What the
-    documents of the streams are is read from ``scratch`` by every task."""
-    tasks: list[Callable[[], Findings]] = [
-        partial(_audit_text, inputs.probes, table, part, number, spec)
-        for table in inputs.tables
-        for number, part in enumerate(part_files(table.folder))
-    ]
+def _run(
+    log: WorkLog, tasks: Sequence[Task], outcomes: Path, found: Findings, run_tasks: RunTasks
+) -> None:
+    """Run some tasks and add what they find."""
+
+    def outcome_of(number: int) -> Path:
+        return outcomes / f"found-{number:06d}.pickle"
+
+    def run(number: int) -> dict[str, Any]:
+        outcome_of(number).write_bytes(pickle.dumps(tasks[number]()))
+        return {}
+
+    run_tasks(log, len(tasks), run)
+    for number in range(len(tasks)):
+        found.add(pickle.loads(outcome_of(number).read_bytes()))
+
+
+def text_tasks(inputs: AuditInputs, spec: AuditSpec, _: Findings, scratch: Path) -> list[Task]:
+    """Everything that is to be done with the texts, each task by itself; what it finds can be
+    pickled. The pairs by content are written to ``scratch`` first."""
+    for language in inputs.paired:
+        folder = scratch / f"pairs-{language.code}"
+        if not folder.exists():
+            _save(folder, read_pairs(language.parts("pairs")).arrays())
+    tasks: list[Task] = []
     for language in inputs.languages:
-        for part in part_files(language.folder / "rejected"):
+        of = inputs.paired if language.code == language.base else [language]
+        pairs = {one.code: scratch / f"pairs-{one.code}" for one in of if one in inputs.paired}
+        for table in language.tables:
+            sought = pairs if table.kind == "documents" else {}
+            for number, part in enumerate(part_files(table.folder)):
+                task = partial(_audit_text, inputs.probes, table, part, number)
+                tasks.append(partial(task, spec=spec, pairs=sought))
+        for part in language.parts("rejected"):
             tasks.append(partial(texts.count_rejected, language.code, part, seed=spec.seed))
+    return tasks
+
+
+def _save(folder: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write arrays into a new folder, of which a killed audit leaves no half."""
+    aside = folder.with_name(f".{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    for name, array in arrays.items():
+        np.save(aside / f"{name}.npy", array)
+    aside.replace(folder)
+
+
+def row_tasks(inputs: AuditInputs, _: AuditSpec, found: Findings, scratch: Path) -> list[Task]:
+    """Everything that is to be done with the rows of the streams. What their documents are and say
+    is read from ``scratch`` by every task.
+
+    Args:
+        found: in the texts.
+    """
+    tasks: list[Task] = []
     for stream in inputs.streams:
         folders = {condition: stream.folder / condition for condition in stream.conditions}
         streams = [Stream.open(folder) for folder in folders.values()]
-        path = scratch / f"documents-{stream.language}.npy"
+        path = scratch / f"documents-{stream.language}"
         if not path.exists():
-            pairs = part_files(inputs.language(stream.language).folder / "pairs")
-            lengths = TokenCorpus.open(stream.tokens).lengths
-            aside = path.with_name(f".{path.name}")
-            np.save(aside, _documents(streams[0], pairs, lengths))
-            aside.replace(path)  # a killed audit leaves no half of a table
+            documents = _documents(streams[0], inputs.language(stream.language), stream.tokens)
+            contents = _contents(documents, inputs.language(stream.language), found, scratch)
+            _save(path, {"documents": documents, **contents._asdict()})
         rows = max(opened.rows for opened in streams)
         step = max(1, TOKENS_PER_TASK // streams[0].sequence_length)
         for first in range(0, rows, step):
@@ -107,10 +151,21 @@ def audit_tasks(
 
 
 def _audit_text(
-    probes: Sequence[ProbeSide], table: TextTable, part: Path, number: int, spec: AuditSpec
+    probes: Sequence[ProbeSide],
+    table: TextTable,
+    part: Path,
+    number: int,
+    *,
+    spec: AuditSpec,
+    pairs: Mapping[str, Path],
 ) -> Findings:
-    """Audit one part of documents or pairs."""
-    found = Findings()
+    """Audit one part of documents or pairs.
+
+    Args:
+        pairs: language -> the folder of its pairs, whose halves are looked for.
+    """
+    found, first = Findings(), 0
+    halves: dict[str, list[FoundHalves]] = {language: [] for language in pairs}
     indexes = {
         column.corpus: contamination.probe_index(sides_of(column, probes), column.isolation)
         for column in table.columns
@@ -131,32 +186,75 @@ def _audit_text(
             texts.count_scripts(found, column, batch, ids)
             contamination.count_questions(found, column.corpus, batch, ids, indexes[column.corpus])
             keys[column.corpus].append(digests([rows[column.name]])[:, 0])
+            for language, here in _find_halves(batch.texts, pairs):
+                here["text"] += first
+                halves[language].append(here)
+        first += rows.num_rows
+    found.halves = {
+        (table.name, language): {number: np.concatenate(own)}
+        for language, own in halves.items()
+        if own
+    }
     found.digests = {corpus: {number: np.concatenate(own)} for corpus, own in keys.items()}
     return found
 
 
+def _find_halves(
+    content: Sequence[str], pairs: Mapping[str, Path]
+) -> Iterator[tuple[str, FoundHalves]]:
+    """The halves of every language's pairs in some texts."""
+    if pairs:
+        units = Units.of(content)
+        for language, folder in pairs.items():
+            yield language, open_pairs(folder).lookup.find(content, units)
+
+
 def _audit_rows(
-    name: str, folders: Mapping[Condition, Path], documents: Path, first: int, last: int
+    name: str, folders: Mapping[Condition, Path], described: Path, first: int, last: int
 ) -> Findings:
     """Audit some rows of the streams of a language and seed."""
     streams = {condition: Stream.open(folder) for condition, folder in folders.items()}
-    counts = count_rows(streams, np.load(documents, mmap_mode="r"), first, last)
+    names = ("documents", *Contents._fields)
+    documents, groups, spans = (np.load(described / f"{n}.npy", mmap_mode="r") for n in names)
+    counts = count_rows(streams, documents, first, last, Contents(groups, spans))
     found = Findings()
     found.counts.update({("row", name, what): number for what, number in counts.items()})
     return found
 
 
-def _documents(stream: Stream, pairs: Sequence[Path], token_lengths: texts.Ints) -> Documents:
-    """[documents] every document of a language's streams, whose pairs stand in these parts.
+def _documents(stream: Stream, language: AuditedLanguage, tokens: Path) -> Documents:
+    """[documents] every document of a language's streams.
 
     Taken from the text and the tokens, not from the stream's plan, so that the audit does not lean
     on what it audits.
     """
     (english, english_bytes), (target, target_bytes) = (
-        _halves(pairs, column) for column in ("english", "target")
+        _halves(language.parts("pairs"), column) for column in SIDES
     )
-    sizes = (english_bytes, target_bytes)
-    return describe_documents(stream, token_lengths, english, target, sizes=sizes)
+    lengths, sizes = TokenCorpus.open(tokens).lengths, (english_bytes, target_bytes)
+    return describe_documents(stream, lengths, english, target, sizes=sizes)
+
+
+def _contents(
+    documents: Documents, language: AuditedLanguage, found: Findings, scratch: Path
+) -> Contents:
+    """What the documents of a language's streams say of its pairs."""
+    of_pair, spans = open_pairs(scratch / f"pairs-{language.code}").groups, [np.zeros(0, SPAN)]
+    groups = np.full(len(documents), -1, np.int64)
+    halves = np.flatnonzero(documents["pair"] >= 0)
+    groups[halves] = of_pair[documents["pair"][halves]]
+    for code, kind in ((language.code, MONOLINGUAL), (language.base, REPLAY)):
+        numbers = np.flatnonzero(documents["kind"] == kind)
+        if not len(numbers):
+            continue
+        here = found.halves_in(f"{code} documents", language.code)
+        span = np.zeros(len(here), SPAN)
+        span["document"], span["group"] = numbers[here["text"]], of_pair[here["pair"]]
+        span["start"], span["end"] = here["start"], here["end"]
+        span["kind"] = np.array([ENGLISH, TARGET])[here["side"]]
+        spans.append(span)
+    every = np.concatenate(spans)
+    return Contents(groups, every[np.argsort(every["document"], kind="stable")])
 
 
 def _halves(pairs: Sequence[Path], column: str) -> tuple[Hashes, texts.Ints]:
@@ -169,6 +267,37 @@ def _halves(pairs: Sequence[Path], column: str) -> tuple[Hashes, texts.Ints]:
     return np.concatenate(keys), np.concatenate(sizes)
 
 
+def _translation_figures(
+    inputs: AuditInputs, found: Findings, scratch: Path
+) -> Iterator[TranslationFigures]:
+    """How many documents of each corpus hold a sentence and its translation."""
+    for language in inputs.languages:
+        corpus = f"{language.code} documents"
+        holding, examples, halves, short = set[int](), list[Example](), 0, 0
+        sought = [one for one in inputs.paired if language.code in (one.code, one.base)]
+        for one in sought:
+            pairs = open_pairs(scratch / f"pairs-{one.code}")
+            halves += 2 * len(pairs.groups)
+            short += 2 * len(pairs.groups) - len(pairs.lookup.halves)
+            both = pairs.documents_with_both(found.halves_in(corpus, one.code))
+            holding.update(document for document, _ in both)
+            for document, pair in both[: texts.SHARED_EXAMPLES - len(examples)]:
+                (text,) = texts.examples_of(inputs, corpus, [document])
+                english, target = (
+                    next(texts.examples_of(inputs, f"{one.base}-{one.code} pairs {side}", [pair]))
+                    for side in SIDES
+                )
+                examples.append(
+                    {"document": text["id"], "pair": english["id"], "english": english["text"],
+                     "target": target["text"]}
+                )  # fmt: skip
+        if sought:
+            yield TranslationFigures(
+                corpus=corpus, documents=found.counts["texts", corpus], holding=len(holding),
+                halves=halves, short_halves=short, examples=examples,
+            )  # fmt: skip
+
+
 def _stream_figures(found: Findings, stream: str) -> StreamFigures:
     """The figures of the conditions from the sums over their rows."""
     counted = {str(what): n for (*of, what), n in found.counts.items() if of == ["row", stream]}
@@ -176,7 +305,13 @@ def _stream_figures(found: Findings, stream: str) -> StreamFigures:
 
 
 def write_audit(
-    folder: Path, inputs: AuditInputs, found: Findings, spec: AuditSpec, *, title: str
+    folder: Path,
+    inputs: AuditInputs,
+    found: Findings,
+    spec: AuditSpec,
+    scratch: Path,
+    *,
+    title: str,
 ) -> AuditFigures:
     """Write what all tasks together found."""
     rows, questions = [pa.Table.from_pylist([], contamination.SCHEMA)], []
@@ -201,6 +336,7 @@ def write_audit(
         contamination=questions,
         shared=list(texts.shared_figures(inputs, digested)),
         overlaps=list(texts.overlap_figures(inputs, digested)),
+        translations=list(_translation_figures(inputs, found, scratch)),
         streams=[_stream_figures(found, name) for name in sorted(s.name for s in inputs.streams)],
         rejections=[
             part for language in inputs.languages for part in texts.rejection_figures(language)

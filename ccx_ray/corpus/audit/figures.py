@@ -102,6 +102,25 @@ class OverlapFigures(Figures):
     share: float
 
 
+class TranslationFigures(Figures):
+    """Documents of a corpus that hold a sentence and its translation, by the pairs of the study."""
+
+    corpus: str
+    documents: int
+    holding: int
+    """Documents in which both sides of a pair stand."""
+    halves: int
+    """Of the pairs that were looked for."""
+    short_halves: int
+    """Of these, too short to be looked for."""
+    examples: list[Example]
+    """``document, pair, english, target``."""
+
+    @property
+    def share(self) -> float:
+        return self.holding / self.documents if self.documents else 0.0
+
+
 class RejectionFigures(Figures):
     """What was read of one kind of text, and what became of it."""
 
@@ -148,6 +167,7 @@ class AuditFigures(Figures):
     contamination: list[ContaminationFigures]
     shared: list[SharedFigures]
     overlaps: list[OverlapFigures]
+    translations: list[TranslationFigures]
     streams: list[StreamFigures]
     rejections: list[RejectionFigures]
     rejected: list[RejectedFigures]
@@ -210,6 +230,12 @@ def verdicts(figures: AuditFigures, spec: AuditSpec) -> list[Verdict]:
          [(part.stream, part.token_difference_share) for part in streams]),
         ("no-bridge rows that hold both halves of a pair", "",
          [(part.stream, part.nobridge.rows_with_both_sides_of_a_group) for part in streams]),
+        ("rows without bridges that hold a sentence and its translation, by content, share",
+         "translations_share",
+         [(f"{part.stream} {name}", own.rows_with_both_sides_by_content / max(1, own.rows))
+          for part in streams for name, own in part.apart.items()]),
+        ("documents that hold a sentence and its translation, share", "translations_share",
+         [(part.corpus, part.share) for part in figures.translations]),
         ("bridge pairs whose halves do not meet in exactly one row", "",
          [(part.stream, abs(part.bridge.pairs - part.bridge.together)) for part in streams]),
         ("monolingual rows that differ between the conditions", "",
@@ -285,6 +311,8 @@ def metrics(figures: AuditFigures) -> dict[str, float]:
         )
     for shared in figures.overlaps:
         note(max, _language(shared.corpus), shared_documents_share=shared.share)
+    for translations in figures.translations:
+        note(add, _language(translations.corpus), documents_with_translations=translations.holding)
     for rejections in figures.rejections:
         note(max, _language(rejections.corpus), rejected_share=rejections.share)
     for stream in figures.streams:
@@ -295,6 +323,7 @@ def metrics(figures: AuditFigures) -> dict[str, float]:
             token_difference_share=stream.token_difference_share,
             bridge_pairs_together=stream.bridge.together,
             nobridge_rows_with_both=stream.nobridge.rows_with_both_sides_of_a_group,
+            nobridge_rows_with_both_by_content=stream.nobridge.rows_with_both_sides_by_content,
             differing_monolingual_rows=stream.differing_rows,
         )
         if stream.deranged is not None:

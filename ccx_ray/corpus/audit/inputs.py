@@ -24,6 +24,14 @@ Hashes = npt.NDArray[np.uint64]
 Key = tuple[str | int, ...]
 """What is counted or kept, such as ``("script", "ko documents", "Hangul")``."""
 
+FOUND = np.dtype(
+    [("text", np.int64), ("start", np.int64), ("end", np.int64), ("side", np.int8),
+     ("pair", np.int64)]
+)  # fmt: skip
+"""A half of a pair in a text: from its first unit into its last one, in bytes."""
+SIDES = ("english", "target")
+"""Of a pair; a side's number is its place."""
+
 _LANGUAGES = {
     ("Arabic",): "ar fa ps ug ur", ("Armenian",): "hy", ("Bengali",): "bn",
     ("Cyrillic",): "be bg kk ky mk ru tg tt uk", ("Devanagari",): "hi mr ne sa",
@@ -94,6 +102,10 @@ class AuditedLanguage:
     planted: Path | None = None
     """The folder of the step that planted documents into this text, which ``folder`` is without."""
 
+    def parts(self, kind: str) -> list[Path]:
+        """Of its ``documents``, ``pairs`` or ``rejected``."""
+        return part_files(self.folder / kind)
+
     @property
     def tables(self) -> tuple[TextTable, ...]:
         """``documents``, and ``pairs`` and ``planted`` ones where there are any."""
@@ -163,6 +175,11 @@ class AuditInputs:
     def columns(self) -> tuple[Column, ...]:
         return tuple(column for table in self.tables for column in table.columns)
 
+    @property
+    def paired(self) -> tuple[AuditedLanguage, ...]:
+        """The languages that have pairs."""
+        return tuple(one for one in self.languages if one.parts("pairs"))
+
     def language(self, code: str) -> AuditedLanguage:
         return next(language for language in self.languages if language.code == code)
 
@@ -189,6 +206,9 @@ class Findings:
     """A limit, and the smallest of the tuples that were found: at most as many, rising."""
     digests: dict[str, dict[int, Hashes]] = field(default_factory=dict)
     """Corpus -> part -> [rows] digests of the texts."""
+    halves: dict[tuple[str, str], dict[int, npt.NDArray[np.void]]] = field(default_factory=dict)
+    """Corpus and language of the pairs -> part -> [found] of ``FOUND``; a text is a row of
+    its part."""
 
     def keep(self, key: Key, found: Iterable[tuple[Any, ...]], limit: int) -> None:
         """Keep the smallest of these tuples and of those that were found before."""
@@ -203,6 +223,16 @@ class Findings:
         parts = self.digests.get(corpus, {})
         return np.concatenate([np.zeros(0, np.uint64), *(parts[part] for part in sorted(parts))])
 
+    def halves_in(self, corpus: str, language: str) -> npt.NDArray[np.void]:
+        """[found] the halves of a language's pairs in a corpus; a text is a row of the corpus."""
+        parts, first, found = self.halves.get((corpus, language), {}), 0, list[Any]()
+        for part, own in sorted(self.digests.get(corpus, {}).items()):
+            if part in parts:
+                found.append(parts[part].copy())
+                found[-1]["text"] += first
+            first += len(own)
+        return np.concatenate(found) if found else np.zeros(0, FOUND)
+
     def add(self, other: "Findings") -> None:
         """Merge what another task found."""
         self.counts.update(other.counts)
@@ -210,3 +240,5 @@ class Findings:
             self.keep(key, found, limit)
         for corpus, parts in other.digests.items():
             self.digests.setdefault(corpus, {}).update(parts)
+        for where, halves in other.halves.items():
+            self.halves.setdefault(where, {}).update(halves)

@@ -271,7 +271,7 @@ def shared_figures(inputs: AuditInputs, digests: Mapping[str, Hashes]) -> Iterat
             share=texts / len(here),
             other_texts=other_texts,
             other_share=other_texts / len(there),
-            examples=list(_examples(inputs, corpus, shown)),
+            examples=list(examples_of(inputs, corpus, shown)),
         )
 
 
@@ -287,7 +287,7 @@ def overlap_figures(inputs: AuditInputs, digests: Mapping[str, Hashes]) -> Itera
         yield OverlapFigures(corpus=corpus, texts=len(own), shared=shared, share=share)
 
 
-def _examples(inputs: AuditInputs, corpus: str, rows: list[int]) -> Iterator[dict[str, str]]:
+def examples_of(inputs: AuditInputs, corpus: str, rows: Sequence[int]) -> Iterator[dict[str, str]]:
     """Id and beginning of the texts in some rows of a corpus, which are read again."""
     table, column = next(
         (table, column)

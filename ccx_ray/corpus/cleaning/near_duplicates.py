@@ -115,9 +115,7 @@ def _batches(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 def _shingles(texts: Sequence[str]) -> tuple[Hashes, Ints]:
     """The hashes of all shingles, and [documents] where those of each document end."""
-    units, starts = _units("\n".join(texts))
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    unit_ends = np.searchsorted(starts, np.cumsum(lengths + 1) - 1)
+    units, _, unit_ends = unit_hashes(texts)
     counts = np.diff(unit_ends, prepend=0)
     last = UNITS_PER_SHINGLE - 1
     shingles = np.zeros(max(0, len(units) - last), np.uint64)
@@ -130,6 +128,14 @@ def _shingles(texts: Sequence[str]) -> tuple[Hashes, Ints]:
     for place in range(1, last + 1):
         within[(unit_ends - place)[counts >= place]] = False
     return shingles[within[: len(shingles)]], np.cumsum(np.maximum(counts - last, 0))
+
+
+def unit_hashes(texts: Sequence[str]) -> tuple[Hashes, Ints, Ints]:
+    """The hashes of all units; the character at which each begins, of all texts with one character
+    between two; and [texts] where the units of each text end."""
+    units, starts = _units("\n".join(texts))
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    return units, starts, np.searchsorted(starts, np.cumsum(lengths + 1) - 1)
 
 
 def _units(text: str) -> tuple[Hashes, Ints]:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from ccx_ray.corpus.packing.separation import Keys, pair_groups
 from ccx_ray.corpus.packing.stream import Ints, Stream
 from ccx_ray.corpus.tokenizing.tokens import PARTS, TokenCorpus
+from ccx_ray.corpus.tokenizing.tokens import spans as token_spans
 from ccx_ray.study.spec import Condition
 
 MONOLINGUAL, ENGLISH, TARGET, REPLAY = range(len(PARTS))
@@ -36,6 +37,23 @@ DOCUMENT = np.dtype(
 )
 Documents = npt.NDArray[np.void]
 """[documents] of ``DOCUMENT``: what the numbers in a stream's segments mean."""
+
+
+SPAN = np.dtype(
+    [("document", np.int64), ("start", np.int64), ("end", np.int64), ("kind", np.int8),
+     ("group", np.int64)]
+)  # fmt: skip
+"""What a document that is no half of a pair says of one: from byte to byte, ``ENGLISH`` or
+``TARGET``."""
+
+
+class Contents(NamedTuple):
+    """What the documents of a language's streams say of its pairs."""
+
+    groups: Ints
+    """[documents] the group of every half by its content, -1 of other documents."""
+    spans: npt.NDArray[np.void]
+    """[spans] of ``SPAN``, in the order of their documents."""
 
 
 class ConditionsDifferError(Exception):
@@ -67,6 +85,9 @@ class ConditionFigures(Figures):
     rows_with_both_halves: int
     rows_with_both_sides_of_a_group: int
     """Pairs with a text in common are a group."""
+    rows_with_both_sides_by_content: int
+    """The same for pairs that have a half in common but for what stands between its words, and for
+    sentences inside other documents; 0 where contents were not compared."""
 
     @property
     def used(self) -> int:
@@ -233,9 +254,16 @@ class _Rows(NamedTuple):
 
 
 def count_rows(
-    streams: Mapping[Condition, Stream], documents: Documents, first: int, last: int
+    streams: Mapping[Condition, Stream],
+    documents: Documents,
+    first: int,
+    last: int,
+    contents: Contents | None = None,
 ) -> Counter[str]:
     """Count the rows ``[first, last)`` of every condition.
+
+    Args:
+        contents: where sentences are to be told by what they say, not by their digests alone.
 
     Returns:
         counts of ``<condition>/<what>`` and of ``all/<what>``: tokens by kind, pairs whose halves
@@ -253,6 +281,7 @@ def count_rows(
                 "monolingual_rows": int((~rows.parallel).sum()),
                 **_tokens(rows, documents, stream),
                 **_together(rows, documents),
+                **({} if contents is None else _together_by_content(rows, documents, contents)),
             }
             counts.update({f"{condition}/{what}": number for what, number in found.items()})
             read.append(rows)
@@ -329,6 +358,28 @@ def _together(rows: _Rows, documents: Documents) -> dict[str, int]:
         "rows_with_both_sides_of_a_group": len(np.unique(groups // len(documents))),
         "halves_digest": _digest(rows.document[half], rows.length[half]),
     }
+
+
+def _together_by_content(rows: _Rows, documents: Documents, contents: Contents) -> dict[str, int]:
+    """Rows in which both sides of a group stand, as halves or inside other documents."""
+    group, kind = contents.groups[rows.document], documents["kind"][rows.document]
+    # Every span once for each segment that holds any of its bytes.
+    spans = contents.spans
+    first = np.searchsorted(spans["document"], rows.document, side="left")
+    many = np.searchsorted(spans["document"], rows.document, side="right") - first
+    segment, inside = np.repeat(np.arange(len(rows.row)), many), spans[token_spans(first, many)]
+    start, end = rows.start[segment], (rows.start + rows.length)[segment]
+    held = (inside["start"] < end) & (inside["end"] > start)
+    keys = rows.row * len(documents) + group
+    keys_inside = rows.row[segment] * len(documents) + inside["group"]
+
+    def of_side(side: int) -> Ints:
+        """Rows and groups, as one number, of which the row holds this side."""
+        half, within = (kind == side) & (group >= 0), held & (inside["kind"] == side)
+        return np.concatenate([keys[half], keys_inside[within]])
+
+    both = np.intersect1d(of_side(ENGLISH), of_side(TARGET)) // len(documents)
+    return {"rows_with_both_sides_by_content": len(np.unique(both))}
 
 
 def _digest(document: Ints, length: Ints) -> int:
