@@ -140,7 +140,8 @@ def test_report_shows_the_numbers_of_the_results(analysed: tuple[Any, Path, Any]
             assert shown in text or f'href="#{shown}"' in page
     for row in results["transfers"]:
         assert f"{100 * row['bridge']:.1f}\u202f%" in text
-    korean = re.search(r"<td[^>]*>English → Korean</td>.*?</tr>", page)
+    findings = page.partition('id="findings"')[2]
+    korean = re.search(r"<td[^>]*>English → Korean</td>.*?</tr>", findings)
     assert korean is not None
     assert "+20.0" in korean[0]
     assert '<td class="yes">found here</td><td>yes</td>' in korean[0]
@@ -158,7 +159,7 @@ def test_report_is_one_file_that_needs_nothing_else(analysed: tuple[Any, Path, A
     assert len(identifiers) == len(set(identifiers))
     for used in re.findall(r'href="#([^"]+)"', page):
         assert used in identifiers
-    assert page.count("<svg") == len(list((analysed[1] / "figures").iterdir())) == 12
+    assert page.count("<svg") == len(list((analysed[1] / "figures").iterdir())) == 13
 
 
 def test_the_printed_recipe_gives_the_printed_number(analysed: tuple[Any, Path, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Spreads over checkpoints and seeds and transfer beside them, against hand computations."""
+"""Spreads over checkpoints and seeds, and transfer beside them, against hand computations."""
 
 import math
 import statistics

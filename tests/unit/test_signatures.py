@@ -11,6 +11,8 @@ import pytest
 from rich.console import Console
 
 from ccx_ray.analysis.measures import signatures
+from ccx_ray.analysis.measures.languages import read_held_out
+from ccx_ray.analysis.measures.run_facts import validation_tables
 from ccx_ray.analysis.measures.signatures import (
     COLLAPSE,
     DOCUMENTS,
@@ -20,13 +22,14 @@ from ccx_ray.analysis.measures.signatures import (
     ROWS,
     SCRIPT,
     signature_counts,
+    signature_rows,
     signature_sentence,
     verdict_of,
 )
-from ccx_ray.analysis.report.writing import compute_results
+from ccx_ray.analysis.measures.transfer import read_answers
 from ccx_ray.analysis.statistics import UNKNOWN, Interval
 from ccx_ray.analysis.steps import log_signatures
-from ccx_ray.analysis.tables import AnalysisInputs, Row
+from ccx_ray.analysis.tables import AnalysisInputs, Results, Row
 from ccx_ray.cli.outcome import print_signatures
 from ccx_ray.corpus.audit.inputs import AuditInputs
 from ccx_ray.tracking.places import default_tracking_uri
@@ -75,8 +78,12 @@ def nats(factor: float) -> Callable[[str, int, str], Sequence[float]]:
 
 def found(inputs: AnalysisInputs) -> dict[str, list[Row]]:
     """The rows of every detector, by its name."""
+    study, given = inputs.study, (inputs.study, inputs.trials, inputs.evaluations)
+    results = Results(**validation_tables(study.analysis, inputs.validation, None))
     rows: dict[str, list[Row]] = {}
-    for row in compute_results(inputs).signatures:
+    for row in signature_rows(
+        study, results, read_answers(*given), read_held_out(*given), inputs.audit
+    ):
         rows.setdefault(row.name, []).append(row)
     return rows
 

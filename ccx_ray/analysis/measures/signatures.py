@@ -60,7 +60,7 @@ GAINED = 0.05
 LOW_RECALL = 0.8
 """Of the reachable documents: below it occurrences are more than a fifth too few."""
 FEWEST_REACHABLE = 10
-"""Without an interval, and of fewer documents, a recall says nothing."""
+"""Of fewer documents a recall says nothing, whatever its interval: all of two is no proof."""
 NO_AUDIT = "the text was not audited"
 
 
@@ -123,8 +123,11 @@ def _pairs_together(study: StudySpec, figures: AuditFigures | None) -> Iterator[
             language=corpus.corpus.partition(" ")[0],
             looked_at=f"{corpus.holding:,} of {corpus.documents:,} documents hold both halves of a "
             f"pair ({corpus.short_halves:,} of {corpus.halves:,} halves are too short to look for)",
-            value=corpus.share,
+            value=math.nan if corpus.short_halves == corpus.halves else corpus.share,
             limit=limit,
+            reason="every half is too short to be looked for"
+            if corpus.short_halves == corpus.halves
+            else "",
         )
 
 
@@ -272,7 +275,7 @@ def _retrieval(study: StudySpec, results: Results) -> Iterator[Row]:
         yield _row(RECALL, limit=LOW_RECALL, reason=reason or nothing)
     for row in recalls:
         known = row.recall is not None and row.recall_low is not None
-        enough = known or row.reachable >= FEWEST_REACHABLE
+        enough = row.reachable >= FEWEST_REACHABLE
         interval = Interval(row.recall_low, row.recall_high) if known else UNKNOWN
         yield _low_row(
             RECALL,
@@ -280,9 +283,10 @@ def _retrieval(study: StudySpec, results: Results) -> Iterator[Row]:
             language=row.culture,
             looked_at=f"{row.found:,} of {row.reachable:,} reachable documents that hold an answer "
             f"are among the first {row.top}",
-            value=row.recall if row.recall is not None and enough else math.nan,
+            value=math.nan if row.recall is None else row.recall,
             interval=interval,
             reason="" if enough else f"{plural(row.reachable, 'document')} to be found",
+            verdict=None if enough else "cannot be told",
         )
     if planted.empty:
         yield _row(PLANTED, limit=LOW_RECALL, reason=reason or "no facts were planted")
@@ -302,12 +306,18 @@ def _retrieval(study: StudySpec, results: Results) -> Iterator[Row]:
         )
 
 
-def _low_row(name: str, *, value: float, interval: Interval, **columns: Any) -> Row:
+def _low_row(
+    name: str,
+    *,
+    value: float,
+    interval: Interval,
+    verdict: Verdict | None = None,
+    **columns: Any,
+) -> Row:
     """The row of a recall, which fires below its limit."""
-    upside_down = verdict_of(-value, -LOW_RECALL, Interval(-interval.high, -interval.low))
-    return _row(
-        name, value=value, limit=LOW_RECALL, interval=interval, verdict=upside_down, **columns
-    )
+    below = Interval(-interval.high, -interval.low)
+    told = verdict or verdict_of(-value, -LOW_RECALL, below)
+    return _row(name, value=value, limit=LOW_RECALL, interval=interval, verdict=told, **columns)
 
 
 def _row(

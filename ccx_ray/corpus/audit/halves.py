@@ -25,7 +25,8 @@ from ccx_ray.corpus.cleaning.near_duplicates import unit_hashes
 from ccx_ray.corpus.packing.separation import pair_groups
 from ccx_ray.corpus.tokenizing.tokens import spans
 
-LEAST_UNITS = 5
+LEAST_UNITS = 3
+"""As of a shingle in near-duplicate detection; with 5, a planted world has no half to find."""
 ANCHOR_UNITS = 8
 """First units of a half by which it is looked up; the rest is then compared."""
 LARGEST_FILTER = 2**26
