@@ -161,7 +161,7 @@ def test_the_audit_and_the_ledger_answer_for_a_finished_study(study: Path, undis
         "audit", study, undisturbed.storage, "--set", "audit.rejected_share=0.0"
     )
     assert crossed.returncode == 3
-    assert "1 of 12 limits crossed" in crossed.stdout
+    assert "1 of 14 limits crossed" in crossed.stdout
     consumed = call_study_job("exposure", study, undisturbed.storage, "--trial", TRIALS[0])
     assert consumed.returncode == 0, consumed.stdout + consumed.stderr
     assert {"english", "target", "monolingual"} <= set(consumed.stdout.split())
