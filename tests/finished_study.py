@@ -222,6 +222,16 @@ def finding(results: Mapping[str, Any], question: str) -> tuple[str, str, str]:
     return row["result"], row["verdict"], row["reason"]
 
 
+def header(page: str) -> str:
+    """The first screen of a report: question, answer, figure and checks."""
+    return page[page.index("<header>") : page.index("</header>")]
+
+
+def section(page: str, name: str) -> str:
+    """A folded section of a report."""
+    return page[page.index(f'<div id="{name}">') :].partition("</div></details>")[0]
+
+
 def limit(results: Mapping[str, Any], name: str) -> tuple[str, str]:
     """What a limit is in the run, and its consequence."""
     (row,) = (row for row in results["limits"] if row["limit"] == name)

@@ -41,7 +41,7 @@ def analysis_step(
     return Step(
         name="analysis",
         kind="analysis",
-        version=8,
+        version=9,
         identity={
             **study.analysis.model_dump(),
             "evaluation": study.evaluation.model_dump(),

@@ -82,10 +82,13 @@ def test_every_cell_has_a_verdict_and_the_headline_counts_them(
     assert verdicts["ko", "base-to-target"]["verdict"] == "found"
     assert verdicts["ko", "target-to-base"]["verdict"] == "not found"
     assert verdicts["bo", "base-to-target"]["paper"] is False
-    assert "found in 1 of 8 cells" in summary["headline"]
-    assert "questions alone): English → Korean. With 2 trainings of each" in summary["headline"]
-    assert "In 7 of them it cannot be told from 0" in summary["headline"]
-    assert "no proof that there is none: the 95% intervals" in summary["headline"]
+    found, possible, instrument = results["answer"]
+    assert found.startswith("Transfer is found in 1 of 8 cells (language and direction): English →")
+    assert found.endswith("2 trainings of each condition allow no claim beyond these very "
+                          "trainings (that takes 3).")  # fmt: skip
+    assert possible.startswith("In the 7 others it cannot be told from 0, which proves no absence")
+    assert "this design sees transfers of" in possible
+    assert summary["headline"] == f"{found} {possible} {instrument}"
     # Found into Korean, here and in the paper; into Tibetan and Mongolian in neither.
     result, verdict, reason = finding(results, "Agreement with the paper")
     assert (verdict, "in 3 of 8 cells" in result) == ("measured", True)
@@ -134,7 +137,7 @@ def test_report_shows_the_numbers_of_the_results(analysed: tuple[Any, Path, Any]
     _, folder, _ = analysed
     page, results = (folder / "report.html").read_text("utf-8"), results_of(folder)
     text = html.unescape(re.sub(r"<[^>]+>", "", page))
-    assert results["headline"] in text
+    assert all(sentence in text for sentence in [results["question"], *results["answer"]])
     for row in (*results["findings"], *results["limits"]):
         for shown in row.values():
             assert shown in text or f'href="#{shown}"' in page
@@ -159,7 +162,7 @@ def test_report_is_one_file_that_needs_nothing_else(analysed: tuple[Any, Path, A
     assert len(identifiers) == len(set(identifiers))
     for used in re.findall(r'href="#([^"]+)"', page):
         assert used in identifiers
-    assert page.count("<svg") == len(list((analysed[1] / "figures").iterdir())) == 13
+    assert page.count("<svg") == len(list((analysed[1] / "figures").iterdir())) == 14
 
 
 def test_the_printed_recipe_gives_the_printed_number(analysed: tuple[Any, Path, Any]) -> None:

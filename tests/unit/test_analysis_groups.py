@@ -60,7 +60,7 @@ def test_the_headline_is_over_what_is_stated_in_the_source_only(grouped: Any) ->
         "entities are flipped, not questions"
     )
     assert (to_base["group"], to_base["questions"], to_base["transfer"]) == ("target_only", 16, 0)
-    assert "language alone that knowledge moves from" in results["headline"]
+    assert "language alone that knowledge moves from" in results["answer"][0]
     assert {fit["clusters"] for fit in results["model_fits"]} == {15}, "both directions together"
     own = last(results, "score_transfers", score="reference", counting="published")
     assert [row["transfer"] for row in own] == [15 / 16, 0]

@@ -19,7 +19,7 @@ from ccx_ray.study.loading import load_study
 from ccx_ray.study_graph import study_graph
 from ccx_ray.tracking.places import default_tracking_uri
 from ccx_ray.tracking.runs import Tracking
-from tests.finished_study import analysed, limit, small_study, write_study
+from tests.finished_study import analysed, header, limit, section, small_study, write_study
 from tests.planted_study import as_hoped, planted_spec, write_planted
 
 LAPTOP = small_study("control=control-quick", "trials.languages=[ko]")
@@ -67,7 +67,8 @@ def test_the_verdicts_are_written_in_files_and_at_the_top_of_the_page(
     assert [row["verdict"] for row in rows] == [r["verdict"] for r in content["expectations"]]
     assert float(rows[0]["estimate"]) == content["expectations"][0]["estimate"]
     page = (folder / "report.html").read_text("utf-8")
-    top = page[: page.index('<section id="run">')]
+    assert "24 of 25 expectations hold" in header(page)
+    top = section(page, "control")
     assert content["sentence"] in top
     assert top.count('<td class="holds">holds</td>') == 24
     assert top.count('<td class="open">cannot be told</td>') == 1
@@ -146,7 +147,8 @@ def test_a_report_shows_at_its_top_what_the_control_found(
     folder, summary = planted
     inputs = replace(write_study(tmp_path, LAPTOP, _never), control=folder)
     results, own, page = analysed(tmp_path, inputs)
-    top = page[: page.index('<section id="run">')]
+    assert "planted in control-quick, 24 of 25 expectations hold" in header(page)
+    top = section(page, "control")
     assert summary["control"]["sentence"] in top
     assert 'href="../../control-quick/analysis-0123456789ab/report.html"' in top
     assert own["control"]["expectations"] == summary["control"]["expectations"]
@@ -158,8 +160,8 @@ def test_a_report_shows_at_its_top_what_the_control_found(
 
 def test_a_report_says_how_to_run_a_control_that_is_missing(tmp_path: Path) -> None:
     results, summary, page = analysed(tmp_path, write_study(tmp_path, LAPTOP, _never))
-    top = page[: page.index('<section id="run">')]
-    assert "has not been run in this storage" in top
+    assert "control-quick has not been run in this storage" in header(page)
+    top = section(page, "control")
     assert "python jobs/full_study.py --study control-quick" in top
     assert results["control"]["counts"] is None
     shown = printed(summary["control"])

@@ -12,7 +12,7 @@ from ccx_ray.corpus.interventions import INTERVENTIONS, SCHEMA
 from ccx_ray.frequency.counting.planted_exposure import PLANTED_EXPOSURE
 from ccx_ray.frequency.counting.planted_exposure import SCHEMA as READ
 from ccx_ray.study.trials import trial_grid
-from tests.finished_study import analysed, marker, small_study, write_exposure, write_study
+from tests.finished_study import analysed, marker, section, small_study, write_exposure, write_study
 
 DOSES = (0, 1, 4, 16)
 GIVEN = "interventions=[{text: ko, probe: ko, doses: [0, 1, 4, 16]}]"
@@ -133,10 +133,10 @@ def test_counts_stand_beside_the_doses(report: tuple[dict[str, Any], str, Path])
 
 def test_the_report_says_and_shows_it(report: tuple[dict[str, Any], str, Path]) -> None:
     results, page, folder = report
-    section = page[page.index('<h2 id="interventions">') :]
+    shown = section(page, "interventions")
     planted, given, *found = results["intervened"]
     for said in results["intervened"]:
-        assert said in section
+        assert said in shown
     assert "doses of 0, 1, 4 and 16" in planted and "3 (no blank)" in planted
     assert "for 40 of 40 items" in given and given.endswith("for 39 of 40.")
     assert found[0].startswith("Transfer Korean → English rises with the dose: +")

@@ -6,14 +6,12 @@ what remains possible, and what cannot be said has its reason.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from typing import Literal
 
-from ccx_ray.analysis.crossed import FEWEST_TRAININGS, POWER
 from ccx_ray.analysis.measures.transfer import (
     DIRECTIONS,
-    interval_of,
     is_claim,
     is_significant,
     probe_of,
@@ -31,7 +29,6 @@ from ccx_ray.analysis.wording import (
     percent,
     plural,
     points,
-    span,
 )
 from ccx_ray.evaluation.results import SCORE_TYPES
 from ccx_ray.study.spec import Direction, StudySpec
@@ -82,71 +79,6 @@ def transfer_verdicts(study: StudySpec, results: Results) -> list[Row]:
         for language in study.trial_languages
         for direction in DIRECTIONS
     ]
-
-
-def headline(study: StudySpec, results: Results) -> str:
-    """In how many cells transfer is found, of what that is said, and what remains possible in the
-    others."""
-    verdicts, rows = transfer_verdicts(study, results), results.headlines
-    if not rows:
-        return (
-            "Transfer cannot be computed, because no language was trained and evaluated under both "
-            "conditions with the same seed."
-        )
-
-    def named(verdict: str) -> str:
-        return _cells(study, (_cell(row) for row in verdicts if row.verdict == verdict))
-
-    found, negative, untested = map(named, ("found", "found, negative", "cannot be said"))
-    count = sum(row.verdict == "found" for row in verdicts)
-    claim = all(map(is_claim, rows))
-    stated = (
-        f"Transfer is found in {count} of {plural(len(verdicts), 'cell')} (language and direction; "
-        f"{rows[0].statistic}; Holm-adjusted p below {significance_level(study):g} over "
-        f"{results.units}{' and trainings' if claim else ' alone'})"
-        f"{f': {found}' if found else ''}."
-    )
-    if not claim:
-        stated += f" {no_claim(study)}"
-    if any(row.group for row in rows):
-        stated += (
-            " It is measured on the questions whose fact is stated in the language alone that "
-            "knowledge moves from."
-        )
-    if negative:
-        stated += f" In {negative} bridges make the answers worse, not better."
-    rest = [row for row in rows if not is_significant(study, row)]
-    if rest:
-        ends = [interval_of(row) for row in rest]
-        reach = span(min(low for low, _ in ends), max(high for _, high in ends), points)
-        stated += (
-            f" In {len(rest)} of them it cannot be told from 0, which is no proof that there is "
-            f"none: the {study.analysis.confidence:.0%} intervals together run from {reach} points."
-        )
-        stated += f" {could_be_seen(rest)}"
-    if untested:
-        stated += f" Not tested, because no seed has both conditions: {untested}."
-    return stated
-
-
-def no_claim(study: StudySpec) -> str:
-    """Why nothing is said of other trainings."""
-    seeds = plural(len(study.trials.seeds), "training")
-    return (
-        f"With {seeds} of each condition nothing can be claimed beyond these very trainings: a "
-        f"claim about the condition takes {FEWEST_TRAININGS} at the least."
-    )
-
-
-def could_be_seen(rows: Sequence[Row]) -> str:
-    """The smallest transfers that the design could have seen, from the spreads that it measured."""
-    ends = [100 * (row.visible if is_claim(row) else row.question_visible) for row in rows]
-    known = [end for end in ends if not math.isnan(end)]
-    if not known:
-        return "What this design could have seen is not known."
-    low, high = min(known), max(known)
-    reach = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
-    return f"With a chance of {POWER:.0%} this design sees transfers of {reach} points there."
 
 
 def transfer_findings(study: StudySpec, results: Results) -> list[Finding]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ccx_ray.analysis.crossed import FEWEST_TRAININGS
 from ccx_ray.analysis.measures.transfer import interval_of
-from ccx_ray.analysis.report.findings import no_claim
+from ccx_ray.analysis.report.answer import no_claim
 from ccx_ray.analysis.tables import Results, Row
 from ccx_ray.analysis.wording import SCORE_NAMES, amount, listing, names_of, plural, short_name
 from ccx_ray.study.spec import StudySpec
@@ -103,7 +103,7 @@ def _trainings(study: StudySpec) -> Iterator[Limit]:
         yield Limit(
             "Seeds",
             here,
-            f"{no_claim(study)} The tests generalise over questions like these, for these trained "
+            f"{no_claim(study)}. The tests generalise over questions like these, for these trained "
             "models; how another training would come out is only hinted at by the seeds.",
         )
     if bases < FEWEST_TRAININGS:

@@ -4,6 +4,7 @@ Invariant: a figure shows rows of the results and computes nothing of its own; w
 nothing to show, there is no figure.
 """
 
+import math
 from collections.abc import Callable
 
 from matplotlib.axes import Axes
@@ -11,7 +12,13 @@ from matplotlib.figure import Figure
 
 from ccx_ray.analysis.measures.noise import HEADLINE
 from ccx_ray.analysis.measures.run_facts import loss_curves
-from ccx_ray.analysis.measures.transfer import DIRECTIONS, interval_of, probe_of
+from ccx_ray.analysis.measures.transfer import (
+    DIRECTIONS,
+    interval_of,
+    is_claim,
+    is_significant,
+    probe_of,
+)
 from ccx_ray.analysis.report.drawing import (
     CONDITION_COLOURS,
     FAINT,
@@ -22,6 +29,7 @@ from ccx_ray.analysis.report.drawing import (
     conditions_of,
     draw_legend,
     grouped,
+    interval_mark,
     language_colours,
     languages_of,
     name_rows,
@@ -29,13 +37,43 @@ from ccx_ray.analysis.report.drawing import (
     panel_row,
 )
 from ccx_ray.analysis.tables import BASE_RUN, AnalysisInputs, Results
-from ccx_ray.analysis.wording import SCORE_NAMES, condition_name, short_name
+from ccx_ray.analysis.wording import SCORE_NAMES, condition_name, direction_name, short_name
 from ccx_ray.evaluation.results import SCORE_TYPES
 from ccx_ray.study.spec import Direction, StudySpec
 from ccx_ray.study.text_spec import LanguageSpec
 
 COLOURS = {"base": INK, **CONDITION_COLOURS}
 FIRST_OPTION = {"always the first option": {"color": FAINT, "linestyle": "--"}}
+
+
+def answer_figure(study: StudySpec, results: Results) -> Figure | None:
+    """The headline of every cell with its interval, found ones filled, over the transfers that are
+    too small for the design to be seen."""
+    rows = {(row.language, row.direction): row for row in results.headlines}
+    languages = languages_of(study, (language for language, _ in rows))
+    if not languages:
+        return None
+    cells = [
+        (language, direction)
+        for direction in DIRECTIONS
+        for language in languages
+        if (language.code, direction) in rows
+    ]
+    figure, (axes,) = panel_row(NARROWEST, 0.8 + 0.27 * len(cells))
+    for place, (language, direction) in enumerate(cells):
+        row = rows[language.code, direction]
+        seen = 100 * (row.visible if is_claim(row) else row.question_visible)
+        if math.isfinite(seen):
+            axes.barh(place, 2 * seen, height=0.7, left=-seen, color=FAINT, alpha=0.18)
+        low, high = interval_of(row)
+        value = (100 * row.transfer, 100 * low, 100 * high)
+        colour = language_colours(study)[language.code]
+        interval_mark(axes, place, value, colour, filled=is_significant(study, row))
+    axes.axvline(0, color=FAINT, linewidth=0.8)
+    base = study.base_language.name
+    name_rows(axes, [direction_name(way, base, short_name(language)) for language, way in cells])
+    axes.set_xlabel("transfer, points of accuracy")
+    return figure
 
 
 def transfer_figure(study: StudySpec, results: Results) -> Figure | None:

@@ -54,8 +54,9 @@ from ccx_ray.analysis.measures.transfer import (
 )
 from ccx_ray.analysis.measures.transfer_model import frequency_term, transfer_model
 from ccx_ray.analysis.report import control_figures, frequency_figures, paper, transfer_figures
+from ccx_ray.analysis.report.answer import answer, checks, question
 from ccx_ray.analysis.report.drawing import STYLE, inline_svg, to_svg
-from ccx_ray.analysis.report.findings import headline, transfer_findings, transfer_verdicts
+from ccx_ray.analysis.report.findings import transfer_findings, transfer_verdicts
 from ccx_ray.analysis.report.frequency_findings import frequency_findings
 from ccx_ray.analysis.report.limits import limits
 from ccx_ray.analysis.tables import AnalysisInputs, Results, json_ready
@@ -77,6 +78,7 @@ FIGURES: Mapping[str, Callable[[StudySpec, Results], Figure | None]] = {
             ("interventions-base", "intervention_doses", "base", "documents of an item"),
         )
     },
+    "answer": transfer_figures.answer_figure,
     "transfer": transfer_figures.transfer_figure,
     "accuracy": transfer_figures.accuracy_figure,
     "score-types": transfer_figures.score_figure,
@@ -102,7 +104,7 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
     world also ``verdicts.json`` and ``verdicts.csv``.
 
     Returns:
-        The headline in words, what was found of a planted world (of this study or of its control),
+        The answer in words, what was found of a planted world (of this study or of its control),
         and for every language and direction the accuracies, transfer, interval and p-values at the
         last checkpoint (shares, not points), by the study's score and by every other; proficiency
         and consistency at the last checkpoint.
@@ -115,12 +117,15 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
         drawn["losses"] = transfer_figures.loss_figure(inputs)
         figures = {name: to_svg(figure) for name, figure in drawn.items() if figure is not None}
     control = _control(inputs, results)
+    answered = answer(study, results, control)
     said = {
         "control": control,
         "declared": inputs.declared,
         "intervened": list(interventions.intervention_sentences(study, results)),
         "signature_sentence": signature_sentence(results.signatures),
-        "headline": headline(study, results),
+        "question": question(study),
+        "answer": answered,
+        "checks": checks(results, control, inputs.declared),
         "verdicts": transfer_verdicts(study, results),
         "findings": [*transfer_findings(study, results), *frequency_findings(study, results)],
         "limits": list(limits(study, results)),
@@ -149,7 +154,7 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
     )
     page = _page(inputs, results, figures, said)
     (folder / "report.html").write_text(page, encoding="utf-8")
-    summary = _summary(study, results)
+    summary = {"headline": " ".join(answered), **_summary(study, results)}
     summary["signatures"] = json_ready(
         {
             "sentence": said["signature_sentence"],
@@ -346,7 +351,6 @@ def _summary(study: StudySpec, results: Results) -> dict[str, Any]:
     own = study.frequency.retriever_name
     summary: dict[str, Any] = json_ready(
         {
-            "headline": headline(study, results),
             "transfer": [{key: row[key] for key in shown} for row in last],
             "contrasts": results.last("contrasts", counting="published"),
             "transfer_by_group": results.last("transfer_by_group"),
