@@ -48,7 +48,7 @@ def question(study: StudySpec) -> str:
     targets = listing([short_name(language) for language in study.trial_languages])
     return (
         f"Does what a model knows in {study.base_language.name} become known in {targets}, and the "
-        "other way round, when it is trained with bridges, which are translations side by side?"
+        "other way round, when translations stand side by side in its training?"
     )
 
 

@@ -70,6 +70,7 @@ def answer_figure(study: StudySpec, results: Results) -> Figure | None:
         colour = language_colours(study)[language.code]
         interval_mark(axes, place, value, colour, filled=is_significant(study, row))
     axes.axvline(0, color=FAINT, linewidth=0.8)
+    axes.margins(x=0.04)
     base = study.base_language.name
     name_rows(axes, [direction_name(way, base, short_name(language)) for language, way in cells])
     axes.set_xlabel("transfer, points of accuracy")
