@@ -8,7 +8,12 @@ from pathlib import Path
 from ccx_ray.analysis.declaration import declare
 from ccx_ray.corpus.steps import BACKGROUND, DATA
 from ccx_ray.errors import UserError
-from ccx_ray.orchestration.cluster import connected_cluster, is_attached, node_resources
+from ccx_ray.orchestration.cluster import (
+    connected_cluster,
+    exported_gauges,
+    is_attached,
+    node_resources,
+)
 from ccx_ray.orchestration.driver import driver_lock
 from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.progress import StudyProgress
@@ -20,6 +25,7 @@ from ccx_ray.storage.remote_folders import check_remote_storage
 from ccx_ray.study.input_identity import INPUT_HASHES, InputFiles
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.trials import Trial
+from ccx_ray.study_gauges import watch_study
 from ccx_ray.study_graph import check_study, count_rerun, read_reruns, study_graph
 from ccx_ray.tracking.places import check_tracking_server, default_tracking_uri
 from ccx_ray.tracking.runs import Tracking
@@ -127,7 +133,8 @@ def _compute(study: StudySpec, tracking: Tracking, runner: Runner) -> Outcome:
         return {DATA: DATA_STEPS_AT_ONCE, BACKGROUND: 1}.get(pool)
 
     try:
-        with Services(tracking) as services:
+        with Services(tracking) as services, exported_gauges(services.gauges, study.name):
+            watch_study(services.gauges, study, runner)
             outcome = runner.run(services, limit=limit)
     except KeyboardInterrupt:
         tracking.interrupt(MARK_SECONDS)

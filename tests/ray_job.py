@@ -40,6 +40,7 @@ def token_cluster() -> Iterator[dict[str, str]]:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "CCX_RAY_PEAK_TFLOPS": "1",
             "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}",
         }
         log = (Path(temporary) / "head.log").open("w")
@@ -63,6 +64,12 @@ def token_cluster() -> Iterator[dict[str, str]]:
             head.terminate()
             head.wait(60)
             log.close()
+
+
+def metrics_addresses(client: dict[str, str]) -> Path:
+    """The file in which Ray writes down where a cluster's metrics endpoints are."""
+    folder = Path(client["RAY_AUTH_TOKEN_PATH"]).parent / "ray"
+    return folder / "prom_metrics_service_discovery.json"
 
 
 def listens(port: int) -> bool:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from tests.jobs import PROJECT, call_job, job_command, run_job
+from tests.prometheus import Prometheus
 
 TRIALS = ("ko-bridge-s0", "ko-nobridge-s0")
 DOCUMENTS, PAIRS, QUESTIONS = 250, 400, 24
@@ -166,6 +167,10 @@ class FinishedStudy:
     """First with a storage inside the job, which is refused, and then with one outside."""
     stranger: subprocess.CompletedProcess[str]
     """A job submitted without the token."""
+    prometheus: Prometheus | None
+    """It scraped the cluster all the while."""
+    no_prometheus: str
+    """Why there is none."""
 
     def copy_steps(
         self, storage: Path, *, without: Collection[str], keep: Collection[str] = ()

@@ -13,6 +13,7 @@ from ccx_ray.corpus.intervention_steps import (
     planting_steps,
 )
 from ccx_ray.errors import UserError
+from ccx_ray.orchestration.gauges import Gauge
 from ccx_ray.orchestration.graph import Step
 from ccx_ray.orchestration.runner import StepWork
 from ccx_ray.orchestration.tasks import RunTasks
@@ -28,6 +29,9 @@ DATA = "data"
 on a small one (ray#24304)."""
 BACKGROUND = "background"
 """Pool of the steps that no training needs."""
+RECORDS = Gauge(
+    "corpus_records", "Records that a step of this run has read, or tokenized, so far", ("step",)
+)
 
 Questions = Callable[[LanguageSpec], Mapping[str, Sequence[tuple[str, str]]]]
 """Language code -> (question, question with its answer filled in), of a culture's probe files."""
@@ -454,4 +458,16 @@ def _held_out_file(work: StepWork, code: str) -> Path | None:
 
 
 def _tasks(study: StudySpec, work: StepWork) -> RunTasks:
-    return work.run_tasks(cpus=study.runtime.data.cpus_per_task)
+    def observe(result: Mapping[str, Any]) -> None:
+        gauges.count(RECORDS, (work.step.name,), records_of(result))
+
+    gauges = work.services.gauges
+    return work.run_tasks(cpus=study.runtime.data.cpus_per_task, observe=observe)
+
+
+def records_of(result: Mapping[str, Any]) -> int:
+    """Records that a task has read from its shard, or the documents and pairs that it tokenized; 0
+    of a task that does neither."""
+    read: int = result.get("counts", {}).get("read", 0)
+    tokenized: int = result.get("documents", 0) + result.get("pairs", 0)
+    return read + tokenized

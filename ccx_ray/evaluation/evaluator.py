@@ -83,6 +83,7 @@ class WaitingEvaluations:
         }
         self._changed = threading.Condition()
         self._open: dict[Evaluation, _Open] = {}
+        self._ended: Counter[str] = Counter()
         self._arrived = 0
         self._closed = False
         self._end: RuntimeError | None = None
@@ -120,6 +121,7 @@ class WaitingEvaluations:
         """It has been done, or will never be."""
         with self._changed:
             future = self._open.pop(evaluation).future
+            self._ended["failed" if error else "done"] += 1
         if error is None:
             future.set_result(None)
         else:
@@ -151,6 +153,14 @@ class WaitingEvaluations:
             self._changed.notify_all()
         for future in cancelled:
             future.cancel()
+
+    def states(self) -> dict[str, int]:
+        """How many are ``waiting``, ``running``, ``done`` and ``failed``."""
+        with self._changed:
+            running = sum(mine.running for mine in self._open.values())
+            waiting = len(self._open) - running
+            ended = {state: self._ended[state] for state in ("done", "failed")}
+        return {"waiting": waiting, "running": running, **ended}
 
     @property
     def finished(self) -> bool:

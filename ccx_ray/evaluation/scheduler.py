@@ -56,6 +56,8 @@ class EvaluationScheduler:
         self._runtime = runtime
         self._scratch = scratch
         self._waiting = WaitingEvaluations(runtime)
+        self._found = 0
+        """Evaluations that an earlier run of the driver has done."""
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
@@ -66,6 +68,7 @@ class EvaluationScheduler:
         Submitting what is waiting or running already gives the same future.
         """
         if evaluation.result.is_file():
+            self._found += 1
             done: Future[None] = Future()
             done.set_result(None)
             return done
@@ -75,6 +78,11 @@ class EvaluationScheduler:
                 self._thread = threading.Thread(target=self._run, name="evaluation", daemon=True)
                 self._thread.start()
         return future
+
+    def states(self) -> dict[str, int]:
+        """How many of what was submitted are ``waiting``, ``running``, ``done`` and ``failed``."""
+        states = self._waiting.states()
+        return {**states, "done": states["done"] + self._found}
 
     def close(self) -> None:
         """Cancel what has not begun, wait for what has, and let the evaluators go."""

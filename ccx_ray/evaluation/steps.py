@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ccx_ray.corpus.steps import CorpusSteps
 from ccx_ray.evaluation.probes import load_culture, probe_name
+from ccx_ray.orchestration.gauges import Gauge
 from ccx_ray.orchestration.graph import Step
 from ccx_ray.orchestration.runner import StepWork
 from ccx_ray.study.input_identity import InputFiles
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from ccx_ray.evaluation.scheduler import EvaluationScheduler
 
 logger = logging.getLogger(__name__)
+
+EVALUATIONS = Gauge(
+    "evaluations",
+    "Published checkpoints by state: waiting for an evaluator, running, done, failed",
+    ("state",),
+)
 
 
 def evaluation_steps(
@@ -116,6 +123,9 @@ def _evaluate(
         sequence_length=study.sequence_length,
     )
     scheduler = work.services.shared("evaluators", partial(_evaluators, study))
+    work.services.gauges.watch(
+        "evaluations", lambda: ((EVALUATIONS, (s,), n) for s, n in scheduler.states().items())
+    )
     return evaluate_run(run, work, scheduler, work.tracking)
 
 

@@ -7,10 +7,11 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from ccx_ray.orchestration.environment import check_address, check_home, close_token_file
+from ccx_ray.orchestration.gauges import Gauge, Gauges
 from ccx_ray.orchestration.private_names import RAY_NAMES, RAY_TESTED, check_private_names
 
 # Read by libraries when they are imported in a worker, so they must be there before the worker is.
@@ -77,6 +78,26 @@ def node_resources() -> list[Mapping[str, float]]:
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+@contextmanager
+def exported_gauges(gauges: Gauges, study: str) -> Iterator[None]:
+    """Have the cluster's metrics endpoints show the driver's gauges while the body runs.
+
+    A local cluster has no such endpoint, and nothing is read there.
+    """
+    from ray.util.metrics import Gauge as RayGauge
+
+    made: dict[Gauge, RayGauge] = {}
+
+    def set_gauge(gauge: Gauge, tags: tuple[str, ...], value: float) -> None:
+        if gauge not in made:
+            keys = ("study", *gauge.tags)
+            made[gauge] = RayGauge(f"ccx_{gauge.name}", gauge.description, tag_keys=keys)
+        made[gauge].set(value, {"study": study, **dict(zip(gauge.tags, tags, strict=True))})
+
+    with gauges.refreshed(set_gauge) if is_attached() else nullcontext():
+        yield
 
 
 @contextmanager

@@ -8,7 +8,7 @@ Tasks read and write the step's folder, which every node mounts.
 
 import os
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -33,6 +33,7 @@ def run_tasks(
     cpus_per_task: float,
     gpus_per_task: float = 0.0,
     background: bool = False,
+    observe: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Run the tasks that are not finished; see ``tasks.RunTasks``.
 
@@ -40,6 +41,7 @@ def run_tasks(
         background: in processes that count for no CPU and give way to all others, on half of the
             CPUs at most. Tasks that count keep a node full, one after another, and a training that
             needs more of it than one of them waits for the last: a base waited 99 s on two cores.
+        observe: told the result of each task as it ends.
 
     Finished tasks are not repeated, also after a kill of the driver; the work of a worker that dies
     is done again by another one.
@@ -58,8 +60,10 @@ def run_tasks(
         resources |= {"num_cpus": 0, "runtime_env": {"env_vars": {"CCX_BACKGROUND": "1"}}}
         at_once = max(1, int(ray.cluster_resources()["CPU"] / 2))
         resources["compute"] = ray.data.TaskPoolStrategy(size=at_once)
-    for _ in tables_in_order(len(left), run, small=True, **resources):
-        pass
+    for table in tables_in_order(len(left), run, small=True, **resources):
+        if observe is not None:
+            for number in table["task"].to_pylist():
+                observe(log.result(number))
     return [log.result(number) for number in range(tasks)]
 
 

@@ -15,10 +15,11 @@ from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from typing import Any, Literal, Self, TypeVar, cast
+from typing import Any, Literal, Self, TypeVar, cast, get_args
 
 from ccx_ray.errors import InputError, UserError, last_line
 from ccx_ray.orchestration.driver import interruptible
+from ccx_ray.orchestration.gauges import Gauges
 from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.progress import Reading, StudyProgress
 from ccx_ray.orchestration.provenance import now
@@ -27,6 +28,7 @@ from ccx_ray.orchestration.tasks import RunTasks, step_progress
 from ccx_ray.tracking.runs import Tracking
 
 State = Literal["waiting", "running", "done", "reused", "failed", "skipped"]
+STATES: tuple[State, ...] = get_args(State)
 FINISHED: tuple[State, ...] = ("done", "reused")
 POLL_SECONDS = 0.5
 STOP_SECONDS = 10.0
@@ -56,6 +58,7 @@ class Services:
 
     def __init__(self, tracking: Tracking) -> None:
         self.tracking = tracking
+        self.gauges = Gauges()
         self.run_id = uuid.uuid4().hex
         """Names this run of the driver."""
         self._stack = ExitStack()
@@ -120,12 +123,27 @@ class StepWork:
     def state_of(self, step: Step) -> State:
         return self.runner.states[step.name]
 
-    def run_tasks(self, *, cpus: float, gpus: float = 0.0) -> RunTasks:
-        """Runs tasks of this step on the Ray cluster, each with so much of a node."""
+    def run_tasks(
+        self,
+        *,
+        cpus: float,
+        gpus: float = 0.0,
+        observe: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> RunTasks:
+        """Runs tasks of this step on the Ray cluster, each with so much of a node.
+
+        Args:
+            observe: told the result of each task as it ends.
+        """
         from ccx_ray.orchestration.ray_tasks import run_tasks
 
-        background = self.step.background
-        return partial(run_tasks, cpus_per_task=cpus, gpus_per_task=gpus, background=background)
+        return partial(
+            run_tasks,
+            cpus_per_task=cpus,
+            gpus_per_task=gpus,
+            background=self.step.background,
+            observe=observe,
+        )
 
     def record(self, metrics: Mapping[str, float]) -> None:
         """Log this step to MLflow as a run of its own, with its files as artifacts."""

@@ -41,6 +41,7 @@ GAUGES = {
     "tokens_per_second": "Throughput of the last step over all workers",
     "step": "Optimizer steps done",
     "workers": "Workers of the last step",
+    "mfu": "Model FLOP/s over the devices' peak, where that is known",
     "data_wait_share": "Share of the last step that waited for rows",
     "peak_memory_gib": "Most memory that rank 0 took, of its GPU or as a process",
 }
@@ -60,6 +61,8 @@ def metric_writer(
     peak = peak_flops(worker.device_name, run.runtime.precision)
     size = model_size(run.model, worker.stream.vocabulary_size) if peak else None
     written = -PROGRESS_SECONDS
+    devices = worker.workers * (run.runtime.gpus_per_worker or 1.0)
+    began, spent = time.monotonic(), _device_seconds(run.folder / PROGRESS)
 
     def measure(record: StepRecord) -> dict[str, float]:
         tokens_per_second = run.training.sequences_per_step * length / record.seconds
@@ -87,16 +90,26 @@ def metric_writer(
         lines.write("\n" + json.dumps({"step": record.step, "metrics": metrics}) + "\n")
         lines.flush()
         values = {"step": float(record.step), **metrics}
-        for name in GAUGES:
+        for name in GAUGES.keys() & values.keys():
             gauge(name, values[name])
         if time.monotonic() - written >= PROGRESS_SECONDS or record.step == steps:
             written = time.monotonic()
             progress = {"step": record.step, "steps": steps, "loss": record.loss}
             progress |= {"tokens_per_second": metrics["tokens_per_second"]}
+            progress |= {"device_seconds": spent + devices * (time.monotonic() - began)}
             publish_json(run.folder / PROGRESS, progress)
 
     with (run.folder / STEP_LINES).open("a", encoding="utf-8") as lines:
         yield write
+
+
+def _device_seconds(progress: Path) -> float:
+    """What earlier attempts have spent: time of training times devices (GPUs; on CPUs workers)."""
+    try:
+        spent: float = json.loads(progress.read_text("utf-8")).get("device_seconds", 0.0)
+    except FileNotFoundError:
+        return 0.0
+    return spent
 
 
 class MetricFollower:

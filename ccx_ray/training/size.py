@@ -5,6 +5,7 @@ Invariant: parameters are counted on the model that Transformers builds, on torc
 Imports nothing at first, because the GPU benchmark runs parts of it on bare machines.
 """
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ BF16_PEAKS = {
     "A100": 312e12,
     "L40S": 362e12,
 }
+
+
+PEAK_TFLOPS = "CCX_RAY_PEAK_TFLOPS"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +118,13 @@ def flops_per_token(
 
 
 def peak_flops(device_name: str, precision: str) -> float | None:
-    """Peak FLOP/s of a device in the training's precision, None where it is not known."""
-    if precision != "bf16":
-        return None
-    return next((peak for name, peak in BF16_PEAKS.items() if name in device_name), None)
+    """Peak FLOP/s of a device in the training's precision, None where it is not known.
+
+    ``CCX_RAY_PEAK_TFLOPS`` says it of a device that is not in the table.
+    """
+    known = BF16_PEAKS if precision == "bf16" else {}
+    peaks = (peak for name, peak in known.items() if name in device_name)
+    return next(peaks, None) or float(os.environ.get(PEAK_TFLOPS, "0")) * 1e12 or None
 
 
 def layer_kinds(config: "PretrainedConfig") -> list[str]:

@@ -220,14 +220,13 @@ def _train_worker(config: dict[str, Any]) -> None:
     worker = Worker(run, rank=rank, workers=workers, device=device, clock=clock)
     if rank == 0:
         log_restart(run.folder, GROUPS, workers=workers, resumed_from=worker.resumed_from)
-        # What Prometheus scrapes, as ``ray_ccx_train_...`` with the tag ``run``.
+        # What Prometheus scrapes, as ``ray_ccx_train_...``.
+        tags = {"study": run.folder.parent.name, "run": run.name}
         gauges = {
-            name: Gauge(f"ccx_train_{name}", description, tag_keys=("run",))
+            name: Gauge(f"ccx_train_{name}", description, tag_keys=tuple(tags))
             for name, description in GAUGES.items()
         }
-        with metric_writer(
-            run, worker, lambda name, value: gauges[name].set(value, {"run": run.name})
-        ) as write:
+        with metric_writer(run, worker, lambda name, value: gauges[name].set(value, tags)) as write:
             complete = worker.train(write, board.read)
     else:
         complete = worker.train(lambda record: None, board.read)

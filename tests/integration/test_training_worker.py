@@ -54,6 +54,7 @@ def test_the_model_learns_and_the_history_tells_how(undisturbed: Path) -> None:
     assert published_steps(undisturbed) == [3, 6, 9]
     progress = json.loads((undisturbed / "progress.json").read_text("utf-8"))
     assert progress.pop("tokens_per_second") > 0
+    assert progress.pop("device_seconds") > sum(record.seconds for record in history[1:]) / 2
     assert progress == {"step": 9, "steps": 9, "loss": history[-1].loss}
 
 

@@ -149,3 +149,16 @@ def test_when_the_evaluators_have_ended_nobody_waits_for_them():
         with pytest.raises(RuntimeError, match="evaluators ended") as error:
             raised()
         assert "no space left" in str(error.value.__cause__)
+
+
+def test_states_are_counted() -> None:
+    waiting = WaitingEvaluations(EvaluationRuntime(max_failures=1))
+    futures = [waiting.put(evaluation(step)) for step in (1, 2, 3, 4)]
+    first, second, third = (waiting.take() for _ in range(3))
+    assert first and second and third
+    assert waiting.states() == {"waiting": 1, "running": 3, "done": 0, "failed": 0}
+    waiting.resolve(first, None)
+    waiting.resolve(second, RuntimeError("no such probe"))
+    waiting.died(third, "failure", "killed")
+    assert waiting.states() == {"waiting": 2, "running": 0, "done": 1, "failed": 1}
+    assert [future.done() for future in futures] == [True, True, False, False]

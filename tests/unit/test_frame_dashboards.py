@@ -1,14 +1,18 @@
-"""A panel asks only for metrics that something exports."""
+"""The dashboard asks only for metrics that something exports, and every gauge is asked for."""
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ccx_ray.study_gauges import DRIVER_GAUGES
 from ccx_ray.training.metrics import GAUGES
+from tests.prometheus import prometheus_program
 
 # Seen on the metrics endpoints of a live cluster of Ray 2.60.0.
 EXPORTED_BY_RAY = {
@@ -17,47 +21,65 @@ EXPORTED_BY_RAY = {
     "ray_cluster_active_nodes",
     "ray_node_cpu_utilization",
     "ray_node_disk_free",
+    "ray_node_disk_usage",
     "ray_node_mem_total",
     "ray_node_mem_used",
     "ray_object_store_memory",
     "ray_resources",
     "ray_tasks",
 }
+OURS = {f"ray_ccx_train_{name}": ("study", "run") for name in GAUGES} | {
+    f"ray_ccx_{gauge.name}": ("study", *gauge.tags) for gauge in DRIVER_GAUGES
+}
 METRIC = re.compile(r"\b(?:ray|autoscaler)_[a-z_]+\b")
 
 
-def exported_by_training() -> set[str]:
-    """The gauges of a training, under the names that Ray gives them."""
-    return {f"ray_ccx_train_{name}" for name in GAUGES}
+@pytest.fixture(scope="module")
+def dashboard(project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """As it is written for Grafana, and read back by the classes of Grafana's schemas."""
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+    folder = tmp_path_factory.mktemp("dashboards") / "new"
+    program = project / "dashboards" / "build.py"
+    subprocess.run([sys.executable, str(program), str(folder)], check=True, timeout=60)
+    (file,) = folder.iterdir()
+    written: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    again = json.loads(JSONEncoder().encode(Dashboard.from_json(written)))
+    assert again == written
+    return written
 
 
 @pytest.fixture(scope="module")
-def dashboard(project: Path) -> dict[str, Any]:
-    text = (project / "dashboards" / "grafana" / "ccx-ray.json").read_text("utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+def rules(project: Path) -> list[dict[str, Any]]:
+    alerts = yaml.safe_load((project / "dashboards" / "alerts.yml").read_text("utf-8"))
+    return [rule for group in alerts["groups"] for rule in group["rules"]]
 
 
-def metrics_asked_for(dashboard: dict[str, Any]) -> set[str]:
-    expressions = [t["expr"] for p in dashboard["panels"] for t in p.get("targets", [])]
-    expressions += [v["definition"] for v in dashboard["templating"]["list"] if "definition" in v]
-    return {name for expression in expressions for name in METRIC.findall(expression)}
+@pytest.fixture(scope="module")
+def expressions(dashboard: dict[str, Any], rules: list[dict[str, Any]]) -> list[str]:
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    asked += [choice["query"] for choice in dashboard["templating"]["list"]]
+    return [*asked, *(rule["expr"] for rule in rules)]
 
 
-def test_panels_ask_only_for_exported_metrics(dashboard: dict[str, Any]):
-    assert metrics_asked_for(dashboard) <= EXPORTED_BY_RAY | exported_by_training()
+def test_only_what_is_exported_is_asked_for_and_all_of_ours(expressions: list[str]) -> None:
+    asked = {name for expression in expressions for name in METRIC.findall(expression)}
+    assert asked - EXPORTED_BY_RAY == set(OURS)
 
 
-def test_every_training_gauge_has_a_panel(dashboard: dict[str, Any]):
-    assert exported_by_training() <= metrics_asked_for(dashboard)
+def test_tags_are_those_of_the_gauge(expressions: list[str]) -> None:
+    for expression in expressions:
+        for name, tags in re.findall(r"(ray_ccx_\w+)(?:\{([^}]*)\})?", expression):
+            assert set(re.findall(r"(\w+)=", tags)) <= set(OURS[name]), expression
 
 
-def test_readme_lists_what_panels_ask_for(project: Path, dashboard: dict[str, Any]):
+def test_readme_lists_what_is_asked_for(project: Path, expressions: list[str]) -> None:
     text = (project / "dashboards" / "README.md").read_text("utf-8")
-    assert metrics_asked_for(dashboard) <= set(METRIC.findall(text))
+    assert set(METRIC.findall("\n".join(expressions))) <= set(METRIC.findall(text))
 
 
-def test_panels_do_not_overlap_and_have_ids_of_their_own(dashboard: dict[str, Any]):
+def test_panels_do_not_overlap_and_have_ids_of_their_own(dashboard: dict[str, Any]) -> None:
     panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     cells = [
@@ -70,7 +92,34 @@ def test_panels_do_not_overlap_and_have_ids_of_their_own(dashboard: dict[str, An
     assert max(x for x, _ in cells) < 24
 
 
-def test_prometheus_reads_rays_discovery_file(project: Path):
-    config = yaml.safe_load((project / "dashboards" / "prometheus.yml").read_text("utf-8"))
+def test_prometheus_reads_rays_discovery_file_and_the_alerts(project: Path) -> None:
+    folder = project / "dashboards"
+    config = yaml.safe_load((folder / "prometheus.yml").read_text("utf-8"))
     (job,) = config["scrape_configs"]
     assert job["file_sd_configs"][0]["files"] == ["/tmp/ray/prom_metrics_service_discovery.json"]
+    check = [prometheus_program("promtool"), "check", "config", str(folder / "prometheus.yml")]
+    done = subprocess.run(check, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "5 rules found" in done.stdout
+
+
+def test_alerts_fire_when_they_should(project: Path, rules: list[dict[str, Any]]) -> None:
+    cases = project / "tests" / "alerts_test.yml"
+    test = [prometheus_program("promtool"), "test", "rules", str(cases)]
+    done = subprocess.run(test, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tested = {
+        case["alertname"]
+        for one in yaml.safe_load(cases.read_text("utf-8"))["tests"]
+        for case in one["alert_rule_test"]
+        if case["exp_alerts"]
+    }
+    assert tested == {rule["alert"] for rule in rules}
+
+
+def test_a_cluster_shows_the_dashboard(project: Path) -> None:
+    cluster = yaml.safe_load((project / "cluster.yaml").read_text("utf-8"))
+    build, start = cluster["head_start_ray_commands"][-2:]
+    folder = "~/dashboards"
+    assert build.endswith(f"dashboards/build.py {folder}")
+    assert f"RAY_METRICS_GRAFANA_DASHBOARD_OUTPUT_DIR={folder} " in start

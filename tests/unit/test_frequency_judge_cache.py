@@ -14,6 +14,7 @@ from ccx_ray.frequency.judges.records import (
     Tokens,
     open_cache,
     open_spending,
+    read_spending,
 )
 from ccx_ray.study.frequency_spec import JudgeRuntime
 
@@ -124,3 +125,7 @@ def test_all_judges_of_a_run_share_its_caps(tmp_path: Path) -> None:
             Budget(connection, RUNTIME, run="r", judge="j").reserve(prompt="", completion_tokens=1)
         assert one.value.final
         Budget(connection, RUNTIME, run="s", judge="j").reserve(prompt="", completion_tokens=1)
+    requests, dollars = read_spending(tmp_path)
+    assert requests == 4
+    assert dollars == pytest.approx((3 * (64 + 20) + 64 + 2) / 1e6)
+    assert read_spending(tmp_path / "none") == (0, 0.0)

@@ -36,6 +36,12 @@ def test_utilization_is_known_for_known_devices_only() -> None:
     assert peak_flops("cpu", "fp32") is None
 
 
+def test_the_peak_of_another_device_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CCX_RAY_PEAK_TFLOPS", "165.2")
+    assert peak_flops("NVIDIA GeForce RTX 4090", "bf16") == pytest.approx(165.2e12)
+    assert peak_flops("NVIDIA H100 80GB HBM3", "bf16") == 989.5e12
+
+
 def rates(steps: int, optimizer: OptimizerSpec = OPTIMIZER) -> list[float]:
     return [learning_rate(s, steps=steps, optimizer=optimizer) for s in range(1, steps + 1)]
 

@@ -153,6 +153,17 @@ def open_spending(folder: Path) -> AbstractContextManager[sqlite3.Connection]:
     return open_database(folder / SPENDING, _SPENDING, loss="the account of what was spent")
 
 
+def read_spending(folder: Path) -> tuple[int, float]:
+    """Requests and dollars of all runs together; zeros where nothing was ever asked for."""
+    if not (folder / SPENDING).is_file():
+        return 0, 0.0
+    with open_spending(folder) as connection:
+        row = connection.execute(
+            "SELECT COALESCE(SUM(requests), 0), COALESCE(SUM(dollars), 0) FROM spending"
+        ).fetchone()
+    return int(row[0]), float(row[1])
+
+
 class CapReachedError(Exception):
     """The next request might pass a cap; the message names the cap and what is spent."""
 

@@ -1,0 +1,105 @@
+"""A real Prometheus, from the machine or from Debian's archive, that scrapes a Ray cluster."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import pytest
+import yaml
+
+from tests.jobs import PROJECT
+from tests.ray_job import free_port, listens
+
+CONFIG = PROJECT / "dashboards" / "prometheus.yml"
+UNPACKED = Path(sys.prefix) / "prometheus"
+SCRAPE_SECONDS = 2
+
+
+def prometheus_program(name: str) -> str:
+    """``prometheus`` or ``promtool``: of the machine, else unpacked beside this environment out of
+    Debian's package, which is not installed. Skips the test where neither can be had."""
+    found = shutil.which(name) or shutil.which(name, path=str(UNPACKED / "usr/bin"))
+    if found is None and not _unpack():
+        pytest.skip(f"{name} is not on the PATH, and apt-get cannot download prometheus")
+    return found or str(UNPACKED / "usr/bin" / name)
+
+
+def _unpack() -> bool:
+    with tempfile.TemporaryDirectory(dir=UNPACKED.parent) as folder:
+        fetch = "apt-get -qq download prometheus"
+        unpack = "dpkg -x prometheus_*.deb unpacked"
+        command = f"({fetch} || (apt-get -qq update && {fetch})) && {unpack}"
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=folder, capture_output=True, check=False, timeout=300
+        )
+        unpacked = Path(folder) / "unpacked"
+        if done.returncode == 0 and not UNPACKED.exists():
+            unpacked.rename(UNPACKED)
+    return UNPACKED.exists()
+
+
+@dataclass(kw_only=True)
+class Prometheus:
+    """A server that is running."""
+
+    url: str
+    started: float = field(default_factory=time.time)
+
+    def ask(self, path: str, **parameters: Any) -> Any:
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        with urlopen(f"{self.url}/api/v1/{path}{query}", timeout=30) as answer:
+            return json.load(answer)["data"]
+
+    def range(self, expression: str) -> list[dict[str, Any]]:
+        """The series of an expression since the server was started, every second."""
+        found: list[dict[str, Any]] = self.ask(
+            "query_range", query=expression, start=self.started, end=time.time(), step=1
+        )["result"]
+        return found
+
+
+@contextmanager
+def scraping(discovery: Path) -> Iterator[Prometheus]:
+    """A Prometheus with the project's own configuration, but for where Ray's file is and how often
+    it is read."""
+    program = prometheus_program("prometheus")
+    config = yaml.safe_load(CONFIG.read_text("utf-8"))
+    config["global"] = dict.fromkeys(
+        ("scrape_interval", "evaluation_interval"), f"{SCRAPE_SECONDS}s"
+    )
+    config["rule_files"] = [str(CONFIG.parent / file) for file in config["rule_files"]]
+    (job,) = config["scrape_configs"]
+    job["file_sd_configs"] = [{"files": [str(discovery)], "refresh_interval": "2s"}]
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="prometheus-") as folder:
+        path = Path(folder) / "prometheus.yml"
+        path.write_text(yaml.safe_dump(config))
+        with (Path(folder) / "log").open("w") as log:
+            server = subprocess.Popen(
+                [
+                    program, f"--config.file={path}", f"--storage.tsdb.path={folder}/data",
+                    f"--web.listen-address=127.0.0.1:{port}",
+                ],
+                stdout=log, stderr=log, env={**os.environ, "GOMAXPROCS": "1"},
+            )  # fmt: skip
+            try:
+                deadline = time.monotonic() + 60
+                while not listens(port):
+                    assert server.poll() is None, Path(log.name).read_text()
+                    assert time.monotonic() < deadline, Path(log.name).read_text()
+                    time.sleep(0.1)
+                yield Prometheus(url=f"http://127.0.0.1:{port}")
+            finally:
+                server.terminate()
+                server.wait(30)
