@@ -117,6 +117,34 @@ def test_alerts_fire_when_they_should(project: Path, rules: list[dict[str, Any]]
     assert tested == {rule["alert"] for rule in rules}
 
 
+def test_ray_gives_grafana_our_dashboard(
+    dashboard: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``MetricsHead`` is what every head node runs; here without the process around it."""
+    from ray.dashboard.modules.metrics.metrics_head import MetricsHead
+
+    ours = tmp_path / "dashboards" / "ccx-ray.json"
+    ours.parent.mkdir()
+    ours.write_text(json.dumps(dashboard))
+    head = object.__new__(MetricsHead)
+    settings = {
+        "_metrics_root": tmp_path / "metrics",
+        "_metrics_root_session_latest": tmp_path / "metrics",
+        "_grafana_config_output_path": tmp_path / "grafana",
+        "_grafana_session_latest_config_output_path": tmp_path / "grafana",
+        "_grafana_dashboard_output_dir": ours.parent,
+    }
+    for name, folder in settings.items():
+        monkeypatch.setattr(head, name, str(folder), raising=False)
+    head._prometheus_name, head._dashboard_uids = "Prometheus", {}
+    head._create_default_grafana_configs()
+    provisioned = yaml.safe_load(
+        (tmp_path / "grafana/provisioning/dashboards/default.yml").read_text("utf-8")
+    )
+    assert [each["options"]["path"] for each in provisioned["providers"]] == [str(ours.parent)]
+    assert json.loads(ours.read_text("utf-8")) == dashboard, "Ray writes its own beside it"
+
+
 def test_a_cluster_shows_the_dashboard(project: Path) -> None:
     cluster = yaml.safe_load((project / "cluster.yaml").read_text("utf-8"))
     build, start = cluster["head_start_ray_commands"][-2:]
