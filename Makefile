@@ -19,7 +19,7 @@ export OMP_NUM_THREADS ?= 1
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install study test storms lint unit ui clean
+.PHONY: help install study test storms lint unit docs ui clean
 
 help:  ## show this list
 	@echo "usage: make TARGET [STUDY=$(STUDY)] [STORAGE=$(STORAGE)] [ARGS='--set trials.steps=90']"
@@ -53,6 +53,10 @@ lint: install  ## style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: install  ## the documentation as a site in build/docs; a warning is an error
+	$(BIN)/sphinx-build -W --keep-going -q docs build/docs
+	@echo "open build/docs/index.html"
 
 ui: install  ## MLflow on http://127.0.0.1:5000 (PORT=...) over the storage's database
 	@test -f "$(STORAGE)/mlflow.db" || { echo "error: $(STORAGE)/mlflow.db does not exist; run make study first, or name the storage with STORAGE=..." >&2; exit 2; }

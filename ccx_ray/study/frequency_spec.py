@@ -31,10 +31,13 @@ class NgramEmbedderSpec(Spec):
     """TF-IDF of character n-grams, projected to few dimensions; needs no download."""
 
     kind: Literal["ngram"] = "ngram"
+    """Character n-grams."""
     dimensions: PositiveInt = 256
+    """Of each vector."""
     projection: Literal["random", "fitted"] = "random"
     """Fitted: the leading singular vectors of a sample of the corpus."""
     seed: Count = 0
+    """Of the projection."""
 
     @property
     def name(self) -> str:
@@ -46,7 +49,9 @@ class SentenceTransformersSpec(Spec):
     """A sentence-transformers folder."""
 
     kind: Literal["sentence_transformers"]
+    """A sentence embedding model."""
     folder: str
+    """As ``SentenceTransformer.save`` writes it."""
 
     @property
     def name(self) -> str:
@@ -61,6 +66,7 @@ class HiddenStatesSpec(Spec):
     """Mean-pooled hidden states of the last layer of a causal model."""
 
     kind: Literal["hidden_states"]
+    """A causal model."""
     model: str = OWN_BASE
     """``base``: the study's own base at its last checkpoint; else a Hugging Face folder."""
 
@@ -80,6 +86,7 @@ class LexicalJudgeSpec(Spec):
     """The answer, and close to it enough of the question's salient terms."""
 
     kind: Literal["lexical"] = "lexical"
+    """Compares words; asks no model."""
     salient_share: Share = 0.5
     """Of a question's salient terms that must stand near the answer."""
 
@@ -88,7 +95,9 @@ class EndpointJudgeSpec(Spec):
     """A model behind an OpenAI-compatible endpoint; where that is, ``runtime.judge`` says."""
 
     kind: Literal["endpoint"]
+    """A model behind an endpoint."""
     model: str
+    """The endpoint's own name of the model."""
     prompt: str | None = None
     """A file with ``{question}``, ``{answer}`` and ``{document}``; the shipped one when absent."""
     window_characters: PositiveInt = 4000
@@ -99,9 +108,13 @@ class LocalJudgeSpec(Spec):
     """A causal model in a Hugging Face folder, asked by the same prompt."""
 
     kind: Literal["local"]
+    """A model that runs in the study's own tasks."""
     folder: str
+    """A Hugging Face folder with model and tokenizer."""
     prompt: str | None = None
+    """A file with ``{question}``, ``{answer}`` and ``{document}``; the shipped one when absent."""
     window_characters: PositiveInt = 4000
+    """Of a longer document, what stands around the retrieved passage is shown."""
 
 
 JudgeSpec = Annotated[
@@ -127,6 +140,7 @@ class ValidationSpec(Spec):
     reviewed_documents: PositiveInt = 100
     """Retrieved documents a language on a review sheet for people."""
     seed: Count = 0
+    """Of planted facts and of review sheets."""
 
 
 def retriever_name(retriever: RetrieverName, embedder: str) -> str:
@@ -138,17 +152,26 @@ class FrequencySpec(Spec):
     """Retrieval and judgement of the documents that hold a question's knowledge."""
 
     top_documents: PositiveInt = 50
+    """Documents that are retrieved for each question and then judged."""
     query: QueryForm = "filled"
+    """What is searched for: the question with the answer in its blank, or the question and then the
+    answer."""
     retriever: RetrieverName = "hybrid"
+    """Vectors, words (BM25), or both with their ranks fused."""
     embedder: EmbedderSpec = NgramEmbedderSpec()
+    """What makes the vectors; a plain name is a kind with its defaults."""
     passage_characters: PositiveInt = 1000
+    """Length of the passages that documents are cut into before they are embedded."""
     index: Literal["auto", "flat", "hnsw", "ivfpq"] = "auto"
     """Auto chooses by the number of passages of a shard; ``index.json`` says what it chose."""
     shard_passages: PositiveInt = 250_000
     """At most so many passages stand in one FAISS index, so that a corpus never has to fit into
     memory."""
     judge: JudgeSpec = LexicalJudgeSpec()
+    """What decides whether a document holds the knowledge; a plain name is a kind with its
+    defaults."""
     validation: ValidationSpec = ValidationSpec()
+    """How the estimate itself is tested."""
 
     @property
     def retriever_name(self) -> str:
@@ -182,6 +205,7 @@ class JudgeRuntime(Spec):
     pairs_per_request: PositiveInt = 1
     """Documents of one question that are judged by one request."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """For one request."""
     max_retries: Count = 6
     """Of one request, with growing pauses, before the step fails; what was judged is kept. An
     answer that cannot be read is asked for again as often."""
@@ -196,6 +220,8 @@ class JudgeRuntime(Spec):
     max_dollars: Annotated[float, Field(ge=0)] | None = None
     """At most so much, by the prices below and the tokens that the endpoint reports."""
     dollars_per_million_input_tokens: Annotated[float, Field(ge=0)] = 0.0
+    """The endpoint's price of what it reads."""
     dollars_per_million_output_tokens: Annotated[float, Field(ge=0)] = 0.0
+    """The endpoint's price of what it writes."""
     gpus: Annotated[float, Field(ge=0)] = 0.0
     """Of a local judge's task and of an embedder that is a model."""

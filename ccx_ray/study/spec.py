@@ -59,8 +59,13 @@ class TrialsSpec(TrainingSpec):
     languages: tuple[LanguageCode, ...] | None = None
     """Languages of the grid; all of the study's when absent. The others stay in the tokenizer."""
     conditions: tuple[Condition, ...] = Field(default=("bridge", "nobridge"), min_length=1)
+    """How the halves of the pairs stand in the rows; ``bridge`` and ``nobridge`` are needed for
+    transfer, ``deranged`` is a further control."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1), min_length=1)
+    """One trial for each language, condition and seed. Three or more are needed for a claim beyond
+    these trainings."""
     mixture: MixtureSpec = MixtureSpec()
+    """Shares of parallel text and of replayed base-language text."""
     pair_order: Literal["english-first", "random"] = "random"
     """Which half of a pair comes first in a bridge document. The paper leaves it open."""
 
@@ -81,7 +86,7 @@ ScoreType = Literal[
     "option_per_byte",
     "mutual_information",
 ]
-"""How the options of a question are compared; ``evaluation/ranking.py`` defines each."""
+"""How the options of a question are compared; ``evaluation/results.py`` defines each."""
 QualityKind = Literal[
     "no_blank",
     "several_blanks",
@@ -101,6 +106,7 @@ class EvaluationSpec(Spec):
     """
 
     scoring: ScoreType = "reference"
+    """How the options of a question are compared; the glossary defines each score."""
     exclude: tuple[QualityKind, ...] = ()
     """Questions to leave out, by what is odd about them; none, as published, by default."""
 
@@ -116,7 +122,9 @@ class ExpectedSpec(Spec):
     """The sign that transfer of one language is expected to have in each direction."""
 
     base_to_target: Sign | None = None
+    """From the base language to the target language; null: nothing is declared."""
     target_to_base: Sign | None = None
+    """From the target language to the base language; null: nothing is declared."""
 
     def of(self, direction: Direction) -> str:
         """The sign of a direction; empty where none is declared."""
@@ -128,20 +136,29 @@ class AnalysisSpec(Spec):
     """What is declared before the first trial, and the intervals and tests of the report."""
 
     headline: Headline = "last"
+    """The one statistic of each language and direction: transfer at the last checkpoint, or the
+    mean distance of the two accuracy curves over the training."""
     expected: dict[LanguageCode, ExpectedSpec] = Field(default_factory=dict)
     """Language -> the sign that its transfer is expected to have."""
     bootstrap_samples: PositiveInt = 2000
+    """Resamples of the questions for each interval over questions alone."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Of all intervals."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Of the bootstrap."""
 
 
 class EvaluationRuntime(Spec):
     """On what checkpoints are scored."""
 
     evaluators: PositiveInt = 1
+    """Processes that score checkpoints at the same time."""
     cpus_per_evaluator: Annotated[float, Field(gt=0)] = 0.5
+    """Logical CPUs that each takes of a node."""
     gpus_per_evaluator: Annotated[float, Field(ge=0)] = 0.0
+    """GPUs that each takes; a fraction shares one."""
     threads_per_evaluator: PositiveInt = 1
+    """Threads of torch in each."""
     tokens_per_batch: PositiveInt = 2048
     """Padded tokens of one forward pass; 2,048 was fastest on one core with the laptop model."""
     max_failures: Annotated[int, Field(ge=0)] = 3
@@ -159,6 +176,7 @@ class DataRuntime(Spec):
     """How text is processed and how streams are read."""
 
     cpus_per_task: Annotated[float, Field(gt=0)] = 0.5
+    """Logical CPUs of each task that reads, cleans, tokenizes or packs text."""
     reader: Literal["direct", "ray"] = "direct"
     """Ray Data prefetches from remote storage; the direct Parquet reader has no start-up cost."""
 
@@ -167,10 +185,15 @@ class CostSpec(Spec):
     """What ``--dry-run`` computes GPU hours and cost with."""
 
     device: str = "H100 SXM"
+    """The name that the plan shows."""
     peak_tflops: Annotated[float, Field(gt=0)] = 989.5
+    """Of one device, in the precision of the training."""
     memory_gib: Annotated[float, Field(gt=0)] = 80.0
+    """Of one device; a training that cannot fit is refused."""
     model_flops_utilization: Annotated[float, Field(gt=0, le=1)] = 0.4
+    """The share of the peak that a training is assumed to reach."""
     dollars_per_device_hour: Annotated[float, Field(ge=0)] = 3.0
+    """Price of one device for one hour."""
 
 
 class AssumedSpreadsSpec(Spec):
@@ -186,52 +209,77 @@ class AssumedSpreadsSpec(Spec):
     questions: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Between questions, of what is common to all trainings."""
     rest: Annotated[float, Field(ge=0, le=1)] = 0.45
+    """Of what is left: a question in a training."""
 
 
 class RuntimeSpec(Spec):
     """Where and on what the study runs; never part of a fingerprint."""
 
     storage: str = "storage"
+    """A local folder for all results, or one that every node of the cluster mounts."""
     tracking_uri: str | None = None
     """An MLflow server; SQLite in the storage folder when absent."""
     checkpoint_storage: str | None = None
     """A folder or an object store (``s3://``, ``gs://``, ``abfs://``) for checkpoints and states to
     resume from; in the steps' own folders when absent."""
     data: DataRuntime = DataRuntime()
+    """Tasks that process text, and the reader of streams."""
     base: TrainingRuntime = TrainingRuntime()
+    """Machines of the base's training."""
     trials: TrainingRuntime = TrainingRuntime()
+    """Machines of each trial's training."""
     evaluation: EvaluationRuntime = EvaluationRuntime()
+    """Machines of the evaluations."""
     judge: JudgeRuntime = JudgeRuntime()
+    """Address and limits of an endpoint judge; GPUs of a local one."""
     cost: CostSpec = CostSpec()
+    """What the plan of ``--dry-run`` computes hours, cost and memory with."""
     assumed_spreads: AssumedSpreadsSpec = AssumedSpreadsSpec()
+    """What the plan of ``--dry-run`` computes the smallest visible transfer with."""
 
 
 class StudySpec(Spec):
     """A whole study."""
 
     name: StudyName
+    """The study's folder in the storage and its experiment in MLflow."""
     description: str
+    """What the study asks, in a sentence or two; the report shows it."""
     base_language: BaseLanguageSpec
+    """The language that the base model is pretrained on."""
     languages: tuple[LanguageSpec, ...] = Field(min_length=1)
+    """The target languages: each has text, parallel sentences and questions."""
     world: WorldSpec | None = None
     """What makes the text, the pairs and the questions of a control study; the languages name no
     files then."""
     control: StudyName | None = None
     """A study with a planted world, in the same storage, whose verdicts the report shows."""
     cleaning: CleaningSpec = CleaningSpec()
+    """Which documents are dropped."""
     held_out: HeldOutSpec = HeldOutSpec()
+    """Documents that no training sees, for perplexity."""
     tokenizer: TokenizerSpec
+    """The tokenizer: learnt from the study's text, or a published one."""
     model: ModelSpec
+    """The model: the name of a preset, or its sizes."""
     sequence_length: Annotated[int, Field(ge=8)]
+    """Tokens in one row of a stream; at most ``model.max_positions``."""
     base: BaseSpec
+    """Pretraining of the base model."""
     trials: TrialsSpec
+    """The grid of trials and how each is trained."""
     interventions: tuple[InterventionSpec, ...] = ()
     """Sentences that are planted into text at chosen frequencies."""
     audit: AuditSpec = AuditSpec()
+    """Sample size and limits of the audit."""
     evaluation: EvaluationSpec = EvaluationSpec()
+    """Which scores and questions the report uses."""
     frequency: FrequencySpec = FrequencySpec()
+    """How knowledge is looked for and counted in the corpora."""
     analysis: AnalysisSpec = AnalysisSpec()
+    """The declared headline, intervals and tests of the report."""
     runtime: RuntimeSpec = RuntimeSpec()
+    """Where and on what the study runs; it never changes a result."""
 
     @model_validator(mode="after")
     def parts_agree(self) -> Self:

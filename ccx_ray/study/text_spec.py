@@ -32,6 +32,7 @@ class SourceSpec(Spec):
     config: str | None = None
     """The configuration of the data set, such as ``20231101.en``."""
     split: str = "train"
+    """The split of the data set."""
     revision: str | None = None
     """The commit of the data set; without one, it is not known what was read."""
     format: Format | None = None
@@ -95,8 +96,12 @@ class IsolationSpec(Spec):
     """
 
     strategy: Literal["script", "language"] = "script"
+    """By Unicode script, or by language identification."""
     keep: tuple[str, ...] = ()
+    """Scripts to keep, by their Unicode names, such as ``[Latin, Common, Inherited]``; all others
+    are removed."""
     remove: tuple[str, ...] = ()
+    """Scripts to remove, such as ``[Latin]``; all others stay."""
     level: Literal["line", "document"] = "line"
     """``language``: what is judged and dropped as a whole."""
     against: tuple[LanguageCode, ...] = ("en",)
@@ -123,9 +128,13 @@ class BaseLanguageSpec(Spec):
     """The language of the base model."""
 
     code: LanguageCode
+    """ISO 639 code of two or three letters."""
     name: str
+    """The name that tables and figures show."""
     monolingual: Sources
+    """Where its text is read from."""
     isolation: IsolationSpec = ENGLISH_ISOLATION
+    """How its text is kept free of other scripts or languages."""
     note: str = ""
     """A known weakness of this language's data; the report states it beside the results."""
 
@@ -140,14 +149,18 @@ class ProbeFiles(Spec):
     english: str
     """The file in the base language."""
     target: str
+    """The file in the target language."""
 
 
 class LanguageSpec(BaseLanguageSpec):
     """A target language of continual pretraining."""
 
     parallel: Sources
+    """Where the pairs of a sentence and its translation are read from."""
     probes: ProbeFiles
+    """The cloze questions about this language's culture."""
     isolation: IsolationSpec = IsolationSpec(remove=("Latin",))
+    """How its text is kept free of other scripts or languages."""
 
 
 class CleaningSpec(Spec):
@@ -177,6 +190,7 @@ class HeldOutSpec(Spec):
     characters: PositiveInt = 100_000
     """At most so many, however large the corpus: every checkpoint reads all of them."""
     seed: Count = 0
+    """Of the choice of documents."""
 
 
 class AuditSpec(Spec):
@@ -185,6 +199,7 @@ class AuditSpec(Spec):
     sample_documents: PositiveInt = 1000
     """Of every corpus, on a page to read."""
     seed: Count = 0
+    """Of the sample."""
     forbidden_characters: Count = 0
     """Most characters of an excluded script that a corpus may hold."""
     rejected_share: Share = 0.5

@@ -18,17 +18,23 @@ class ModelSpec(Spec):
     """
 
     architecture: str = "qwen2"
+    """The ``model_type`` of a causal model of Transformers, such as ``qwen2`` or ``mamba``."""
     hidden_size: PositiveInt
+    """Width of the model."""
     layers: PositiveInt
+    """Number of layers."""
     attention_heads: PositiveInt | None = None
-    """None for an architecture without attention."""
+    """Null for an architecture without attention."""
     key_value_heads: PositiveInt | None = None
     """As many as ``attention_heads`` when absent."""
     intermediate_size: PositiveInt | None = None
     """Of the feed-forward layer; the architecture's own rule when absent."""
     tie_embeddings: bool = True
+    """Whether input and output embeddings are the same weights."""
     rope_theta: Annotated[float, Field(gt=0)] = 10000.0
+    """Base of the rotary position embedding."""
     max_positions: PositiveInt = 2048
+    """The longest row that the model takes, in tokens."""
     options: dict[str, bool | int | float | str] = Field(default_factory=dict)
     """Settings that only this architecture has, by their names in its Hugging Face config, such as
     ``state_size`` of a state-space model."""
@@ -65,13 +71,19 @@ class OptimizerSpec(Spec):
     """AdamW with linear warm-up and cosine decay."""
 
     learning_rate: Annotated[float, Field(gt=0)]
+    """The highest, reached after the warm-up."""
     warmup_steps: Count = 0
+    """Steps in which the learning rate rises from 0."""
     final_learning_rate_share: Share = 0.1
     """Learning rate at the last step, as a share of ``learning_rate``."""
     betas: tuple[float, float] = (0.9, 0.95)
+    """Decay of AdamW's two moments."""
     epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    """Added to the denominator of AdamW's update."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    """Decoupled weight decay."""
     gradient_clip: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient; a larger one is scaled down."""
 
 
 class WatchSpec(Spec):
@@ -88,6 +100,7 @@ class WatchSpec(Spec):
     spike_nats: Annotated[float, Field(gt=0)] = 2.0
     """How far above the median of the last ``spike_window`` losses."""
     spike_window: PositiveInt = 32
+    """How many losses the median is taken over."""
     max_skips: Count = 3
     """The next bad step after so many stops the training."""
 
@@ -96,14 +109,18 @@ class TrainingSpec(Spec):
     """How long one model trains; step ``s`` consumes ``sequences_per_step`` rows."""
 
     steps: PositiveInt
+    """Optimizer steps."""
     sequences_per_step: PositiveInt
+    """Rows that one optimizer step consumes, on whatever number of workers."""
     checkpoints: PositiveInt | tuple[PositiveInt, ...]
     """Kept and evaluated checkpoints: how many, evenly spaced, or after which optimizer steps."""
     optimizer: OptimizerSpec
+    """Learning rate and the other settings of AdamW."""
     document_masks: bool = False
     """Whether a token sees nothing of the other documents of its row. Without bridges this is the
     strict form of isolation; the two halves of a bridge are one document and see each other."""
     watch: WatchSpec = WatchSpec()
+    """What is done about losses that are no number or far too high."""
 
     @model_validator(mode="after")
     def checkpoints_fit(self) -> Self:
@@ -133,20 +150,27 @@ class TrainingRuntime(Spec):
     workers: PositiveInt | tuple[PositiveInt, PositiveInt] = 1
     """How many, or from how few to how many as the cluster has room."""
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
+    """Logical CPUs that each worker takes of a node."""
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
+    """GPUs of each worker: 0 trains on the CPU."""
     threads_per_worker: PositiveInt = 1
+    """Threads of torch in each worker."""
     sequences_per_device: PositiveInt = 16
     """Rows in one forward pass; accumulation makes up ``sequences_per_step``."""
     zero_stage: Literal[0, 1, 2, 3] = 1
+    """DeepSpeed's: what the workers divide among them. 1: the optimizer's state; 2: gradients too;
+    3: weights too; 0: nothing."""
     offload: Literal["none", "optimizer", "parameters"] = "none"
     """What DeepSpeed keeps in the memory of the host: ``optimizer`` from stage 1, ``parameters``
     (and with them the optimizer's) at stage 3."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """Of forward and backward pass; weights of the optimizer stay in fp32."""
     activation_checkpointing: bool = False
     """Recompute each layer's activations in the backward pass instead of keeping them."""
     compile: bool = False
     """torch.compile of the model: minutes at each start, faster steps after it."""
     attention: Literal["sdpa", "flash_attention_2", "flex_attention", "eager"] = "sdpa"
+    """The implementation of attention, by its name in Transformers."""
     fused_loss: bool = False
     """Head and cross-entropy in one, so that the logits of a large vocabulary are never whole in
     memory: by Liger on a GPU (the ``gpu`` extra), or in fp32 by torch 2.13."""

@@ -27,6 +27,7 @@ class SharedFactsSpec(Spec):
     """Entities whose facts every language states: what an alignment is learnt from."""
 
     entities: PositiveInt = 160
+    """How many there are."""
     base_statements: PositiveInt = 16
     """Of each fact in the base language's text."""
     target_statements: PositiveInt = 4
@@ -49,19 +50,25 @@ class WorldSpec(Spec):
     """
 
     seed: Count = 0
+    """Of everything in the world."""
     languages: dict[str, PlantedLanguageSpec] = Field(min_length=1)
     """By the codes of the study's target languages."""
     entities_per_dose: PositiveInt = 4
     """Of each pair of doses, in each direction; a multiple of ``classes`` keeps values balanced."""
     statements: Doses = (0, 1, 4, 16)
+    """Doses: how often a fact is stated in the text."""
     bridges: Doses = (0, 1, 2, 4, 8)
+    """Doses: how many pairs name the entity."""
     unknown_entities: Count = 16
     """Entities of each culture whose facts are stated in no language."""
     shared: SharedFactsSpec = SharedFactsSpec()
+    """Entities that every language states."""
     classes: Annotated[int, Field(ge=2)] = 4
+    """Latent classes of entities."""
     values: Annotated[int, Field(ge=4)] = 4
     """Of each relation; the options of a question are four of them."""
     relations: PositiveInt = 8
+    """Facts of each entity."""
     common_values: Count = 4
     """How many relations have values that all languages write alike, as they do numbers."""
     idiosyncratic_relations: Count = 0
@@ -71,9 +78,11 @@ class WorldSpec(Spec):
     neutral_sentences: Count = 4
     """Sentences about each entity, in each language, that state no fact."""
     verbs: PositiveInt = 4
+    """Verbs of the neutral sentences."""
     objects: PositiveInt = 30
     """Words of the neutral sentences."""
     sentences_per_document: PositiveInt = 3
+    """How many sentences make a document."""
 
     @model_validator(mode="after")
     def possible(self) -> Self:
