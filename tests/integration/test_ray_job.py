@@ -1,4 +1,4 @@
-"""``ray job submit`` on a real cluster with token authentication, as docs/howto/cluster.md says it."""
+"""``ray job submit`` on a real cluster that asks for a token: docs/howto/cluster.md."""
 
 from tests.tiny_study import TRIALS, FinishedStudy
 
