@@ -19,11 +19,10 @@ import pytest
 import yaml
 
 from tests.jobs import PROJECT
-from tests.ray_job import free_port, listens
+from tests.ray_job import METRICS_SECONDS, free_port, listens
 
 CONFIG = PROJECT / "dashboards" / "prometheus.yml"
 UNPACKED = Path(sys.prefix) / "prometheus"
-SCRAPE_SECONDS = 2
 
 
 def prometheus_program(name: str) -> str:
@@ -72,12 +71,10 @@ class Prometheus:
 @contextmanager
 def scraping(discovery: Path) -> Iterator[Prometheus]:
     """A Prometheus with the project's own configuration, but for where Ray's file is and how often
-    it is read."""
+    it and the endpoints are read."""
     program = prometheus_program("prometheus")
     config = yaml.safe_load(CONFIG.read_text("utf-8"))
-    config["global"] = dict.fromkeys(
-        ("scrape_interval", "evaluation_interval"), f"{SCRAPE_SECONDS}s"
-    )
+    config["global"] = dict.fromkeys(config["global"], f"{METRICS_SECONDS}s")
     config["rule_files"] = [str(CONFIG.parent / file) for file in config["rule_files"]]
     (job,) = config["scrape_configs"]
     job["file_sd_configs"] = [{"files": [str(discovery)], "refresh_interval": "2s"}]

@@ -14,6 +14,9 @@ from pathlib import Path
 from tests.jobs import PROJECT, environment
 
 RAY = str(Path(sys.executable).with_name("ray"))
+METRICS_SECONDS = 3
+"""Between two reports of a process's gauges, else 10: the tiny study's trainings last seconds. Ray
+forgets a gauge after two, and the driver sets its own every 5 s."""
 STARTS = 5
 """Of a head node: Ray gives a start up after 30 s, which a busy machine may need."""
 
@@ -58,6 +61,9 @@ def _start(folder: Path) -> tuple[dict[str, str], "subprocess.Popen[bytes]"]:
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}",
+        "AUTOSCALER_METRIC_PORT": str(free_port()),
+        "DASHBOARD_METRIC_PORT": str(free_port()),
+        "RAY_metrics_report_interval_ms": str(1000 * METRICS_SECONDS),
         "CCX_RAY_PEAK_TFLOPS": "1",
     }
     with (folder / "head.log").open("w") as log:

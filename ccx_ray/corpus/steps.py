@@ -459,7 +459,8 @@ def _held_out_file(work: StepWork, code: str) -> Path | None:
 
 def _tasks(study: StudySpec, work: StepWork) -> RunTasks:
     def observe(result: Mapping[str, Any]) -> None:
-        gauges.count(RECORDS, (work.step.name,), records_of(result))
+        if records := records_of(result):
+            gauges.count(RECORDS, (work.step.name,), records)
 
     gauges = work.services.gauges
     return work.run_tasks(cpus=study.runtime.data.cpus_per_task, observe=observe)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.jobs import PROJECT
 from tests.prometheus import Prometheus
-from tests.tiny_study import TRIALS, FinishedStudy
+from tests.tiny_study import DOCUMENTS, PAIRS, TRIALS, FinishedStudy
 
 VARIABLES = {"$study": ".*", "$run": ".*", "$__rate_interval": "1m"}
 
@@ -58,15 +58,16 @@ def test_gauges_say_what_happened(prometheus: Prometheus, finished_study: Finish
         found = prometheus.range(f'max by ({tag}) (ray_ccx_{gauge}{{study="tiny"}})')
         return {series["metric"].get(tag, ""): max(values(series)) for series in found}
 
-    assert set(last("train_step", "run")) == {"base", *TRIALS}
+    # The base trains for two seconds, and may be over before it is reported.
+    steps = last("train_step", "run")
+    assert all(0 < steps[trial] <= 90 for trial in TRIALS)
     assert last("training_starts", "run") == dict.fromkeys(("base", *TRIALS), 1.0)
     assert last("training_incidents", "kind") == {"failure": 0.0, "preemption": 0.0}
     assert last("trials", "state")["running"] > 0
     assert last("evaluations", "state")["done"] >= 3
     assert last("evaluations", "state")["failed"] == 0
     records = last("corpus_records", "step")
-    text = finished_study.results.folder("text-ko")
-    assert records["text-ko"] == 250 + 400, text
+    assert records["text-ko"] == DOCUMENTS + PAIRS
     assert set(records) == {"text-en", "text-ko", "tokens-en", "tokens-ko"}
     seconds = last("training_device_seconds", "run")
     assert all(0 < seconds[run] < 300 for run in ("base", *TRIALS))
