@@ -1,6 +1,5 @@
 """Commands of README and docs on a finished study: the tiny one in place of the one they name."""
 
-import csv
 import re
 from pathlib import Path
 
@@ -20,19 +19,8 @@ def results(finished_study: FinishedStudy, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the commands are typed; later ones read what earlier ones wrote."""
+    """Where the commands are typed."""
     return tmp_path_factory.mktemp("typed")
-
-
-def fill_in(sheets: Path) -> None:
-    """What a person does between the two commands of the review."""
-    for sheet in sheets.glob("review-*.csv"):
-        with sheet.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        with sheet.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, rows[0].keys())
-            writer.writeheader()
-            writer.writerows({**row, "holds": "no"} for row in rows)
 
 
 @pytest.mark.parametrize("command", FINISHED, ids=lambda command: command.text)
@@ -55,8 +43,6 @@ def test_a_command_on_a_finished_study(
     if "--study" in words:
         words += ["--storage", str(results.storage)]
     monkeypatch.chdir(folder)
-    if "--import" in words:
-        fill_in(folder / "sheets")
     done = call_job(job, *words)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     for option in ("--out", "--export"):

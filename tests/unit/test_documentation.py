@@ -66,7 +66,7 @@ def planned_arguments(command: Command, storage: Path) -> list[str]:
     kept, study = [], load_study(arguments[arguments.index("--study") + 1])[0]
     while arguments:
         word = arguments.pop(0)
-        if word in ("--trial", "--storage"):
+        if word in ("--trial", "--storage", "--import"):
             value = arguments.pop(0)
             if word == "--trial":
                 find_trial(study, value)
@@ -277,10 +277,6 @@ def test_every_record_of_the_tutorials_language_is_kept(tmp_path: Path):
     study, root = load_study(str(PROJECT / "examples/greek/greek.yaml"))
     (greek,) = study.languages
     counts = text_folder(greek, root, tmp_path, base=study.base_language, cleaning=study.cleaning)
-    assert [
-        (counts[part]["read"], counts[part]["rejected"]) for part in ("documents", "pairs")
-    ] == [
-        (30, {}),
-        (24, {}),
-    ]
+    for part, read in (("documents", 30), ("pairs", 24)):
+        assert (counts[part]["read"], counts[part]["rejected"]) == (read, {})
     assert counts["characters_removed_by_script"] == {}
