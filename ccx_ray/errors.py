@@ -19,6 +19,14 @@ class InputError(UserError):
     """
 
 
+class TrackingError(UserError):
+    """MLflow's server or database does not answer, or refuses.
+
+    Where a step meets it, the job ends with its line as the last one and exit code 1: nothing of
+    the study is wrong, and the same command goes on.
+    """
+
+
 def last_line(error: BaseException) -> str:
     """An exception's type and the last line of its message, which names the reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

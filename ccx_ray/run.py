@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ccx_ray.analysis.declaration import declare
 from ccx_ray.corpus.steps import BACKGROUND, DATA
-from ccx_ray.errors import UserError
+from ccx_ray.errors import TrackingError, UserError
 from ccx_ray.orchestration.cluster import (
     connected_cluster,
     exported_gauges,
@@ -33,6 +34,7 @@ from ccx_ray.training.capacity import check_evaluators, training_slots
 from ccx_ray.training.steps import TRAINING
 
 DATA_STEPS_AT_ONCE = 2
+PARENT = "end of the study's MLflow run"
 MARK_SECONDS = 3.0
 """How long an interrupted run waits for MLflow to note it."""
 
@@ -100,7 +102,8 @@ def run_study(
                     with connected_cluster():
                         outcome = _compute(study, tracking, runner)
                 except UserError:
-                    tracking.finish(tracking.parent, failed=True)
+                    with suppress(TrackingError):
+                        tracking.finish(tracking.parent, failed=True)
                     raise
     return StudyRun(
         study=study,
@@ -139,5 +142,9 @@ def _compute(study: StudySpec, tracking: Tracking, runner: Runner) -> Outcome:
     except KeyboardInterrupt:
         tracking.interrupt(MARK_SECONDS)
         raise
-    tracking.finish(tracking.parent, failed=not outcome.complete)
+    try:
+        tracking.finish(tracking.parent, failed=not outcome.complete)
+    except TrackingError as error:
+        outcome.errors[PARENT] = str(error)
+        outcome.outages.add(PARENT)
     return outcome

@@ -4,6 +4,7 @@
 of them, as a table.
 """
 
+import io
 import json
 import logging
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     BertTokenizer,
@@ -47,7 +49,7 @@ CHAT = ["<|im_start|>", "<|im_end|>"]
 
 
 @lru_cache(maxsize=1)
-def _texts() -> list[str]:
+def probe_texts() -> list[str]:
     items = [item for path in PROBES for item in json.loads(path.read_text("utf-8"))[:60]]
     return [text for item in items for text in (item["question"], *item["options"])]
 
@@ -55,7 +57,7 @@ def _texts() -> list[str]:
 def _learnt(tokenizer: Tokenizer, **settings: Any) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Vocabulary and merges."""
     trainer = trainers.BpeTrainer(vocab_size=SIZE, show_progress=False, **settings)
-    tokenizer.train_from_iterator(_texts(), trainer)
+    tokenizer.train_from_iterator(probe_texts(), trainer)
     model = json.loads(tokenizer.to_str())["model"]
     return model["vocab"], [tuple(merge) for merge in model["merges"]]
 
@@ -107,7 +109,9 @@ def _gpt2(**added: bool) -> Any:
 
 
 def _bert(eos: str | None = None) -> Any:
-    letters = sorted({letter for text in _texts() for letter in text.lower() if letter.strip()})
+    letters = sorted(
+        {letter for text in probe_texts() for letter in text.lower() if letter.strip()}
+    )
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     vocab = [*names, *letters, *(f"##{letter}" for letter in letters)]
     return BertTokenizer(vocab={token: place for place, token in enumerate(vocab)}, eos_token=eos)
@@ -135,6 +139,55 @@ KINDS: dict[str, Callable[[], Any]] = {
 }
 
 
+SENTENCEPIECE_KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "Llama's tokenizer.model, adds BOS": (
+        "bpe", "tokenizer.model", {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True},
+    ),
+    "Llama's tokenizer.model, adds nothing": (
+        "bpe", "tokenizer.model", {"tokenizer_class": "LlamaTokenizer", **NEITHER},
+    ),
+    "T5's spiece.model, adds EOS": (
+        "unigram", "spiece.model", {"tokenizer_class": "T5Tokenizer", "extra_ids": 0},
+    ),
+}  # fmt: skip
+"""Of a SentencePiece model that is a tokenizer's only file: its kind, its name, and the tokenizer's
+config. Causal models with T5's are published for Japanese."""
+
+
+@lru_cache(maxsize=2)
+def _sentencepiece(kind: str) -> bytes:
+    """A SentencePiece model by its own trainer, of the probes' text, with Llama's settings for BPE
+    and T5's for unigram, which knows no bytes."""
+    learnt = io.BytesIO()
+    settings: dict[str, Any] = (
+        {"byte_fallback": True, "normalization_rule_name": "identity",
+         "remove_extra_whitespaces": False}
+        if kind == "bpe" else {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}
+    )  # fmt: skip
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(probe_texts()), model_writer=learnt, model_type=kind,
+        vocab_size=900, character_coverage=0.99, minloglevel=2, **settings,
+    )  # fmt: skip
+    return learnt.getvalue()
+
+
+def write_sentencepiece_model(folder: Path, kind: str, named: str | None = "") -> Path:
+    """A seeded causal model whose tokenizer is a SentencePiece model alone.
+
+    Args:
+        named: another class in the tokenizer's config; None for no such file.
+    """
+    type_, file, config = SENTENCEPIECE_KINDS[kind]
+    model = _sentencepiece(type_)
+    own = SentencePieceProcessor(model_proto=model)
+    _write_llama(folder, own.get_piece_size(), own.bos_id(), own.eos_id())
+    (folder / file).write_bytes(model)
+    if named is not None:
+        config = {**config, "tokenizer_class": named or config["tokenizer_class"]}
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
 def write_model(folder: Path, tokenizer: Any) -> Path:
     """A seeded causal model for a tokenizer, whose scores differ between sentences."""
     tokenizer.save_pretrained(folder)
@@ -148,15 +201,30 @@ def write_model(folder: Path, tokenizer: Any) -> Path:
         )  # fmt: skip
         network = GPT2LMHeadModel(config)
     else:
-        network = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=size, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-                num_attention_heads=2, initializer_range=0.3, bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id, max_position_embeddings=2048,
-            )
-        )  # fmt: skip
+        return _write_llama(folder, size, tokenizer.bos_token_id, tokenizer.eos_token_id)
     network.save_pretrained(folder)
     return folder
+
+
+def _write_llama(folder: Path, size: int, bos: int | None, eos: int | None) -> Path:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=size, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, initializer_range=0.3, bos_token_id=bos, eos_token_id=eos,
+        max_position_embeddings=2048,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+ALL_KINDS = (*KINDS, *SENTENCEPIECE_KINDS)
+
+
+def write_kind(folder: Path, kind: str) -> Path:
+    """A seeded causal model with a tokenizer of one of ``ALL_KINDS``."""
+    if kind in KINDS:
+        return write_model(folder, KINDS[kind]())
+    return write_sentencepiece_model(folder, kind)
 
 
 TASK = """
@@ -248,8 +316,8 @@ def accuracy_table(folder: Path, questions: int) -> Iterator[str]:
     the tasks, and how many of those of the single files are equal."""
     cloze, tasks = write_tasks(folder, questions)
     opened = open_tasks(folder, [*cloze, *tasks])
-    for kind, build in KINDS.items():
-        model = load_causal_model(write_model(folder / kind, build()), "cpu")
+    for kind in ALL_KINDS:
+        model = load_causal_model(write_kind(folder / kind, kind), "cpu")
         found = harness_results(model, opened)["results"]
         cells, equal, compared = [kind], 0, 0
         for probes in (cloze, tasks):

@@ -118,7 +118,9 @@ def _record(study: StudySpec, work: StepWork, summary: Mapping[str, Any]) -> Non
     if study.world is not None:
         log_control(tracking, run, summary["control"])
     tracking.log_artifacts(run, work.folder)
-    tracking.log_text(run, study.model_dump_json(indent=2), "study.json")
+    tracking.log_text(
+        run, study.model_dump_json(indent=2, exclude={"runtime": {"tracking_uri"}}), "study.json"
+    )
     tracking.finish(run)
 
 

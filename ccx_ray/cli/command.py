@@ -108,11 +108,12 @@ def run_steps(
 
 def exit_code(run: "StudyRun") -> int:
     """Of a run whose outcome is printed; what is wrong with an input file ends it as a mistake that
-    is found before does: with its line as the last one."""
+    is found before does: with its line as the last one. So does an MLflow that failed, with the
+    exit code of a failed step."""
     if run.outcome.complete:
         return 0
     sys.stdout.flush()
-    mistakes = [c for name, c in run.outcome.errors.items() if name in run.outcome.mistakes]
-    for cause in dict.fromkeys(mistakes):
+    told = [c for name, c in run.outcome.errors.items() if name in run.outcome.told_last]
+    for cause in dict.fromkeys(told):
         print(f"error: {cause}", file=sys.stderr)
-    return EXIT_USER_ERROR if mistakes else EXIT_FAILED
+    return EXIT_USER_ERROR if run.outcome.mistakes else EXIT_FAILED

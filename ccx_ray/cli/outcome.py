@@ -64,7 +64,7 @@ def print_outcome(run: "StudyRun") -> None:
 
 
 def _print_failures(console: Console, run: "StudyRun") -> None:
-    failed = {n: c for n, c in run.outcome.errors.items() if n not in run.outcome.mistakes}
+    failed = {n: c for n, c in run.outcome.errors.items() if n not in run.outcome.told_last}
     for name, cause in failed.items():
         line = f"failed   {name}: {cause}"
         console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)

@@ -15,10 +15,12 @@ steps of one priority and those of all before it divide the run as evenly as who
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ccx_ray.errors import TrackingError
 from ccx_ray.evaluation.evaluator import Evaluation, count_attempts
 from ccx_ray.orchestration.runner import StepWork
 from ccx_ray.tracking.runs import MetricLog, Tracking
@@ -105,6 +107,7 @@ def evaluate_run(
 
     Raises:
         UserError: a checkpoint cannot be scored.
+        TrackingError: all are scored, and MLflow does not take what was found.
         RuntimeError: the training failed, or an evaluator died too often.
     """
     training = work.step.follows
@@ -124,20 +127,18 @@ def evaluate_run(
             evaluation = running.pop(future)
             future.result()
             summary = summaries[evaluation.step] = _summary(evaluation)
-            if log is None:
-                told = tracking.find_run(run.kind, run.fingerprint)
-                if told is None:  # the training was told to another tracking server
-                    told = tracking.open_run(
-                        name=run.name, kind=run.kind, fingerprint=run.fingerprint
-                    )
-                    tracking.finish(told)
-                log = tracking.metrics(told)
-            log.log(evaluation.step, metrics(summary))
-            log.flush()
+            with suppress(TrackingError):  # what MLflow does not take now is logged again below
+                log = log or _metric_log(run, tracking)
+                log.log(evaluation.step, metrics(summary))
+                log.flush()
         if failed and waiting and not running:
             raise RuntimeError(f"{training.name} failed before checkpoint {min(waiting)}")
         if waiting or running:
             time.sleep(CHECKPOINT_POLL_SECONDS)
+    log = log or _metric_log(run, tracking)
+    for step, summary in summaries.items():
+        log.log(step, metrics(summary))
+    log.close()
     for left_aside in work.folder.glob(".*.parquet.*"):  # by evaluators that were killed
         left_aside.unlink(missing_ok=True)
     attempts = count_attempts(work.folder).values()
@@ -151,6 +152,15 @@ def evaluate_run(
             for name in ("accuracy", "perplexity")
         },
     }
+
+
+def _metric_log(run: FollowedRun, tracking: Tracking) -> MetricLog:
+    """The metrics of the training's MLflow run."""
+    told = tracking.find_run(run.kind, run.fingerprint)
+    if told is None:  # the training was told to another tracking server
+        told = tracking.open_run(name=run.name, kind=run.kind, fingerprint=run.fingerprint)
+        tracking.finish(told)
+    return tracking.metrics(told)
 
 
 def metrics(summary: Mapping[str, Any]) -> dict[str, float]:

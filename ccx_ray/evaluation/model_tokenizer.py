@@ -2,7 +2,9 @@
 
 Invariants: whatever Transformers opens is opened. What it would make up is refused: in place of a
 vocabulary that it does not find or cannot read it builds an empty one, in which every text is no
-token or an unknown one. No id is given out that the model has no embedding for.
+token or an unknown one; and of a SentencePiece model alone it makes a tokenizer of another kind
+where the folder names no class (5.23), whose tokens are none that the model was trained with. No id
+is given out that the model has no embedding for.
 """
 
 import json
@@ -30,6 +32,14 @@ VOCABULARIES = (
 )
 _SENTENCEPIECE = ("*.model", "*.spm")
 _CONFIG = "tokenizer_config.json"
+_SAMPLES = (
+    "The capital of Korea is Seoul, and 1987 people live there.",
+    "수도는 서울이다.",
+    "中国的首都是北京。",
+    "བོད་ཀྱི་རྒྱལ་ས་ནི་ལྷ་ས་ཡིན།",
+    "Монгол Улсын нийслэл Улаанбаатар.",
+)
+"""Texts that a tokenizer and the SentencePiece model that it was made of must cut alike."""
 _NAMED = "tokenizer.json, vocab.txt, tokenizer.model or another vocabulary"
 
 
@@ -41,7 +51,7 @@ def check_tokenizer_files(folder: Path, names: Sequence[str]) -> None:
     """
     if any(matching(names, pattern) for pattern in VOCABULARIES):
         return
-    if (folder / _CONFIG).is_file() and _needs_no_vocabulary(folder / _CONFIG):
+    if _needs_no_vocabulary(folder):
         return
     raise UserError(
         f"{folder}: no tokenizer ({_NAMED}); "
@@ -49,15 +59,22 @@ def check_tokenizer_files(folder: Path, names: Sequence[str]) -> None:
     )
 
 
-def _needs_no_vocabulary(config: Path) -> bool:
-    try:
-        name = json.loads(config.read_text("utf-8"))["tokenizer_class"]
-    except (OSError, ValueError, KeyError, TypeError):
+def _needs_no_vocabulary(folder: Path) -> bool:
+    name = _named_class(folder)
+    if name is None:
         return False
     import transformers
 
-    kind = getattr(transformers, str(name), None)
+    kind = getattr(transformers, name, None)
     return kind is not None and not getattr(kind, "vocab_files_names", {"": ""})
+
+
+def _named_class(folder: Path) -> str | None:
+    """The class of tokenizer that a folder names."""
+    try:
+        return str(json.loads((folder / _CONFIG).read_text("utf-8"))["tokenizer_class"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def open_tokenizer(local: Path, folder: Path) -> "PreTrainedTokenizerBase":
@@ -90,6 +107,7 @@ def open_tokenizer(local: Path, folder: Path) -> "PreTrainedTokenizerBase":
             f"finds no vocabulary in {found or _CONFIG}; name the right tokenizer_class in "
             f"{_CONFIG}, such as BertTokenizer for a vocab.txt"
         )
+    _check_sentencepiece(tokenizer, local, folder)
     return tokenizer
 
 
@@ -97,15 +115,62 @@ def _is_vocabulary(path: Path) -> bool:
     return any(path.match(pattern) for pattern in VOCABULARIES)
 
 
+def _sentencepiece_alone(local: Path) -> Path | None:
+    """The SentencePiece model of a folder without a tokenizer.json."""
+    if (local / "tokenizer.json").exists():
+        return None
+    return next((path for one in _SENTENCEPIECE for path in sorted(local.glob(one))), None)
+
+
 def _name_absent_sentencepiece(local: Path, folder: Path) -> None:
     """Say so where the package is what is missing; Transformers asks for others instead."""
-    models = [path.name for pattern in _SENTENCEPIECE for path in sorted(local.glob(pattern))]
-    if models and not (local / "tokenizer.json").exists() and find_spec("sentencepiece") is None:
+    model = _sentencepiece_alone(local)
+    if model is not None and find_spec("sentencepiece") is None:
         raise UserError(
-            f"{folder}: its tokenizer is the SentencePiece model {models[0]}, and the package "
+            f"{folder}: its tokenizer is the SentencePiece model {model.name}, and the package "
             "sentencepiece is not installed; pip install -e '.[sentencepiece]', or give a folder "
             "with a tokenizer.json"
         ) from None
+
+
+def _check_sentencepiece(tokenizer: "PreTrainedTokenizerBase", local: Path, folder: Path) -> None:
+    """Refuse a tokenizer made of a SentencePiece model alone that cuts texts in another way.
+
+    Some named classes do so by design (XLNet's cuts commas from numbers), so of a class that the
+    folder names only one of the other kind, BPE of a unigram model or the reverse, is refused.
+    """
+    path = _sentencepiece_alone(local)
+    if path is None or not tokenizer.is_fast:
+        return
+    _name_absent_sentencepiece(local, folder)
+    from sentencepiece import SentencePieceProcessor
+    from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
+
+    try:
+        own = SentencePieceProcessor(model_proto=path.read_bytes())
+    except RuntimeError:  # another format of the same name, such as Llama 3's
+        return
+
+    def pieces(text: str) -> list[str]:
+        ids = own.encode(text)
+        return [tokenizer.unk_token if one == own.unk_id() else own.id_to_piece(one) for one in ids]
+
+    if all(
+        tokenizer.convert_ids_to_tokens(ids) == pieces(text)
+        for text, (ids, _) in zip(_SAMPLES, encode_texts(tokenizer, _SAMPLES), strict=True)
+    ):
+        return
+    proto = ModelProto.FromString(path.read_bytes())
+    kind = "Unigram" if proto.trainer_spec.model_type == proto.trainer_spec.UNIGRAM else "BPE"
+    opened = type(tokenizer.backend_tokenizer.model).__name__
+    if _named_class(local) is None or opened != kind:
+        likely = "T5Tokenizer" if kind == "Unigram" else "LlamaTokenizer"
+        raise UserError(
+            f"{folder}: Transformers opens {path.name}, a SentencePiece model ({kind}), as "
+            f"{type(tokenizer).__name__} ({opened}), which cuts texts into other tokens than it; "
+            f"name the right tokenizer_class in {_CONFIG}, such as {likely}, or give a folder with "
+            "a tokenizer.json"
+        )
 
 
 def check_ids(tokenizer: "PreTrainedTokenizerBase", embeddings: int, folder: Path) -> None:

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Literal, Self, TypeVar, cast, get_args
 
-from ccx_ray.errors import InputError, UserError, last_line
+from ccx_ray.errors import InputError, TrackingError, UserError, last_line
 from ccx_ray.orchestration.driver import interruptible
 from ccx_ray.orchestration.gauges import Gauges
 from ccx_ray.orchestration.graph import Graph, Step
@@ -45,12 +45,19 @@ class Outcome:
     """Step -> cause, for the failed ones."""
     mistakes: set[str] = field(default_factory=set)
     """Those of the failed ones whose cause is an ``InputError``."""
+    outages: set[str] = field(default_factory=set)
+    """Those whose cause is a ``TrackingError``, or the name of what could not be told to MLflow."""
     seconds: dict[str, float] = field(default_factory=dict)
     markers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
-        return all(state in FINISHED for state in self.states.values())
+        return not self.errors and all(state in FINISHED for state in self.states.values())
+
+    @property
+    def told_last(self) -> set[str]:
+        """Whose causes are told once each, as the job's last lines."""
+        return self.mistakes | self.outages
 
 
 class Services:
@@ -275,6 +282,8 @@ class Runner:
             self._outcome.errors[step.name] = cause
             if isinstance(error, InputError):
                 self._outcome.mistakes.add(step.name)
+            elif isinstance(error, TrackingError):
+                self._outcome.outages.add(step.name)
             log = self.folders.root / "errors" / f"{step.folder_name}.txt"
             log.parent.mkdir(exist_ok=True)
             log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
@@ -287,6 +296,6 @@ class Runner:
         if state in FINISHED:
             self._outcome.markers[step.name] = self.folders.marker(step)
         self.states[step.name] = state
-        told_later = step.name in self._outcome.mistakes  # once, as the job's last line
-        cause = "" if told_later else self._outcome.errors.get(step.name, "")
+        told_last = step.name in self._outcome.told_last
+        cause = "" if told_last else self._outcome.errors.get(step.name, "")
         self.progress.settled(step, state, cause)

@@ -12,12 +12,11 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
-from ccx_ray.errors import UserError, last_line
+from ccx_ray.errors import UserError
 
 ANSWER_SECONDS = 8.0
-"""How long a tracking server or its database may take to answer before a study starts; MLflow
-itself would try for two to four minutes, which is right in the middle of a study and not at its
-beginning."""
+"""How long a tracking server or its database may take to answer before a study starts; in
+its middle a call waits longer (``client.py``)."""
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 KINDS = "http://, https://, sqlite:///, postgresql:// and the like"
 
@@ -96,22 +95,6 @@ def without_password(text: str, uri: str) -> str:
     for form in filter(None, (password, unquote(password or ""))):
         text = text.replace(form, "***")
     return text
-
-
-@contextmanager
-def refused_in_one_line(uri: str) -> Iterator[None]:
-    """Turn what MLflow says while a study's experiment is opened into a ``UserError``."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError) as error:
-        place, reason = (without_password(text, uri) for text in (uri, last_line(error)))
-        raise UserError(
-            f"runtime.tracking_uri: MLflow refuses {place} ({reason}); mend that, or give another "
-            "--tracking-uri"
-        ) from None
 
 
 @contextmanager

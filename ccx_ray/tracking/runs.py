@@ -1,7 +1,7 @@
 """MLflow runs and metrics of a study: one experiment, a parent run, and below it every other run.
 
 Invariants: a run is found again by its step's fingerprint, so a restart appends to it; a metric is
-written once for a step, whoever was killed in between; only the driver writes.
+written once for a step, whoever was killed or did not answer in between; only the driver writes.
 MLflow is imported on first use, because that takes a second and a half.
 """
 
@@ -9,32 +9,26 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ccx_ray.errors import UserError
+from ccx_ray.errors import TrackingError, UserError
+from ccx_ray.tracking import client
+from ccx_ray.tracking.client import PatientClient
 from ccx_ray.tracking.places import (
+    ANSWER_SECONDS,
     default_tracking_uri,
     is_sqlite,
     move_artifacts,
     opened_alone,
-    refused_in_one_line,
 )
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0
 # Without it MLflow 3 opens an experiment in its view for prompts and traces.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-
-
-def _client(uri: str) -> "MlflowClient":
-    from mlflow import MlflowClient
-
-    for name in ("alembic", "mlflow.store.db.utils"):  # what they do to a new database
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=uri)
 
 
 class Tracking:
@@ -43,14 +37,17 @@ class Tracking:
     def __init__(self, uri: str, *, study: str, storage: Path) -> None:
         """
         Raises:
-            UserError: the place cannot be used, or somebody deleted the study's experiment.
+            TrackingError: the place does not answer within 8 seconds, or refuses. Later calls
+                raise it as well, after a longer wait.
+            UserError: somebody deleted the study's experiment.
         """
         self.uri = uri
         self._running: set[str] = set()
-        with refused_in_one_line(uri), opened_alone(uri):
-            self._client = _client(uri)
+        self._client = PatientClient(uri, patience=ANSWER_SECONDS)
+        with opened_alone(uri):
             self._experiment = self._open_experiment(study, storage)
             self.parent = self.open_run(name=study, kind="study", fingerprint=study)
+        self._client.patience = client.PATIENCE_SECONDS
 
     def _open_experiment(self, study: str, storage: Path) -> str:
         """Find the study's experiment or create it; returns its id."""
@@ -117,8 +114,9 @@ class Tracking:
         """Mark the open runs as killed, as far as the server answers within ``seconds``."""
 
         def mark() -> None:
-            for run in list(self._running):
-                self._client.set_terminated(run, status="KILLED")
+            with suppress(TrackingError):
+                for run in list(self._running):
+                    self._client.set_terminated(run, status="KILLED")
 
         thread = threading.Thread(target=mark, daemon=True)
         thread.start()
@@ -147,14 +145,19 @@ class Tracking:
 
 
 class MetricLog:
-    """Metrics of one run, written in batches; a step that MLflow has already is left alone."""
+    """Metrics of one run, written in batches; a step that MLflow has already is left alone.
+
+    Where MLflow fails the metrics wait in memory, with the times at which they were logged, until
+    ``close``: a training or an evaluation goes on.
+    """
 
     def __init__(self, uri: str, run: str) -> None:
-        self._client = _client(uri)
+        self._client = PatientClient(uri, patience=0.0)
         self._run = run
         self._known: dict[str, set[int]] = {}
         self._waiting: list[Any] = []
         self._flushed = time.monotonic()
+        self._failed = False
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Note the metrics of one optimizer step; written at the latest by ``close``."""
@@ -162,24 +165,45 @@ class MetricLog:
 
         stamp = int(time.time() * 1000)
         for key, value in metrics.items():
-            if key not in self._known:
-                history = self._client.get_metric_history(self._run, key)
-                self._known[key] = {point.step for point in history}
-            if step not in self._known[key]:
-                self._known[key].add(step)
+            if step not in self._known.get(key, ()):
                 self._waiting.append(Metric(key, float(value), stamp, step))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        # MLflow takes at most 1,000 metrics in one batch.
-        while self._waiting:
-            batch, self._waiting = self._waiting[:1000], self._waiting[1000:]
-            self._client.log_batch(self._run, metrics=batch)
+        """Write what waits, if MLflow takes it; a warning says once when it begins not to."""
+        try:
+            self._write()
+        except TrackingError as error:
+            if not self._failed:
+                logger.warning("metrics wait in memory: %s", error)
+            self._failed = True
+        else:
+            self._failed = False
         self._flushed = time.monotonic()
 
     def close(self) -> None:
-        self.flush()
+        """Write what waits; ``TrackingError`` where MLflow does not take it for minutes."""
+        self._client.patience = client.PATIENCE_SECONDS
+        self._write()
+
+    def _write(self) -> None:
+        new = []
+        try:
+            for metric in self._waiting:
+                if metric.key not in self._known:
+                    history = self._client.get_metric_history(self._run, metric.key)
+                    self._known[metric.key] = {point.step for point in history}
+                if metric.step not in self._known[metric.key]:
+                    self._known[metric.key].add(metric.step)
+                    new.append(metric)
+            # MLflow takes at most 1,000 metrics in one batch.
+            for start in range(0, len(new), 1000):
+                self._client.log_batch(self._run, metrics=new[start : start + 1000])
+        except TrackingError:
+            self._known.clear()  # what was on its way may be there or not: MLflow is asked again
+            raise
+        self._waiting.clear()
 
 
 def flat_metrics(tree: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

@@ -10,7 +10,6 @@ step once, whatever was killed, also lines that an earlier driver did not live t
 """
 
 import json
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from ccx_ray.errors import TrackingError
 from ccx_ray.storage.publishing import publish_json
 from ccx_ray.tracking.runs import MetricLog
 from ccx_ray.training.history import StepRecord
@@ -26,8 +26,6 @@ from ccx_ray.training.size import model_size, peak_flops
 
 if TYPE_CHECKING:
     from ccx_ray.training.worker import Worker
-
-logger = logging.getLogger(__name__)
 
 STEP_LINES = ".steps.jsonl"
 """Names with a dot are no part of a step's outputs."""
@@ -118,8 +116,7 @@ class MetricFollower:
 
     def __init__(self, run_folder: Path, *, tracking_uri: str, mlflow_run_id: str) -> None:
         self._path = run_folder / STEP_LINES
-        self._tracking = tracking_uri, mlflow_run_id
-        self._log: MetricLog | None = None
+        self._log = MetricLog(tracking_uri, mlflow_run_id)
         self._position = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="metrics", daemon=True)
@@ -131,27 +128,20 @@ class MetricFollower:
     def __exit__(self, *exception: object) -> None:
         self._ended.set()
         self._thread.join()
+        self._log_new_lines()
         try:
-            self._log_new_lines()
-        except Exception as error:
+            self._log.close()
+        except TrackingError:
             if exception[0] is None:
-                raise
-            logger.warning("the last metrics of %s are not in MLflow: %s", self._path, error)
+                raise  # else the training's own failure is told; the next driver logs the rest
 
     def _follow(self) -> None:
         while not self._ended.wait(LOG_SECONDS):
-            try:
-                self._log_new_lines()
-            except Exception as error:  # a tracking server that is away must not end a training
-                logger.warning("metrics of %s wait for MLflow: %s", self._path.parent.name, error)
-                # What was on its way may be there or not: begin again, with what MLflow has.
-                self._log, self._position = None, 0
+            self._log_new_lines()
 
     def _log_new_lines(self) -> None:
         if not self._path.is_file():
             return
-        if self._log is None:
-            self._log = MetricLog(*self._tracking)
         with self._path.open("rb") as file:
             file.seek(self._position)
             lines = file.read()

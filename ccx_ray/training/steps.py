@@ -3,12 +3,14 @@
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ccx_ray.corpus.steps import CorpusSteps
+from ccx_ray.errors import TrackingError
 from ccx_ray.orchestration.graph import Step
 from ccx_ray.orchestration.progress import Reading
 from ccx_ray.orchestration.provenance import capture_provenance
@@ -162,7 +164,8 @@ def _train(
             reserved=[study.runtime.evaluation.demand] * study.runtime.evaluation.evaluators,
         )
     except Exception:
-        work.tracking.finish(run, failed=True)
+        with suppress(TrackingError):  # which would hide why the training failed
+            work.tracking.finish(run, failed=True)
         raise
     work.tracking.finish(run)
     return counts

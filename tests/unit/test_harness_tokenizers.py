@@ -11,14 +11,14 @@ from ccx_ray.evaluation.prefix import choose_prefix
 from ccx_ray.evaluation.probes import Probe, ProbeItem
 from ccx_ray.evaluation.scoring import encode_probe, score_encoded
 from tests.tokenizer_kinds import (
+    ALL_KINDS,
     CHAT,
     END,
-    KINDS,
     accuracies,
     harness_results,
     open_tasks,
     score,
-    write_model,
+    write_kind,
     write_tasks,
 )
 
@@ -32,11 +32,11 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Probe], A
     return cloze | tasks, open_tasks(folder, [*cloze, *tasks])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_scores_are_the_harness_s(
     kind: str, asked: tuple[dict[str, Probe], Any], tmp_path: Path
 ) -> None:
-    model = load_causal_model(write_model(tmp_path, KINDS[kind]()), "cpu")
+    model = load_causal_model(write_kind(tmp_path, kind), "cpu")
     probes, tasks = asked
     found = harness_results(model, tasks)
     for name, probe in probes.items():
@@ -62,8 +62,8 @@ def prefix_of(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    for kind, build in KINDS.items():
-        write_model(folder / kind, build())
+    for kind in ALL_KINDS:
+        write_kind(folder / kind, kind)
     return folder
 
 
@@ -81,6 +81,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("GPT-2", END, END),
         ("BERT's vocab.txt, EOS named", "[CLS]", "[SEP]"),
         ("ByT5, adds EOS", "</s>", "</s>"),
+        ("Llama's tokenizer.model, adds BOS", "<s>", "<s>"),
+        ("T5's spiece.model, adds EOS", "</s>", "</s>"),
     ],
 )
 def test_what_stands_before_a_sentence(kind: str, reference: str, other: str, folder: Path) -> None:

@@ -2,23 +2,27 @@
 
 import json
 import shutil
-from importlib.util import find_spec
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sentencepiece import SentencePieceProcessor
 from transformers import ByT5Tokenizer
-from transformers.utils import sentencepiece_model_pb2_new as sentencepiece
 
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.model_tokenizer import tokens_of_span
 from ccx_ray.evaluation.models import CausalModel, check_model_folder, load_causal_model
 from ccx_ray.evaluation.probes import Probe, ProbeItem
 from ccx_ray.evaluation.scoring import encode_probe
-from tests.tokenizer_kinds import KINDS, write_model
-
-PIECES = ("▁", "I", "t", "i", "s", "▁I", "▁It", "▁i", "▁is", "r", "e", "d", "▁r", "▁red", "b", ".")
+from tests.tokenizer_kinds import (
+    KINDS,
+    SENTENCEPIECE_KINDS,
+    probe_texts,
+    write_model,
+    write_sentencepiece_model,
+)
 
 
 def without(folder: Path, *names: str) -> Path:
@@ -36,21 +40,6 @@ def write_vocabulary(folder: Path) -> Path:
     config = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
     without(folder, "tokenizer.json")
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    return folder
-
-
-def write_sentencepiece(folder: Path) -> Path:
-    """A SentencePiece model of a few pieces, in place of the tokenizer's files."""
-    write_model(folder, KINDS["Llama, adds BOS"]())
-    model = sentencepiece.ModelProto()
-    bytes_of = [f"<0x{byte:02X}>" for byte in range(256)]
-    kinds = [("<unk>", 2), ("<s>", 3), ("</s>", 3), *((one, 6) for one in bytes_of)]
-    for number, (text, kind) in enumerate([*kinds, *((one, 1) for one in PIECES)]):
-        model.pieces.add(piece=text, score=-float(number), type=kind)
-    model.trainer_spec.model_type = 2
-    model.trainer_spec.byte_fallback = True
-    without(folder, "tokenizer.json", "tokenizer_config.json")
-    (folder / "tokenizer.model").write_bytes(model.SerializeToString())
     return folder
 
 
@@ -78,19 +67,58 @@ def test_a_tokenizer_without_files_is_opened(tmp_path: Path) -> None:
     assert own.option_tokens[0].sum() == 3
 
 
-@pytest.mark.skipif(find_spec("sentencepiece") is not None, reason="for installations without it")
-def test_the_absent_package_is_named(tmp_path: Path) -> None:
-    folder = write_sentencepiece(tmp_path)
+LLAMA, T5 = "Llama's tokenizer.model, adds BOS", "T5's spiece.model, adds EOS"
+
+
+def test_the_absent_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_sentencepiece_model(tmp_path, LLAMA)
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
     check_model_folder(folder)
     with pytest.raises(UserError, match=r"SentencePiece model tokenizer\.model, .* not installed; "
                                         r"pip install -e '\.\[sentencepiece\]'"):  # fmt: skip
         load_causal_model(folder, "cpu")
 
 
-def test_a_sentencepiece_model_alone_is_opened(tmp_path: Path) -> None:
-    pytest.importorskip("sentencepiece")
-    own = encoded(load_causal_model(write_sentencepiece(tmp_path), "cpu"))
-    assert [marks.sum() for marks in own.option_tokens] == [1, 4]
+@pytest.mark.parametrize("kind", SENTENCEPIECE_KINDS)
+def test_a_sentencepiece_model_alone_is_opened(kind: str, tmp_path: Path) -> None:
+    """Its tokens are those that the package itself cuts."""
+    folder = write_sentencepiece_model(tmp_path, kind)
+    assert not (folder / "tokenizer.json").exists()
+    tokenizer = load_causal_model(folder, "cpu").tokenizer
+    (file,) = folder.glob("*.model")
+    own = SentencePieceProcessor(model_file=str(file))
+    for text in (*probe_texts()[::5], "A b, c 12,000 é ﬁ 🎼"):
+        found = tokenizer.convert_ids_to_tokens(tokenizer(text, add_special_tokens=False).input_ids)
+        assert found == own.id_to_piece(own.encode(text)), text
+
+
+@pytest.mark.parametrize(
+    ("kind", "named", "said"),
+    [
+        (LLAMA, None, r"\(BPE\), as TokenizersBackend \(BPE\), .* such as LlamaTokenizer"),
+        (T5, None, r"\(Unigram\), as TokenizersBackend \(Unigram\), .* such as T5Tokenizer"),
+        (T5, "LlamaTokenizer", r"\(Unigram\), as LlamaTokenizer \(BPE\), .* such as T5Tokenizer"),
+        (LLAMA, "T5Tokenizer", r"\(BPE\), as T5Tokenizer \(Unigram\), .* such as LlamaTokenizer"),
+    ],
+)
+def test_a_sentencepiece_model_opened_as_another_is_refused(
+    kind: str, named: str | None, said: str, tmp_path: Path
+) -> None:
+    folder = write_sentencepiece_model(tmp_path, kind, named)
+    if named != "T5Tokenizer":  # else Transformers does not find it
+        next(folder.glob("*.model")).rename(folder / "tokenizer.model")
+    else:
+        (folder / "tokenizer.model").rename(folder / "spiece.model")
+    with pytest.raises(UserError, match=rf"a SentencePiece model {said}, or give a folder with a"):
+        load_causal_model(folder, "cpu")
+
+
+def test_a_file_that_only_has_the_ending_of_a_sentencepiece_model_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    folder = write_vocabulary(tmp_path)
+    (folder / "word2vec.model").write_text("king 0.1 0.2\n")
+    load_causal_model(folder, "cpu")
 
 
 def test_a_vocabulary_of_no_known_kind_is_not_an_empty_one(tmp_path: Path) -> None:
