@@ -16,7 +16,7 @@ from ccx_ray.evaluation.steps import check_evaluation, evaluation_steps, filled_
 from ccx_ray.frequency.models import check_frequency, statements_of
 from ccx_ray.frequency.steps import frequency_steps
 from ccx_ray.orchestration.graph import Graph
-from ccx_ray.storage.publishing import publish_json
+from ccx_ray.storage.publishing import publish_json, storage_folder
 from ccx_ray.study.input_identity import InputFiles
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.trials import Trial
@@ -64,6 +64,7 @@ def study_graph(
 def check_study(study: StudySpec, root: Path) -> None:
     """Find a user's mistakes before any compute is spent: scripts, sources, probes, models."""
     check_world(study)
+    find_control(study, storage_folder(study.runtime.storage))
     check_corpus(study, root)
     if study.world is None:
         check_evaluation(study, root)

@@ -5,12 +5,14 @@ Invariant: the newest finished analysis of the control in the same storage is me
 is part of the identity of the analysis that shows it, so a new control makes a new report.
 """
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any
 
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.step_folders import MARKER
+from ccx_ray.study.loading import load_study, shipped_studies
 from ccx_ray.study.spec import StudySpec
 
 VERDICTS = "verdicts.json"
@@ -22,21 +24,41 @@ def find_control(study: StudySpec, storage: Path) -> Path | None:
     none, or where it has not been run.
 
     Raises:
-        UserError: the study that is named was run and plants no world.
+        UserError: the study named plants no world, or is neither shipped nor in the storage.
     """
     if study.control is None:
         return None
+    _check_control(study.control, storage)
     finished = sorted(
         (_marker(path.parent)["finished"], path.parent.name, path.parent)
         for path in (storage / study.control).glob(f"analysis-*/{MARKER}")
     )
     planted = [folder for *_, folder in finished if (folder / VERDICTS).is_file()]
     if finished and not planted:
-        raise UserError(
-            f"control: {study.control!r} plants no world, so there is nothing that it must find; "
-            "name a study that does, such as control-quick"
-        )
+        raise _plants_no_world(study.control)
     return planted[-1] if planted else None
+
+
+def _check_control(name: str, storage: Path) -> None:
+    if (storage / name).is_dir():
+        return
+    shipped = shipped_studies()
+    if name not in shipped:
+        near = difflib.get_close_matches(name, shipped, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "run it first, or name control-quick"
+        raise UserError(
+            f"control: {name!r} is neither a shipped study nor one that was run in {storage}; "
+            f"{hint}"
+        )
+    if load_study(name)[0].world is None:
+        raise _plants_no_world(name)
+
+
+def _plants_no_world(name: str) -> UserError:
+    return UserError(
+        f"control: {name!r} plants no world, so there is nothing that it must find; name a study "
+        "that does, such as control-quick"
+    )
 
 
 def control_identity(study: StudySpec, control: Path | None) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from ray.util.metrics import Gauge
 
 from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.errors import UserError
+from ccx_ray.orchestration.cluster import is_attached
 from ccx_ray.orchestration.ray_internals import (
     PolicyTrainer,
     TorchBackend,
@@ -135,7 +136,7 @@ def _trainer(
     run: TrainingRun, budget: FailureBudget, reserved: Sequence[Mapping[str, float]]
 ) -> PolicyTrainer:
     runtime = run.runtime
-    may_change = "RAY_ADDRESS" in os.environ or len(ray.nodes()) > 1
+    may_change = is_attached() or len(ray.nodes()) > 1
     if not WATCHER_IS_CHOSEN:
         # It waits for the cloud to take nodes away.
         os.environ[WATCHER] = str(int(may_change))
@@ -163,7 +164,7 @@ def _trainer(
             run_folder=run.folder,
             counts=runtime.worker_counts(run.training.sequences_per_step),
             reserved=reserved,
-            asks_for_nodes="RAY_ADDRESS" in os.environ,
+            asks_for_nodes=is_attached(),
         ),
         failure_policy=FailureBudgetPolicy(failures, budget=budget),
     )

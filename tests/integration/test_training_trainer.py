@@ -1,5 +1,6 @@
 """Training under Ray Train on a real local cluster."""
 
+import os
 import signal
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,9 +15,10 @@ from mlflow import MlflowClient
 from ccx_ray.errors import UserError
 from ccx_ray.tracking.places import default_tracking_uri
 from ccx_ray.tracking.runs import Tracking
+from ccx_ray.training import trainer
 from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
 from ccx_ray.training.history import read_history
-from ccx_ray.training.run_time_files import GROUPS, INCIDENTS, read_restarts
+from ccx_ray.training.run_time_files import GROUPS, INCIDENTS, FailureBudget, read_restarts
 from ccx_ray.training.trainer import RunFailedError, train
 from tests.training_runs import MODEL, CrashError, parameters_of, tiny_run, train_here, write_stream
 
@@ -149,6 +151,19 @@ def test_failing_for_good_names_trial_and_cause(tmp_path: Path, ray_cluster: Non
     run = tiny_run(tmp_path / "run", tmp_path, max_failures=0, tokenizer_folder=tmp_path / "none")
     with pytest.raises(RunFailedError, match=r"^ko-bridge-s0: .*No such file.*none"):
         train(run)
+
+
+@pytest.mark.parametrize(("address", "attached"), [("", False), ("10.0.0.1:6379", True)])
+def test_an_empty_address_names_no_cluster(
+    address: str, attached: bool, tmp_path: Path, ray_cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes are asked for, and a cloud that takes them is waited for, on a named cluster alone."""
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setenv(trainer.WATCHER, "unset")
+    run = tiny_run(tmp_path / "run", tmp_path)
+    built = trainer._trainer(run, FailureBudget(run.runtime, run.folder), [])
+    assert built._policies["scaling_policy"]._asks_for_nodes is attached
+    assert os.environ[trainer.WATCHER] == str(int(attached))
 
 
 def test_mistakes_are_found_before_any_process_starts(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ccx_ray.study_graph import study_graph
 from ccx_ray.tracking.places import default_tracking_uri
 from ccx_ray.tracking.runs import Tracking
 from tests.finished_study import analysed, header, limit, section, small_study, write_study
+from tests.jobs import call_job
 from tests.planted_study import as_hoped, planted_spec, write_planted
 
 LAPTOP = small_study("control=control-quick", "trials.languages=[ko]")
@@ -102,6 +104,32 @@ def test_a_control_without_a_planted_world_is_refused(tmp_path: Path) -> None:
     finish(tmp_path, "aaaa", "2026-01-03T00:00:00+00:00", None)
     with pytest.raises(UserError, match=r"^control: 'control-quick' plants no world"):
         find_control(LAPTOP, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("contro-quick", r"is neither a shipped study nor one .*; did you mean 'control-quick'\?$"),
+        ("mine", "is neither a shipped study nor one that was run in .*; run it first, or name"),
+        ("pilot", "plants no world, so there is nothing that it must find; name a study that does"),
+    ],
+)
+def test_a_control_that_is_nowhere_is_refused_before_anything_is_created(
+    name: str, line: str, tmp_path: Path
+) -> None:
+    storage = tmp_path / "storage"
+    job = call_job(
+        "full_study", "--study", "laptop", "--set", f"control={name}", "--storage", str(storage)
+    )
+    assert job.returncode == 2
+    (said,) = job.stderr.splitlines()
+    assert re.search(f"^error: control: '{name}' {line}", said)
+    assert not storage.exists()
+
+
+def test_a_control_of_ones_own_that_was_begun_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    assert find_control(small_study("control=mine"), tmp_path) is None
 
 
 @pytest.mark.parametrize(
