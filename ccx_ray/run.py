@@ -1,10 +1,11 @@
 """Runs a study: checks it, takes the lock, reuses what is done, and computes the rest on Ray."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ccx_ray.analysis.declaration import declare
 from ccx_ray.corpus.steps import BACKGROUND, DATA
@@ -18,19 +19,22 @@ from ccx_ray.orchestration.cluster import (
 from ccx_ray.orchestration.driver import driver_lock
 from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.progress import StudyProgress
+from ccx_ray.orchestration.provenance import hide_credentials
+from ccx_ray.orchestration.record import RunRecord
 from ccx_ray.orchestration.runner import Outcome, Runner, Services
 from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.storage.hashing import KnownHashes
 from ccx_ray.storage.publishing import resolve_storage, storage_folder
 from ccx_ray.storage.remote_folders import check_remote_storage
 from ccx_ray.study.input_identity import INPUT_HASHES, InputFiles
+from ccx_ray.study.loading import PROJECT_ROOT
 from ccx_ray.study.spec import StudySpec
-from ccx_ray.study.trials import Trial
 from ccx_ray.study_gauges import watch_study
-from ccx_ray.study_graph import check_study, count_rerun, read_reruns, study_graph
+from ccx_ray.study_graph import check_study, count_reruns, read_reruns, study_graph
 from ccx_ray.tracking.places import check_tracking_server, default_tracking_uri
 from ccx_ray.tracking.runs import Tracking
 from ccx_ray.training.capacity import check_evaluators, training_slots
+from ccx_ray.training.size import model_size
 from ccx_ray.training.steps import TRAINING
 
 DATA_STEPS_AT_ONCE = 2
@@ -59,14 +63,15 @@ def run_study(
     root: Path,
     *,
     targets: Targets,
-    rerun: Trial | None = None,
+    rerun: Collection[str] = (),
     verify: bool = False,
 ) -> StudyRun:
     """Run what the target steps need and is not done yet.
 
     Args:
         root: folder that the study's relative data paths start from.
-        rerun: a trial to train anew; its earlier run is kept and replaced in the analysis.
+        rerun: names of steps to compute anew, and with them what is made of them; what they made
+            before is kept, and replaced in the analysis.
         verify: read every byte of what is done, not only what seems to have changed.
 
     Raises:
@@ -87,13 +92,18 @@ def run_study(
     tracking_uri = study.runtime.tracking_uri or default_tracking_uri(storage)
     folders = StepFolders(study_folder)
     with driver_lock(folders.root):
-        if rerun is not None:
-            count_rerun(folders.root, rerun)
+        if rerun:
+            count_reruns(folders.root, rerun)
         known.save()
         declare(study, folders.root)
         whole = study_graph(study, inputs, read_reruns(folders.root), folders.root)
-        graph = whole.needed_for(targets(whole, folders))
-        with StudyProgress(graph) as progress:
+        wanted = list(targets(whole, folders))
+        graph = whole.needed_for(wanted)
+        about = _about(study, root, wanted)
+        with (
+            RunRecord(folders.root, whole, graph.steps, about) as record,
+            StudyProgress(graph, record=record) as progress,
+        ):
             runner = Runner(graph, folders, progress)
             outcome = runner.reuse(every_byte=verify)
             if not outcome.complete:
@@ -115,12 +125,35 @@ def run_study(
     )
 
 
-def with_analysis_when_possible(graph: Graph, folders: StepFolders, step: Step) -> list[Step]:
-    """``step``, and the analysis too when nothing else than ``step`` is missing for it."""
-    analysis = graph["analysis"]
-    own = graph.needed_for([step]).steps
-    others = (s for s in graph.steps.values() if s.name not in own and s is not analysis)
-    return [step, analysis] if all(map(folders.is_done, others)) else [step]
+def with_analysis_when_possible(
+    graph: Graph, folders: StepFolders, names: Iterable[str]
+) -> list[Step]:
+    """The steps of these names with those that follow them, such as a trial's evaluation; and the
+    analysis too where nothing is missing for it but them, what they need and what is made of them.
+    """
+    steps = [graph[name] for name in names]
+    followers = [step for step in graph.steps.values() if step.follows in steps]
+    targets = [*steps, *followers]
+    own = {*graph.needed_for(targets).steps}
+    made = {step.name for step in targets}
+    for step in graph.steps.values():  # each comes after what it needs
+        if any(needed.name in made for needed in step.before):
+            made.add(step.name)
+    others = (step for step in graph.steps.values() if step.name not in own | made)
+    return [*targets, graph["analysis"]] if all(map(folders.is_done, others)) else targets
+
+
+def _about(study: StudySpec, root: Path, wanted: Iterable[Step]) -> dict[str, Any]:
+    """What ``jobs/status.py`` must know of a run, to tell how it stands and to resume it."""
+    size = model_size(study.model, study.tokenizer.vocabulary_size)
+    return {
+        "study": study.name,
+        "spec": hide_credentials(study.model_dump(mode="json")),
+        # A shipped study starts from the project wherever that lies.
+        "root": None if root == PROJECT_ROOT else str(root),
+        "targets": [step.name for step in wanted],
+        "flops_per_token": size.flops_per_token(study.sequence_length),
+    }
 
 
 def _compute(study: StudySpec, tracking: Tracking, runner: Runner) -> Outcome:

@@ -27,12 +27,11 @@ def main() -> int:
 
     from ccx_ray.run import with_analysis_when_possible
 
-    evaluation = f"evaluate-{trial.name}"
     return run_steps(
         study,
         root,
-        lambda graph, folders: with_analysis_when_possible(graph, folders, graph[evaluation]),
-        rerun=trial if arguments.rerun else None,
+        lambda graph, folders: with_analysis_when_possible(graph, folders, [trial.step]),
+        rerun=[trial.step] if arguments.rerun else (),
     )
 
 

@@ -56,9 +56,7 @@ def main() -> int:
         run = run_study(
             study,
             root,
-            targets=lambda graph, folders: with_analysis_when_possible(
-                graph, folders, graph["review"]
-            ),
+            targets=lambda graph, folders: with_analysis_when_possible(graph, folders, ["review"]),
         )
         print_outcome(run)
         if not run.outcome.complete:

@@ -9,7 +9,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,6 @@ from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.study.loading import load_study, shipped_studies
 from ccx_ray.study.spec import StudySpec
-from ccx_ray.study.trials import Trial
 
 if TYPE_CHECKING:
     from ccx_ray.run import StudyRun
@@ -94,7 +93,7 @@ def run_steps(
     root: Path,
     targets: Callable[[Graph, StepFolders], Iterable[Step]],
     *,
-    rerun: Trial | None = None,
+    rerun: Collection[str] = (),
     verify: bool = False,
 ) -> int:
     """Run what the targets need, print the outcome, and return the exit code."""

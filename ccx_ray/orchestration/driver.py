@@ -6,13 +6,18 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Self
 
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.provenance import now
 
+LOCK = "driver.lock"
+LOOK_SECONDS = 0.5
+"""How long a lock is waited for: ``jobs/status.py`` holds it for an instant when it looks."""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -23,6 +28,13 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(signal.strsignal(number))
         self.exit_code = 128 + number
 
+    @classmethod
+    def by_request(cls) -> Self:
+        """As by SIGTERM, for a run that somebody asked to end (``jobs/status.py --stop``)."""
+        asked = cls(signal.SIGTERM)
+        asked.args = ("asked to by jobs/status.py --stop",)
+        return asked
+
 
 @contextmanager
 def driver_lock(study_folder: Path) -> Iterator[None]:
@@ -31,15 +43,13 @@ def driver_lock(study_folder: Path) -> Iterator[None]:
     The lock is the operating system's, so a driver that was killed leaves none behind.
     """
     study_folder.mkdir(parents=True, exist_ok=True)
-    with (study_folder / "driver.lock").open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with (study_folder / LOCK).open("a+", encoding="utf-8") as file:
+        if not _lock(file):
             file.seek(0)
             raise UserError(
                 f"{study_folder}: another driver is running this study ({file.read().strip()}); "
                 "wait for it, stop it, or give another --storage"
-            ) from None
+            )
         file.truncate(0)
         holder = {"process": os.getpid(), "host": socket.gethostname(), "since": now()}
         file.write(json.dumps(holder))
@@ -48,6 +58,19 @@ def driver_lock(study_folder: Path) -> Iterator[None]:
             yield
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)  # also for a child that has inherited the file
+
+
+def _lock(file: IO[str]) -> bool:
+    deadline = time.monotonic() + LOOK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
 
 
 @contextmanager

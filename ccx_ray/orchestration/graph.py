@@ -1,10 +1,13 @@
 """A graph of named steps: what each is computed from, what decides its content, what it does.
 
 A step's fingerprint is the hash of its identity and of the fingerprints of what it needs, so
-changing one field moves exactly the steps that depend on it.
+changing one field moves exactly the steps that depend on it. A rerun is part of the identity too,
+so that what was computed before stays beside it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,6 +16,10 @@ from ccx_ray.orchestration.fingerprints import fingerprint
 
 Needs = Mapping[str, "Step | Mapping[str, Step]"]
 """Role -> the step that fills it, or several of them by a name of their own."""
+
+RERUN = "rerun"
+"""In the identity of a step that was asked for anew: how often."""
+_reruns: ContextVar[Mapping[str, int] | None] = ContextVar("reruns", default=None)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,13 +46,29 @@ class Step:
     background: bool = False
     """Nothing trained or scored waits for it: its tasks ask for no CPU and give way to others."""
 
+    def __post_init__(self) -> None:
+        if count := (_reruns.get() or {}).get(self.name, 0):
+            object.__setattr__(self, "identity", {**self.identity, RERUN: count})
+
     @cached_property
     def fingerprint(self) -> str:
+        return self._fingerprint(self.identity)
+
+    @cached_property
+    def replaced(self) -> str | None:
+        """The fingerprint of the step that this one is a rerun of; None for no rerun."""
+        identity = dict(self.identity)
+        count = identity.pop(RERUN, 0)
+        if not count:
+            return None
+        return self._fingerprint({**identity, RERUN: count - 1} if count > 1 else identity)
+
+    def _fingerprint(self, identity: Mapping[str, Any]) -> str:
         return fingerprint(
             {
                 "kind": self.kind,
                 "version": self.version,
-                "identity": self.identity,
+                "identity": identity,
                 "needs": {
                     role: needed.fingerprint
                     if isinstance(needed, Step)
@@ -101,3 +124,17 @@ class Graph:
     def needed_for(self, targets: Iterable[Step]) -> "Graph":
         """The part of the graph that the targets are computed from, targets included."""
         return Graph(targets)
+
+
+@contextmanager
+def counted_reruns(reruns: Mapping[str, int]) -> Iterator[None]:
+    """Give the steps that are made in the body the reruns that were asked for, by name.
+
+    Around the making of a whole graph and not an argument of every step: any step may be asked for
+    anew, and where some stage forgot the argument it would quietly be reused.
+    """
+    token = _reruns.set(reruns)
+    try:
+        yield
+    finally:
+        _reruns.reset(token)

@@ -1,31 +1,48 @@
-"""Progress of a run: a live table on a terminal, plain lines in a log."""
+"""Progress of a run: a live table on a terminal; in a pipe or a file a line for every event.
+
+A running step has a line of its own only when it has got on, at most every 15 seconds, and less
+often the longer it runs: a log of days stays readable.
+"""
 
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 
 from ccx_ray.orchestration.graph import Graph, Step
+from ccx_ray.orchestration.progress_table import (
+    FINISHED,
+    Reading,
+    StepLine,
+    elapsed,
+    plain_reading,
+    study_table,
+)
+from ccx_ray.orchestration.record import RunRecord, stop_if_requested
 
 REFRESH_SECONDS = 1.0
-LOG_SECONDS = 15.0
-Reading = tuple[int, int, str]
+LOG_SECONDS, LOG_SHARE, MOST_LOG_SECONDS = 15.0, 0.05, 600.0
+"""Between two lines of a running step: at least so long, and so much of the time that it runs, up
+to ten minutes."""
 
 
 class StudyProgress:
-    """Counts per kind of step, and a line for every running step that can tell how far it is."""
+    """States and readings of a run's steps, shown to whoever started it and left in its record."""
 
-    def __init__(self, graph: Graph, console: Console | None = None) -> None:
+    def __init__(
+        self, graph: Graph, console: Console | None = None, record: RunRecord | None = None
+    ) -> None:
         self.console = console or Console(stderr=True)
         self._graph = graph
+        self._record = record
         self._states: dict[str, str] = dict.fromkeys(graph.steps, "waiting")
         self._readers: dict[str, Callable[[], Reading | None]] = {}
+        self._said: dict[str, tuple[float, Reading | None]] = {}
+        self._begun: dict[str, float] = {}
         self._start = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._refresh, daemon=True)
@@ -48,65 +65,81 @@ class StudyProgress:
             self._live.refresh()
             self._live.stop()
 
+    def reused(self) -> None:
+        """All steps that are done already have been taken over."""
+        done = sum(state in FINISHED for state in self._states.values())
+        if 0 < done < len(self._states):
+            self._say(f"{done} of {len(self._states)} steps are done already")
+
     def started(self, step: Step) -> None:
         self._states[step.name] = "running"
+        self._begun[step.name] = time.monotonic()
+        self._said[step.name] = time.monotonic(), None
+        if self._record:
+            self._record.started(step)
         self._say(f"{step.name}: started")
 
     def watch(self, name: str, read: Callable[[], Reading | None]) -> None:
         self._readers[name] = read
 
-    def settled(self, step: Step, state: str, cause: str = "") -> None:
+    def settled(self, step: Step, state: str, cause: str = "", *, told_later: bool = False) -> None:
+        """Note a final state.
+
+        Args:
+            told_later: the cause is the job's last line, and is not shown before.
+        """
         self._states[step.name] = state
         self._readers.pop(step.name, None)
+        if self._record:
+            self._record.settled(step, state, cause)
         if state != "reused":
-            self._say(f"{step.name}: {state}{': ' + cause if cause else ''}")
+            self._say(f"{step.name}: {state}{': ' + cause if cause and not told_later else ''}")
 
-    def _elapsed(self) -> str:
-        seconds = int(time.monotonic() - self._start)
-        return f"{seconds // 60:d}:{seconds % 60:02d}"
+    def stop_if_requested(self) -> None:
+        """Raise ``Interrupted`` when somebody has asked this run to end."""
+        stop_if_requested(self._record)
 
     def _say(self, line: str) -> None:
         if not self._live:
-            self.console.print(
-                f"[{self._elapsed()}] {line}", markup=False, highlight=False, soft_wrap=True
-            )
+            passed = elapsed(time.monotonic() - self._start)
+            self.console.print(f"[{passed}] {line}", markup=False, highlight=False, soft_wrap=True)
             sys.stderr.flush()
 
-    def _running(self) -> Iterable[tuple[str, Reading]]:
-        for name, read in list(self._readers.items()):
-            reading = read()
-            if reading is not None:
-                yield name, reading
-
     def _refresh(self) -> None:
-        logged = time.monotonic()
         while not self._stop.wait(REFRESH_SECONDS):
+            if self._record:
+                self._record.beat()
             if self._live:
                 self._live.refresh()
-            elif time.monotonic() - logged > LOG_SECONDS:
-                logged = time.monotonic()
-                for name, (done, total, note) in self._running():
-                    self._say(f"{name}: {done}/{total} {note}")
+            else:
+                self._say_what_got_on()
 
-    def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False, title=None)
-        table.add_column("stage", style="bold")
-        table.add_column("", width=24)
-        table.add_column("done", justify="right")
-        table.add_column("")
-        for kind in dict.fromkeys(step.kind for step in self._graph.steps.values()):
-            steps = self._graph.of_kind(kind)
-            states = [self._states[step.name] for step in steps]
-            done = sum(state in ("done", "reused") for state in states)
-            notes = [
-                f"{count} {state}"
-                for state in ("running", "reused", "failed", "skipped")
-                if (count := states.count(state))
-            ]
-            bar = ProgressBar(total=len(steps), completed=done, width=24)
-            table.add_row(kind, bar, f"{done}/{len(steps)}", ", ".join(notes))
-        for name, (done, total, note) in self._running():
-            bar = ProgressBar(total=total, completed=done, width=24)
-            table.add_row(f"  {name}", bar, f"{done}/{total}", note, style="dim")
-        table.add_row(f"elapsed {self._elapsed()}")
-        return table
+    def _say_what_got_on(self) -> None:
+        now = time.monotonic()
+        for name, read in list(self._readers.items()):
+            moment, said = self._said[name]
+            pause = min(MOST_LOG_SECONDS, LOG_SHARE * (now - self._begun[name]))
+            if now - moment < max(LOG_SECONDS, pause):
+                continue
+            reading = read()
+            if reading is not None and reading != said and (said or reading[0]):
+                self._said[name] = now, reading
+                self._say(f"{name}: {plain_reading(reading)}")
+
+    def _table(self) -> Group:
+        readings = {name: read() for name, read in list(self._readers.items())}
+        steps = [
+            StepLine(
+                name=step.name,
+                kind=step.kind,
+                state=self._states[step.name],
+                reading=readings.get(step.name),
+            )
+            for step in self._graph.steps.values()
+        ]
+        done = sum(step.state in FINISHED for step in steps)
+        passed = elapsed(time.monotonic() - self._start)
+        title = f"{done} of {len(steps)} steps done after {passed}"
+        width, height = self.console.size
+        # The last line of a screen is the cursor's.
+        return study_table(title, steps, width=width, height=height - 1)

@@ -3,8 +3,10 @@
 import functools
 import os
 import platform
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +16,8 @@ RECORDED_PACKAGES = (
     "ccx_ray", "ray", "torch", "transformers", "deepspeed", "tokenizers", "pyarrow", "mlflow",
     "faiss-cpu", "numpy", "scipy", "scikit-learn",
 )  # fmt: skip
+HIDDEN = "***"
+"""Stands where a credential stood."""
 
 
 def now() -> str:
@@ -26,7 +30,7 @@ def capture_provenance() -> dict[str, Any]:
     """Commit (with whether the tree differed from it), arguments, versions, platform."""
     return {
         "commit": _commit(),
-        "arguments": [Path(sys.argv[0]).name, *_without_credentials(sys.argv[1:])],
+        "arguments": [Path(sys.argv[0]).name, *without_credentials(sys.argv[1:])],
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processors": os.cpu_count(),
@@ -49,15 +53,27 @@ def _commit() -> str | None:
         return os.environ.get("CCX_RAY_COMMIT")
 
 
-def _without_credentials(arguments: list[str]) -> list[str]:
+def without_credentials(arguments: Sequence[str]) -> list[str]:
     """Tracking URIs may carry ``user:password@``; a marker is readable by everyone."""
-    cleaned = []
-    for argument in arguments:
-        scheme, separator, rest = argument.partition("://")
-        if separator and "@" in rest.split("/", 1)[0]:
-            rest = "***@" + rest.split("@", 1)[1]
-        cleaned.append(scheme + separator + rest)
-    return cleaned
+    return [
+        re.sub(r"(?<=://)\S*@|(?i:(?<=password=)[^&\s]*)", _hidden, argument)
+        if "://" in argument
+        else argument
+        for argument in arguments
+    ]
+
+
+def hide_credentials(tree: Any) -> Any:
+    """As ``without_credentials``, of every text in a tree of JSON's types."""
+    if isinstance(tree, dict):
+        return {key: hide_credentials(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [hide_credentials(value) for value in tree]
+    return without_credentials([tree])[0] if isinstance(tree, str) else tree
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return f"{HIDDEN}@" if found[0].endswith("@") else HIDDEN
 
 
 def _version(package: str) -> str | None:

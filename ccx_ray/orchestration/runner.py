@@ -21,7 +21,8 @@ from ccx_ray.errors import InputError, TrackingError, UserError, last_line
 from ccx_ray.orchestration.driver import interruptible
 from ccx_ray.orchestration.gauges import Gauges
 from ccx_ray.orchestration.graph import Graph, Step
-from ccx_ray.orchestration.progress import Reading, StudyProgress
+from ccx_ray.orchestration.progress import StudyProgress
+from ccx_ray.orchestration.progress_table import Reading
 from ccx_ray.orchestration.provenance import now
 from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.orchestration.tasks import RunTasks, step_progress
@@ -188,9 +189,11 @@ class Runner:
     def reuse(self, *, every_byte: bool = False) -> Outcome:
         """Take over what is done; see ``StepFolders.verify``."""
         for step in self.graph.steps.values():
+            self.progress.stop_if_requested()
             if self.folders.is_done(step):
                 self.folders.verify(step, every_byte=every_byte)
                 self._settle(step, "reused")
+        self.progress.reused()
         return self._outcome
 
     def run(self, services: Services, *, limit: Callable[[str], int | None]) -> Outcome:
@@ -218,6 +221,7 @@ class Runner:
         with interruptible():
             try:
                 while True:
+                    self.progress.stop_if_requested()
                     self._skip_hopeless()
                     for step in self._ready(limit):
                         self.states[step.name] = "running"
@@ -276,6 +280,8 @@ class Runner:
             folder = self.folders.begin(step)
             self.progress.watch(step.name, lambda: step_progress(folder))
             counts = step.run(StepWork(step=step, folder=folder, services=services, runner=self))
+            if step.replaced is not None:
+                services.tracking.supersede(step.replaced, step.fingerprint)
             self.folders.complete(step, counts=counts, started=started)
         except Exception as error:  # one failing step must not stop the others; it is reported
             cause = str(error) if isinstance(error, UserError) else last_line(error)
@@ -296,6 +302,9 @@ class Runner:
         if state in FINISHED:
             self._outcome.markers[step.name] = self.folders.marker(step)
         self.states[step.name] = state
-        told_last = step.name in self._outcome.told_last
-        cause = "" if told_last else self._outcome.errors.get(step.name, "")
-        self.progress.settled(step, state, cause)
+        self.progress.settled(
+            step,
+            state,
+            self._outcome.errors.get(step.name, ""),
+            told_later=step.name in self._outcome.told_last,
+        )

@@ -20,6 +20,11 @@ class Trial:
     def name(self) -> str:
         return f"{self.language}-{self.condition}-s{self.seed}"
 
+    @property
+    def step(self) -> str:
+        """Name of the step that trains it."""
+        return f"trial-{self.name}"
+
 
 def base_seeds(study: StudySpec) -> dict[str, int]:
     """Name -> seed of every base: ``base``, and ``base-s1`` where there are more."""

@@ -106,6 +106,19 @@ class Tracking:
         for key, value in tags.items():
             self._client.set_tag(run, key, value)
 
+    def supersede(self, old: str, new: str) -> None:
+        """Tag the runs of a step's fingerprint with the run of its rerun; they stay in MLflow with
+        all that they logged. Nothing where either step has no run."""
+        found = {
+            fingerprint: self._client.search_runs(
+                [self._experiment], filter_string=f"tags.`ccx.fingerprint` = '{fingerprint}'"
+            )
+            for fingerprint in (old, new)
+        }
+        for run in found[old]:
+            for replacing in found[new]:
+                self.tag(run.info.run_id, {"ccx.superseded_by": replacing.info.run_id})
+
     def finish(self, run: str, *, failed: bool = False) -> None:
         self._client.set_terminated(run, status="FAILED" if failed else "FINISHED")
         self._running.discard(run)

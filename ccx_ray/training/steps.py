@@ -12,7 +12,7 @@ from typing import Any
 from ccx_ray.corpus.steps import CorpusSteps
 from ccx_ray.errors import TrackingError
 from ccx_ray.orchestration.graph import Step
-from ccx_ray.orchestration.progress import Reading
+from ccx_ray.orchestration.progress_table import Reading
 from ccx_ray.orchestration.provenance import capture_provenance
 from ccx_ray.orchestration.runner import StepWork
 from ccx_ray.study.spec import StudySpec
@@ -39,28 +39,21 @@ class TrainingSteps:
         return self.bases["base"]
 
 
-def training_steps(
-    study: StudySpec, corpus: CorpusSteps, reruns: Mapping[str, int]
-) -> TrainingSteps:
-    """The training part of a study's graph.
-
-    Args:
-        reruns: trial name -> how often it was asked for anew. Like a seed, it makes a step of its
-            own, so that the earlier one is kept beside it.
-    """
+def training_steps(study: StudySpec, corpus: CorpusSteps) -> TrainingSteps:
+    """The training part of a study's graph."""
     bases = {
         name: _step(
             name,
             {"model": study.model.model_dump(), **_identity(study.base), "seed": seed},
             {"stream": corpus.base_streams[name], "tokenizer": corpus.tokenizer},
-            partial(_train, study, name, None),
+            partial(_train, study, name),
         )
         for name, seed in base_seeds(study).items()
     }
     return TrainingSteps(
         bases=bases,
         trials={
-            trial: _trial_step(study, trial, corpus, bases[trial.base], reruns.get(trial.name, 0))
+            trial: _trial_step(study, trial, corpus, bases[trial.base])
             for trial in trial_grid(study)
         },
     )
@@ -88,26 +81,16 @@ def _identity(training: TrainingSpec) -> dict[str, object]:
     return {**identity, "checkpoints": training.checkpoint_steps}
 
 
-def _trial_step(
-    study: StudySpec, trial: Trial, corpus: CorpusSteps, base: Step, rerun: int
-) -> Step:
-    replaced = None
-    if rerun:
-        replaced = _trial_step(study, trial, corpus, base, rerun - 1).fingerprint
+def _trial_step(study: StudySpec, trial: Trial, corpus: CorpusSteps, base: Step) -> Step:
     return _step(
-        f"trial-{trial.name}",
-        {
-            **_identity(study.trials),
-            "condition": trial.condition,
-            "seed": trial.seed,
-            **({"rerun": rerun} if rerun else {}),
-        },
+        trial.step,
+        {**_identity(study.trials), "condition": trial.condition, "seed": trial.seed},
         {
             "base": base,
             "stream": corpus.trial_streams[trial.language, trial.seed],
             "tokenizer": corpus.tokenizer,
         },
-        partial(_train, study, trial, replaced),
+        partial(_train, study, trial),
     )
 
 
@@ -124,10 +107,8 @@ def _step(name: str, identity: dict[str, object], needs: dict[str, Step], run: A
     )
 
 
-def _train(
-    study: StudySpec, trained: Trial | str, replaced: str | None, work: StepWork
-) -> Mapping[str, Any]:
-    """Train a base, or a trial that is a rerun of the one with the fingerprint ``replaced``."""
+def _train(study: StudySpec, trained: Trial | str, work: StepWork) -> Mapping[str, Any]:
+    """Train a base or a trial."""
     from ccx_ray.storage.remote_folders import remote_storage_uri
     from ccx_ray.training.checkpoints import checkpoint_folder
     from ccx_ray.training.run import TrainingRun
@@ -138,7 +119,7 @@ def _train(
     seed = trained.seed if isinstance(trained, Trial) else base_seeds(study)[trained]
     stream = work.input("stream")
     storage = study.runtime.checkpoint_storage
-    run = _open_run(study, name, trial, replaced, work)
+    run = _open_run(study, name, trial, work)
     work.watch(lambda: _progress(work.folder))
     work.on_interrupt(partial(_save_state, work.folder))
     try:
@@ -176,9 +157,7 @@ def run_kind(trial: Trial | None) -> str:
     return "trial" if trial else "base"
 
 
-def _open_run(
-    study: StudySpec, name: str, trial: Trial | None, replaced: str | None, work: StepWork
-) -> str:
+def _open_run(study: StudySpec, name: str, trial: Trial | None, work: StepWork) -> str:
     """The MLflow run of this training, with its parameters and tags."""
     spec = study.trials if trial else study.base
     tags = {"mlflow.source.git.commit": capture_provenance()["commit"] or "unknown"}
@@ -200,17 +179,13 @@ def _open_run(
             "seed": trial.seed,
             "mixture": study.trials.mixture.model_dump(),
         }
-    run = work.tracking.open_run(
+    return work.tracking.open_run(
         name=name,
         kind=run_kind(trial),
         fingerprint=work.step.fingerprint,
         tags=tags,
         parameters=parameters,
     )
-    old = replaced and work.tracking.find_run(run_kind(trial), replaced)
-    if old:  # it stays in MLflow with all that it logged
-        work.tracking.tag(old, {"ccx.superseded_by": run})
-    return run
 
 
 def _progress(folder: Path) -> Reading | None:

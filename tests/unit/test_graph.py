@@ -15,9 +15,9 @@ from ccx_ray.study_graph import study_graph
 CULTURES = ("ko", "zh", "bo", "mn")
 
 
-def graph_of(*overrides: str, reruns: dict[str, int] | None = None) -> Graph:
+def graph_of(*overrides: str) -> Graph:
     study, root = load_study("laptop", overrides)
-    return study_graph(study, InputFiles(root), reruns)
+    return study_graph(study, InputFiles(root))
 
 
 def moved(before: Graph, after: Graph) -> set[str]:
@@ -76,11 +76,6 @@ def test_a_trial_field_moves_the_trials_and_not_the_base():
     assert "evaluate-ko-bridge-s0" in changed
     assert "analysis" in changed
     assert changed.isdisjoint({"base", "tokenizer", "stream-ko-s0", "frequency-ko"})
-
-
-def test_a_rerun_moves_one_trial():
-    changed = moved(graph_of(), graph_of(reruns={"ko-bridge-s0": 1}))
-    assert changed == {"trial-ko-bridge-s0", "evaluate-ko-bridge-s0", "analysis"}
 
 
 def test_a_confidence_moves_the_analysis_alone():
