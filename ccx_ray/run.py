@@ -99,7 +99,9 @@ def run_study(
         whole = study_graph(study, inputs, read_reruns(folders.root), folders.root)
         wanted = list(targets(whole, folders))
         graph = whole.needed_for(wanted)
-        about = _about(study, root, wanted)
+        size = model_size(study.model, study.tokenizer.vocabulary_size)
+        per_token = size.flops_per_token(study.sequence_length)
+        about = about_run(study, root, wanted, flops_per_token=per_token)
         with (
             RunRecord(folders.root, whole, graph.steps, about) as record,
             StudyProgress(graph, record=record) as progress,
@@ -143,16 +145,17 @@ def with_analysis_when_possible(
     return [*targets, graph["analysis"]] if all(map(folders.is_done, others)) else targets
 
 
-def _about(study: StudySpec, root: Path, wanted: Iterable[Step]) -> dict[str, Any]:
+def about_run(
+    study: StudySpec, root: Path, wanted: Iterable[Step], *, flops_per_token: float
+) -> dict[str, Any]:
     """What ``jobs/status.py`` must know of a run, to tell how it stands and to resume it."""
-    size = model_size(study.model, study.tokenizer.vocabulary_size)
     return {
         "study": study.name,
         "spec": hide_credentials(study.model_dump(mode="json")),
         # A shipped study starts from the project wherever that lies.
         "root": None if root == PROJECT_ROOT else str(root),
         "targets": [step.name for step in wanted],
-        "flops_per_token": size.flops_per_token(study.sequence_length),
+        "flops_per_token": flops_per_token,
     }
 
 

@@ -9,8 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ccx_ray.cli.terminal import open_console
 from ccx_ray.errors import UserError
+from ccx_ray.orchestration.progress_table import elapsed
 from ccx_ray.tracking.places import is_sqlite
+from ccx_ray.training.cost import measured_dollars, measured_hours
 
 DASH = "–"
 VERDICT_STYLES = {
@@ -28,8 +31,8 @@ if TYPE_CHECKING:
 
 
 def print_outcome(run: "StudyRun") -> None:
-    """The summary table, what failed and why, and the commands that open the results."""
-    console = Console()
+    """The summary, what failed and why, what was found, where it is, and what it cost."""
+    console = open_console()
     outcome = run.outcome
     states = list(outcome.states.values())
     counts = ", ".join(
@@ -38,8 +41,7 @@ def print_outcome(run: "StudyRun") -> None:
         if states.count(state)
     )
     console.print(
-        f"\nstudy {run.study.name}: {counts} of {len(states)} steps in "
-        f"{int(run.seconds) // 60}:{int(run.seconds) % 60:02d}",
+        f"\nstudy {run.study.name}: {counts} of {len(states)} steps in {elapsed(run.seconds)}",
         style="bold",
         highlight=False,
     )
@@ -61,6 +63,26 @@ def print_outcome(run: "StudyRun") -> None:
         soft_wrap=True,
         highlight=False,
     )
+    console.print(_cost_line(run), soft_wrap=True, highlight=False)
+
+
+def _cost_line(run: "StudyRun") -> str:
+    """Wall time of this run, and device hours of its trainings and of those it took over."""
+    spent = {"done": 0.0, "reused": 0.0}
+    dollars: list[float | None] = []
+    for name, marker in run.outcome.markers.items():
+        if marker.get("kind") == "training":
+            hours = measured_hours(run.folders.final(run.graph[name]))
+            spent[run.outcome.states[name]] += hours
+            dollars.append(measured_dollars(run.study, name, hours))
+    line = f"cost:    {elapsed(run.seconds)} of wall time"
+    if not dollars:
+        return line
+    priced = [price for price in dollars if price is not None]
+    device = run.study.runtime.cost.device if priced else "CPU worker"
+    line += f"; {sum(spent.values()):,.2f} {device} hours of training"
+    line += f", ${sum(priced):,.2f}," if priced else ""
+    return line + f" of which {spent['done']:,.2f} in this run"
 
 
 def _print_failures(console: Console, run: "StudyRun") -> None:
@@ -138,12 +160,17 @@ def print_control(control: Mapping[str, Any] | None, console: Console) -> None:
         )
         return
     table = Table(title=f"what was planted in study {name}, in points of accuracy", box=None)
-    for column in ("expectation", "direction", "expected"):
+    for column in ("expectation", "expected"):
         table.add_column(column)
     for column in ("estimate", "interval"):
         table.add_column(column, justify="right")
     table.add_column("verdict")
-    for row in control["expectations"]:
+    cells = list(dict.fromkeys(row["cell"] for row in control["expectations"]))
+    headed: set[str] = set()
+    for row in sorted(control["expectations"], key=lambda row: cells.index(row["cell"])):
+        if row["cell"] not in headed:  # a heading: a column of its own has no room at 80
+            headed.add(row["cell"])
+            table.add_row(Text(row["cell"], style="italic"))
         prefix = "question_" if row["low"] is None else ""
         estimate, low, high = (
             DASH if row.get(key) is None else f"{100 * row[key]:+.1f}"
@@ -151,7 +178,7 @@ def print_control(control: Mapping[str, Any] | None, console: Console) -> None:
         )
         outcome = Text(row["verdict"], style=VERDICT_STYLES[row["verdict"]])
         interval = DASH if low == DASH else f"{low} to {high}"
-        table.add_row(row["name"], row["cell"], row["expected"], estimate, interval, outcome)
+        table.add_row(f"  {row['name']}", row["expected"], estimate, interval, outcome)
     console.print(table)
     console.print(control["sentence"], style="bold", highlight=False)
 
@@ -212,7 +239,7 @@ def print_consumed(consumed: "pa.Table", *, title: str) -> None:
     for row in found.to_pylist():
         shown = (f"{row['times_mean']:.2f}", f"{row['times_max']:.2f}")
         table.add_row(row["part"], f"{row['times_count']:,}", *shown)
-    Console().print(table)
+    open_console().print(table)
 
 
 def print_exposures(
@@ -246,4 +273,4 @@ def print_exposures(
     for id_ in ids:
         if id_ not in known:
             raise UserError(f"--documents: {id_!r} is not in this trial's corpus; give ids of it")
-    Console().print(table)
+    open_console().print(table)

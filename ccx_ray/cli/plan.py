@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ccx_ray.cli.power import print_power
+from ccx_ray.cli.terminal import open_console
 from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.step_folders import StepFolders
 from ccx_ray.storage.hashing import KnownHashes
@@ -15,6 +16,7 @@ from ccx_ray.storage.publishing import storage_folder
 from ccx_ray.study.input_identity import INPUT_HASHES, InputFiles
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study_graph import read_reruns, study_graph
+from ccx_ray.training.cost import TrainingCost, planned_cost
 from ccx_ray.training.memory import (
     GIB,
     STAGES,
@@ -27,6 +29,9 @@ from ccx_ray.training.memory import (
 from ccx_ray.training.model import check_architecture
 from ccx_ray.training.size import model_size
 
+FINGERPRINT_WIDTH = 100
+"""From this width of the terminal on they are shown: names and numbers need 80."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStep:
@@ -34,10 +39,7 @@ class PlannedStep:
 
     step: Step
     done: bool
-    tokens: int = 0
-    flops: float = 0.0
-    device_hours: float = 0.0
-    dollars: float = 0.0
+    cost: TrainingCost
 
 
 def plan_study(
@@ -48,27 +50,16 @@ def plan_study(
     Args:
         flops_per_token: of the study's model, which ``training/size.py`` knows.
     """
-    cost = study.runtime.cost
-    per_hour = cost.peak_tflops * 1e12 * cost.model_flops_utilization * 3600
-    plan = []
-    for step in graph.steps.values():
-        tokens = 0
-        if step.kind == "training":
-            training = study.trials if step.name.startswith("trial-") else study.base
-            tokens = training.steps * training.sequences_per_step * study.sequence_length
-        flops = tokens * flops_per_token
-        hours = flops / per_hour
-        plan.append(
-            PlannedStep(
-                step=step,
-                done=folders.is_done(step),
-                tokens=tokens,
-                flops=flops,
-                device_hours=hours,
-                dollars=hours * cost.dollars_per_device_hour,
-            )
+    return [
+        PlannedStep(
+            step=step,
+            done=folders.is_done(step),
+            cost=planned_cost(study, step.name, flops_per_token)
+            if step.kind == "training"
+            else TrainingCost(),
         )
-    return plan
+        for step in graph.steps.values()
+    ]
 
 
 def print_dry_run(study: StudySpec, root: Path) -> None:
@@ -85,7 +76,7 @@ def print_dry_run(study: StudySpec, root: Path) -> None:
     size = model_size(study.model, study.tokenizer.vocabulary_size)
     per_token = size.flops_per_token(study.sequence_length)
     plan = plan_study(study, graph, folders, flops_per_token=per_token)
-    console = Console()
+    console = open_console()
     _print_steps(console, study, plan)
     _print_memory(console, study)
     print_power(console, study, root)
@@ -100,18 +91,22 @@ def print_dry_run(study: StudySpec, root: Path) -> None:
 def _print_steps(console: Console, study: StudySpec, plan: Sequence[PlannedStep]) -> None:
     cost = study.runtime.cost
     table = Table(title=f"study {study.name}: {len(plan)} steps", box=None, pad_edge=False)
-    for column in ("step", "fingerprint", "state"):
-        table.add_column(column)
+    has_room = console.width >= FINGERPRINT_WIDTH
+    table.add_column("step", no_wrap=True, overflow="fold")
+    for column in (*(["fingerprint"] if has_room else []), "state"):
+        table.add_column(column, no_wrap=True)
     for column in ("tokens", "FLOPs", f"{cost.device} hours", "cost, $"):
         table.add_column(column, justify="right")
     for item in plan:
         state = "done" if item.done else "to do"
-        numbers = _numbers([item]) if item.tokens else ()
-        table.add_row(item.step.name, item.step.fingerprint, state, *numbers)
+        numbers = _numbers([item]) if item.cost.tokens else ()
+        fingerprint = [item.step.fingerprint] if has_room else []
+        table.add_row(item.step.name, *fingerprint, state, *numbers)
     left = [item for item in plan if not item.done]
     table.add_section()
     state = f"{len(left)} of {len(plan)}"
-    table.add_row("still to do", "", state, *_numbers(left), style="bold")
+    blank = [""] if has_room else []
+    table.add_row("still to do", *blank, state, *_numbers(left), style="bold")
     console.print(table)
     parameters = model_size(study.model, study.tokenizer.vocabulary_size).parameters
     console.print(
@@ -125,10 +120,10 @@ def _print_steps(console: Console, study: StudySpec, plan: Sequence[PlannedStep]
 def _numbers(steps: Sequence[PlannedStep]) -> tuple[str, ...]:
     """Tokens, FLOPs, device hours and dollars of some steps together."""
     return (
-        f"{sum(step.tokens for step in steps):,}",
-        f"{sum(step.flops for step in steps):.2e}",
-        f"{sum(step.device_hours for step in steps):,.2f}",
-        f"{sum(step.dollars for step in steps):,.2f}",
+        f"{sum(step.cost.tokens for step in steps):,}",
+        f"{sum(step.cost.flops for step in steps):.2e}",
+        f"{sum(step.cost.device_hours for step in steps):,.2f}",
+        f"{sum(step.cost.dollars for step in steps):,.2f}",
     )
 
 

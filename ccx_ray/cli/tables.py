@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from ccx_ray.cli.terminal import open_console
 from ccx_ray.corpus.audit.figures import AuditFigures, Verdict
 from ccx_ray.frequency.validation.estimated import EVERY_CULTURE
 
@@ -38,7 +39,7 @@ def print_audit(
     figures: AuditFigures, judged: Sequence[Verdict], page: Path, console: Console | None = None
 ) -> None:
     """The verdicts, the scripts and what was found; ``page`` is where the whole is to be read."""
-    console = console or Console()
+    console = console or open_console()
     texts = _table(
         "every text", ["corpus"], ["texts", "characters", "forbidden", "not NFC"], "scripts"
     )
@@ -101,7 +102,7 @@ def print_audit(
 
 def print_validation(folder: Path) -> None:
     """Recall, planted facts and agreement, from the folder of the validation."""
-    console = Console()
+    console = open_console()
     recall = _table(
         "recall at the top against an exhaustive lexical scan",
         ["corpus", "culture", "retriever"],
@@ -165,7 +166,7 @@ def print_review(folder: Path) -> None:
             *_cells(row, "{:.2e}", "density", "corrected_density"),
             " to ".join(_cells(row, "{:.2e}", "corrected_low", "corrected_high")),
         )
-    Console().print(table)
+    open_console().print(table)
 
 
 def _cells(row: Mapping[str, Any], shown: str, *columns: str) -> list[str]:
@@ -180,7 +181,7 @@ def _range(row: Mapping[str, Any], shown: str, low: str, high: str) -> str:
 def print_scores(content: Mapping[str, Any]) -> None:
     """Accuracies of every file of ``jobs/evaluate.py``; those of the harness, and RankC, where
     there are any."""
-    console, probes = Console(), content["probes"]
+    console, probes = open_console(), content["probes"]
     names = ["questions", "correct", "accuracy", "tied", "ties\nwrong", "ties\nshared"]
     names += ["left\nout"] if any(probe["left_out"] for probe in probes) else []
     title = f"accuracy by the score {content['scoring']}, with its standard error"

@@ -112,9 +112,10 @@ class StudyProgress:
             if self._live:
                 self._live.refresh()
             else:
-                self._say_what_got_on()
+                self.tell_what_got_on()
 
-    def _say_what_got_on(self) -> None:
+    def tell_what_got_on(self) -> None:
+        """A line for every running step that has got on since its last one."""
         now = time.monotonic()
         for name, read in list(self._readers.items()):
             moment, said = self._said[name]

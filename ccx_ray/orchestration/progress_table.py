@@ -114,12 +114,12 @@ def _grid(rows: Sequence[Row], width: int) -> Table:
     table.add_column(width=notes, no_wrap=True, overflow="ellipsis")
     for name, done, total, count, note, style in rows:
         drawn = [ProgressBar(total=total, completed=done, width=bar) if total else ""]
-        cells = [_shortened(name, names), *(drawn if bar >= LEAST_BAR else []), count, note]
+        cells = [shortened(name, names), *(drawn if bar >= LEAST_BAR else []), count, note]
         table.add_row(*cells, style=style)
     return table
 
 
-def _shortened(name: str, width: int) -> str:
+def shortened(name: str, width: int) -> str:
     """A name whose middle is left out: names of trials differ at both ends."""
     if len(name) <= width:
         return name

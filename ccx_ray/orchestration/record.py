@@ -63,7 +63,7 @@ class RunRecord:
             "steps": [_described(step) for step in whole.steps.values()],
             "wanted": list(wanted),
         }
-        self._write()
+        self.write()
         publish_json(folder / RUN, content)
 
     def __enter__(self) -> Self:
@@ -79,7 +79,7 @@ class RunRecord:
             outcome, cause = ("failed" if failed else "complete"), None
         self._ended = {"ended": now(), "outcome": outcome, "cause": cause}
         with contextlib.suppress(OSError):  # a full disk must not hide what really went wrong
-            self._write()
+            self.write()
 
     def started(self, step: Step) -> None:
         with self._lock:
@@ -99,12 +99,13 @@ class RunRecord:
         """Give a sign of life, when the last one is some seconds old."""
         if time.monotonic() - self._written >= HEARTBEAT_SECONDS:
             with contextlib.suppress(OSError):  # told again in a few seconds
-                self._write()
+                self.write()
 
     def is_stop_requested(self) -> bool:
         return (self._folder / STOP).exists()
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Replace the state, heartbeat included."""
         self._written = time.monotonic()
         with self._lock:
             content = {

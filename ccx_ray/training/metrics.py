@@ -10,11 +10,13 @@ step once, whatever was killed, also lines that an earlier driver did not live t
 """
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Self
 
 from ccx_ray.errors import TrackingError
@@ -32,6 +34,8 @@ STEP_LINES = ".steps.jsonl"
 PROGRESS = "progress.json"
 PROGRESS_SECONDS = 1.0
 """Between two writes of ``progress.json``."""
+TAIL_BYTES = 32_768
+"""Of the step lines, that are read to tell a training's speed."""
 LOG_SECONDS = 2.0
 """Between two times that the driver looks for new lines."""
 GAUGES = {
@@ -60,7 +64,7 @@ def metric_writer(
     size = model_size(run.model, worker.stream.vocabulary_size) if peak else None
     written = -PROGRESS_SECONDS
     devices = worker.workers * (run.runtime.gpus_per_worker or 1.0)
-    began, spent = time.monotonic(), _device_seconds(run.folder / PROGRESS)
+    began, spent = time.monotonic(), device_seconds(run.folder)
 
     def measure(record: StepRecord) -> dict[str, float]:
         tokens_per_second = run.training.sequences_per_step * length / record.seconds
@@ -101,13 +105,30 @@ def metric_writer(
         yield write
 
 
-def _device_seconds(progress: Path) -> float:
-    """What earlier attempts have spent: time of training times devices (GPUs; on CPUs workers)."""
+def device_seconds(run_folder: Path) -> float:
+    """What all attempts at a training have spent: time of training times devices (GPUs; on CPUs
+    workers)."""
     try:
-        spent: float = json.loads(progress.read_text("utf-8")).get("device_seconds", 0.0)
+        progress = json.loads((run_folder / PROGRESS).read_text("utf-8"))
     except FileNotFoundError:
         return 0.0
+    spent: float = progress.get("device_seconds", 0.0)
     return spent
+
+
+def recent_seconds(run_folder: Path) -> float | None:
+    """Mean seconds of the last optimizer steps of a training, up to fifty; None where it has made
+    none."""
+    try:
+        with (run_folder / STEP_LINES).open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - TAIL_BYTES))
+            lines = file.read().split(b"\n")
+    except FileNotFoundError:
+        return None
+    # The first may be cut, and the last half written.
+    whole = [json.loads(line) for line in lines if line[:1] == b"{" and line[-2:] == b"}}"]
+    return fmean(line["metrics"]["step_seconds"] for line in whole[-50:]) if whole else None
 
 
 class MetricFollower:

@@ -18,7 +18,7 @@ def test_a_shipped_study_loads_and_plans_without_its_text(name: str, tmp_path: P
     assert study.name == name
     graph = study_graph(study, InputFiles(root, allow_missing=True))
     plan = plan_study(study, graph, StepFolders(tmp_path), flops_per_token=1.0)
-    trained = {item.step.name for item in plan if item.tokens}
+    trained = {item.step.name for item in plan if item.cost.tokens}
     assert trained == {*base_seeds(study), *(f"trial-{trial.name}" for trial in trial_grid(study))}
     assert not any(item.done for item in plan)
 
@@ -43,7 +43,7 @@ def test_the_paper_study_is_the_papers_size(tmp_path: Path):
     study, root = load_study("paper")
     graph = study_graph(study, InputFiles(root, allow_missing=True))
     tokens = {
-        item.step.name: item.tokens
+        item.step.name: item.cost.tokens
         for item in plan_study(study, graph, StepFolders(tmp_path), flops_per_token=1.0)
     }
     assert len(trial_grid(study)) == 16

@@ -64,12 +64,12 @@ def test_a_plan_counts_every_training_once(tmp_path: Path) -> None:
     study, root = load_study("laptop")
     graph = study_graph(study, InputFiles(root, allow_missing=True))
     plan = plan_study(study, graph, StepFolders(tmp_path), flops_per_token=4.2e6)
-    trained = [item for item in plan if item.tokens]
+    trained = [item for item in plan if item.cost.tokens]
     assert len(trained) == 17
     assert not any(item.done for item in plan)
     trial_tokens = study.trials.steps * study.trials.sequences_per_step * study.sequence_length
-    assert sum(item.tokens == trial_tokens for item in trained) == 16
-    assert all(item.flops == pytest.approx(item.tokens * 4.2e6) for item in trained)
+    assert sum(item.cost.tokens == trial_tokens for item in trained) == 16
+    assert all(item.cost.flops == pytest.approx(item.cost.tokens * 4.2e6) for item in trained)
 
 
 def test_the_dry_run_prints_memory_and_refuses_what_cannot_fit(

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,14 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from rich.console import Console
 
 from ccx_ray.cli.command import exit_code
 from ccx_ray.cli.outcome import print_outcome
 from ccx_ray.errors import InputError, UserError
-from ccx_ray.orchestration.driver import driver_lock
-from ccx_ray.orchestration.graph import Graph, Step
+from ccx_ray.orchestration.driver import Interrupted, driver_lock
+from ccx_ray.orchestration.graph import Graph, Step, counted_reruns
 from ccx_ray.orchestration.progress import StudyProgress
+from ccx_ray.orchestration.record import RunRecord, read_record, request_stop
 from ccx_ray.orchestration.runner import Outcome, Runner, Services, StepWork
 from ccx_ray.orchestration.step_folders import MARKER, StepFolders
 from ccx_ray.run import StudyRun
@@ -319,3 +322,48 @@ def test_what_a_text_warns_of_is_said_also_when_it_is_reused(
             )
         )
         assert f"warning  {line}\n" in capsys.readouterr().out
+
+
+def test_a_run_that_is_asked_to_stop_saves_and_ends_as_by_a_signal(tmp_path: Path):
+    folder, graph, saved = tmp_path / "s", Graph([step("endless")]), threading.Event()
+
+    def action(work: StepWork) -> Mapping[str, Any]:
+        work.on_interrupt(lambda seconds: saved.set())
+        request_stop(folder)
+        time.sleep(60)
+        return {}
+
+    ACTIONS[folder] = action
+    folder.mkdir()
+    with (
+        pytest.raises(Interrupted) as ended,
+        RunRecord(folder, graph, graph.steps, {}) as record,
+        StudyProgress(graph, Console(file=io.StringIO()), record) as progress,
+    ):
+        Runner(graph, StepFolders(folder), progress).run(Services(tracking()), limit=lambda _: 9)
+    assert ended.value.exit_code == 128 + signal.SIGTERM
+    assert saved.is_set()
+    _, state = read_record(folder) or ({}, {})
+    assert (state["outcome"], state["steps"]["endless"]["state"]) == ("stopped", "running")
+    with RunRecord(folder, graph, graph.steps, {}) as record:
+        assert not record.is_stop_requested(), "the request was of the run before"
+
+
+def test_a_rerun_names_the_run_that_it_replaces(tmp_path: Path):
+    """The old folder stays, and the old MLflow run is tagged with the new one."""
+
+    def record_it(work: StepWork) -> Mapping[str, Any]:
+        work.record({"a": 1.0})
+        return write_name(work)
+
+    old = step("measured", of=str(tmp_path))
+    run(Graph([old]), tmp_path, record_it)
+    with counted_reruns({"measured": 1}):
+        new = step("measured", of=str(tmp_path))
+    run(Graph([new]), tmp_path, record_it)
+    assert StepFolders(tmp_path).is_done(old)
+    assert StepFolders(tmp_path).is_done(new)
+    runs = [tracking().find_run("write", one.fingerprint) for one in (old, new)]
+    client = MlflowClient(tracking_uri=tracking().uri)
+    assert client.get_run(runs[0]).data.tags["ccx.superseded_by"] == runs[1]
+    assert "ccx.superseded_by" not in client.get_run(runs[1]).data.tags
