@@ -42,7 +42,7 @@ HOW: Sequence[tuple[str, How]] = (
     (r"python jobs/estimate_frequency\.py .*kind: endpoint", "planned"),
     (r"python jobs/\w+\.py --study examples/greek", "planned"),
     (r"python jobs/evaluate\.py ", "on the finished study"),
-    (r"python jobs/(audit|estimate_frequency|exposure|prepare_corpora|pretrain_base)\.py ",
+    (r"python jobs/(audit|estimate_frequency|exposure|prepare_corpora|pretrain_base|status)\.py ",
      "on the finished study"),
     (r"python jobs/(report|validate_frequency)\.py ", "on the finished study"),
     (r"(lm_eval|mlflow|ray) ", "parsed"),

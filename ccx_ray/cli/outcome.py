@@ -81,8 +81,8 @@ def _cost_line(run: "StudyRun") -> str:
     priced = [price for price in dollars if price is not None]
     device = run.study.runtime.cost.device if priced else "CPU worker"
     line += f"; {sum(spent.values()):,.2f} {device} hours of training"
-    line += f", ${sum(priced):,.2f}," if priced else ""
-    return line + f" of which {spent['done']:,.2f} in this run"
+    line += f", ${sum(priced):,.2f}" if priced else ""
+    return f"{line}, of which {spent['done']:,.2f} in this run"
 
 
 def _print_failures(console: Console, run: "StudyRun") -> None:

@@ -54,7 +54,8 @@ def study_table(title: str, steps: Sequence[StepLine], *, width: int, height: in
     for step in steps:
         kinds.setdefault(step.kind, []).append(step)
     whole = {kind: found for kind, found in kinds.items() if _done(found) == len(found)}
-    finished = ", ".join(f"{kind} {len(found)}" for kind, found in whole.items())
+    # Kind and number stay on one line: joined by a no-break space.
+    finished = ", ".join(f"{kind}\N{NO-BREAK SPACE}{len(found)}" for kind, found in whole.items())
     head = [Text(title, style="bold", no_wrap=True, overflow="ellipsis")]
     if finished:
         lines = textwrap.wrap(f"done: {finished}", width, break_on_hyphens=False)

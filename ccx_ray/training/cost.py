@@ -1,8 +1,8 @@
 """What trainings cost, in device hours and dollars: planned from FLOPs, measured from wall time.
 
-The plan takes the device and the share of its peak that ``runtime.cost`` names. Measured is the time
-from a worker's start of training on, once a device; the price is of the named device, so trainings
-on CPUs have none. Evaluations are not counted.
+The plan takes the device and the share of its peak that ``runtime.cost`` names. Measured is the
+time from a worker's first step on, once a device; the price is of the named device, so trainings on
+CPUs have none. Evaluations are not counted.
 """
 
 from dataclasses import dataclass

@@ -5,15 +5,16 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
+from ccx_ray.status import read_status
 from ccx_ray.training.checkpoints import resume_steps
 from ccx_ray.training.run_time_files import GROUPS, read_restarts
-from tests.jobs import environment
+from tests.jobs import call_job, environment, job_command
 from tests.tiny_study import (
     TRIALS,
     FinishedStudy,
@@ -57,6 +58,10 @@ def continued(
         finally:
             os.kill(driver.pid, signal.SIGKILL)
             driver.wait()
+    status = read_status(storage / "tiny")
+    assert status.state == "killed"
+    assert {s.state for s in status.steps if s.name.startswith("trial-")} == {"stopped"}
+    assert max(s.step for s in status.trainings) >= 30
     assert not list((storage / "tiny").glob("trial-*/_complete.json")), "killed too late"
     done = run_study_job("full_study", study, storage)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -98,7 +103,12 @@ def test_the_same_command_again_computes_nothing(study: Path, undisturbed: Resul
     assert " done" not in again.stdout.splitlines()[1]
     after = {p: p.stat().st_mtime_ns for p in undisturbed.storage.rglob("*") if p.is_file()}
     changed = {p.name for p in after.keys() | before.keys() if after.get(p) != before.get(p)}
-    assert changed <= {"driver.lock"}
+    assert changed <= {"driver.lock", "run.json", "run-state.json"}
+    status = call_job("status", "--study", "tiny", "--storage", str(undisturbed.storage))
+    assert status.stdout.startswith("study tiny: complete ")
+    assert str(undisturbed.folder("analysis") / "report.html") in status.stdout
+    assert "report.html" in again.stdout
+    assert " CPU worker hours of training, of which 0.00 in this run" in again.stdout
 
 
 def test_a_killed_and_continued_study_equals_an_undisturbed_one(
@@ -174,26 +184,46 @@ def test_the_audit_and_the_ledger_answer_for_a_finished_study(study: Path, undis
 def test_an_interrupted_training_leaves_a_state_and_the_same_command_goes_on_from_it(
     finished_study: FinishedStudy, tmp_path: Path
 ):
-    """Ctrl-C while a base trains that would take hours, and SIGTERM when it goes on."""
+    """Ctrl-C while a base trains that would take hours; resumed and stopped by jobs/status.py,
+    from another folder and with the storage alone."""
     study, results = finished_study.study, finished_study.copy_steps(tmp_path, without=TRAINED)
     endless = ("--set", "base.steps=200000", "base.optimizer.warmup_steps=10")
-    folder, reached = interrupt_base(study, results.storage, endless, signal.SIGINT, groups=1)
+    pretrain = command("pretrain_base", study, results.storage, *endless)
+    folder, reached = interrupt_base(
+        pretrain, results.storage, lambda driver: driver.send_signal(signal.SIGINT), groups=1
+    )
     (state,) = resume_steps(folder)
     assert state >= reached
-    interrupt_base(study, results.storage, endless, signal.SIGTERM, groups=2)
+    by_name = ["--study", "tiny", "--storage", str(results.storage)]
+
+    def stop(driver: "subprocess.Popen[str]") -> None:
+        shown = json.loads(call_job("status", *by_name, "--json").stdout)
+        assert (shown["state"], shown["process"]) == ("running", driver.pid)
+        assert next(s["step"] for s in shown["trainings"] if s["name"] == "base") > state
+        stopped = call_job("status", *by_name, "--stop")
+        assert stopped.returncode == 0, stopped.stderr
+        assert stopped.stdout.startswith("study tiny: stopped ")
+
+    resume = job_command("status", *by_name, "--resume")
+    interrupt_base(resume, results.storage, stop, groups=2, cwd=tmp_path)
     assert [start["resumed_from"] for start in read_restarts(folder, GROUPS)] == [0, state]
     runs = [run for run in results.mlflow_runs("base") if run.info.status == "KILLED"]
     assert len(runs) == 1, "MLflow knows that it was interrupted"
 
 
 def interrupt_base(
-    study: Path, storage: Path, arguments: Sequence[str], number: signal.Signals, *, groups: int
+    driving: Sequence[str],
+    storage: Path,
+    interrupt: "Callable[[subprocess.Popen[str]], None]",
+    *,
+    groups: int,
+    cwd: Path | None = None,
 ) -> tuple[Path, int]:
-    """Send a signal to a driver when so many groups of workers have trained its base, the last of
-    them a few steps; the base's folder, and the step."""
+    """Interrupt a driver when so many groups of workers have trained its base, the last of them a
+    few steps; the base's folder, and the step."""
     driver = subprocess.Popen(
-        command("pretrain_base", study, storage, *arguments),
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment(),
+        driving, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment(),
+        cwd=cwd,
     )  # fmt: skip
     deadline, first, step = time.monotonic() + 300, None, 0
     while first is None or step < first + 5:
@@ -206,10 +236,10 @@ def interrupt_base(
                 first = step if len(starts) == groups else None
         time.sleep(0.1)
     started = psutil.Process(driver.pid).children(recursive=True)
-    driver.send_signal(number)
+    interrupt(driver)
     _, errors = driver.communicate(timeout=60)
     _, orphans = psutil.wait_procs(started, timeout=15)
     assert not orphans, "nothing of a local cluster outlives its driver"
-    assert driver.returncode == 128 + number, errors
+    assert driver.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM), errors
     assert "the same command continues where this one stopped" in errors
     return folder, step

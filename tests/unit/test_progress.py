@@ -94,7 +94,7 @@ def test_the_table_shows_the_ends_of_names_and_all_of_the_reading_at_80() -> Non
     (row,) = (line for line in lines if "nobridge-s1" in line)
     assert row.strip().startswith("trial-")
     assert row.endswith("123,456/1,000,000 loss 12.345, 1,234,567 tokens/s")
-    assert lines[1] == "done: text 1"
+    assert lines[1] == "done: text\N{NO-BREAK SPACE}1"
 
 
 def test_colours_are_off_by_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
