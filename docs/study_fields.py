@@ -2,7 +2,7 @@
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 from types import NoneType, UnionType
@@ -20,22 +20,23 @@ BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 def study_fields() -> str:
     """Markdown: a section for each part of a study file, with a table of its fields."""
-    return "\n".join(_section(part) for part in parts(StudySpec))
+    return "\n".join(_section(part, places) for part, places in parts(StudySpec).items())
 
 
-def parts(part: type[BaseModel]) -> list[type[BaseModel]]:
-    """A part of the spec and all parts below it, each once, in the order of the fields."""
-    found: dict[type[BaseModel], None] = {}
+def parts(part: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
+    """A part of the spec and all parts below it, in the order of the fields; the fields that each
+    stands at."""
+    found: dict[type[BaseModel], list[str]] = {}
 
-    def visit(one: type[BaseModel]) -> None:
-        if one not in found:
-            found[one] = None
-            for info in one.model_fields.values():
-                for below in _parts_of(info.annotation):
-                    visit(below)
+    def visit(one: type[BaseModel], place: str) -> None:
+        found.setdefault(one, []).append(place)
+        for name, info in one.model_fields.items():
+            many = ".*" if get_origin(info.annotation) in (tuple, dict) else ""
+            for below in _parts_of(info.annotation):
+                visit(below, f"{place}.{name}{many}".lstrip("."))
 
-    visit(part)
-    return list(found)
+    visit(part, "")
+    return found
 
 
 @cache
@@ -57,10 +58,12 @@ def _documented(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
                 yield name, " ".join(str(words).split())
 
 
-def _section(part: type[BaseModel]) -> str:
+def _section(part: type[BaseModel], places: Sequence[str]) -> str:
     name = part.__name__.removesuffix("Spec")
     heading = "The whole study" if part is StudySpec else f"`{name}`"
     about = inspect.cleandoc(part.__doc__ or "")
+    if part is not StudySpec:
+        about += f"\n\nIt stands at {', '.join(f'`{place}`' for place in places)}."
     rows = [
         f"| `{field}` | {_words(info.annotation, info.metadata)} | {_default(info)} "
         f"| {_cell(descriptions(part).get(field, ''))} |"

@@ -30,6 +30,7 @@ files: shell commands: bash reads them, and the project has the files that they 
 
 HOW: Sequence[tuple[str, How]] = (
     (r"make help$", "run"),
+    (r"python dashboards/build\.py ", "run"),
     (r"make ", "planned"),
     (r"python jobs/export_lm_eval\.py ", "run"),
     (r"python jobs/full_study\.py .*trials\.steps=many", "run"),
@@ -46,7 +47,7 @@ HOW: Sequence[tuple[str, How]] = (
      "on the finished study"),
     (r"python jobs/(report|validate_frequency)\.py ", "on the finished study"),
     (r"(lm_eval|mlflow|ray) ", "parsed"),
-    (r"prometheus ", "files"),
+    (r"(grafana|prometheus) ", "files"),
     (r"(\.|chmod|cp|export|ls|mkdir) ", "files"),
     (r"\.venv/bin/(pip|pre-commit) ", "files"),
 )  # fmt: skip

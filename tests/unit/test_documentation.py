@@ -94,7 +94,7 @@ def test_a_command_is_planned(command: Command, tmp_path: Path):
 
 def run_in(folder: Path, command: Command) -> "subprocess.CompletedProcess[str]":
     """Run a command in a folder that has the project's files, but writes nothing into them."""
-    for name in ("Makefile", "data", "examples", "jobs", "ccx_ray"):
+    for name in ("Makefile", "ccx_ray", "dashboards", "data", "examples", "jobs"):
         (folder / name).symlink_to(PROJECT / name)
     python = shutil.which("python3") if command.words[0] == "make" else sys.executable
     line = " ".join(
