@@ -36,8 +36,8 @@ HOW: Sequence[tuple[str, How]] = (
     (r"python jobs/full_study\.py .*trials\.steps=many", "run"),
     (r"python jobs/full_study\.py .*--verify", "on the finished study"),
     (r"python jobs/full_study\.py ", "planned"),
-    # These start a cluster; test_study.py and test_frequency_jobs.py run such commands.
-    (r"python jobs/run_trial\.py ", "planned"),
+    # test_study.py, test_status.py and test_frequency_jobs.py run such commands.
+    (r"python jobs/(run_trial|status)\.py ", "planned"),
     (r"python jobs/report\.py .*--set", "planned"),
     (r"python jobs/validate_frequency\.py .*--import", "planned"),
     (r"python jobs/estimate_frequency\.py .*kind: endpoint", "planned"),

@@ -59,6 +59,10 @@ def test_bash_reads_every_block():
         assert done.returncode == 0, f"{name_of(block.page)}:{block.line}: {done.stderr}"
 
 
+ACTS = ("--dry-run", "--json", "--rerun", "--resume", "--stop", "--trial", "--watch")
+"""Options that say what is done with a study, and nothing of the study."""
+
+
 def planned_arguments(command: Command, storage: Path) -> list[str]:
     """The arguments of a job as those of a plan: of the shipped study where a cluster's copy is
     named, in a storage of the test."""
@@ -66,11 +70,11 @@ def planned_arguments(command: Command, storage: Path) -> list[str]:
     kept, study = [], load_study(arguments[arguments.index("--study") + 1])[0]
     while arguments:
         word = arguments.pop(0)
-        if word in ("--trial", "--storage", "--import"):
-            value = arguments.pop(0)
-            if word == "--trial":
-                find_trial(study, value)
-        elif word not in ("--rerun", "--dry-run"):
+        if word in ("--storage", "--import"):
+            del arguments[0]
+        elif re.fullmatch(r"[a-z]+-[a-z]+-s\d+", word):
+            find_trial(study, word)
+        elif word not in ACTS:
             kept.append(word)
     return [*kept, "--storage", str(storage), "--dry-run"]
 
