@@ -58,9 +58,8 @@ docs: install  ## the documentation as a site in build/docs; a warning is an err
 	$(BIN)/sphinx-build -W --keep-going -q docs build/docs
 	@echo "open build/docs/index.html"
 
-ui: install  ## MLflow on http://127.0.0.1:5000 (PORT=...) over the storage's database
-	@test -f "$(STORAGE)/mlflow.db" || { echo "error: $(STORAGE)/mlflow.db does not exist; run make study first, or name the storage with STORAGE=..." >&2; exit 2; }
-	$(BIN)/mlflow ui --backend-store-uri "$$($(BIN)/python -c 'import pathlib, sys; from ccx_ray.tracking.places import default_tracking_uri as uri; print(uri(pathlib.Path(sys.argv[1]).resolve()))' "$(STORAGE)")" --host 127.0.0.1 --port $(PORT)
+ui: install  ## MLflow on http://127.0.0.1:5000 (PORT=...), opened at the studies of the storage
+	$(BIN)/python jobs/ui.py --storage "$(STORAGE)" --port $(PORT)
 
 clean:  ## remove caches and build products; results and the environment stay
 	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ccx_ray.analysis.declaration import declare
+from ccx_ray.analysis.study_views import view_tags
 from ccx_ray.corpus.steps import BACKGROUND, DATA
 from ccx_ray.errors import TrackingError, UserError
 from ccx_ray.orchestration.cluster import (
@@ -110,6 +111,7 @@ def run_study(
             outcome = runner.reuse(every_byte=verify)
             if not outcome.complete:
                 tracking = Tracking(tracking_uri, study=study.name, storage=storage)
+                tracking.tag_experiment(view_tags(study))
                 try:
                     with connected_cluster():
                         outcome = _compute(study, tracking, runner)

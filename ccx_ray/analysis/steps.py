@@ -1,10 +1,9 @@
 """The step of the analysis stage: numbers, tables, figures and the report."""
 
-import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ccx_ray.analysis.control import control_identity
 from ccx_ray.analysis.declaration import compare_declaration
@@ -15,9 +14,6 @@ from ccx_ray.orchestration.graph import Step
 from ccx_ray.orchestration.runner import StepWork
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.trials import trial_grid
-
-if TYPE_CHECKING:
-    from ccx_ray.tracking.runs import Tracking
 
 
 def analysis_step(
@@ -74,6 +70,7 @@ def _analyse(
 ) -> Mapping[str, Any]:
     from ccx_ray.analysis.report.writing import analyse
     from ccx_ray.analysis.tables import BASE_RUN, AnalysisInputs
+    from ccx_ray.analysis.tracked import record_analysis
 
     grid = trial_grid(study)
     read = [BASE_RUN, *(trial.name for trial in grid)]  # further bases are in MLflow alone
@@ -97,73 +94,5 @@ def _analyse(
         ),
         work.folder,
     )
-    _record(study, work, summary)
+    record_analysis(study, work, summary)
     return summary
-
-
-def _record(study: StudySpec, work: StepWork, summary: Mapping[str, Any]) -> None:
-    """The analysis as an MLflow run: transfer by step, densities, the report and the spec."""
-    tracking = work.tracking
-    run = tracking.open_run(name="analysis", kind="analysis", fingerprint=work.step.fingerprint)
-    log = tracking.metrics(run)
-    for cell in summary["transfer"]:
-        direction = cell["direction"].replace(" → ", "-to-")
-        log.log(cell["step"], {f"transfer/{cell['language']}/{direction}": cell["transfer"]})
-    for cell in summary["contrasts"]:
-        name = f"contrast/{cell['contrast']}/{cell['language']}/{cell['direction']}"
-        log.log(cell["step"], {name: cell["difference"]})
-    log.log(0, _metrics(summary))
-    log.close()
-    log_signatures(tracking, run, summary["signatures"])
-    if study.world is not None:
-        log_control(tracking, run, summary["control"])
-    tracking.log_artifacts(run, work.folder)
-    tracking.log_text(
-        run, study.model_dump_json(indent=2, exclude={"runtime": {"tracking_uri"}}), "study.json"
-    )
-    tracking.finish(run)
-
-
-def log_control(tracking: "Tracking", run: str, control: Mapping[str, Any]) -> None:
-    """The estimates of a planted world's expectations, as shares, and the counts of verdicts."""
-    log = tracking.metrics(run)
-    for row in control["expectations"]:
-        names = ("control", row["name"].replace(" ", "_"), row["culture"], row["direction"])
-        if row["estimate"] is not None:
-            log.log(0, {"/".join(filter(None, names)): row["estimate"]})
-    log.close()
-    counts = control["counts"].items()
-    tracking.tag(run, {"ccx.control": ", ".join(f"{count} {verdict}" for verdict, count in counts)})
-
-
-def log_signatures(tracking: "Tracking", run: str, signatures: Mapping[str, Any]) -> None:
-    """The values of the detectors of failure signatures, and the counts of their verdicts."""
-    log = tracking.metrics(run)
-    for row in signatures["rows"]:
-        names = ("signature", row["name"], *filter(None, (row["cell"],)))
-        if row["value"] is not None:
-            log.log(0, {"/".join(map(metric_name, names)): row["value"]})
-    log.close()
-    counts = signatures["counts"].items()
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts)
-    tracking.tag(run, {"ccx.signatures": told})
-
-
-def metric_name(words: str) -> str:
-    """Words as a part of a metric's name, in letters that MLflow takes."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", words.replace(" → ", "-to-"))
-
-
-def _metrics(summary: Mapping[str, Any]) -> dict[str, float]:
-    """Of the report's headline: densities and their ratios, and the odds of the transfer model."""
-    metrics: dict[str, Any] = {}
-    for row in summary["densities"]:
-        for name in ("base_density", "target_density", "ratio", "ratio_low", "ratio_high"):
-            metrics[f"density/{row['culture']}/{name}"] = row[name]
-    for row in summary["transfer_model"]:
-        lengths = "lengths held fixed" if row["lengths"] else "frequency alone"
-        term = row["frequency"] or {}
-        for name in ("odds_ratio", "odds_low", "odds_high", "p_value"):
-            key = f"transfer_model/{row['predictor']}/{row['outcome']}/{lengths}/{name}"
-            metrics[key] = term.get(name)
-    return {name: value for name, value in metrics.items() if value is not None}

@@ -12,7 +12,7 @@ from rich.text import Text
 from ccx_ray.cli.terminal import open_console
 from ccx_ray.errors import UserError
 from ccx_ray.orchestration.progress_table import elapsed
-from ccx_ray.tracking.places import is_sqlite
+from ccx_ray.tracking.places import default_tracking_uri, without_password
 from ccx_ray.training.cost import measured_dollars, measured_hours
 
 DASH = "–"
@@ -57,13 +57,19 @@ def print_outcome(run: "StudyRun") -> None:
             f"\nreport:  open {shlex.quote(str(report))}", soft_wrap=True, highlight=False
         )
     console.print(
-        f"MLflow:  mlflow ui --host 127.0.0.1 --backend-store-uri {shlex.quote(run.tracking_uri)}"
-        if is_sqlite(run.tracking_uri)
-        else f"MLflow:  the tracking server, experiment {run.study.name}",
+        f"MLflow:  python jobs/ui.py --study {run.study.name} {_tracking_option(run)}",
         soft_wrap=True,
         highlight=False,
     )
     console.print(_cost_line(run), soft_wrap=True, highlight=False)
+
+
+def _tracking_option(run: "StudyRun") -> str:
+    """Where ``jobs/ui.py`` finds the runs."""
+    storage, uri = run.folders.root.parent, run.tracking_uri
+    if uri == default_tracking_uri(storage):
+        return f"--storage {shlex.quote(str(storage))}"
+    return f"--tracking-uri {shlex.quote(without_password(uri, uri))}"
 
 
 def _cost_line(run: "StudyRun") -> str:

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ccx_ray.errors import TrackingError
+from ccx_ray.evaluation.checkpoint_log import CheckpointLog
 from ccx_ray.evaluation.evaluator import Evaluation, count_attempts
 from ccx_ray.orchestration.runner import StepWork
-from ccx_ray.tracking.runs import MetricLog, Tracking
+from ccx_ray.tracking.runs import Tracking
 from ccx_ray.training.checkpoints import checkpoint_folder, published_steps
 
 if TYPE_CHECKING:
@@ -116,7 +117,15 @@ def evaluate_run(
     running: dict[Future[None], Evaluation] = {}
     summaries: dict[int, dict[str, Any]] = {}
     work.watch(lambda: (len(summaries), len(run.steps), "checkpoints scored"))
-    log: MetricLog | None = None
+    log = CheckpointLog(
+        tracking,
+        name=run.name,
+        kind=run.kind,
+        fingerprint=run.fingerprint,
+        folder=run.folder,
+        probes=run.probes,
+        held_out=run.held_out,
+    )
     while waiting or running:
         failed = work.state_of(training) == "failed"  # asked before its last checkpoints are seen
         published = set(published_steps(run.folder))
@@ -128,16 +137,13 @@ def evaluate_run(
             future.result()
             summary = summaries[evaluation.step] = _summary(evaluation)
             with suppress(TrackingError):  # what MLflow does not take now is logged again below
-                log = log or _metric_log(run, tracking)
-                log.log(evaluation.step, metrics(summary))
-                log.flush()
+                log.log(evaluation.step, summary)
         if failed and waiting and not running:
             raise RuntimeError(f"{training.name} failed before checkpoint {min(waiting)}")
         if waiting or running:
             time.sleep(CHECKPOINT_POLL_SECONDS)
-    log = log or _metric_log(run, tracking)
     for step, summary in summaries.items():
-        log.log(step, metrics(summary))
+        log.log(step, summary)
     log.close()
     for left_aside in work.folder.glob(".*.parquet.*"):  # by evaluators that were killed
         left_aside.unlink(missing_ok=True)
@@ -152,30 +158,6 @@ def evaluate_run(
             for name in ("accuracy", "perplexity")
         },
     }
-
-
-def _metric_log(run: FollowedRun, tracking: Tracking) -> MetricLog:
-    """The metrics of the training's MLflow run."""
-    told = tracking.find_run(run.kind, run.fingerprint)
-    if told is None:  # the training was told to another tracking server
-        told = tracking.open_run(name=run.name, kind=run.kind, fingerprint=run.fingerprint)
-        tracking.finish(told)
-    return tracking.metrics(told)
-
-
-def metrics(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The summary of one checkpoint as MLflow's metrics."""
-    found = {}
-    for probe, accuracies in summary["accuracy"].items():
-        for name in ("accuracy", "accuracy_ties_wrong"):
-            found[f"eval/{probe}/{name}"] = accuracies[name]
-        for score, by_score in accuracies["scores"].items():
-            if score != "reference":
-                found[f"eval_scores/{probe}/{score}"] = by_score["accuracy"]
-    for language, perplexity in summary["perplexity"].items():
-        for name in ("perplexity", "bits_per_byte"):
-            found[f"perplexity/{language}/{name}"] = perplexity[name]
-    return found
 
 
 def _summary(evaluation: Evaluation) -> dict[str, Any]:

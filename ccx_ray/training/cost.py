@@ -8,6 +8,7 @@ CPUs have none. Evaluations are not counted.
 from dataclasses import dataclass
 from pathlib import Path
 
+from ccx_ray.orchestration.runner import StepWork
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.training.metrics import device_seconds
 
@@ -47,3 +48,18 @@ def measured_dollars(study: StudySpec, step: str, hours: float) -> float | None:
     """What measured device hours of a training cost; None on CPUs, which have no price."""
     runtime = study.runtime.trials if step.startswith("trial-") else study.runtime.base
     return hours * study.runtime.cost.dollars_per_device_hour if runtime.gpus_per_worker else None
+
+
+def log_cost(study: StudySpec, work: StepWork) -> None:
+    """Log what the finished trainings of a study cost, to MLflow's run of the study: device hours,
+    and dollars on GPUs; the step of the metric is the number of trainings."""
+    done = {name for name, marker in work.markers().items() if marker["kind"] == work.step.kind}
+    trained = [work.runner.graph[name] for name in {*done, work.step.name}]
+    hours = {step.name: measured_hours(work.folder_of(step)) for step in trained}
+    dollars = [measured_dollars(study, name, spent) for name, spent in hours.items()]
+    cost = {"cost/device_hours": sum(hours.values())}
+    if None not in dollars:
+        cost["cost/dollars"] = sum(filter(None, dollars))
+    log = work.tracking.metrics(work.tracking.parent)
+    log.log(len(hours), cost, revised=True)
+    log.close()

@@ -25,6 +25,7 @@ from ccx_ray.tracking.runs import MetricLog
 from ccx_ray.training.history import StepRecord
 from ccx_ray.training.run import TrainingRun
 from ccx_ray.training.size import model_size, peak_flops
+from ccx_ray.training.system_metrics import SystemMetrics
 
 if TYPE_CHECKING:
     from ccx_ray.training.worker import Worker
@@ -65,6 +66,7 @@ def metric_writer(
     written = -PROGRESS_SECONDS
     devices = worker.workers * (run.runtime.gpus_per_worker or 1.0)
     began, spent = time.monotonic(), device_seconds(run.folder)
+    system = SystemMetrics(worker.device)
 
     def measure(record: StepRecord) -> dict[str, float]:
         tokens_per_second = run.training.sequences_per_step * length / record.seconds
@@ -88,8 +90,9 @@ def metric_writer(
     def write(record: StepRecord) -> None:
         nonlocal written
         metrics = measure(record)
+        line = {"step": record.step, "system": system.read(), "metrics": metrics}
         # A line that a kill tore apart is ended by the newline before the next one.
-        lines.write("\n" + json.dumps({"step": record.step, "metrics": metrics}) + "\n")
+        lines.write("\n" + json.dumps(line) + "\n")
         lines.flush()
         values = {"step": float(record.step), **metrics}
         for name in GAUGES.keys() & values.keys():
@@ -175,5 +178,5 @@ class MetricFollower:
             except ValueError:
                 continue  # torn by a kill, before its step was saved: the step was done again
             metrics = {f"train/{name}": value for name, value in record["metrics"].items()}
-            self._log.log(record["step"], metrics)
+            self._log.log(record["step"], metrics | record.get("system", {}))
         self._log.flush()

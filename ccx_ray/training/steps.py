@@ -18,6 +18,9 @@ from ccx_ray.orchestration.runner import StepWork
 from ccx_ray.study.spec import StudySpec
 from ccx_ray.study.training_spec import TrainingSpec
 from ccx_ray.study.trials import Trial, base_seeds, trial_grid
+from ccx_ray.tracking.runs import GROUP, flat_parameters
+from ccx_ray.training.cost import log_cost
+from ccx_ray.training.datasets import training_datasets
 
 TRAINING = "training"
 """Pool of the trainings, of which as many run at once as the cluster holds."""
@@ -149,6 +152,7 @@ def _train(study: StudySpec, trained: Trial | str, work: StepWork) -> Mapping[st
             work.tracking.finish(run, failed=True)
         raise
     work.tracking.finish(run)
+    log_cost(study, work)
     return counts
 
 
@@ -160,12 +164,16 @@ def run_kind(trial: Trial | None) -> str:
 def _open_run(study: StudySpec, name: str, trial: Trial | None, work: StepWork) -> str:
     """The MLflow run of this training, with its parameters and tags."""
     spec = study.trials if trial else study.base
-    tags = {"mlflow.source.git.commit": capture_provenance()["commit"] or "unknown"}
-    parameters: dict[str, Any] = {
-        "steps": spec.steps,
+    tags = {
+        "mlflow.source.git.commit": capture_provenance()["commit"] or "unknown",
+        GROUP: f"{trial.language} {trial.condition}" if trial else name,
+    }
+    identity = {
         "tokens_per_step": spec.sequences_per_step * study.sequence_length,
-        "learning_rate": spec.optimizer.learning_rate,
-        **{f"model.{key}": value for key, value in study.model.model_dump().items()},
+        "sequence_length": study.sequence_length,
+        "model": study.model.model_dump(),
+        **_identity(spec),
+        "seed": base_seeds(study)[name] if trial is None else trial.seed,
     }
     if trial is not None:
         tags |= {
@@ -173,19 +181,22 @@ def _open_run(study: StudySpec, name: str, trial: Trial | None, work: StepWork) 
             "ccx.condition": trial.condition,
             "ccx.seed": str(trial.seed),
         }
-        parameters |= {
+        identity |= {
             "language": trial.language,
             "condition": trial.condition,
-            "seed": trial.seed,
+            "base": trial.base,
             "mixture": study.trials.mixture.model_dump(),
+            "pair_order": study.trials.pair_order,
         }
-    return work.tracking.open_run(
+    run = work.tracking.open_run(
         name=name,
         kind=run_kind(trial),
         fingerprint=work.step.fingerprint,
         tags=tags,
-        parameters=parameters,
+        parameters=flat_parameters(identity),
     )
+    work.tracking.log_datasets(run, training_datasets(work, trial.condition if trial else None))
+    return run
 
 
 def _progress(folder: Path) -> Reading | None:

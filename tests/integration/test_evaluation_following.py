@@ -23,6 +23,7 @@ from ccx_ray.orchestration.graph import Graph, Step
 from ccx_ray.orchestration.progress import StudyProgress
 from ccx_ray.orchestration.runner import Outcome, Runner, Services, StepWork
 from ccx_ray.orchestration.step_folders import StepFolders
+from ccx_ray.storage.hashing import write_manifest
 from ccx_ray.study.spec import EvaluationRuntime
 from ccx_ray.tracking.runs import Tracking
 from ccx_ray.training.checkpoints import checkpoint_folder
@@ -87,6 +88,7 @@ class Study:
                 target = checkpoint_folder(work.folder, step)
                 if not target.is_dir():
                     aside = shutil.copytree(self._model, self._folder / f"aside-{step}")
+                    write_manifest(aside)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     aside.rename(target)
             if checkpoints < len(STEPS):

@@ -14,7 +14,7 @@ def test_a_relative_storage_is_refused_inside_a_job(finished_study: FinishedStud
 
 def test_the_whole_study_as_a_job(finished_study: FinishedStudy):
     assert "report.html" in finished_study.job.stdout
-    assert "mlflow ui" in finished_study.job.stdout
+    assert "jobs/ui.py" in finished_study.job.stdout
     for trial in TRIALS:
         assert len(finished_study.results.losses(f"trial-{trial}")) == 90
     assert (finished_study.results.folder("analysis") / "report.html").is_file()

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ccx_ray.analysis.control import find_control, read_control
 from ccx_ray.analysis.report.writing import analyse
-from ccx_ray.analysis.steps import log_control
+from ccx_ray.analysis.tracked import log_control
 from ccx_ray.cli.outcome import print_control
 from ccx_ray.errors import UserError
 from ccx_ray.study.input_identity import InputFiles
@@ -219,12 +219,14 @@ def test_estimates_and_the_counts_of_the_verdicts_are_logged(
     _, summary = planted
     uri = default_tracking_uri(tmp_path)
     tracking = Tracking(uri, study="control-quick", storage=tmp_path)
-    log_control(tracking, tracking.parent, summary["control"])
+    log = tracking.metrics(tracking.parent)
+    tags = log_control(log, summary["control"])
+    log.close()
     run = MlflowClient(tracking_uri=uri).get_run(tracking.parent)
     assert run.data.metrics["control/transfer/hi/base-to-target"] == pytest.approx(3 / 8)
     assert run.data.metrics["control/asymmetry/lo"] == pytest.approx(3 / 8)
     assert len(run.data.metrics) == 25
-    assert run.data.tags["ccx.control"] == "24 holds, 0 does not hold, 1 cannot be told"
+    assert tags["ccx.control"] == "24 holds, 0 does not hold, 1 cannot be told"
 
 
 def test_a_study_is_asked_about_its_own_control_alone(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from ccx_ray.evaluation.checkpoint_log import metrics
 from ccx_ray.evaluation.evaluator import WaitingEvaluations
-from ccx_ray.evaluation.following import FollowedRun, metrics
+from ccx_ray.evaluation.following import FollowedRun
 from ccx_ray.study.spec import EvaluationRuntime
 
 

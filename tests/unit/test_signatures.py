@@ -28,7 +28,7 @@ from ccx_ray.analysis.measures.signatures import (
 )
 from ccx_ray.analysis.measures.transfer import read_answers
 from ccx_ray.analysis.statistics import UNKNOWN, Interval
-from ccx_ray.analysis.steps import log_signatures
+from ccx_ray.analysis.tracked import log_signatures
 from ccx_ray.analysis.tables import AnalysisInputs, Results, Row
 from ccx_ray.cli.outcome import print_signatures
 from ccx_ray.corpus.audit.inputs import AuditInputs
@@ -331,13 +331,15 @@ def test_what_fires_is_said_in_the_report_the_terminal_and_mlflow(tmp_path: Path
     assert shown.count("fires          ") == 3 and "the text was not audited" in shown
     uri = default_tracking_uri(tmp_path)
     tracking = Tracking(uri, study="made", storage=tmp_path)
-    log_signatures(tracking, tracking.parent, summary["signatures"])
+    log = tracking.metrics(tracking.parent)
+    tags = log_signatures(log, summary["signatures"])
+    log.close()
     run = MlflowClient(tracking_uri=uri).get_run(tracking.parent)
     name = "signature/base_language_collapses/Korean_bridge"
     assert run.data.metrics[name] == pytest.approx(1.3)
     counts = summary["signatures"]["counts"]
     assert counts["fires"] == 3
-    assert run.data.tags["ccx.signatures"] == ", ".join(f"{n} {v}" for v, n in counts.items())
+    assert tags["ccx.signatures"] == ", ".join(f"{n} {v}" for v, n in counts.items())
 
 
 def test_a_study_in_which_none_fires_says_so(healthy: AnalysisInputs) -> None:
