@@ -70,13 +70,13 @@ class PatientClient:
             self._opened = MlflowClient(tracking_uri=self._uri)
         return self._opened
 
-    def _call(self, name: str, *arguments: Any, **named: Any) -> Any:
+    def _call(self, call: str, /, *arguments: Any, **named: Any) -> Any:
         around = sys.exception()
         deadline = time.monotonic() + (0.0 if self._uri in _away else self.patience)
         pause = 0.5
         while True:
             try:
-                answer = getattr(self._client(), name)(*arguments, **named)
+                answer = getattr(self._client(), call)(*arguments, **named)
             except Exception as error:
                 if not _is_of_the_place(error):
                     raise

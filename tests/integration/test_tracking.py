@@ -51,3 +51,28 @@ def test_a_restart_doubles_no_step(tracking: Tracking):
 def test_a_second_driver_process_finds_the_same_experiment(tracking: Tracking, tmp_path: Path):
     again = Tracking(tracking.uri, study="tiny", storage=tmp_path)
     assert again.parent == tracking.parent
+
+
+def test_a_revised_value_follows_the_first_and_an_equal_one_is_left_alone(tracking: Tracking):
+    run = tracking.open_run(name="revised", kind="analysis", fingerprint="r")
+    for value in (0.25, 0.25, 0.5):
+        log = MetricLog(tracking.uri, run)
+        log.log(30, {"transfer/en-ko": value}, revised=True)
+        log.log(30, {"train/loss": value})
+        log.close()
+    client = MlflowClient(tracking.uri)
+    assert [m.value for m in client.get_metric_history(run, "transfer/en-ko")] == [0.25, 0.5]
+    assert client.get_run(run).data.metrics == {"transfer/en-ko": 0.5, "train/loss": 0.25}
+
+
+def test_a_checkpoint_is_one_logged_model_whoever_was_killed(tracking: Tracking):
+    run = tracking.open_run(name="models", kind="trial", fingerprint="m")
+    about = {"name": "ko-bridge-s0", "parameters": {"sha256": "ab"}, "tags": {"ccx.kind": "trial"}}
+    first = tracking.models(run).log(30, **about)
+    assert tracking.models(run).log(30, **about) == first
+    second = tracking.models(run).log(60, **about)
+    client = MlflowClient(tracking.uri)
+    models = client.search_logged_models([tracking.experiment])
+    assert {(m.model_id, m.params["step"]) for m in models} == {(first, "30"), (second, "60")}
+    outputs = client.get_run(run).outputs.model_outputs
+    assert {(one.model_id, one.step) for one in outputs} == {(first, 30), (second, 60)}

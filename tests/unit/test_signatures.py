@@ -28,8 +28,8 @@ from ccx_ray.analysis.measures.signatures import (
 )
 from ccx_ray.analysis.measures.transfer import read_answers
 from ccx_ray.analysis.statistics import UNKNOWN, Interval
-from ccx_ray.analysis.tracked import log_signatures
 from ccx_ray.analysis.tables import AnalysisInputs, Results, Row
+from ccx_ray.analysis.tracked import log_signatures
 from ccx_ray.cli.outcome import print_signatures
 from ccx_ray.corpus.audit.inputs import AuditInputs
 from ccx_ray.tracking.places import default_tracking_uri
