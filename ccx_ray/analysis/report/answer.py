@@ -143,7 +143,11 @@ def _instrument(results: Results, control: Mapping[str, Any] | None) -> str:
             for row in map(_fields, control.get("expectations") or results.expectations)
             if (row["name"], row["expected"], row["verdict"]) == ("transfer", "positive", "holds")
         ]
-        said += f", with a transfer of {listing(shown)}" if shown else ", and no transfer is found"
+        said += (
+            f"; of its entities that have a bridge, transfer is {listing(shown)}"
+            if shown
+            else ", and no transfer is found"
+        )
     firing = signature_counts(results.signatures)["fires"]
     if firing:
         said += f"; {firing} of {len(results.signatures)} failure signatures fire"
