@@ -37,6 +37,8 @@ TOP_LEVEL = ("study", "base", "trial")
 """Kinds of runs that the experiment's page shows on opening."""
 GROUP = "ccx.group"
 """Tag by which the page groups runs, such as ``ko bridge``."""
+SETTINGS = "ccx.settings"
+"""Tag of a trial: a hash over what it is trained with, the same for all trials of a study."""
 # Without it MLflow 3 opens an experiment in its view for prompts and traces.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -122,6 +124,18 @@ class Tracking:
 
         self._client.log_batch(run, tags=[RunTag(key, value) for key, value in tags.items()])
 
+    def group_tags(self, group: str, settings: str) -> dict[str, str]:
+        """Tags by which the page averages trials of the same settings alone: those of the first
+        trial are the group's own, others are named beside it."""
+        first = self._client.search_runs(
+            [self.experiment],
+            filter_string="tags.`ccx.kind` = 'trial'",
+            order_by=["attributes.start_time ASC"],
+            max_results=1,
+        )
+        others = first and first[0].data.tags.get(SETTINGS) != settings
+        return {SETTINGS: settings, GROUP: f"{group}, settings {settings}" if others else group}
+
     def tag_experiment(self, tags: Mapping[str, str]) -> None:
         """Set tags of the experiment, as far as they are not so already."""
         known = self._client.get_experiment(self.experiment).tags
@@ -144,7 +158,8 @@ class Tracking:
         }
         for run in found[old]:
             for replacing in found[new]:
-                self.tag(run.info.run_id, {"ccx.superseded_by": replacing.info.run_id})
+                by = {"ccx.superseded_by": replacing.info.run_id, GROUP: "superseded"}
+                self.tag(run.info.run_id, by)
 
     def finish(self, run: str, *, failed: bool = False) -> None:
         self._client.set_terminated(run, status="FAILED" if failed else "FINISHED")

@@ -11,6 +11,7 @@ from typing import Any
 
 from ccx_ray.corpus.steps import CorpusSteps
 from ccx_ray.errors import TrackingError
+from ccx_ray.orchestration.fingerprints import fingerprint
 from ccx_ray.orchestration.graph import Step
 from ccx_ray.orchestration.progress_table import Reading
 from ccx_ray.orchestration.provenance import capture_provenance
@@ -164,36 +165,32 @@ def run_kind(trial: Trial | None) -> str:
 def _open_run(study: StudySpec, name: str, trial: Trial | None, work: StepWork) -> str:
     """The MLflow run of this training, with its parameters and tags."""
     spec = study.trials if trial else study.base
-    tags = {
-        "mlflow.source.git.commit": capture_provenance()["commit"] or "unknown",
-        GROUP: f"{trial.language} {trial.condition}" if trial else name,
-    }
-    identity = {
+    settings: dict[str, Any] = {
         "tokens_per_step": spec.sequences_per_step * study.sequence_length,
         "sequence_length": study.sequence_length,
         "model": study.model.model_dump(),
         **_identity(spec),
-        "seed": base_seeds(study)[name] if trial is None else trial.seed,
     }
-    if trial is not None:
-        tags |= {
-            "ccx.language": trial.language,
-            "ccx.condition": trial.condition,
-            "ccx.seed": str(trial.seed),
-        }
-        identity |= {
-            "language": trial.language,
-            "condition": trial.condition,
-            "base": trial.base,
+    tags = {"mlflow.source.git.commit": capture_provenance()["commit"] or "unknown"}
+    if trial is None:
+        own = {"seed": base_seeds(study)[name]}
+        tags[GROUP] = name
+    else:
+        settings |= {
             "mixture": study.trials.mixture.model_dump(),
             "pair_order": study.trials.pair_order,
         }
+        own = {name: getattr(trial, name) for name in ("language", "condition", "seed", "base")}
+        tags |= {f"ccx.{name}": str(own[name]) for name in ("language", "condition", "seed")}
+        tags |= work.tracking.group_tags(
+            f"{trial.language} {trial.condition}", fingerprint(settings)[:6]
+        )
     run = work.tracking.open_run(
         name=name,
         kind=run_kind(trial),
         fingerprint=work.step.fingerprint,
         tags=tags,
-        parameters=flat_parameters(identity),
+        parameters=flat_parameters({**settings, **own}),
     )
     work.tracking.log_datasets(run, training_datasets(work, trial.condition if trial else None))
     return run

@@ -6,7 +6,7 @@ import pytest
 from mlflow import MlflowClient
 
 from ccx_ray.tracking.places import default_tracking_uri
-from ccx_ray.tracking.runs import MetricLog, Tracking
+from ccx_ray.tracking.runs import GROUP, MetricLog, Tracking
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +76,20 @@ def test_a_checkpoint_is_one_logged_model_whoever_was_killed(tracking: Tracking)
     assert {(m.model_id, m.params["step"]) for m in models} == {(first, "30"), (second, "60")}
     outputs = client.get_run(run).outputs.model_outputs
     assert {(one.model_id, one.step) for one in outputs} == {(first, 30), (second, 60)}
+
+
+def test_trials_of_other_settings_are_a_group_of_their_own(tmp_path: Path):
+    tracking = Tracking(default_tracking_uri(tmp_path), study="groups", storage=tmp_path)
+    opened = {}
+    for name, settings in (("first", "aaaaaa"), ("same", "aaaaaa"), ("other", "bbbbbb")):
+        tags = tracking.group_tags("ko bridge", settings)
+        opened[name] = tracking.open_run(name=name, kind="trial", fingerprint=name, tags=tags)
+    client = MlflowClient(tracking.uri)
+
+    def group(name: str) -> str:
+        found: str = client.get_run(opened[name]).data.tags[GROUP]
+        return found
+
+    assert [*map(group, opened)] == ["ko bridge", "ko bridge", "ko bridge, settings bbbbbb"]
+    tracking.supersede("first", "same")
+    assert group("first") == "superseded"
