@@ -70,7 +70,7 @@ def study_views(study: StudySpec) -> dict[str, View]:
     return {
         TRAININGS: View(
             name="Trials by language and condition",
-            filter="tags.`ccx.kind` != 'base'",
+            filter=f"tags.`ccx.kind` != 'base' and tags.`{GROUP}` LIKE '%'",
             group_by=GROUP,
             columns=columns,
             sections=sections,

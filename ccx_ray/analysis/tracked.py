@@ -193,10 +193,11 @@ def _note(
             f"| {row['nobridge']:.1%} | {100 * row['transfer']:+.1f} | {interval} "
             f"| {verdicts[place]} |"
         )
+    file = work.folder_of(work.step) / "report.html"
     page = f"#/experiments/{work.tracking.experiment}/runs"
     lines += [
         "",
-        f"[Report]({page}/{report}/artifacts/report.html) ({work.folder / 'report.html'}), "
+        f"[Report]({page}/{report}/artifacts/report.html) ({file}), "
         f"[spec]({page}/{work.tracking.parent}/artifacts/study.json), "
         f"[over the seeds]({page}/{work.tracking.parent}/artifacts/over-seeds.csv)",
     ]

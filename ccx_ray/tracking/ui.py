@@ -1,7 +1,9 @@
 """Addresses of a study's pages in MLflow's UI, and the server that shows those of a database."""
 
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from urllib.request import urlopen
@@ -11,7 +13,6 @@ from ccx_ray.tracking.client import PatientClient
 from ccx_ray.tracking.places import ANSWER_SECONDS
 from ccx_ray.tracking.views import comparison_address, view_address
 
-STUDY_RUNS = "tags.`ccx.kind` = 'study'"
 TRIAL_RUNS = "tags.`ccx.kind` = 'trial'"
 START_SECONDS = 60.0
 
@@ -39,7 +40,9 @@ def pages(uri: str, server: str, view: str, study: str | None) -> Iterator[tuple
             continue
         yield name, "trials", view_address(server, experiment, view, charts=False)
         yield name, "charts", view_address(server, experiment, view, charts=True)
-        runs = client.search_runs([experiment], filter_string=TRIAL_RUNS)
+        runs = client.search_runs(
+            [experiment], filter_string=TRIAL_RUNS, order_by=["attributes.run_name ASC"]
+        )
         trials = [run.info.run_id for run in runs if "ccx.superseded_by" not in run.data.tags]
         if trials:
             yield name, "trials side by side", comparison_address(server, experiment, trials)
@@ -49,16 +52,26 @@ def serve(uri: str, port: int) -> "subprocess.Popen[bytes]":
     """Start MLflow's own server of a database, on loopback; returns it when it answers.
 
     Raises:
-        UserError: it ends at once, as where the port is taken.
+        UserError: the port is taken, or the server ends at once.
     """
+    with socket.socket() as taken:
+        if taken.connect_ex(("127.0.0.1", port)) == 0:
+            raise UserError(f"--port: {port} is taken by another program; give another one")
     command = ["ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen([sys.executable, "-m", "mlflow", *command])
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
-                return server
-        except OSError:
-            time.sleep(0.3)
-    server.terminate()
-    raise UserError(f"--port: MLflow does not start on port {port}; give another one")
+    command += ["--workers", "1"]
+    with tempfile.TemporaryFile() as said:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *command], stdout=said, stderr=subprocess.STDOUT
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and server.poll() is None:
+            try:
+                with urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
+                    return server
+            except OSError:
+                time.sleep(0.3)
+        server.terminate()
+        said.seek(0)
+        lines = said.read().decode("utf-8", "replace").strip().splitlines()
+    reason = lines[-1] if lines else "it gives no reason"
+    raise UserError(f"MLflow does not start on port {port} ({reason})")
