@@ -244,28 +244,32 @@ def _exposure(
 
     from ccx_ray.corpus.interventions import read_interventions
     from ccx_ray.evaluation.probes import load_culture
-    from ccx_ray.frequency.counting.exposure import Training, exposure_table
+    from ccx_ray.frequency.counting.exposure import Training, Trainings, exposure_table
     from ccx_ray.frequency.counting.planted_exposure import PLANTED_EXPOSURE, planted_exposure
     from ccx_ray.storage.publishing import publish_parquet
 
     frequency = work.input("frequency")
     streams, texts = work.inputs("streams"), work.inputs("texts")
     base = study.base_language.code
-    bases = {
-        name: Training(stream=stream, rows_per_step=study.base.sequences_per_step)
-        for name, stream in work.inputs("base streams").items()
-    }
-    trials = {
-        trial.name: (
-            trial.base,
-            Training(
-                stream=streams[str(trial.seed)] / trial.condition,
-                rows_per_step=study.trials.sequences_per_step,
-            ),
-        )
-        for trial in trial_grid(study)
-        if trial.language == language.code
-    }
+    trainings = Trainings(
+        bases={
+            name: Training(stream=stream, rows_per_step=study.base.sequences_per_step)
+            for name, stream in work.inputs("base streams").items()
+        },
+        base_steps=study.base.steps,
+        trials={
+            trial.name: (
+                trial.base,
+                Training(
+                    stream=streams[str(trial.seed)] / trial.condition,
+                    rows_per_step=study.trials.sequences_per_step,
+                ),
+            )
+            for trial in trial_grid(study)
+            if trial.language == language.code
+        },
+        steps=study.trials.checkpoint_steps,
+    )
     table = exposure_table(
         culture=language.code,
         base_language=base,
@@ -274,10 +278,7 @@ def _exposure(
         retrieved=pq.read_table(frequency / "retrieved.parquet"),
         base_text=texts[base],
         text=texts[language.code],
-        bases=bases,
-        base_steps=study.base.steps,
-        trials=trials,
-        steps=study.trials.checkpoint_steps,
+        trainings=trainings,
         folder=work.folder,
         run_tasks=tasks_of(study, work),
     )
@@ -287,10 +288,7 @@ def _exposure(
         found = planted_exposure(
             planted,
             base_language=base,
-            bases=bases,
-            base_steps=study.base.steps,
-            trials=trials,
-            steps=study.trials.checkpoint_steps,
+            trainings=trainings,
             folder=work.folder,
             run_tasks=tasks_of(study, work),
         )

@@ -14,7 +14,14 @@ import pytest
 from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.corpus.packing.stream_preparation import prepare_base_stream
 from ccx_ray.corpus.tokenizing.tokens import tokenize_text
-from ccx_ray.frequency.counting.exposure import EVIDENCE, SCHEMA, Training, consumed, exposure_table
+from ccx_ray.frequency.counting.exposure import (
+    EVIDENCE,
+    SCHEMA,
+    Training,
+    Trainings,
+    consumed,
+    exposure_table,
+)
 from ccx_ray.frequency.text.documents import COLUMNS
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog, run_here
 from ccx_ray.study.spec import MixtureSpec
@@ -46,13 +53,15 @@ class Prepared:
             "retrieved": as_table(self.retrieved, verdict=pa.bool_()),
             "base_text": self.texts["en"],
             "text": self.texts["ko"],
-            "bases": {"base": Training(stream=self.base.folder, rows_per_step=BASE_BATCH)},
-            "base_steps": self.base_steps,
-            "trials": {
-                name: ("base", Training(stream=stream.folder, rows_per_step=BATCH))
-                for name, stream in self.trials.items()
-            },
-            "steps": STEPS,
+            "trainings": Trainings(
+                bases={"base": Training(stream=self.base.folder, rows_per_step=BASE_BATCH)},
+                base_steps=self.base_steps,
+                trials={
+                    name: ("base", Training(stream=stream.folder, rows_per_step=BATCH))
+                    for name, stream in self.trials.items()
+                },
+                steps=STEPS,
+            ),
             "folder": folder,
             "run_tasks": run_tasks,
         }

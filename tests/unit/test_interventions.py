@@ -33,7 +33,7 @@ from ccx_ray.corpus.tokenizing.tokens import tokenize_text
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.steps import filled_questions
 from ccx_ray.frequency.counting.exact_counts import scan_shard
-from ccx_ray.frequency.counting.exposure import Training
+from ccx_ray.frequency.counting.exposure import Training, Trainings
 from ccx_ray.frequency.counting.lexicon import Lexicon, build_lexicon
 from ccx_ray.frequency.counting.planted_exposure import planted_exposure
 from ccx_ray.frequency.judges.lexical import lexical_judge
@@ -245,16 +245,15 @@ def test_exposure_and_the_count_of_every_document_equal_the_doses(
     table = planted_exposure(
         pa.concat_tables(rows),
         base_language="en",
-        bases={"base": Training(stream=tmp_path / "base", rows_per_step=8)},
-        base_steps=20,
-        trials={
-            f"ko-{condition}-s0": (
-                "base",
-                Training(stream=trials / condition, rows_per_step=8),
-            )
-            for condition in ("bridge", "nobridge")
-        },
-        steps=[10, 50],
+        trainings=Trainings(
+            bases={"base": Training(stream=tmp_path / "base", rows_per_step=8)},
+            base_steps=20,
+            trials={
+                f"ko-{name}-s0": ("base", Training(stream=trials / name, rows_per_step=8))
+                for name in ("bridge", "nobridge")
+            },
+            steps=[10, 50],
+        ),
         folder=tmp_path,
         run_tasks=run_here,
     ).to_pandas()

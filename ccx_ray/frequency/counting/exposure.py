@@ -90,6 +90,19 @@ class Training:
     rows_per_step: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trainings:
+    """The trials of a language and their bases, and the checkpoints that are asked about."""
+
+    bases: Mapping[str, Training]
+    base_steps: int
+    """After which the trials begin."""
+    trials: Mapping[str, tuple[str, Training]]
+    """By name, each with the name of its base."""
+    steps: Sequence[int]
+    """Checkpoints of every trial, from 1; 0 is added."""
+
+
 def exposure_table(
     *,
     culture: str,
@@ -99,10 +112,7 @@ def exposure_table(
     retrieved: pa.Table,
     base_text: Path,
     text: Path,
-    bases: Mapping[str, Training],
-    base_steps: int,
-    trials: Mapping[str, tuple[str, Training]],
-    steps: Sequence[int],
+    trainings: Trainings,
     folder: Path,
     run_tasks: RunTasks,
 ) -> pa.Table:
@@ -113,9 +123,6 @@ def exposure_table(
         supports: ``exhaustive.parquet`` of the culture.
         retrieved: ``retrieved.parquet`` of the culture; refused documents are left out here.
         base_text: text folder of the base language; ``text`` that of the culture's language.
-        base_steps: after which the trials begin.
-        trials: by name, each with the name of its base.
-        steps: checkpoints of every trial, from 1; 0 is added.
         folder: of the step; what is finished of it is not done again.
         run_tasks: runs a task a kind of evidence, then one a stream.
 
@@ -159,7 +166,8 @@ def exposure_table(
         "judged replay": ("replay", "judged english documents"),
         "judged": ("monolingual", "judged documents"),
     }
-    at_steps = np.array([0, *steps], np.int64)
+    at_steps = np.array([0, *trainings.steps], np.int64)
+    bases, trials = trainings.bases, trainings.trials
     log = WorkLog(folder, "streams")
 
     def times_file(number: int) -> Path:
@@ -172,7 +180,7 @@ def exposure_table(
         found = consumed(
             training,
             {name: (part, pq.read_table(files[kind])) for name, (part, kind) in parts.items()},
-            steps=np.array([base_steps]) if is_base else at_steps,
+            steps=np.array([trainings.base_steps]) if is_base else at_steps,
             questions=questions,
         )
         with writing_aside(times_file(number)) as path, path.open("wb") as file:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from ccx_ray.corpus.interventions import planted_texts
-from ccx_ray.frequency.counting.exposure import EVIDENCE, Training, consumed
+from ccx_ray.frequency.counting.exposure import EVIDENCE, Trainings, consumed
 from ccx_ray.orchestration.tasks import RunTasks, WorkLog
 
 PLANTED_EXPOSURE = "planted.parquet"
@@ -32,10 +32,7 @@ def planted_exposure(
     interventions: pa.Table,
     *,
     base_language: str,
-    bases: Mapping[str, Training],
-    base_steps: int,
-    trials: Mapping[str, tuple[str, Training]],
-    steps: Sequence[int],
+    trainings: Trainings,
     folder: Path,
     run_tasks: RunTasks,
 ) -> pa.Table:
@@ -43,9 +40,6 @@ def planted_exposure(
 
     Args:
         interventions: rows of ``interventions.parquet`` of this culture, of one or two texts.
-        base_steps: after which the trials begin.
-        trials: by name, each with the name of its base.
-        steps: checkpoints of every trial, from 1; 0 is added.
         folder: of the step; what is finished of it is not done again.
         run_tasks: runs a task a stream.
 
@@ -55,7 +49,8 @@ def planted_exposure(
     rows = interventions.to_pylist()
     texts = list(dict.fromkeys(row["text"] for row in rows))
     evidence = {text: _evidence([row for row in rows if row["text"] == text]) for text in texts}
-    at_steps = [0, *steps]
+    at_steps = [0, *trainings.steps]
+    bases, trials = trainings.bases, trainings.trials
     tasks = [
         (is_base, name, text)
         for text in texts
@@ -71,7 +66,7 @@ def planted_exposure(
         found = consumed(
             training,
             {"planted": (part, evidence[text])},
-            steps=np.array([base_steps] if is_base else at_steps),
+            steps=np.array([trainings.base_steps] if is_base else at_steps),
             questions=1 + max(row["question"] for row in rows),
         )
         return {"times": found["planted"].T.tolist()}
