@@ -55,6 +55,7 @@ class Tracking:
         """
         self.uri = uri
         self._running: set[str] = set()
+        self._noting_datasets = threading.Lock()
         self._client = PatientClient(uri, patience=ANSWER_SECONDS)
         with opened_alone(uri):
             self.experiment = self._open_experiment(study, storage)
@@ -145,7 +146,9 @@ class Tracking:
 
     def log_datasets(self, run: str, datasets: Iterable[Dataset]) -> None:
         """Note what a run reads; what MLflow has already is left alone."""
-        self._client.log_inputs(run, [dataset.as_input() for dataset in datasets])
+        # Two that note a new data set at once would both insert it (MLflow 3.17), and one fails.
+        with self._noting_datasets:
+            self._client.log_inputs(run, [dataset.as_input() for dataset in datasets])
 
     def supersede(self, old: str, new: str) -> None:
         """Tag the runs of a step's fingerprint with the run of its rerun; they stay in MLflow with

@@ -1,10 +1,13 @@
 """MLflow with a real SQLite store: runs are found again and no step is written twice."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from ccx_ray.tracking.datasets import Dataset
 from ccx_ray.tracking.places import default_tracking_uri
 from ccx_ray.tracking.runs import GROUP, MetricLog, Tracking
 
@@ -93,3 +96,26 @@ def test_trials_of_other_settings_are_a_group_of_their_own(tmp_path: Path):
     assert [*map(group, opened)] == ["ko bridge", "ko bridge", "ko bridge, settings bbbbbb"]
     tracking.supersede("first", "same")
     assert group("first") == "superseded"
+
+
+def test_runs_that_begin_at_once_note_the_same_new_data_set(tmp_path: Path):
+    tracking = Tracking(default_tracking_uri(tmp_path), study="datasets", storage=tmp_path)
+    runs = [tracking.open_run(name=f"r{n}", kind="trial", fingerprint=f"d{n}") for n in range(8)]
+    texts = [
+        Dataset(name=f"text-{n}", digest="ab12", uri="file:///t", size={"num_rows": 1},
+                context="training")
+        for n in range(20)
+    ]  # fmt: skip
+    together = threading.Barrier(len(runs))
+
+    def note(run: str) -> None:
+        together.wait()
+        for text in texts:
+            tracking.log_datasets(run, [text])
+
+    with ThreadPoolExecutor(len(runs)) as pool:
+        list(pool.map(note, runs))
+    client = MlflowClient(tracking.uri)
+    for run in runs:
+        noted = client.get_run(run).inputs.dataset_inputs
+        assert sorted(one.dataset.name for one in noted) == sorted(text.name for text in texts)
