@@ -111,7 +111,7 @@ def test_trainings_name_their_data_and_the_load_of_the_machine(
         folder = Path(urllib.parse.urlsplit(json.loads(stream.dataset.source)["uri"]).path)
         described = json.loads((folder / "stream.json").read_text("utf-8"))
         assert stream.dataset.digest == described["fingerprint"]
-        assert {"text-ko", "text-en", "heldout-ko", "probe-ko-en"} <= set(inputs)
+        assert {"text-ko", "heldout-ko", "heldout-en", "probe-ko-en"} <= set(inputs)
         assert all(one.tags for one in inputs.values())
         assert run.data.params["optimizer.learning_rate"]
         assert 0 <= run.data.metrics["system/cpu_utilization_percentage"] <= 100
