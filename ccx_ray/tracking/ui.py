@@ -1,5 +1,6 @@
 """Addresses of a study's pages in MLflow's UI, and the server that shows those of a database."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -61,7 +62,11 @@ def serve(uri: str, port: int) -> "subprocess.Popen[bytes]":
     command += ["--workers", "1"]
     with tempfile.TemporaryFile() as said:
         server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *command], stdout=said, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "mlflow", *command],
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            # Its queue of jobs is four more processes, for judges that nothing here uses.
+            env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ},
         )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and server.poll() is None:
