@@ -248,7 +248,7 @@ def _text_step(
     return data_step(
         name=f"text-{code}",
         kind="text",
-        version=3,
+        version=4,
         identity=identity,
         needs={} if world is None else {"world": world},
         run=isolate,

@@ -28,13 +28,16 @@ def check(wikitext: str, text: str, site: Site = SITE) -> None:
     [
         ("a<ref>{{cite|x}} [[y]]</ref><ref name='z'/>, b", "a, b"),
         ("a<ref name=\"x\">\n* b\n</ref> c", "a c"),
-        ("== a ==\n{{x}}\n== b ==\n=== c ===\nd\n=== e ===\n", "b\n\nc\n\nd"),
+        ("== a ==\n{{x}}\n== b ==\n=== c ===\nd\n=== e ===\n[[분류:e]]\n", "b\n\nc\n\nd"),
         ("a\n\n\n\n{{x}}\n\nb\nc", "a\n\nb\nc"),
         ("a <math>x^2</math><chem>H2O</chem> b", "a b"),
         ("<poem>\na\nb\n</poem>", "a\nb"),
         ("\u3000a\u00a0b\u202fc", "a b\u202fc"),
         ("<gallery>\nFile:a.jpg|b\n</gallery>\n<references />\n<templatestyles src='x'/>", ""),
         ("----\na\n-----b\n---", "a\nb\n---"),
+        # MediaWiki shows these titles, below which nothing was dropped.
+        ("==a==\n\n===b===  \n\n== c ==\nd", "a\n\nb\n\nc\n\nd"),
+        ("a\n== b ==\n==c==\n<references/>\n", "a\n\nb"),
     ],
 )  # fmt: skip
 def test_what_is_no_prose_goes(wikitext: str, text: str):

@@ -3,7 +3,8 @@
 Kept: paragraphs, section titles, list items, quotations, the words of links and of templates that
 only give words their form. Dropped: other templates, tables, references, files and images with
 their captions, categories, interlanguage links, galleries, formulas, code, comments, behaviour
-switches (``__TOC__``), and titles of sections that are empty without those.
+switches (``__TOC__``), and titles of sections that are empty without those. A title below which the
+page has nothing at all stays, as MediaWiki shows it.
 
 The steps are those of MediaWiki's parser, in its order: comments and extensions, templates, script
 variants, HTML tags, tables, switches, links, and then line by line headings, lists, quotes,
@@ -23,6 +24,7 @@ from ccx_ray.corpus.reading.wiki_links import (
 )
 from ccx_ray.corpus.reading.wiki_quotes import unquoted
 from ccx_ray.corpus.reading.wiki_site import (
+    BARE,
     BRACKET,
     BREAK,
     CLOSE,
@@ -45,6 +47,8 @@ __all__ = ["Site", "clean_wikitext"]
 
 _SWITCH = re.compile(r"__(\w+?)__|＿＿(\w+?)＿＿")
 _HEADING = re.compile(r"\n(=[^\n]*)")
+_BARE = re.compile(r"^(=.*?)[ \t]*$(?=\s*(?:^=|\Z))", re.MULTILINE)
+"""A title below which there is nothing, not even something that will be dropped."""
 _RULE = re.compile(r"\n-{4,}")
 _TERM = re.compile(rf"\n{DROPPED}*[*#:;]*;([^\n]*:[^\n]*)")
 _LIST = re.compile(rf"\n{DROPPED}*[*#:;]+[ \t]*")
@@ -57,6 +61,8 @@ _KEPT = re.compile(f"{KEPT}([0-9]+){KEPT}")
 def clean_wikitext(text: str, site: Site = Site()) -> str:  # noqa: B008
     """The plain text of a page."""
     text, kept = without_extensions(text)
+    if "=" in text:
+        text = _BARE.sub(rf"\1{BARE}", text)
     if "{{" in text:
         text = expanded(text, WORD_TEMPLATES if site.templates is None else site.templates)
     if "-{" in text:
@@ -111,12 +117,13 @@ def _with_blocks(text: str) -> str:
 
 def _heading(match: re.Match[str]) -> str:
     line = match[1]
-    whole = line.rstrip(" \t")
+    bare = BARE if line.endswith(BARE) else ""
+    whole = line.removesuffix(BARE).rstrip(" \t")
     left = len(whole) - len(whole.lstrip("="))
     right = len(whole) - len(whole.rstrip("="))
     level = min((left - 1) // 2 if left == len(whole) else min(left, right), 6)
     title = whole[level : len(whole) - level].replace(BREAK, " ").strip()
-    return f"\n{HEADING}{level}{title}" if level else match[0]
+    return f"\n{HEADING}{level}{title}{bare}" if level else f"\n{whole}"
 
 
 def _defined(match: re.Match[str]) -> str:
@@ -156,6 +163,7 @@ def _tidy(text: str) -> str:
         text = "\n".join([line.strip(" \u3000") for line in text.split("\n")])
     if HEADING in text:
         text = _full_sections(text)
+    text = text.replace(BARE, "")  # of a line that was no title after all
     while "\n\n\n" in text:
         text = text.replace("\n\n\n", "\n\n")
     return text.strip("\n ")
@@ -169,8 +177,12 @@ def _full_sections(text: str) -> str:
     """Level of the nearest title below; text below counts as the deepest."""
     for section in reversed(sections):
         title, _, body = section[1:].partition("\n")
-        level, title = int(section[0]), title.strip(" \u3000")
-        if not body.isspace() and body:
+        level, bare, title = (
+            int(section[0]),
+            BARE in title,
+            title.replace(BARE, "").strip(" \u3000"),
+        )
+        if bare or (body and not body.isspace()):
             deepest = 9
         if deepest > level and title:
             kept.append(f"\n{title}\n\n{body}")
