@@ -19,6 +19,12 @@ from typing import Any
 from ccx_ray.storage import object_stores
 
 BUCKET = "checkpoints"
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 ANSWER_503 = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -129,17 +135,9 @@ class FailingStore:
 
 
 @contextmanager
-def failing_store() -> Iterator[FailingStore]:
-    """Start the server, and let the environment point to its door."""
+def s3_server() -> Iterator[int]:
+    """An S3 server on loopback that takes ``CREDENTIALS``; its port."""
     port = _free_port()
-    environment = {
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    before = dict(os.environ)
-    os.environ.update(environment)
     server = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,
@@ -147,15 +145,26 @@ def failing_store() -> Iterator[FailingStore]:
     )
     try:
         _wait_for(port, server)
-        store = FailingStore(port)
-        os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{store.door.port}"
-        object_stores._store.cache_clear()  # an earlier server had the same bucket
-        yield store
+        yield port
+    finally:
+        server.kill()
+        server.wait()
+
+
+@contextmanager
+def failing_store() -> Iterator[FailingStore]:
+    """Start the server, and let the environment point to its door."""
+    before = dict(os.environ)
+    os.environ.update(CREDENTIALS)
+    try:
+        with s3_server() as port:
+            store = FailingStore(port)
+            os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{store.door.port}"
+            object_stores._store.cache_clear()  # an earlier server had the same bucket
+            yield store
     finally:
         os.environ.clear()
         os.environ.update(before)
-        server.kill()
-        server.wait()
 
 
 def _listen(port: int) -> socket.socket:

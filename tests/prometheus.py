@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,34 +17,22 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
+from tests.debian import unpacked
 from tests.jobs import PROJECT
 from tests.ray_job import METRICS_SECONDS, free_port, listens
 
 CONFIG = PROJECT / "dashboards" / "prometheus.yml"
-UNPACKED = Path(sys.prefix) / "prometheus"
 
 
 def prometheus_program(name: str) -> str:
-    """``prometheus`` or ``promtool``: of the machine, else unpacked beside this environment out of
-    Debian's package, which is not installed. Skips the test where neither can be had."""
-    found = shutil.which(name) or shutil.which(name, path=str(UNPACKED / "usr/bin"))
-    if found is None and not _unpack():
+    """``prometheus`` or ``promtool``: of the machine, else of Debian's package. Skips the test
+    where neither can be had."""
+    if found := shutil.which(name):
+        return found
+    package = unpacked("prometheus", "apt-get -qq download prometheus")
+    if package is None:
         pytest.skip(f"{name} is not on the PATH, and apt-get cannot download prometheus")
-    return found or str(UNPACKED / "usr/bin" / name)
-
-
-def _unpack() -> bool:
-    with tempfile.TemporaryDirectory(dir=UNPACKED.parent) as folder:
-        fetch = "apt-get -qq download prometheus"
-        unpack = "dpkg -x prometheus_*.deb unpacked"
-        command = f"({fetch} || (apt-get -qq update && {fetch})) && {unpack}"
-        done = subprocess.run(
-            ["sh", "-c", command], cwd=folder, capture_output=True, check=False, timeout=300
-        )
-        unpacked = Path(folder) / "unpacked"
-        if done.returncode == 0 and not UNPACKED.exists():
-            unpacked.rename(UNPACKED)
-    return UNPACKED.exists()
+    return str(package / "usr/bin" / name)
 
 
 @dataclass(kw_only=True)
