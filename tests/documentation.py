@@ -18,7 +18,7 @@ from tests.jobs import PROJECT
 RECORDS = ("docs/log.md", "docs/benchmarks/")
 """Dated pages: what was typed then, at the commit that each names. They are no instructions."""
 
-How = Literal["run", "on the finished study", "planned", "parsed", "files"]
+How = Literal["run", "on the finished study", "planned", "parsed", "files", "on the server"]
 """By what a command is checked.
 
 run: as it is written, in a folder of its own;
@@ -26,6 +26,7 @@ on the finished study: run with the tiny study in place of the one that it names
 planned: the study is loaded and planned with the command's options (``--dry-run``), or ``make -n``;
 parsed: by the tool's own parser, because it needs a cluster, a server, or minutes;
 files: shell commands: bash reads them, and the project has the files that they name;
+on the server: run with the tracking server of deploy/, by test_tracking_deployment.py;
 """
 
 HOW: Sequence[tuple[str, How]] = (
@@ -36,8 +37,9 @@ HOW: Sequence[tuple[str, How]] = (
     (r"python jobs/full_study\.py .*trials\.steps=many", "run"),
     (r"python jobs/full_study\.py .*--verify", "on the finished study"),
     (r"python jobs/full_study\.py ", "planned"),
-    # test_study.py, test_status.py and test_frequency_jobs.py run such commands.
-    (r"python jobs/(run_trial|status)\.py ", "planned"),
+    # test_study.py, test_status.py, test_frequency_jobs.py and test_tracking_deployment.py run such
+    # commands.
+    (r"python jobs/(run_trial|status|ui)\.py ", "planned"),
     (r"python jobs/report\.py .*--set", "planned"),
     (r"python jobs/validate_frequency\.py .*--import", "planned"),
     (r"python jobs/estimate_frequency\.py .*kind: endpoint", "planned"),
@@ -48,7 +50,8 @@ HOW: Sequence[tuple[str, How]] = (
     (r"python jobs/(report|validate_frequency)\.py ", "on the finished study"),
     (r"(lm_eval|mlflow|ray) ", "parsed"),
     (r"(grafana|prometheus) ", "files"),
-    (r"(\.|chmod|cp|export|ls|mkdir) ", "files"),
+    (r"(\.|chmod|cp|export|ls|mkdir|sudo) ", "files"),
+    (r"/opt/mlflow/bin/python -c ", "on the server"),
     (r"\.venv/bin/(pip|pre-commit) ", "files"),
 )  # fmt: skip
 """The first that matches a command says how it is checked."""
@@ -91,7 +94,10 @@ class Command:
 
 def pages() -> list[Path]:
     """Every page that tells a reader what to do."""
-    found = [PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "dashboards/README.md")]
+    found = [
+        PROJECT / name
+        for name in ("README.md", "CONTRIBUTING.md", "dashboards/README.md", "deploy/README.md")
+    ]
     found += sorted((PROJECT / "docs").rglob("*.md"))
     return [page for page in found if not name_of(page).startswith(RECORDS)]
 

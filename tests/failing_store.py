@@ -136,7 +136,7 @@ class FailingStore:
 
 @contextmanager
 def s3_server() -> Iterator[int]:
-    """An S3 server on loopback that takes ``CREDENTIALS``; its port."""
+    """An S3 server on loopback, which takes any credentials; its port."""
     port = _free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],

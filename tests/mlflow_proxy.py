@@ -40,19 +40,23 @@ def mlflow_server(folder: Path) -> Iterator[int]:
             },
         )  # fmt: skip
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                with urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                    break
-            except OSError:
-                assert server.poll() is None, (folder / "server.txt").read_text()
-                assert time.monotonic() < deadline, (folder / "server.txt").read_text()
-                time.sleep(0.2)
+        wait_until_it_answers(port, server, folder / "server.txt")
         yield port
     finally:
         server.terminate()  # uvicorn ends its worker
         server.wait(60)
+
+
+def wait_until_it_answers(port: int, server: "subprocess.Popen[bytes]", said: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                return
+        except OSError:
+            assert server.poll() is None, said.read_text()
+            assert time.monotonic() < deadline, said.read_text()
+            time.sleep(0.1)
 
 
 class Proxy:

@@ -35,7 +35,7 @@ from tests.small_corpus import text_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # MyST's of Sphinx
 
-OUTSIDE = ("README.md", "CONTRIBUTING.md", "data/README.md", "dashboards/README.md")
+OUTSIDE = ("README.md", "CONTRIBUTING.md", "data/README.md", "dashboards/README.md", "deploy/README.md")
 """Pages whose links Sphinx does not check as GitHub shows them."""
 
 
@@ -163,7 +163,7 @@ def test_a_command_names_files_that_are_there(command: Command):
     for word in (word.rpartition("=")[2] for word in command.words[1:]):
         if extra := re.fullmatch(r"\.\[(\w+)\]", word):
             assert extra[1] in extras, command
-        elif re.match(r"[a-z]+[/.][a-z./]+$", word) or word == "cluster.yaml":
+        elif re.match(r"[a-z]+[/.][a-z./-]+$", word) or word == "cluster.yaml":
             assert (PROJECT / word).exists(), command
 
 
