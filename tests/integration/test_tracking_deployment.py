@@ -1,11 +1,13 @@
-"""The server of ``deploy/``: ``mlflow-server.sh`` with PostgreSQL and an S3 store, which goes away in
-the middle."""
+"""The tracking server of ``deploy/`` with PostgreSQL and an S3 store, which goes away in the middle."""
 
 import os
 import re
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -70,7 +72,10 @@ def server(
     )
     store.create_bucket(Bucket=server.bucket)
     try:
-        print(f"the first start of the server took {server.start():.1f} s")
+        with ThreadPoolExecutor() as pool:
+            starting = pool.submit(server.start)
+            import_module("mlflow.server.auth.client")  # meanwhile, because it takes seconds
+        print(f"the first start of the server took {starting.result():.1f} s")
         with pytest.MonkeyPatch.context() as patch:
             act_as(patch, "admin")
             run_command_of_readme("create_user", server)
@@ -122,39 +127,38 @@ def status(server: DeployedServer, path: str, *, body: bytes | None = None, **he
 
 
 def basic(user: str, password: str) -> str:
-    from base64 import b64encode
-
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
 EXPERIMENTS = "/api/2.0/mlflow/experiments/search?max_results=5"
-ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/0/some.txt"
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts?path=0"
 
 
-@pytest.mark.parametrize("path", [EXPERIMENTS, ARTIFACT, "/", "/graphql"])
+@pytest.mark.parametrize("path", [EXPERIMENTS, ARTIFACTS, "/", "/graphql"])
 def test_a_request_without_a_password_is_refused(server: DeployedServer, path: str):
     assert status(server, path) == 401
     assert status(server, path, Authorization=basic("kim", "a wrong password")) == 401
 
 
-@pytest.mark.parametrize("path", [EXPERIMENTS, ARTIFACT])
+@pytest.mark.parametrize("path", [EXPERIMENTS, ARTIFACTS])
 def test_a_request_to_another_name_is_refused(server: DeployedServer, path: str):
     kim = basic("kim", PASSWORDS["kim"])
     assert status(server, path, Authorization=kim, Host="another.example") == 403
     (name,) = example()["MLFLOW_HOSTS"].split(",")
-    assert status(server, path, Authorization=kim, Host=name) in (200, 404)
-    assert status(server, path, Authorization=kim) in (200, 404), "127.0.0.1 with its port"
+    assert status(server, path, Authorization=kim, Host=name) == 200
+    assert status(server, path, Authorization=kim) == 200, "127.0.0.1 with its port"
 
 
 def test_a_browser_behind_the_proxy_may_search_and_another_page_may_not(server: DeployedServer):
     (name,) = example()["MLFLOW_HOSTS"].split(",")
 
     def search(origin: str) -> int:
-        return status(
-            server, "/ajax-api/2.0/mlflow/runs/search", body=b'{"experiment_ids": ["0"]}', Host=name,
-            Authorization=basic("kim", PASSWORDS["kim"]), Origin=origin,
-            **{"Content-Type": "application/json"},
-        )  # fmt: skip
+        headers = {
+            "Host": name, "Origin": origin, "Content-Type": "application/json",
+            "Authorization": basic("kim", PASSWORDS["kim"]),
+        }  # fmt: skip
+        body = b'{"experiment_ids": ["0"]}'
+        return status(server, "/ajax-api/2.0/mlflow/runs/search", body=body, **headers)
 
     assert search(f"https://{name}") == 200
     assert search("https://another.example") == 403
@@ -215,7 +219,7 @@ def test_a_study_is_kept_and_read_back_through_the_server(
     assert not list(server.works_in.iterdir()), "the server writes nothing where it is started"
 
 
-def refused_calls(tracking: Tracking, run: str) -> dict[str, Callable[[], Any]]:
+def calls_that_write(tracking: Tracking, run: str, storage: Path) -> dict[str, Callable[[], Any]]:
     def metrics() -> None:
         log = tracking.metrics(run)
         log.log(1, {"train/loss": 3.5})
@@ -227,15 +231,15 @@ def refused_calls(tracking: Tracking, run: str) -> dict[str, Callable[[], Any]]:
         "a model": lambda: tracking.models(run).log(1, name="base", parameters={}, tags={}),
         "an artifact": lambda: tracking.log_text(run, "words", "words.txt"),
         "a tag": lambda: tracking.tag_experiment({"ccx.mine": "yes"}),
-        "a study": lambda: Tracking(tracking.uri, study=STUDY, storage=Path("unused")),
+        "a study": lambda: Tracking(tracking.uri, study=STUDY, storage=storage),
     }
 
 
 def test_a_user_without_rights_gets_one_line(
-    server: DeployedServer, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+    server: DeployedServer, tracking: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     run = tracking.open_run(name="of kim", kind="trial", fingerprint="of kim")
-    calls = refused_calls(tracking, run)
+    calls = calls_that_write(tracking, run, tmp_path)
     for user, password, reason in (
         ("lee", None, "HTTP 403 Forbidden"),
         ("lee", "a wrong password", "HTTP 401 Unauthorized"),
@@ -294,10 +298,11 @@ def wait_for_points(client: MlflowClient, run: str, beyond: int) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("away", [10.0, pytest.param(60.0, marks=pytest.mark.storm)])
+@pytest.mark.parametrize("away", [5.0, pytest.param(60.0, marks=pytest.mark.storm)])
 def test_a_server_that_is_killed_and_comes_back_loses_and_doubles_no_point(
     server: DeployedServer, tracking: Tracking, monkeypatch: pytest.MonkeyPatch, away: float
 ):
+    """Away for so many seconds, and until it has started."""
     monkeypatch.setattr(runs, "FLUSH_SECONDS", 0.05)  # so that it is killed at an answer
     client = MlflowClient(server.uri)
     run = tracking.open_run(name="killed", kind="trial", fingerprint=f"killed-{away}")
@@ -309,12 +314,14 @@ def test_a_server_that_is_killed_and_comes_back_loses_and_doubles_no_point(
     before, killed = training.step, time.monotonic()
     time.sleep(away)
     started = server.start()
-    gone, during = time.monotonic() - killed, training.step
+    away, during = time.monotonic() - killed, training.step
     wait_for_points(client, run, beyond=during)
     training.end()
     log.close()
-    print(f"away {gone:.1f} s, of which {started:.1f} s to start; {during - before} of "
-          f"{training.step} steps meanwhile; the longest call took {training.longest:.2f} s")  # fmt: skip
+    print(
+        f"away {away:.1f} s, of which {started:.1f} s to start; {during - before} of "
+        f"{training.step} steps meanwhile; the longest call took {training.longest:.2f} s"
+    )
     assert during - before > 20 * away, "the training goes on"
     for key in values(0):
         history = client.get_metric_history(run, key)

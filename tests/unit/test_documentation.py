@@ -35,7 +35,13 @@ from tests.small_corpus import text_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # MyST's of Sphinx
 
-OUTSIDE = ("README.md", "CONTRIBUTING.md", "data/README.md", "dashboards/README.md", "deploy/README.md")
+OUTSIDE = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "data/README.md",
+    "dashboards/README.md",
+    "deploy/README.md",
+)
 """Pages whose links Sphinx does not check as GitHub shows them."""
 
 
