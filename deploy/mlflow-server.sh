@@ -31,7 +31,8 @@ export MLFLOW_BACKEND_STORE_URI="$MLFLOW_DATABASE"
 # included, and MLflow refuses pages other than these.
 origins="$(printf %s "$MLFLOW_HOSTS" | sed 's/ //g; s|[^,][^,]*|https://&|g')"
 
-# The server's queue of jobs is eight more processes of 250 MB (3.17), for judges that nothing here uses.
+# The server's queue of jobs is eight more processes of 250 MB (3.17), for judges of MLflow's that
+# nothing here uses.
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION="${MLFLOW_SERVER_ENABLE_JOB_EXECUTION:-false}"
 # Usage statistics, which MLflow sends to its makers.
 export MLFLOW_DISABLE_TELEMETRY="${MLFLOW_DISABLE_TELEMETRY:-true}"

@@ -1,4 +1,4 @@
-"""The tracking server of ``deploy/`` with PostgreSQL and an S3 store, which goes away in the middle."""
+"""The tracking server of ``deploy/`` with PostgreSQL and an S3 store; it goes away in the middle."""
 
 import os
 import re
