@@ -41,6 +41,7 @@ INCLUDED = {
     "changelog": "CHANGELOG.md",
     "contributing": "CONTRIBUTING.md",
     "operations/dashboards": "dashboards/README.md",
+    "operations/tracking-server": "deploy/README.md",
 }
 """Page -> the file of the project that it shows; the page itself is empty."""
 

@@ -318,6 +318,10 @@ def test_a_server_that_is_killed_and_comes_back_loses_and_doubles_no_point(
     wait_for_points(client, run, beyond=during)
     training.end()
     log.close()
+    again = tracking.metrics(run)  # of a driver that goes on from a checkpoint
+    for step in range(before, training.step + 1):
+        again.log(step, values(step))
+    again.close()
     print(
         f"away {away:.1f} s, of which {started:.1f} s to start; {during - before} of "
         f"{training.step} steps meanwhile; the longest call took {training.longest:.2f} s"
