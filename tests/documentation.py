@@ -50,7 +50,7 @@ HOW: Sequence[tuple[str, How]] = (
     (r"python jobs/(report|validate_frequency)\.py ", "on the finished study"),
     (r"(lm_eval|mlflow|ray) ", "parsed"),
     (r"(grafana|prometheus) ", "files"),
-    (r"(\.|chmod|cp|export|ls|mkdir|sudo) ", "files"),
+    (r"(\.|chmod|cp|export|ls|mkdir|sudo|sudoedit) ", "files"),
     (r"/opt/mlflow/bin/python -c ", "on the server"),
     (r"\.venv/bin/(pip|pre-commit) ", "files"),
 )  # fmt: skip
