@@ -103,7 +103,7 @@ class InputFiles:
             return {}
         return {
             side: self.hash(name, f"languages.{language.code}.probes.{side}")
-            for side, name in language.probes.model_dump().items()
+            for side, name in language.probes.model_dump(exclude={"license"}).items()
         }
 
     def source(self, source: SourceSpec, field: str) -> dict[str, object]:
@@ -115,7 +115,8 @@ class InputFiles:
         """
         if self.are_planted:
             return {}
-        identity = source.model_dump(exclude={"path", "target_path"}, exclude_none=True)
+        described = {"path", "target_path", "license"}  # by its content, or of no consequence
+        identity = source.model_dump(exclude=described, exclude_none=True)
         files = []
         for path in filter(None, (source.path, source.target_path)):
             try:

@@ -3,7 +3,14 @@
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 LanguageCode = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -16,6 +23,18 @@ class Spec(BaseModel):
     """Base of every part: frozen, strict about types, no unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _several(value: Any) -> Any:
+    """A plain string in a study file is a list of one."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+License = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Licenses = Annotated[tuple[License, ...], BeforeValidator(_several)]
+"""Several where the records of one file have different ones."""
 
 
 class SourceSpec(Spec):
@@ -51,6 +70,9 @@ class SourceSpec(Spec):
     """``mediawiki``: templates whose words stay in the text, by name, beside those known by
     default: ``{단위: "{1} {2}"}`` shows the first two arguments, ``{name}`` a named one; an empty
     text drops a template."""
+    license: Licenses = ()
+    """Of the text, as SPDX spells it where it is listed there (``CC-BY-SA-4.0``), or a list of
+    several; ``jobs/export.py`` states it, and no result depends on it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -150,6 +172,8 @@ class ProbeFiles(Spec):
     """The file in the base language."""
     target: str
     """The file in the target language."""
+    license: Licenses = ()
+    """Of the questions, as of a source of text."""
 
 
 class LanguageSpec(BaseLanguageSpec):

@@ -54,6 +54,20 @@ def test_where_it_runs_is_not_identity():
     assert moved(graph_of(), other) == set()
 
 
+def test_a_licence_is_not_identity():
+    bare = "languages.ko.monolingual=[data/mono/ko.jsonl.gz]"
+    probes = "languages.ko.probes={english: a.json, target: b.json}"
+    study, root = load_study("laptop", [bare, probes])
+    (stated,) = load_study("laptop")[0].language("ko").monolingual
+    (unstated,) = study.language("ko").monolingual
+    assert (stated.license, unstated.license) == (("CC-BY-SA-4.0",), ())
+    assert moved(graph_of(), graph_of(bare)) == set()
+    changed = "languages.ko.probes.license=[MIT, GPL-3.0-only]"
+    assert moved(graph_of(), graph_of(changed)) == set()
+    with pytest.raises(UserError, match=r"probes\.english: '.*a\.json' is not an existing file"):
+        study_graph(study, InputFiles(root))  # a licence is no third file
+
+
 def test_only_a_third_condition_is_identity_of_the_streams():
     """The streams of the first two are made in any study, so naming one of them alone is not."""
     before = graph_of()
