@@ -82,43 +82,48 @@ class StepFolders:
         shutil.rmtree(final / WORK, ignore_errors=True)
 
     def verify(self, step: Step, *, every_byte: bool = False) -> None:
-        """Compare a finished step's files with its marker; ``UserError`` for the first that is
-        missing, added or different.
-
-        Args:
-            every_byte: read all of them, also where size and time of change are as they were.
-        """
-        final = self.final(step)
-        expected: Description = self.marker(step)["files"]
-        found = {name: path.stat() for name, path in _files(final)}
-
-        def damage(name: str, problem: str = "changed since it was written") -> UserError:
-            return UserError(
-                f"{final / name}: {problem}, so step {step.name} cannot be reused; "
-                f"restore the file, or delete {final} to compute the step again"
-            )
-
-        for name in sorted(expected.keys() ^ found.keys()):
-            raise damage(name, "missing" if name in expected else "not of this step")
-        for name, state in found.items():
-            if state.st_size != expected[name]["bytes"]:
-                raise damage(name)
-        checked = _read_checked(final)
-        suspect = [
-            name
-            for name, state in found.items()
-            if every_byte
-            or state.st_mtime_ns not in (expected[name].get("modified"), checked.get(name))
-        ]
-        for name, sha256 in _hashes(final, suspect):
-            if sha256 != expected[name]["sha256"]:
-                raise damage(name)
-        if suspect and not every_byte and os.access(final, os.W_OK):
-            times = {name: found[name].st_mtime_ns for name in suspect}
-            publish_json(final / CHECKED, {**checked, **times})
+        """As ``verify_step`` of a finished step of this study."""
+        verify_step(self.final(step), step.name, every_byte=every_byte)
 
     def _aside(self, step: Step) -> Path:
         return self.root / f".{step.folder_name}.partial"
+
+
+def verify_step(folder: Path, name: str, *, every_byte: bool = False) -> None:
+    """Compare a finished step's files with its marker; ``UserError`` for the first that is
+    missing, added or different.
+
+    Args:
+        name: of the step.
+        every_byte: read all of them, also where size and time of change are as they were.
+    """
+    expected: Description = json.loads((folder / MARKER).read_text("utf-8"))["files"]
+    found = {file: path.stat() for file, path in _files(folder)}
+
+    def damage(file: str, problem: str = "changed since it was written") -> UserError:
+        return UserError(
+            f"{folder / file}: {problem}, so step {name} cannot be reused; "
+            f"restore the file, or delete {folder} to compute the step again"
+        )
+
+    for file in sorted(expected.keys() ^ found.keys()):
+        raise damage(file, "missing" if file in expected else "not of this step")
+    for file, state in found.items():
+        if state.st_size != expected[file]["bytes"]:
+            raise damage(file)
+    checked = _read_checked(folder)
+    suspect = [
+        file
+        for file, state in found.items()
+        if every_byte
+        or state.st_mtime_ns not in (expected[file].get("modified"), checked.get(file))
+    ]
+    for file, sha256 in _hashes(folder, suspect):
+        if sha256 != expected[file]["sha256"]:
+            raise damage(file)
+    if suspect and not every_byte and os.access(folder, os.W_OK):
+        times = {file: found[file].st_mtime_ns for file in suspect}
+        publish_json(folder / CHECKED, {**checked, **times})
 
 
 def describe_files(folder: Path, *, times: bool = False) -> Description:

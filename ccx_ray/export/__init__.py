@@ -1,0 +1,1 @@
+"""A finished study as one folder that others can build on; ``jobs/export.py``."""
