@@ -82,7 +82,7 @@ def checkpoints_of(
 
 
 def copy_checkpoint(training: Training, checkpoint: Checkpoint, bundle: Path) -> None:
-    """Copy the files of a checkpoint, which are verified first and fetched where they lie elsewhere.
+    """Copy the files of a checkpoint, verified first, and fetched where they lie elsewhere.
 
     Raises:
         UserError: they are damaged or cannot be fetched.

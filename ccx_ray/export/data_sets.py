@@ -5,7 +5,7 @@ the step that wrote them, and ``data_sets.yaml`` says what each means; no text o
 any of them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -16,13 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ccx_ray.analysis.tables import BASE_RUN
-from ccx_ray.corpus.packing.stream import ROW_FILES, Stream
-from ccx_ray.evaluation.perplexity import SCHEMA as PERPLEXITY
-from ccx_ray.evaluation.results import SCHEMA as SCORES
+from ccx_ray.corpus.packing.stream import Stream
 from ccx_ray.export.checkpoints import Checkpoint
 from ccx_ray.export.finished import FinishedStudy, Training
+from ccx_ray.export.training_data import write_documents, write_table, write_training
 from ccx_ray.study.yaml_text import read_yaml
-from ccx_ray.training.checkpoints import LOSSES
 
 TRAININGS = pa.schema(
     [
@@ -58,9 +56,6 @@ CURVES = pa.schema(
         ("count", pa.int64()),
     ]
 )
-ORDER = pa.schema([("training", pa.string()), ("step", pa.int64()), ("rows", pa.list_(pa.int64()))])
-STEPS_AT_ONCE = 256
-"""Optimizer steps whose rows are held in memory."""
 OF_A_STEP = (
     ("frequency", "frequency", "questions.parquet", ()),
     ("exposure", "exposure", "exposure.parquet", ()),
@@ -122,10 +117,10 @@ def write_data_sets(
     write_table(bundle / "data/curves/curves.parquet", curves)
     numbered: set[str] = set()
     for training in finished.trainings:
-        _write_training(training, bundle / "data")
+        write_training(training, bundle / "data")
         if training.language not in numbered:
             numbered.add(training.language)
-            _write_documents(training, bundle / "data/documents" / f"{training.language}.parquet")
+            write_documents(training, bundle / "data/documents" / f"{training.language}.parquet")
     for name, kind, file, without in OF_A_STEP:
         for step in finished.of_kind(kind):
             if (step.folder / file).is_file():
@@ -166,92 +161,6 @@ def curve_rows(finished: FinishedStudy) -> Iterator[dict[str, Any]]:
             if key not in seen:  # the base's proficiency stands beside each language's
                 seen.add(key)
                 yield found
-
-
-def write_table(path: Path, table: pa.Table) -> None:
-    """One table as one Parquet file."""
-    write_batches(path, table.schema, [table])
-
-
-def write_batches(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
-    """One Parquet file of tables that come one after another."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for table in tables:
-            writer.write_table(table)
-
-
-def _write_training(training: Training, data: Path) -> None:
-    """Everything that has a file a training."""
-    for name, pattern, schema in (
-        ("scores", "step-*.parquet", SCORES),
-        ("perplexity", "perplexity-*.parquet", PERPLEXITY),
-    ):
-        files = sorted(training.evaluation.folder.glob(pattern))
-        if files:
-            tables = (pq.read_table(file, schema=schema) for file in files)
-            write_batches(data / name / f"{training.name}.parquet", schema, tables)
-    losses = pq.read_table(training.step.folder / LOSSES)
-    named = _named(training, losses)
-    write_table(data / "losses" / f"{training.name}.parquet", named)
-    stream = Stream.open(training.stream)
-    write_batches(
-        data / "order" / f"{training.name}.parquet", ORDER, _order(training, stream, losses)
-    )
-    rows = _rows(training, stream)
-    first = next(rows)
-    write_batches(
-        data / "rows" / f"{training.name}.parquet", first.schema, _chained(first, rows)
-    )
-
-
-def _order(training: Training, stream: Stream, losses: pa.Table) -> Iterator[pa.Table]:
-    """The rows of every step; epochs after the first are permutations of the stream's rows."""
-    for start in range(0, losses.num_rows, STEPS_AT_ONCE):
-        part = losses.select(["step", "first_row", "last_row"]).slice(start, STEPS_AT_ONCE)
-        steps = part.to_pylist()
-        rows = [stream.physical_rows(one["first_row"], one["last_row"]) for one in steps]
-        columns = {
-            "training": [training.name] * len(steps),
-            "step": part["step"],
-            "rows": pa.array(rows, pa.list_(pa.int64())),
-        }
-        yield pa.table(columns, schema=ORDER)
-
-
-def _rows(training: Training, stream: Stream) -> Iterator[pa.Table]:
-    """The segments of every row, a row group at a time: the tokens are not read."""
-    first = 0
-    for path in sorted(stream.folder.glob(ROW_FILES)):
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(columns=["segments"], batch_size=2**16):
-                numbers = pa.array(range(first, first + batch.num_rows), pa.int64())
-                first += batch.num_rows
-                table = pa.table({"row": numbers, "segments": batch["segments"]})
-                yield _named(training, table)
-
-
-def _chained(first: pa.Table, others: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    yield first
-    yield from others
-
-
-def _named(training: Training, table: pa.Table) -> pa.Table:
-    names = pa.array([training.name] * table.num_rows, pa.string())
-    return table.add_column(0, "training", names).replace_schema_metadata(None)
-
-
-def _write_documents(training: Training, path: Path) -> None:
-    """Of all trainings of a language the numbers are the same: of its tokens, then of the replayed
-    documents."""
-
-    def named(table: pa.Table) -> pa.Table:
-        codes = pa.array([training.language] * table.num_rows, pa.string())
-        return table.add_column(0, "stream_language", codes).replace_schema_metadata(None)
-
-    batches = map(named, Stream.open(training.stream).document_batches())
-    first = next(batches)
-    write_batches(path, first.schema, _chained(first, batches))
 
 
 def _training_row(finished: FinishedStudy, training: Training) -> dict[str, Any]:

@@ -140,15 +140,13 @@ def open_finished(folder: Path) -> FinishedStudy:
             folder, names, wanted=run["wanted"], is_running=is_driven(folder, run, state)
         )
     finished = {step["name"]: _finished(folder, step) for step in steps}
-    return FinishedStudy(
-        folder=folder, study=study, steps=finished, is_shipped=run["root"] is None
-    )
+    return FinishedStudy(folder=folder, study=study, steps=finished, is_shipped=run["root"] is None)
 
 
 def _needed_for(recorded: Mapping[str, Any], target: str) -> list[dict[str, Any]]:
     """The steps that a step is computed from, with it, in the order of the graph."""
     wanted = {target}
-    for name in reversed(recorded):  # each step comes after what it needs
+    for name in reversed(list(recorded)):  # each step comes after what it needs
         if name in wanted:
             wanted |= {*recorded[name]["needs"], *filter(None, [recorded[name]["follows"]])}
     return [step for name, step in recorded.items() if name in wanted]
@@ -173,6 +171,5 @@ def _unfinished(
     command = ["python", "jobs/status.py", "--study", folder.name, "--storage", str(folder.parent)]
     remedy = "a driver is at work, see" if is_running else "finish it with"
     return UserError(
-        f"{folder}: not finished, without {listing(names)}; {remedy} "
-        f"{shlex.join([*command, *act])}"
+        f"{folder}: not finished, without {listing(names)}; {remedy} {shlex.join([*command, *act])}"
     )

@@ -1,4 +1,4 @@
-"""Reads the YAML of study files and of ``--set`` as YAML 1.2's core schema has it.
+"""Reads the YAML of study files and of ``--set``, and writes it, as YAML 1.2's core schema has it.
 
 PyYAML follows YAML 1.1, where ``no`` is false, ``010`` is eight, ``1e-4`` a string, ``12:30`` a
 number and the second of two equal keys wins in silence. Here words are words (``no`` is Norwegian),
@@ -54,12 +54,19 @@ class _Loader(yaml.SafeLoader):
         return float(text.replace(".inf", "inf").replace(".nan", "nan"))
 
 
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper, which puts in quotes what the loader would not read as a text."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012, of this class alone
+
+
 for _kind, (_pattern, _first) in _PLAIN.items():
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_kind}",
-        re.compile(f"(?:{_pattern})$"),
-        ["" if first == "\0" else first for first in _first],
-    )
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_kind}",
+            re.compile(f"(?:{_pattern})$"),
+            ["" if first == "\0" else first for first in _first],
+        )
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
 
@@ -82,6 +89,12 @@ def read_yaml(text: str) -> Any:
         raise yaml.YAMLError("nested too deeply") from None
     finally:
         loader.dispose()
+
+
+def dump_yaml(tree: Any) -> str:
+    """A tree of JSON's types as a text that ``read_yaml`` reads as the same tree."""
+    dumped: str = yaml.dump(tree, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=100)
+    return dumped
 
 
 def comment_in(text: str) -> str:
