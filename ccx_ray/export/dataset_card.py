@@ -120,14 +120,12 @@ def _headline(
     words = wording.direction_name(
         row["direction"], names[study.base_language.code], names[row["language"]]
     )
-    low, high = (row["low"], row["high"])
-    if low is None:
-        low, high = row["question_low"], row["question_high"]
-    (verdict,) = (
-        one["verdict"]
-        for one in results["verdicts"]
-        if (one["language"], one["direction"]) == (row["language"], row["direction"])
-    )
+    is_over_trainings = row["low"] is not None
+    ends = ("low", "high") if is_over_trainings else ("question_low", "question_high")
+    low, high = (row[end] for end in ends)
+    place = (row["language"], row["direction"])
+    verdicts = {(one["language"], one["direction"]): one["verdict"] for one in results["verdicts"]}
+    source = study.base_language.code if row["direction"] == "base-to-target" else row["language"]
     return {
         "direction": words,
         "transfer": row["transfer"],
@@ -135,9 +133,9 @@ def _headline(
         "bridge": row["bridge"],
         "nobridge": row["nobridge"],
         "questions": row["questions"],
-        "stated": f"{row['group'].replace('_', ' ')} facts" if row["group"] else "",
+        "stated": f"stated in {names[source]} alone" if row["group"] else "",
         "seeds": len(row["seeds"]),
-        "verdict": verdict,
+        "verdict": verdicts[place],
     }
 
 

@@ -37,6 +37,7 @@ def model_card(
         sources: of the text that it was trained on.
     """
     study, trial, own = finished.study, training.trial, checkpoints[training.name]
+    counts, spec = training.step.counts, study.trials if trial else study.base
     base = checkpoints[trial.base][-1] if trial else None
     accuracies, proficiencies = _results_of(finished, training)
     weights_here = bool(own and own[-1].folder)
@@ -59,15 +60,16 @@ def model_card(
         "model_card.md.j2",
         study=study,
         training=training,
-        counts=training.step.counts,
-        spec=study.trials if trial else study.base,
+        counts=counts,
+        spec=spec,
         names=names,
         condition_words=CONDITIONS.get(training.condition or "", ""),
         not_for_use=_not_for_use(training),
         shape=_shape(study, stream),
         base=base,
         stream=stream,
-        parts=[(part.replace("_", " "), count) for part, count in stream.counts["tokens"].items()],
+        passes=counts["steps"] * spec.sequences_per_step / stream.rows,
+        parts=_parts(study, training, stream),
         texts=list(_texts(finished, training)),
         sources=[one for one in sources if ".probes." not in one.field],
         checkpoints=[
@@ -149,6 +151,23 @@ def _shape(study: StudySpec, stream: Stream) -> list[str]:
     return [one for one in found if one]
 
 
+def _parts(study: StudySpec, training: Training, stream: Stream) -> list[tuple[str, int]]:
+    """What one pass over a training's rows holds, in words and tokens."""
+    names = {lang.code: lang.name for lang in (study.base_language, *study.languages)}
+    base, own = study.base_language.name, names[training.language]
+    words = {
+        "monolingual": f"{own} documents",
+        "english": f"halves of pairs in {base}",
+        "target": f"halves of pairs in {own}",
+        "replay": f"{base} documents, seen again",
+        "end_of_text": "ends of documents",
+        "separator": "separators between two halves",
+        "padding": "padding",
+    }
+    counted: dict[str, int] = stream.counts["tokens"]
+    return [(words.get(part, part), count) for part, count in counted.items() if count]
+
+
 def _texts(finished: FinishedStudy, training: Training) -> Iterable[dict[str, Any]]:
     """The cleaned texts, and those with planted documents, that the rows are made of."""
     replays = training.trial is not None and finished.study.trials.mixture.replay > 0
@@ -162,7 +181,7 @@ def _texts(finished: FinishedStudy, training: Training) -> Iterable[dict[str, An
             yield {
                 "name": step.name,
                 "documents": documents["kept"] if isinstance(documents, dict) else documents,
-                "pairs": pairs.get("kept", 0) if training.trial and code != base else 0,
+                "pairs": pairs.get("kept") if isinstance(pairs, dict) else pairs,
                 "digest": step.marker["fingerprint"],
             }
 

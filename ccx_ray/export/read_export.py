@@ -7,112 +7,133 @@ training, checkpoint and probe, and transfer at the last checkpoint in every dir
 both with ``results.json`` and ends with exit code 1 where they differ.
 
 A score is in nats and lower is better; the option of the lowest is chosen, the first of equals.
-Transfer is accuracy with bridges minus accuracy without, question by question, as the mean over the
-seeds that have both; over the questions whose fact is stated in the language alone that knowledge
-moves from, where a probe says so, over all others else.
+Transfer is accuracy with bridges minus accuracy without, on the same questions, as the mean over
+the seeds that have both. Where a probe says in which languages a fact is stated, it is over the
+questions whose fact is stated in the language alone that knowledge moves from, else over all.
 """
 
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+Place = tuple[str, int, str]
+"""Trial, step, probe."""
+Answers = dict[Place, dict[int, tuple[bool, str]]]
+"""Question -> whether it is answered rightly, and its group."""
 SOURCE_ONLY = {"base-to-target": "base_only", "target-to-base": "target_only"}
 TOLERANCE = 1e-9
 
 
-def read_answers(folder, results):
-    """(trial, step, probe) -> {question: (right, group)}, without what the study leaves out."""
+def read_answers(folder: Path, results: Mapping[str, Any]) -> Answers:
+    """All answers under the study's score, without the questions that the study leaves out."""
     scoring, exclude = results["evaluation"]["scoring"], set(results["evaluation"]["exclude"])
     columns = ["trial", "step", "probe", "question", "group", "quality", "right", scoring]
-    answers = {}
-    for batch in ds.dataset(folder / "data" / "scores", format="parquet").to_batches(
-        columns=columns
-    ):
+    scores = ds.dataset(folder / "data" / "scores", format="parquet")
+    answers: Answers = {}
+    for batch in scores.to_batches(columns=columns):
         for row in batch.to_pylist():
-            if exclude & set(row["quality"]):
-                continue
-            scores = row[scoring]
-            right = row["right"][scores.index(min(scores))]
-            place = (row["trial"], row["step"], row["probe"])
-            answers.setdefault(place, {})[row["question"]] = (right, row["group"])
+            if not exclude & set(row["quality"]):
+                best = row[scoring].index(min(row[scoring]))
+                place = (row["trial"], row["step"], row["probe"])
+                answers.setdefault(place, {})[row["question"]] = (row["right"][best], row["group"])
     return answers
 
 
-def accuracies(answers):
-    """(trial, step, probe) -> share of the questions that are answered rightly."""
+def accuracies(answers: Answers) -> dict[Place, float]:
+    """Share of the questions that are answered rightly."""
     return {
         place: sum(right for right, _ in asked.values()) / len(asked)
         for place, asked in answers.items()
     }
 
 
-def transfers(answers, trainings):
-    """(language, direction) -> (step, transfer, accuracy with bridges, without, questions, seeds)
-    at the last checkpoint."""
-    trials = {
-        (one["language"], one["condition"], one["seed"]): one["training"] for one in trainings
-    }
-    found = {}
-    for language in dict.fromkeys(one["language"] for one in trainings if one["language"]):
-        own = {one["training"] for one in trainings if one["language"] == language}
-        probes = {probe for trial, _, probe in answers if trial in own}
-        for probe in sorted(probes):
-            direction = "base-to-target" if probe == f"{language}-{language}" else "target-to-base"
-            pairs = {}
-            for _, _, seed in (key for key in trials if key[:2] == (language, "bridge")):
-                both = [trials.get((language, c, seed)) for c in ("bridge", "nobridge")]
-                steps = [{s for t, s, p in answers if (t, p) == (trial, probe)} for trial in both]
-                for step in steps[0] & steps[1]:
-                    pairs.setdefault(step, []).append([answers[t, step, probe] for t in both])
+def transfers(answers: Answers, trainings: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Transfer at the last checkpoint of each language and direction."""
+    trials = {(t["language"], t["condition"], t["seed"]): t["training"] for t in trainings}
+    found = []
+    for language in dict.fromkeys(code for code, *_ in trials if code):
+        own = {trial for (code, *_), trial in trials.items() if code == language}
+        for probe in sorted({probe for trial, _, probe in answers if trial in own}):
+            is_own = probe == f"{language}-{language}"
+            direction = "base-to-target" if is_own else "target-to-base"
+            pairs = paired(answers, trials, language, probe)
             if not pairs:
                 continue
             step = max(pairs)
-            asked = list(pairs[step][0][0])
-            group = SOURCE_ONLY[direction]
-            stated = [q for q in asked if pairs[step][0][0][q][1] == group]
-            chosen = stated or asked
-            shares = [
-                sum(pair[side][q][0] for pair in pairs[step] for q in chosen)
-                / (len(pairs[step]) * len(chosen))
+            asked = pairs[step][0][0]
+            stated = [q for q, (_, group) in asked.items() if group == SOURCE_ONLY[direction]]
+            questions = stated or list(asked)
+            bridge, nobridge = (
+                sum(pair[side][question][0] for pair in pairs[step] for question in questions)
+                / (len(pairs[step]) * len(questions))
                 for side in (0, 1)
-            ]
-            found[language, direction] = (
-                step, shares[0] - shares[1], *shares, len(chosen), len(pairs[step])
-            )  # fmt: skip
+            )
+            found.append(
+                {
+                    "language": language,
+                    "direction": direction,
+                    "step": step,
+                    "transfer": bridge - nobridge,
+                    "bridge": bridge,
+                    "nobridge": nobridge,
+                    "questions": len(questions),
+                    "seeds": len(pairs[step]),
+                }
+            )
     return found
 
 
-def compare(results, accuracy, transfer, trainings):
-    """What differs from ``results.json``, and how many numbers were compared."""
-    last_base = {one["training"]: one["steps"] for one in trainings if one["kind"] == "base"}
-    expected = {}
+def paired(
+    answers: Answers, trials: Mapping[tuple[str, str, int], str], language: str, probe: str
+) -> dict[int, list[tuple[dict[int, Any], dict[int, Any]]]]:
+    """Step -> answers with bridges and without, of each seed that has both."""
+    pairs: dict[int, list[tuple[dict[int, Any], dict[int, Any]]]] = {}
+    for code, condition, seed in trials:
+        other = trials.get((language, "nobridge", seed))
+        if (code, condition) != (language, "bridge") or other is None:
+            continue
+        trial = trials[code, condition, seed]
+        for step in sorted(
+            step for name, step, asked in answers if (name, asked) == (trial, probe)
+        ):
+            if (other, step, probe) in answers:
+                both = (answers[trial, step, probe], answers[other, step, probe])
+                pairs.setdefault(step, []).append(both)
+    return pairs
+
+
+def compare(
+    results: Mapping[str, Any],
+    accuracy: Mapping[Place, float],
+    transfer: Iterable[Mapping[str, Any]],
+    trainings: Iterable[Mapping[str, Any]],
+) -> dict[Any, tuple[float | None, float]]:
+    """Every accuracy and transfer of ``results.json`` beside what was computed here."""
+    last = {one["training"]: one["steps"] for one in trainings}
+    found: dict[Any, tuple[float | None, float]] = {}
     for row in results["accuracies"]:
+        trial, step = f"{row['language']}-{row['condition']}-s{row['seed']}", row["step"]
         if row["condition"] == "base":
-            place = ("base", last_base["base"], row["probe"])
-        elif row["seed"] is not None:
-            trial = f"{row['language']}-{row['condition']}-s{row['seed']}"
-            place = (trial, row["step"], row["probe"])
-        else:
+            trial, step = "base", last["base"]
+        elif row["seed"] is None:
             continue  # the mean over the seeds
-        expected[place] = (accuracy.get(place), row["accuracy"])
+        place = (trial, step, row["probe"])
+        found[place] = (accuracy.get(place), row["accuracy"])
+    computed = {(one["language"], one["direction"], one["step"]): one for one in transfer}
+    ends = {(language, direction): step for language, direction, step in computed}
     for row in results["transfers"]:
-        place = (row["language"], row["direction"])
-        if row["counting"] == "published" and place in transfer:
-            step, found, *_ = transfer[place]
-            if row["step"] == step:
-                expected[place] = (found, row["transfer"])
-    different = [
-        f"{place}: {found} here, {reported} in results.json"
-        for place, (found, reported) in expected.items()
-        if found is None or abs(found - reported) > TOLERANCE
-    ]
-    return different, len(expected)
+        cell = (row["language"], row["direction"])
+        if row["counting"] == "published" and row["step"] == ends.get(cell):
+            found[cell] = (computed[*cell, row["step"]]["transfer"], row["transfer"])
+    return found
 
 
-def main():
+def main() -> int:
     """Read, compute, print, compare."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent
     results = json.loads((folder / "results.json").read_text("utf-8"))
@@ -123,18 +144,20 @@ def main():
     for place in sorted(accuracy):
         print(*place, f"{accuracy[place]:.6f}", sep="\t")
     print()
-    print(
-        "language", "direction", "step", "transfer", "bridge", "nobridge", "questions", "seeds",
-        sep="\t",
-    )  # fmt: skip
-    for place, (step, *shares, questions, seeds) in transfer.items():
-        shown = (f"{share:.6f}" for share in shares)
-        print(*place, step, *shown, questions, seeds, sep="\t")
-    different, compared = compare(results, accuracy, transfer, trainings)
-    print()
-    print(f"{compared - len(different)} of {compared} numbers are those of results.json")
-    for line in different:
-        print(line)
+    for number, row in enumerate(transfer):
+        if number == 0:
+            print(*row, sep="\t")
+        print(*(f"{x:.6f}" if isinstance(x, float) else x for x in row.values()), sep="\t")
+    compared = compare(results, accuracy, transfer, trainings)
+    different = {
+        place: (here, reported)
+        for place, (here, reported) in compared.items()
+        if here is None or abs(here - reported) > TOLERANCE
+    }
+    equal = len(compared) - len(different)
+    print(f"\n{equal} of {len(compared)} numbers are those of results.json")
+    for place, (here, reported) in different.items():
+        print(*place, f"{here} here, {reported} in results.json", sep="\t")
     return 1 if different else 0
 
 
