@@ -47,7 +47,7 @@ HOW: Sequence[tuple[str, How]] = (
     (r"python jobs/evaluate\.py ", "on the finished study"),
     (r"python jobs/(audit|estimate_frequency|exposure|prepare_corpora|pretrain_base|status)\.py ",
      "on the finished study"),
-    (r"python jobs/(report|validate_frequency)\.py ", "on the finished study"),
+    (r"python jobs/(export|report|validate_frequency)\.py ", "on the finished study"),
     (r"(lm_eval|mlflow|ray) ", "parsed"),
     (r"(grafana|prometheus) ", "files"),
     (r"(\.|chmod|cp|export|ls|mkdir|sudo|sudoedit) ", "files"),

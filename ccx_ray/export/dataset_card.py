@@ -79,7 +79,7 @@ def dataset_card(
         interval_name=_interval_name(results),
         headlines=[_headline(study, results, row) for row in results["headlines"]],
         data_sets=[_described(one) for one in data_sets],
-        files=[row for row in patterns if any(_is_of(name, row[0]) for name in known)],
+        files=[row for row in patterns if any(map(file_pattern(row[0]).fullmatch, known))],
         trainings=finished.trainings,
         checkpoints=checkpoints,
         copied=copied,
@@ -95,9 +95,9 @@ def _size_category(rows: int) -> str:
     return next((name for name, end in ends if rows < end), "n>1B")
 
 
-def _is_of(name: str, pattern: str) -> bool:
-    """Whether a file is of a pattern, whose ``*`` stands for a part of one name."""
-    return re.fullmatch(re.escape(pattern).replace(r"\*", "[^/]*"), name) is not None
+def file_pattern(pattern: str) -> re.Pattern[str]:
+    """A pattern of the card, whose ``*`` stands for a part of one name."""
+    return re.compile(re.escape(pattern).replace(r"\*", "[^/]*"))
 
 
 def _described(one: DataSet) -> dict[str, Any]:

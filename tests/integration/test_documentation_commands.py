@@ -45,7 +45,7 @@ def test_a_command_on_a_finished_study(
     monkeypatch.chdir(folder)
     done = call_job(job, *words)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    for option in ("--out", "--export"):
+    for option in ("--out", "--export", "--to"):
         if option in words:
             assert (folder / words[words.index(option) + 1]).exists()
 
