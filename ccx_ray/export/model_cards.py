@@ -65,7 +65,7 @@ def model_card(
         names=names,
         condition_words=CONDITIONS.get(training.condition or "", ""),
         not_for_use=_not_for_use(training),
-        shape=_shape(study, stream),
+        shape=_shape(study),
         base=base,
         stream=stream,
         passes=counts["steps"] * spec.sequences_per_step / stream.rows,
@@ -136,7 +136,7 @@ def _not_for_use(training: Training) -> str:
     return f"Not made for use: {made}. It was made to be measured in this study."
 
 
-def _shape(study: StudySpec, stream: Stream) -> list[str]:
+def _shape(study: StudySpec) -> list[str]:
     model = study.model
     heads = model.attention_heads
     found = [
@@ -145,7 +145,6 @@ def _shape(study: StudySpec, stream: Stream) -> list[str]:
         f"{heads} attention heads" if heads else "",
         f"{model.key_value_heads} of keys and values" if model.key_value_heads else "",
         f"feed-forward width {model.intermediate_size}" if model.intermediate_size else "",
-        f"vocabulary of {stream.vocabulary_size:,}",
         f"rows of {study.sequence_length} tokens",
     ]
     return [one for one in found if one]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccx_ray.errors import UserError
@@ -71,6 +71,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_written_yaml_is_read_as_the_same_values(tree: object):
     again = read_yaml(dump_yaml(tree))
