@@ -311,7 +311,7 @@ def test_weights_that_lie_elsewhere_are_fetched(copied: Results, bundle: Path, t
 
 
 def stating(copied: Results, **changes: Any) -> None:
-    """Change the spec that the last run recorded, as a run after a change of the study file does."""
+    """Change the spec that the last run recorded, as a run does after its file was changed."""
     path = copied.storage / "tiny" / "run.json"
     run = json.loads(path.read_text())
     (korean,) = run["spec"]["languages"]
