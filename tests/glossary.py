@@ -1,13 +1,14 @@
-"""Where the pages of the documentation first use a term of the glossary, and whether they link it."""
+"""Where pages of the documentation first use a term of the glossary, and whether they link it."""
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tests.documentation import PROJECT
+from tests.jobs import PROJECT
 
 TERMS = (
     "base model",
@@ -55,12 +56,15 @@ def pages_with_links() -> list[Path]:
     return [page for page in found if not page.relative_to(PROJECT).as_posix().startswith(UNLINKED)]
 
 
-def defined_terms() -> list[str]:
-    """The terms of the glossary, in its order."""
+def glossary_entries() -> list[list[str]]:
+    """The terms of every entry of the glossary, in its order."""
     text = (PROJECT / "docs/glossary.md").read_text("utf-8")
     block = re.search(r"```\{glossary\}\n(.*?)```", text, re.DOTALL)
     assert block is not None
-    return [line for line in block[1].splitlines() if line and not line.startswith(" ")]
+    return [
+        [line for line in entry.splitlines() if not line.startswith(" ")]
+        for entry in block[1].strip().split("\n\n")
+    ]
 
 
 def unlinked_terms(page: Path) -> Iterator[str]:
@@ -76,7 +80,7 @@ def unlinked_terms(page: Path) -> Iterator[str]:
 def _prose(page: Path) -> Iterator[tuple[str, bool]]:
     """The words of a page outside headings, code and links; whether a ``{term}`` holds them."""
     tokens = MarkdownIt().enable("table").parse(page.read_text("utf-8"))
-    for before, token in zip(tokens, tokens[1:], strict=False):
+    for before, token in pairwise(tokens):
         if token.type == "inline" and before.type != "heading_open":
             yield from _words(token.children or [])
 

@@ -30,6 +30,7 @@ from tests.documentation import (
     name_of,
     pages,
 )
+from tests.glossary import TERMS, glossary_entries, pages_with_links, unlinked_terms
 from tests.jobs import call_job
 from tests.small_corpus import text_folder
 
@@ -236,6 +237,24 @@ def test_every_field_of_the_study_file_is_described():
         if not descriptions(part).get(field)
     ]
     assert not missing, "write what it is below the field"
+
+
+@pytest.mark.parametrize("page", pages_with_links(), ids=name_of)
+def test_a_page_links_each_term_where_it_first_uses_it(page: Path):
+    assert not list(unlinked_terms(page)), "write {term}`...`; docs/glossary.md defines it"
+
+
+def test_the_glossary_defines_every_linked_term_in_alphabetical_order():
+    entries = glossary_entries()
+    assert set(TERMS) <= {term for entry in entries for term in entry}
+    first = [entry[0].lower() for entry in entries]
+    assert first == sorted(first)
+
+
+def test_an_unlinked_term_is_found(tmp_path: Path):
+    page = tmp_path / "page.md"
+    page.write_text("# Transfer\nThe `transfer` of a {term}`trial`: transfer of trials.\n", "utf-8")
+    assert list(unlinked_terms(page)) == ["transfer"]
 
 
 def test_readme_fits_in_a_screen_and_a_half():
