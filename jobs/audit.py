@@ -1,4 +1,4 @@
-"""The audit of a study's text and streams; exit code 3 when a limit is crossed."""
+"""Audit a study's text and streams; exit code 3 when a limit is exceeded."""
 
 from ccx_ray.cli.command import (
     EXIT_AUDIT_FAILED,
@@ -9,11 +9,11 @@ from ccx_ray.cli.command import (
 )
 
 DESCRIPTION = """\
-Audit every document, every pair and every row that a study will train on: scripts, probing
-questions that stand in the text, texts that stand in more than one corpus, rejected text, and the
-conditions of every language and seed. What is missing is prepared first.
+Audit all text and all rows that a study will train on. The audit checks scripts, probe questions in
+the text, documents in more than one corpus, rejected records, and the conditions of every language
+and seed. Missing corpora are prepared first.
 
-Ends with exit code 3 when a limit of the study (audit: ...) is crossed.
+Ends with exit code 3 when a limit of the study (audit: ...) is exceeded.
 """
 EXAMPLE = "python jobs/audit.py --study laptop --set audit.contaminated_share=0.01"
 

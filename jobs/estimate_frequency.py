@@ -1,11 +1,11 @@
-"""How often each piece of knowledge occurs in each corpus."""
+"""Estimate how often the knowledge of each question occurs in each corpus."""
 
 from ccx_ray.cli.command import parse_study, run_command, run_steps, study_parser
 
 DESCRIPTION = """\
-Estimate how often the knowledge behind every probe question occurs in the English corpus and in
-the corpus of its own language: retrieve the top documents, let the judge decide which hold it.
-No model is trained for this.
+Estimate how often the knowledge of every probe question occurs in the English corpus and in the
+corpus of its culture's language. The top documents are retrieved, and a judge decides which of them
+contain the knowledge. No model is trained.
 """
 EXAMPLE = "python jobs/estimate_frequency.py --study laptop"
 

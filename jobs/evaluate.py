@@ -13,18 +13,18 @@ from ccx_ray.storage.publishing import publish_json
 from ccx_ray.study.spec import ScoreType
 
 DESCRIPTION = f"""\
-Score a Hugging Face causal model on cloze questions: every blank is filled with each option, and
-the sentence with the lowest score wins. The score reference is the published rule, the mean
-cross-entropy of its tokens. It runs in this process and needs no study.
+Score a Hugging Face causal model on cloze questions. Every blank is filled with each option, and
+the sentence with the lowest score wins. The default score, reference, is the published one: the
+mean cross-entropy of the sentence's tokens. The job needs no study and no cluster.
 
 {LAYOUTS}
 """
 PREFIX_HELP = """\
-what stands before each sentence of a cloze question: end_of_text (the published rule), the
-tokenizer's bos or eos, or none; auto (the default) is end_of_text with --scoring reference on
-models whose training texts begin so, such as Qwen2.5, GPT-2 and the models of a study, else what
-the tokenizer itself begins a text with; with every other score it is what lm-evaluation-harness
-takes, bos or eos where there is none"""
+the token before each sentence of a cloze question: end_of_text (the published rule), the
+tokenizer's bos or eos, or none. The default, auto, depends on --scoring. With reference it is
+end_of_text for models whose training texts begin with it (Qwen2.5, GPT-2, the models of a study),
+otherwise the token with which the tokenizer begins a text. With every other score it is that of
+lm-evaluation-harness: bos, or eos if there is no bos"""
 EXAMPLE = """\
 example:
   python jobs/evaluate.py --model storage/laptop/base-1a2b3c4d5e6f/checkpoints/step-000300 \\
@@ -42,23 +42,24 @@ def main() -> None:
     add = parser.add_argument
     add("--model", type=Path, required=True, metavar="DIR", help="a Hugging Face model folder")
     add("--probes", type=Path, required=True, nargs="+", metavar="FILE", help="probe files")
-    add("--out", type=Path, required=True, metavar="OUT.json", help="scores of every question")
-    add("--scoring", choices=get_args(ScoreType), default="reference", help="what ranks options")
+    add("--out", type=Path, required=True, metavar="OUT.json", help="the output file")
+    add("--scoring", choices=get_args(ScoreType), default="reference",
+        help="score that ranks the options (default: %(default)s)")  # fmt: skip
     add("--prefix", choices=PREFIX_RULES, default="auto", help=PREFIX_HELP)
-    add("--lenient", action="store_true", help="leave out items that are wrong, and list them")
-    add("--consistency", action="store_true", help="RankC of every two files in parallel")
+    add("--lenient", action="store_true", help="skip invalid items and list them")
+    add("--consistency", action="store_true", help="also compute RankC of every two parallel files")
     add("--device", default="auto", help="auto (the default), cpu, cuda, cuda:0, cuda:1, ...")
-    inexact = "bfloat16 is faster on a GPU and inexact (default: %(default)s)"
+    inexact = "bfloat16 is faster on a GPU, but inexact (default: %(default)s)"
     add("--precision", choices=PRECISIONS, default="float32", help=inexact)
     add("--tokens-per-batch", type=int, default=2048, metavar="N",
-        help="how much is scored at once; it changes speed and memory, never a choice "
-        "(default: %(default)s, the fastest on a CPU; a GPU likes 65536)")  # fmt: skip
+        help="padded tokens per forward pass; changes speed and memory, never a result "
+        "(default: %(default)s, the fastest on a CPU; use 65536 on a GPU)")  # fmt: skip
     arguments = parser.parse_args()
     if arguments.tokens_per_batch < 1:
         raise UserError(f"--tokens-per-batch: {arguments.tokens_per_batch} is not 1 or more")
     if arguments.prefix == "none" and arguments.scoring == "mutual_information":
-        raise UserError("--prefix: 'none', but mutual_information scores options by themselves; "
-                        "give another of the two")  # fmt: skip
+        raise UserError("--prefix: 'none' does not work with --scoring mutual_information, which "
+                        "scores each option alone; change one of the two")  # fmt: skip
     check_model_folder(arguments.model)
     if arguments.out.is_dir() or not arguments.out.resolve().parent.is_dir():
         raise UserError(f"--out: {str(arguments.out)!r} is not a file name in an existing folder")

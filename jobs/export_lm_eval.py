@@ -9,9 +9,10 @@ from ccx_ray.evaluation.external.harness import GROUP, export_tasks
 from ccx_ray.evaluation.external.probe_files import load_probe_file
 
 DESCRIPTION = f"""\
-Write probe files as multiple-choice tasks of lm-evaluation-harness: the filled sentences are the
-choices behind an empty context. Its metric acc chooses as our score sum does, acc_bytes as
-per_byte. Each file becomes a task of its name, all of them the group {GROUP}.
+Write probe files as multiple-choice tasks of lm-evaluation-harness. The choices are the filled
+sentences, after an empty context. The metric acc makes the same choices as the score sum of
+jobs/evaluate.py, and acc_bytes as per_byte. Each file becomes a task; the group {GROUP}
+contains all of them.
 """
 EXAMPLE = f"""\
 example, without a network:
@@ -31,17 +32,15 @@ def main() -> None:
         "--probes", type=Path, required=True, nargs="+", metavar="FILE", help="probe files"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder, made where it is missing"
+        "--out", type=Path, required=True, metavar="DIR", help="output folder; created if missing"
     )
-    parser.add_argument(
-        "--lenient", action="store_true", help="leave out items of the wrong shape and list them"
-    )
+    parser.add_argument("--lenient", action="store_true", help="skip invalid items and list them")
     arguments = parser.parse_args()
     probes = [(path, load_probe_file(path, lenient=arguments.lenient)) for path in arguments.probes]
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out: {str(arguments.out)!r} is no folder ({error.strerror})") from None
+        raise UserError(f"--out: {str(arguments.out)!r}: {error.strerror}; give a folder") from None
     names = export_tasks(probes, arguments.out)
     for name, (path, probe) in zip(names, probes, strict=True):
         print(f"{name}: {len(probe.items):,} questions of {path}")

@@ -1,14 +1,14 @@
-"""Which documents a trial had consumed by an optimizer step, and how often."""
+"""List the documents that a trial had read by an optimizer step, and how often."""
 
 from ccx_ray.cli.command import exit_code, parse_study, run_command, study_parser
 from ccx_ray.errors import UserError
 from ccx_ray.study.trials import find_trial
 
 DESCRIPTION = """\
-Ask the exposure ledger of a trial: which documents its model had consumed by an optimizer step, and
-how often (1.0 = once in full). The stream says it, so nothing is trained for this. With --documents
-the answer is given for these ids at every checkpoint; else for all documents, by part, and --out
-writes each of them.
+List the documents that a trial had read by an optimizer step, and how often (1.0 = once in full).
+This is computed from the trial's stream, so no model is trained. With --documents it is shown for
+these ids at every checkpoint. Otherwise it is summed over all documents of each part, and --out
+writes one row per document.
 """
 EXAMPLE = "python jobs/exposure.py --study laptop --trial ko-bridge-s0 --step 40 --out seen.parquet"
 
@@ -22,15 +22,15 @@ def main() -> int:
         metavar="NAME",
         help="<language>-<bridge|nobridge|deranged>-s<seed>",
     )
-    parser.add_argument("--step", type=int, metavar="N", help="optimizer step; the last by default")
-    parser.add_argument("--documents", nargs="+", metavar="ID", help="ask for these alone")
-    parser.add_argument("--out", metavar="FILE.parquet", help="where to write the documents")
+    parser.add_argument("--step", type=int, metavar="N", help="optimizer step (default: the last)")
+    parser.add_argument("--documents", nargs="+", metavar="ID", help="ids of the documents to show")
+    parser.add_argument("--out", metavar="FILE.parquet", help="file for one row per document")
     arguments = parser.parse_args()
     study, root = parse_study(arguments)
     trial = find_trial(study, arguments.trial)
     step = study.trials.steps if arguments.step is None else arguments.step
     if not 0 <= step <= study.trials.steps:
-        raise UserError(f"--step: {step} is not a step of 0 to {study.trials.steps}")
+        raise UserError(f"--step: {step} is not a step between 0 and {study.trials.steps}")
 
     import pyarrow.parquet as pq
 

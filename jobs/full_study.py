@@ -1,14 +1,14 @@
-"""The whole study: corpora, base model, all trials, evaluations, frequencies, report."""
+"""Run the whole study: corpora, base model, all trials, evaluations, frequencies, report."""
 
 from ccx_ray.cli.command import parse_study, run_command, run_steps, study_parser
 
 DESCRIPTION = """\
 Run a whole study: isolate the text by script, train the tokenizer, prepare the streams, pretrain
-the base, run the grid of continual-pretraining trials, score every checkpoint while they train,
-estimate how often the knowledge occurs, and write the report.
+the base model, run the grid of continual-pretraining trials, score every checkpoint during
+training, estimate the frequency of each question's knowledge, and write the report.
 
-The same command continues an interrupted study and repeats nothing that is done. It runs on the
-Ray cluster that it is submitted to (ray job submit), or starts a local one on this machine.
+The same command continues an interrupted study; finished steps are not repeated. It runs on the Ray
+cluster it is submitted to (ray job submit), or starts a local one on this machine.
 """
 EXAMPLE = """python jobs/full_study.py --study laptop
   python jobs/full_study.py --study laptop --set trials.steps=300 trials.seeds=[0]
@@ -22,13 +22,14 @@ def main() -> int:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the steps, what is done already, FLOPs, GPU hours, cost and memory, and stop",
+        help="compute nothing; print the steps and which are done, FLOPs, GPU hours, cost, memory "
+        "and the smallest transfer that the study can detect",
     )
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="read every byte of what is done already; by default names, sizes and times of change "
-        "are compared, which finds all but a change that keeps size and time",
+        help="read every byte of finished steps; by default only names, sizes and modification "
+        "times are compared",
     )
     arguments = parser.parse_args()
     study, root = parse_study(arguments)

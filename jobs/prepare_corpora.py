@@ -1,12 +1,12 @@
-"""Text in, training streams out: everything before the first optimizer step."""
+"""Prepare the corpora: read, isolate and clean text, train the tokenizer, write the streams."""
 
 from ccx_ray.cli.command import parse_study, run_command, run_steps, study_parser
 
 DESCRIPTION = """\
-Prepare the corpora of a study: read the text in whatever format it comes, isolate it by script or
-language, remove duplicates and near-duplicates, train the tokenizer, and write the streams of every
-language, seed and condition. Rejected text is counted by reason and kept beside the accepted text.
-Whoever is killed, the same command repeats only what is not finished.
+Prepare the corpora of a study: read the text, isolate it by script or language, remove duplicates
+and near-duplicates, train the tokenizer, and write the streams of every language, seed and
+condition. Rejected records are counted by reason and kept beside the accepted text. After a crash
+the same command repeats only unfinished work.
 """
 EXAMPLE = "python jobs/prepare_corpora.py --study laptop"
 

@@ -1,10 +1,10 @@
-"""The base model: pretrained on the base language alone, and evaluated."""
+"""Pretrain the base model on the base language and evaluate it."""
 
 from ccx_ray.cli.command import parse_study, run_command, run_steps, study_parser
 
 DESCRIPTION = """\
 Pretrain the base model of a study on script-isolated English, and score its checkpoints on every
-probe file. The corpora are prepared first where they are not yet.
+probe file. Missing corpora are prepared first.
 """
 EXAMPLE = "python jobs/pretrain_base.py --study laptop"
 

@@ -1,10 +1,10 @@
-"""The tables, figures and the report, with whatever they still need."""
+"""Write the tables, figures and the report; run the missing steps first."""
 
 from ccx_ray.cli.command import parse_study, run_command, run_steps, study_parser
 
 DESCRIPTION = """\
-Write the report of a study. What it needs and is not done yet, trials included, is run first; a
-change of analysis fields (--set analysis.confidence=0.99) computes nothing but the report anew.
+Write the report of a study. Missing steps, trials included, are run first. If only analysis fields
+change (--set analysis.confidence=0.99), only the report is written again.
 """
 EXAMPLE = "python jobs/report.py --study laptop"
 

@@ -1,12 +1,12 @@
-"""One trial of the grid, with its evaluations; ``--rerun`` trains it anew."""
+"""Run one trial of the grid with its evaluations; ``--rerun`` trains it again."""
 
 from ccx_ray.cli.command import parse_study, run_command, run_steps, study_parser
 from ccx_ray.study.trials import find_trial
 
 DESCRIPTION = """\
-Run one trial of a study and score its checkpoints; the base and the streams are made first where
-they are missing. With --rerun a trial that is done is trained anew: MLflow gets a new run, the old
-one and its files are kept, and the analysis, made again when all trials are there, uses the new.
+Run one trial of a study and score its checkpoints. A missing base and missing streams are made
+first. With --rerun a finished trial is trained again: MLflow gets a new run, and the old run and
+its files are kept. When all trials are finished, the analysis is repeated with the new run.
 """
 EXAMPLE = "python jobs/run_trial.py --study laptop --trial ko-bridge-s0 --rerun"
 
@@ -20,7 +20,7 @@ def main() -> int:
         metavar="NAME",
         help="<language>-<bridge|nobridge|deranged>-s<seed>",
     )
-    parser.add_argument("--rerun", action="store_true", help="train it anew even if it is done")
+    parser.add_argument("--rerun", action="store_true", help="train it again if it is finished")
     arguments = parser.parse_args()
     study, root = parse_study(arguments)
     trial = find_trial(study, arguments.trial)

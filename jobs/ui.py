@@ -1,4 +1,4 @@
-"""MLflow's UI, opened at a study: its trials, its charts, its trials side by side."""
+"""Serve MLflow's UI and print the addresses of a study: trials, charts, side by side."""
 
 import argparse
 from pathlib import Path
@@ -13,9 +13,9 @@ from ccx_ray.tracking.places import default_tracking_uri
 from ccx_ray.tracking.ui import pages, serve
 
 DESCRIPTION = """\
-Serve MLflow's UI on 127.0.0.1 over the runs of a storage, and print the addresses of its studies:
-the trials by language and condition, their charts, and the trials side by side. With the address of
-a tracking server, print the addresses there; nothing is started.
+Serve MLflow's UI on 127.0.0.1 for the runs of a storage. Print three addresses for each study: the
+trials by language and condition, their charts, and the trials side by side. With --tracking-uri,
+print the addresses on that server and start nothing.
 """
 EXAMPLE = """python jobs/ui.py --study laptop
   python jobs/ui.py --study pilot --tracking-uri https://mlflow.lab.example"""
@@ -29,12 +29,12 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--study", metavar="NAME", help="one study alone (default: all of the storage)")
+    add("--study", metavar="NAME", help="one study (default: all studies of the storage)")
     add("--storage", metavar="URI", default=RuntimeSpec().storage,
         help="folder of the results (default: %(default)s)")  # fmt: skip
     add("--tracking-uri", metavar="URI",
-        help="server or database of the runs (default: mlflow.db in the storage)")  # fmt: skip
-    add("--port", type=int, default=5000, help="to serve at (default: %(default)s)")
+        help="server or database with the runs (default: mlflow.db in the storage)")  # fmt: skip
+    add("--port", type=int, default=5000, help="port of the UI (default: %(default)s)")
     arguments = parser.parse_args()
     uri, server = arguments.tracking_uri, None
     if uri is None:
@@ -42,7 +42,7 @@ def main() -> int:
         if not (storage / "mlflow.db").is_file():
             raise UserError(
                 f"--storage: {str(storage / 'mlflow.db')!r} does not exist; run a study first "
-                "(make study), or name the storage of one"
+                "(make study), or give the storage of a study"
             )
         uri = default_tracking_uri(Path(storage))
     served = uri.startswith(("http://", "https://"))

@@ -1,4 +1,4 @@
-"""How far the frequencies can be trusted: recall, judges, planted facts, and people."""
+"""Test the frequency estimate: recall, judges, planted facts, and human review."""
 
 import shutil
 from pathlib import Path
@@ -7,12 +7,12 @@ from ccx_ray.cli.command import exit_code, parse_study, run_command, study_parse
 from ccx_ray.errors import UserError
 
 DESCRIPTION = """\
-Test the frequency estimate of a study: recall of every retriever against an exhaustive scan, known
-facts planted into real text, agreement of judges. No model is trained for this.
+Test the frequency estimate of a study: recall of every retriever against an exhaustive scan, facts
+planted into real text at known frequencies, and agreement of judges. No model is trained.
 
-For people: --export DIR writes a sheet of retrieved documents a language, an HTML page to read and
-a CSV table to fill in (column holds: yes, no, unclear). --import takes filled tables back: they
-are kept with the study, and the report states precision, kappa and a corrected density.
+Human review: --export DIR writes a sheet of retrieved documents for each language, as an HTML page
+to read and a CSV table to fill in (column holds: yes, no, unclear). --import reads filled tables
+and stores them with the study. The report then gives precision, kappa and a corrected density.
 """
 EXAMPLE = "python jobs/validate_frequency.py --study laptop --export sheets"
 
@@ -20,17 +20,17 @@ EXAMPLE = "python jobs/validate_frequency.py --study laptop --export sheets"
 def main() -> int:
     """Parse, validate, export or import, print."""
     parser = study_parser(DESCRIPTION, example=EXAMPLE)
-    parser.add_argument("--export", metavar="DIR", type=Path, help="write the review sheets there")
+    parser.add_argument("--export", metavar="DIR", type=Path, help="folder for the review sheets")
     parser.add_argument(
         "--import", dest="filled", metavar="FILE.csv", nargs="+", type=Path, help="filled tables"
     )
     arguments = parser.parse_args()
     study, root = parse_study(arguments)
     if arguments.export and arguments.export.exists() and not arguments.export.is_dir():
-        raise UserError(f"--export: {str(arguments.export)!r} is not a folder; give one")
+        raise UserError(f"--export: {str(arguments.export)!r} is not a folder")
     for path in arguments.filled or ():
         if not path.is_file():
-            raise UserError(f"--import: {str(path)!r} is not an existing file; give a filled table")
+            raise UserError(f"--import: {str(path)!r} does not exist; give a filled table")
 
     from ccx_ray.cli.outcome import print_outcome
     from ccx_ray.cli.tables import print_review, print_validation

@@ -1,7 +1,8 @@
 """Arguments and exit codes that all jobs share.
 
-A user's mistake ends with one line on standard error and exit code 2, also where a step meets it in
-an input file; a failed step ends with 1 and the causes, a defect of ours with its traceback.
+A user's mistake ends the job with one line on standard error and exit code 2, also if a step finds
+it in an input file. A failed step ends the job with 1 and the causes, a defect of ours with a
+traceback.
 """
 
 import argparse
@@ -34,7 +35,7 @@ def run_command(main: Callable[[], int | None]) -> None:
     """Run a job and leave the process with its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # What a terminal's encoding does not have is shown as an escape and ends no job.
+            # A character outside the terminal's encoding is printed as an escape, without an error.
             stream.reconfigure(errors="backslashreplace")
     try:
         with interruptible():
@@ -44,7 +45,7 @@ def run_command(main: Callable[[], int | None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt as error:
-        print("interrupted; the same command continues where this one stopped", file=sys.stderr)
+        print("interrupted; give the same command again to continue", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
         # At once: steps may still run in threads.
@@ -71,10 +72,10 @@ def study_parser(description: str, *, example: str) -> argparse.ArgumentParser:
     add("--study", required=True, metavar="NAME|FILE", help=shipped)
     add("--set", dest="overrides", nargs="+", action="extend", default=[], metavar="FIELD=VALUE",
         help="change fields of the study, such as trials.steps=300 or languages.ko.name=Korean; "
-        "only the steps that depend on them run anew")  # fmt: skip
+        "only the steps that depend on them run again")  # fmt: skip
     add("--storage", metavar="URI",
-        help="folder for all results (default: the study's runtime.storage); the same storage "
-        "continues an interrupted study, and on a cluster every node must mount it")  # fmt: skip
+        help="folder for all results (default: the study's runtime.storage); use the same one to "
+        "continue a study; on a cluster every node must mount it")  # fmt: skip
     add("--tracking-uri", metavar="URI",
         help="MLflow tracking server (default: SQLite in the storage folder)")  # fmt: skip
     return parser
@@ -106,9 +107,11 @@ def run_steps(
 
 
 def exit_code(run: "StudyRun") -> int:
-    """Of a run whose outcome is printed; what is wrong with an input file ends it as a mistake that
-    is found before does: with its line as the last one. So does an MLflow that failed, with the
-    exit code of a failed step."""
+    """The exit code of a run whose outcome is printed.
+
+    A fault of an input file gives the code of a user's mistake, an MLflow failure that of a failed
+    step; either way the cause is printed as the last line.
+    """
     if run.outcome.complete:
         return 0
     sys.stdout.flush()

@@ -37,11 +37,11 @@ from ccx_ray.evaluation.probes import (
 )
 
 LAYOUTS = """\
-Probe files are told apart by their names:
+The layout of a probe file is chosen by the extension of its name:
   *.json    a list of {"question": "... ___ ...", "options": [...], "answer": "..."}
   *.tsv     BMLAMA: Prompt with <mask>, Ans, Candidate Ans, as in Cross-Lingual-Consistency
   *.jsonl   mLAMA: the triples of a relation, such as P19.jsonl, with templates.jsonl beside it
-  *.yaml    a multiple-choice task of lm-evaluation-harness, scored as the harness does it"""
+  *.yaml    a multiple-choice task of lm-evaluation-harness, scored as in the harness"""
 
 MASK, SEPARATOR = "<mask>", ", "
 SUBJECT, OBJECT = "[X]", "[Y]"
