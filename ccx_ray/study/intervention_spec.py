@@ -1,5 +1,4 @@
-"""Study file: sentences planted into monolingual text at chosen frequencies, to see whether
-frequency decides transfer."""
+"""Study file: interventions, which plant sentences into monolingual text at random doses."""
 
 from collections.abc import Collection, Sequence
 from typing import Annotated, Self
@@ -12,25 +11,25 @@ FROM_PROBE = "from-probe"
 
 
 class InterventionSpec(Spec):
-    """Items of one probe that are given doses at random: how many documents of a text state them.
+    """Items of one probe with random doses: the number of planted documents that state an item.
 
-    An item keeps its dose in all conditions and seeds.
+    An item has the same dose in all conditions and seeds.
     """
 
     text: LanguageCode
-    """Whose monolingual text gets the sentences: the probe's own language, or the base language."""
+    """Language of the text: the probe's own language, or the base language."""
     probe: LanguageCode
-    """The culture whose items are given doses."""
+    """Culture of the items."""
     sentences: str = FROM_PROBE
-    """JSON Lines of ``{"question": 12, "text": "..."}``, questions counted from 0 as in the probe's
-    file, one or several sentences an item; or ``from-probe``: the probe's own question in the
-    language of the text, with the right answer in its blank."""
+    """JSON Lines of ``{"question": 12, "text": "..."}``, where items count from 0 as in the probe
+    file and may have several sentences. Or ``from-probe``: the probe's question in the language of
+    the text, with the right answer in its blank."""
     items: PositiveInt | None = None
-    """How many of the items that have a sentence are drawn; all of them when absent."""
+    """Number of sampled items among those with a sentence (default: all)."""
     doses: tuple[Count, ...] = Field(min_length=2)
-    """Documents of an item; as many items get each of them, but for what is left over."""
+    """Planted documents per item. Each dose is given to equally many items, up to a remainder."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of the items that are drawn and of their doses."""
+    """Seed of the sampled items and of their doses."""
 
     @model_validator(mode="after")
     def doses_can_be_given(self) -> Self:
@@ -48,8 +47,10 @@ def check_intervened(
     trained: Collection[str],
     plants_world: bool,
 ) -> None:
-    """Raises a ValueError where text and probe of an intervention are none of the study, or none
-    that a training would both read and be asked about.
+    """Check that text and probe of every intervention belong to the study's trainings.
+
+    Raises:
+        ValueError: a training would not both read the text and be asked about the probe.
 
     Args:
         base: the base language.
@@ -58,25 +59,25 @@ def check_intervened(
     """
     if interventions and plants_world:
         raise ValueError(
-            "interventions stand beside world: a planted world has its doses in world.statements "
-            "and world.bridges; leave interventions out"
+            "interventions and world are both given: a planted world has its doses in "
+            "world.statements and world.bridges; leave interventions out"
         )
     seen: set[tuple[str, str]] = set()
     for place, one in enumerate(interventions):
         field = f"interventions.{place}"
         if one.probe not in trained:
             raise ValueError(
-                f"{field}.probe {one.probe!r} must be one of the languages that are trained on: "
+                f"{field}.probe {one.probe!r} must be one of the trained languages: "
                 f"{', '.join(trained)}"
             )
         if one.text not in (one.probe, base):
             raise ValueError(
                 f"{field}.text {one.text!r} must be the probe's language {one.probe} or the base "
-                f"language {base}: no training reads another text and is asked about {one.probe}"
+                f"language {base}: trainings on other text are not asked about {one.probe}"
             )
         if (one.text, one.probe) in seen:
             raise ValueError(
-                f"{field}: an earlier one plants items of {one.probe} into the text of {one.text} "
-                "already; give all doses in one"
+                f"{field}: an earlier intervention plants items of {one.probe} into the text of "
+                f"{one.text}; give all doses in one intervention"
             )
         seen.add((one.text, one.probe))

@@ -1,7 +1,7 @@
 """The study file as typed, frozen values.
 
-Everything here except ``RuntimeSpec`` is identity: it decides the numbers. ``RuntimeSpec`` says
-where and on what the study runs, and no fingerprint ever contains it.
+Everything here except ``RuntimeSpec`` decides results and is part of the fingerprints.
+``RuntimeSpec`` has the storage and the machines; no fingerprint contains it.
 """
 
 from typing import Annotated, Literal, Self
@@ -26,30 +26,31 @@ from ccx_ray.study.training_spec import ModelSpec, TrainingRuntime, TrainingSpec
 from ccx_ray.study.world_spec import WorldSpec
 
 Condition = Literal["bridge", "nobridge", "deranged"]
-"""How the halves of the pairs stand: together, apart, or each beside the translation of another
-sentence."""
+"""How the two sentences of a pair are placed: in one row, in different rows, or each with the
+translation of another sentence."""
 StudyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
 class BaseSpec(TrainingSpec):
-    """Pretraining of the base model on the base language alone."""
+    """Pretraining of the base model on the base language only."""
 
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
-    """One base for each; the trials' seeds start from them in turn: the first from the first."""
+    """One base per seed. The seeds of the trials are assigned to the bases in turn: the first trial
+    seed to the first base."""
 
 
 class MixtureSpec(Spec):
-    """What the rows of a trial hold, as shares; the rest is monolingual text of the target."""
+    """Shares of a trial's rows; the rest is monolingual text of the target language."""
 
     parallel: Share = 0.5
-    """Parallel sentences, together or apart."""
+    """Parallel sentences, in one row or in different rows."""
     replay: Share = 0.0
-    """Documents of the base language, seen again against forgetting. The paper names none."""
+    """Documents of the base language, read again against forgetting. The paper names none."""
 
     @model_validator(mode="after")
     def at_most_all(self) -> Self:
         if self.parallel + self.replay > 1:
-            raise ValueError(f"parallel {self.parallel} and replay {self.replay} are more than 1")
+            raise ValueError(f"parallel {self.parallel} plus replay {self.replay} is above 1")
         return self
 
 
@@ -57,22 +58,22 @@ class TrialsSpec(TrainingSpec):
     """The grid of continual-pretraining trials: languages x conditions x seeds."""
 
     languages: tuple[LanguageCode, ...] | None = None
-    """Languages of the grid; all of the study's when absent. The others stay in the tokenizer."""
+    """Target languages of the grid (default: all). The tokenizer is still learnt from all."""
     conditions: tuple[Condition, ...] = Field(default=("bridge", "nobridge"), min_length=1)
-    """How the halves of the pairs stand in the rows; ``bridge`` and ``nobridge`` are needed for
-    transfer, ``deranged`` is a further control."""
+    """How the two sentences of a pair are placed in the rows. Transfer needs ``bridge`` and
+    ``nobridge``; ``deranged`` is a further control."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1), min_length=1)
-    """One trial for each language, condition and seed. Three or more are needed for a claim beyond
-    these trainings."""
+    """One trial per language, condition and seed. A claim beyond these trainings needs three or
+    more."""
     mixture: MixtureSpec = MixtureSpec()
-    """Shares of parallel text and of replayed base-language text."""
+    """Shares of parallel sentences and of replay."""
     pair_order: Literal["english-first", "random"] = "random"
-    """Which half of a pair comes first in a bridge document. The paper leaves it open."""
+    """Which sentence of a pair comes first in a bridge document. The paper leaves it open."""
 
     @property
     def streams(self) -> tuple[Condition, ...]:
-        """The conditions whose streams are made: the two that transfer is the difference of, and
-        ``deranged`` where it is named."""
+        """The conditions with a stream: the two that transfer compares, and ``deranged`` if it is
+        named."""
         further: tuple[Condition, ...] = ("deranged",) if "deranged" in self.conditions else ()
         return ("bridge", "nobridge", *further)
 
@@ -86,7 +87,7 @@ ScoreType = Literal[
     "option_per_byte",
     "mutual_information",
 ]
-"""How the options of a question are compared; ``evaluation/results.py`` defines each."""
+"""The score that ranks the options of a question; ``evaluation/results.py`` defines each."""
 QualityKind = Literal[
     "no_blank",
     "several_blanks",
@@ -95,36 +96,36 @@ QualityKind = Literal[
     "identical_sentences",
     "surrounding_space",
 ]
-"""What may be odd about a question; ``evaluation/probes.py: quality`` finds it."""
+"""Defects of a question; ``evaluation/probes.py: quality`` finds them."""
 
 
 class EvaluationSpec(Spec):
-    """Which of the stored scores the analysis reads, and which questions.
+    """Which stored scores and which questions the analysis uses.
 
-    Every checkpoint is scored in every way on every question, so a change here repeats the
-    analysis alone.
+    All scores of all questions are stored for every checkpoint, so a change here repeats only the
+    analysis.
     """
 
     scoring: ScoreType = "reference"
-    """How the options of a question are compared; the glossary defines each score."""
+    """The score that ranks the options of a question; the glossary defines each."""
     exclude: tuple[QualityKind, ...] = ()
-    """Questions to leave out, by what is odd about them; none, as published, by default."""
+    """Defects of questions to leave out (default: none, as published)."""
 
 
 Direction = Literal["base-to-target", "target-to-base"]
 Headline = Literal["last", "area"]
-"""The one statistic a language and direction: transfer at the last checkpoint, or the area between
-the curves of bridge and no-bridge, as a mean over the training."""
+"""The one statistic per language and direction: transfer at the last checkpoint, or the mean
+distance of the accuracy curves of bridge and no-bridge over the training."""
 Sign = Literal["positive", "zero", "negative"]
 
 
 class ExpectedSpec(Spec):
-    """The sign that transfer of one language is expected to have in each direction."""
+    """The expected sign of transfer of one language in each direction."""
 
     base_to_target: Sign | None = None
-    """From the base language to the target language; null: nothing is declared."""
+    """From the base language to the target language; null: no expectation."""
     target_to_base: Sign | None = None
-    """From the target language to the base language; null: nothing is declared."""
+    """From the target language to the base language; null: no expectation."""
 
     def of(self, direction: Direction) -> str:
         """The sign of a direction; empty where none is declared."""
@@ -133,47 +134,47 @@ class ExpectedSpec(Spec):
 
 
 class AnalysisSpec(Spec):
-    """What is declared before the first trial, and the intervals and tests of the report."""
+    """The analysis that is declared before the first trial: headline, intervals and tests."""
 
     headline: Headline = "last"
-    """The one statistic of each language and direction: transfer at the last checkpoint, or the
-    mean distance of the two accuracy curves over the training."""
+    """The one statistic per language and direction. ``last``: transfer at the last checkpoint;
+    ``area``: the mean distance of the two accuracy curves over the training."""
     expected: dict[LanguageCode, ExpectedSpec] = Field(default_factory=dict)
-    """Language -> the sign that its transfer is expected to have."""
+    """Language -> the expected signs of its transfer."""
     bootstrap_samples: PositiveInt = 2000
-    """Resamples of the questions for each interval over questions alone."""
+    """Bootstrap resamples for each interval over questions only."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    """Of all intervals."""
+    """Confidence level of all intervals."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of the bootstrap."""
+    """Seed of the bootstrap."""
 
 
 class EvaluationRuntime(Spec):
-    """On what checkpoints are scored."""
+    """Machines that score checkpoints."""
 
     evaluators: PositiveInt = 1
     """Processes that score checkpoints at the same time."""
     cpus_per_evaluator: Annotated[float, Field(gt=0)] = 0.5
-    """Logical CPUs that each takes of a node."""
+    """Logical CPUs of each evaluator."""
     gpus_per_evaluator: Annotated[float, Field(ge=0)] = 0.0
-    """GPUs that each takes; a fraction shares one."""
+    """GPUs of each evaluator; a fraction shares one."""
     threads_per_evaluator: PositiveInt = 1
-    """Threads of torch in each."""
+    """Torch threads of each evaluator."""
     tokens_per_batch: PositiveInt = 2048
-    """Padded tokens of one forward pass; 2,048 was fastest on one core with the laptop model."""
+    """Padded tokens per forward pass; 2,048 was fastest on one core with the laptop model."""
     max_failures: Annotated[int, Field(ge=0)] = 3
-    """How often the evaluator of one checkpoint may die and the evaluation be begun anew."""
+    """How often the evaluation of one checkpoint may fail and be restarted."""
     max_preemptions: Annotated[int, Field(ge=0)] = 100
-    """How often it may die with its node; counted apart from failures."""
+    """How often it may be lost with its node and be restarted; counted separately."""
 
     @property
     def demand(self) -> dict[str, float]:
-        """What each evaluator takes of a node; it is not there for trainings."""
+        """Resources of each evaluator, which trainings cannot use."""
         return {"CPU": self.cpus_per_evaluator, "GPU": self.gpus_per_evaluator}
 
 
 class DataRuntime(Spec):
-    """How text is processed and how streams are read."""
+    """Tasks that process text, and the reader of streams."""
 
     cpus_per_task: Annotated[float, Field(gt=0)] = 0.5
     """Logical CPUs of each task that reads, cleans, tokenizes or packs text."""
@@ -182,46 +183,46 @@ class DataRuntime(Spec):
 
 
 class CostSpec(Spec):
-    """What ``--dry-run`` computes GPU hours and cost with."""
+    """Assumptions of ``--dry-run`` for GPU hours, memory and cost."""
 
     device: str = "H100 SXM"
-    """The name that the plan shows."""
+    """Name of the device in the plan."""
     peak_tflops: Annotated[float, Field(gt=0)] = 989.5
-    """Of one device, in the precision of the training."""
+    """Peak of one device, in the precision of the training."""
     memory_gib: Annotated[float, Field(gt=0)] = 80.0
-    """Of one device; a training that cannot fit is refused."""
+    """Memory of one device; a training that cannot fit is refused."""
     model_flops_utilization: Annotated[float, Field(gt=0, le=1)] = 0.4
-    """The share of the peak that a training is assumed to reach."""
+    """Assumed share of the peak that a training reaches."""
     dollars_per_device_hour: Annotated[float, Field(ge=0)] = 3.0
-    """Price of one device for one hour."""
+    """Price of one device per hour."""
 
 
 class AssumedSpreadsSpec(Spec):
-    """Standard deviations of a question's difference between conditions, as shares, that
-    ``--dry-run`` assumes.
+    """Standard deviations that ``--dry-run`` assumes for the difference between conditions of one
+    question, as shares.
 
-    They lie between those measured in the laptop study (0.01, 0.07, 0.23) and in the control study
-    (0.07, 0.15, 0.45); no larger model has been measured.
+    They lie between the values measured in the laptop study (0.01, 0.07, 0.23) and in the control
+    study (0.07, 0.15, 0.45). No larger model has been measured.
     """
 
     trainings: Annotated[float, Field(ge=0, le=1)] = 0.03
-    """Between trainings, of what is common to all questions."""
+    """Between trainings, of the part that is common to all questions."""
     questions: Annotated[float, Field(ge=0, le=1)] = 0.15
-    """Between questions, of what is common to all trainings."""
+    """Between questions, of the part that is common to all trainings."""
     rest: Annotated[float, Field(ge=0, le=1)] = 0.45
-    """Of what is left: a question in a training."""
+    """Residual: of one question in one training."""
 
 
 class RuntimeSpec(Spec):
-    """Where and on what the study runs; never part of a fingerprint."""
+    """Storage and machines of the study; never part of a fingerprint."""
 
     storage: str = "storage"
-    """A local folder for all results, or one that every node of the cluster mounts."""
+    """Folder for all results: local, or mounted by every node of the cluster."""
     tracking_uri: str | None = None
-    """An MLflow server; SQLite in the storage folder when absent."""
+    """MLflow server (default: SQLite in the storage folder)."""
     checkpoint_storage: str | None = None
-    """A folder or an object store (``s3://``, ``gs://``, ``abfs://``) for checkpoints and states to
-    resume from; in the steps' own folders when absent."""
+    """Folder or object store (``s3://``, ``gs://``, ``abfs://``) for checkpoints and resume states
+    (default: the folders of the steps)."""
     data: DataRuntime = DataRuntime()
     """Tasks that process text, and the reader of streams."""
     base: TrainingRuntime = TrainingRuntime()
@@ -231,11 +232,11 @@ class RuntimeSpec(Spec):
     evaluation: EvaluationRuntime = EvaluationRuntime()
     """Machines of the evaluations."""
     judge: JudgeRuntime = JudgeRuntime()
-    """Address and limits of an endpoint judge; GPUs of a local one."""
+    """Address and limits of an endpoint judge; GPUs of a local judge."""
     cost: CostSpec = CostSpec()
-    """What the plan of ``--dry-run`` computes hours, cost and memory with."""
+    """Assumptions of ``--dry-run`` for hours, cost and memory."""
     assumed_spreads: AssumedSpreadsSpec = AssumedSpreadsSpec()
-    """What the plan of ``--dry-run`` computes the smallest visible transfer with."""
+    """Assumptions of ``--dry-run`` for the smallest detectable transfer."""
 
 
 class StudySpec(Spec):
@@ -244,42 +245,42 @@ class StudySpec(Spec):
     name: StudyName
     """The study's folder in the storage and its experiment in MLflow."""
     description: str
-    """What the study asks, in a sentence or two; the report shows it."""
+    """The question of the study, in a sentence or two; the report shows it."""
     base_language: BaseLanguageSpec
     """The language that the base model is pretrained on."""
     languages: tuple[LanguageSpec, ...] = Field(min_length=1)
-    """The target languages: each has text, parallel sentences and questions."""
+    """The target languages, each with text, parallel sentences and questions."""
     world: WorldSpec | None = None
-    """What makes the text, the pairs and the questions of a control study; the languages name no
-    files then."""
+    """The planted world of a control study. It generates text, pairs and questions; the languages
+    then name no files."""
     control: StudyName | None = None
-    """A study with a planted world, in the same storage, whose verdicts the report shows."""
+    """Name of a control study in the same storage, whose verdicts the report shows."""
     cleaning: CleaningSpec = CleaningSpec()
-    """Which documents are dropped."""
+    """Which documents are removed."""
     held_out: HeldOutSpec = HeldOutSpec()
-    """Documents that no training sees, for perplexity."""
+    """Documents that no training reads, for perplexity."""
     tokenizer: TokenizerSpec
-    """The tokenizer: learnt from the study's text, or a published one."""
+    """Tokenizer: learnt from the study's text, or published."""
     model: ModelSpec
-    """The model: the name of a preset, or its sizes."""
+    """Model: the name of a preset, or its sizes."""
     sequence_length: Annotated[int, Field(ge=8)]
     """Tokens in one row of a stream; at most ``model.max_positions``."""
     base: BaseSpec
     """Pretraining of the base model."""
     trials: TrialsSpec
-    """The grid of trials and how each is trained."""
+    """The grid of trials, and the training of each."""
     interventions: tuple[InterventionSpec, ...] = ()
-    """Sentences that are planted into text at chosen frequencies."""
+    """Sentences planted into text at chosen frequencies."""
     audit: AuditSpec = AuditSpec()
     """Sample size and limits of the audit."""
     evaluation: EvaluationSpec = EvaluationSpec()
-    """Which scores and questions the report uses."""
+    """Scores and questions of the report."""
     frequency: FrequencySpec = FrequencySpec()
-    """How knowledge is looked for and counted in the corpora."""
+    """How knowledge is retrieved and counted in the corpora."""
     analysis: AnalysisSpec = AnalysisSpec()
     """The declared headline, intervals and tests of the report."""
     runtime: RuntimeSpec = RuntimeSpec()
-    """Where and on what the study runs; it never changes a result."""
+    """Storage and machines; they never change a result."""
 
     @model_validator(mode="after")
     def parts_agree(self) -> Self:
@@ -289,11 +290,11 @@ class StudySpec(Spec):
             raise ValueError(f"languages name {', '.join(repeated)} more than once")
         if self.control is not None and self.world is not None:
             raise ValueError(
-                f"control {self.control!r} stands beside world: a study that plants a world is its "
-                "own control; leave control out"
+                f"control {self.control!r} and world are both given: a study with a planted world "
+                "is its own control; leave control out"
             )
         if self.control == self.name:
-            raise ValueError(f"control {self.control!r} is this study itself; name another one")
+            raise ValueError(f"control {self.control!r} is this study itself; name another study")
         unknown = [code for code in self.trials.languages or () if code not in codes[1:]]
         if unknown:
             raise ValueError(

@@ -38,9 +38,9 @@ Licenses = Annotated[tuple[License, ...], BeforeValidator(_several)]
 
 
 class SourceSpec(Spec):
-    """Text to be read. A plain string in a study file is the ``path`` of one.
+    """A source of text. A plain string in a study file is its ``path``.
 
-    Exactly one of ``path`` and ``dataset``.
+    Exactly one of ``path`` and ``dataset`` is given.
     """
 
     path: str = ""
@@ -53,26 +53,25 @@ class SourceSpec(Spec):
     split: str = "train"
     """The split of the data set."""
     revision: str | None = None
-    """The commit of the data set; without one, it is not known what was read."""
+    """The commit of the data set."""
     format: Format | None = None
-    """By the file's name when absent."""
+    """Format (default: by the extension of the file name)."""
     id_field: str | None = None
-    """Field, column or attribute of the record's id; the format's own when absent."""
+    """Field, column or attribute of the record's id (default: that of the format)."""
     text_field: str | None = None
     """Field of a document's text."""
     english_field: str | None = None
-    """Field of the English half of a pair, or the language code of a TMX file."""
+    """Field of the English sentence of a pair, or its language code in a TMX file."""
     target_field: str | None = None
-    """The same of the other half."""
+    """The same for the target sentence."""
     target_path: str | None = None
-    """``moses``: the file whose lines are the other halves of the lines of ``path``."""
+    """``moses``: the file with the target sentences, line by line."""
     word_templates: dict[str, str] | None = None
-    """``mediawiki``: templates whose words stay in the text, by name, beside those known by
-    default: ``{단위: "{1} {2}"}`` shows the first two arguments, ``{name}`` a named one; an empty
-    text drops a template."""
+    """``mediawiki``: further templates whose words are kept, by name. ``{단위: "{1} {2}"}`` shows
+    the first two arguments, ``{name}`` a named one. An empty text removes a template."""
     license: Licenses = ()
-    """Of the text, as SPDX spells it where it is listed there (``CC-BY-SA-4.0``), or a list of
-    several; ``jobs/export.py`` states it, and no result depends on it."""
+    """Licence of the text by its SPDX identifier (``CC-BY-SA-4.0``), or a list of several. Only
+    ``jobs/export.py`` reads it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -84,22 +83,20 @@ class SourceSpec(Spec):
         if bool(self.path) == bool(self.dataset):
             raise ValueError("give exactly one of path and dataset")
         if self.dataset and not self.revision:
-            raise ValueError(
-                f"the data set {self.dataset} needs a revision, the commit that is to be read"
-            )
+            raise ValueError(f"the data set {self.dataset} needs a revision, the commit to read")
         if (self.format == "moses") != (self.target_path is not None):
-            raise ValueError("format moses and target_path go together: one file a language")
+            raise ValueError("format moses needs target_path, and target_path needs format moses")
         for name, shown in (self.word_templates or {}).items():
             if not re.fullmatch(r"([^{}]|\{[^{}]+\})*", shown):
                 raise ValueError(
-                    f"word_templates.{name}: {shown!r} has a brace without its other half; write "
-                    "{1} for the first argument, {name} for a named one"
+                    f"word_templates.{name}: {shown!r} has an unmatched brace; write {{1}} for the "
+                    "first argument, {name} for a named one"
                 )
         return self
 
     @property
     def label(self) -> str:
-        """What an error message calls it."""
+        """Name of the source in error messages."""
         return self.path or f"{self.dataset}@{self.revision}"
 
 
@@ -107,14 +104,14 @@ Sources = Annotated[tuple[SourceSpec, ...], Field(min_length=1)]
 
 
 class IsolationSpec(Spec):
-    """How the text of one language is kept free of another.
+    """How text in other languages is removed from the text of one language.
 
-    ``script``: by the Unicode *Script* property (UAX #24). Exactly one of ``keep``, which drops
-    every character of another script, and ``remove``, which drops the characters of the named
-    scripts. Common and Inherited must be named to be kept.
+    ``script``: by the Unicode *Script* property (UAX #24). Give exactly one of ``keep``, which
+    removes every character of another script, and ``remove``, which removes the characters of the
+    named scripts. Common and Inherited must be named to be kept.
 
-    ``language``: by language identification, for languages that share a script; lines or documents
-    in another language are dropped. ``keep`` or ``remove`` may isolate the script beside it.
+    ``language``: by language identification, for languages that share a script. Lines or documents
+    in another language are removed. ``keep`` or ``remove`` may be added.
     """
 
     strategy: Literal["script", "language"] = "script"
@@ -123,13 +120,13 @@ class IsolationSpec(Spec):
     """Scripts to keep, by their Unicode names, such as ``[Latin, Common, Inherited]``; all others
     are removed."""
     remove: tuple[str, ...] = ()
-    """Scripts to remove, such as ``[Latin]``; all others stay."""
+    """Scripts to remove, such as ``[Latin]``; all others are kept."""
     level: Literal["line", "document"] = "line"
-    """``language``: what is judged and dropped as a whole."""
+    """``language``: the unit that is identified and removed."""
     against: tuple[LanguageCode, ...] = ("en",)
-    """``language``: the languages that the text is told from."""
+    """``language``: the languages to distinguish the text from."""
     confidence: Share = 0.5
-    """``language``: the least probability of the text's own language among all of them."""
+    """``language``: lowest probability of the text's own language for which it is kept."""
 
     @model_validator(mode="after")
     def consistent(self) -> Self:
@@ -138,12 +135,12 @@ class IsolationSpec(Spec):
         if self.strategy == "script" and not (self.keep or self.remove):
             raise ValueError("give exactly one of keep and remove, as a list of script names")
         if self.strategy == "language" and not self.against:
-            raise ValueError("strategy language needs the languages to tell the text from: against")
+            raise ValueError("strategy language needs against: the languages to separate from")
         return self
 
 
 ENGLISH_ISOLATION = IsolationSpec(keep=("Latin", "Common", "Inherited"))
-"""What English text keeps, in the base's corpus and in parallel text alike."""
+"""Isolation of English text, in the base's corpus and in parallel sentences."""
 
 
 class BaseLanguageSpec(Spec):
@@ -152,21 +149,21 @@ class BaseLanguageSpec(Spec):
     code: LanguageCode
     """ISO 639 code of two or three letters."""
     name: str
-    """The name that tables and figures show."""
+    """Name in tables and figures."""
     monolingual: Sources
-    """Where its text is read from."""
+    """Sources of monolingual text."""
     isolation: IsolationSpec = ENGLISH_ISOLATION
-    """How its text is kept free of other scripts or languages."""
+    """How other scripts or languages are removed from its text."""
     note: str = ""
-    """A known weakness of this language's data; the report states it beside the results."""
+    """A known weakness of this language's data; the report states it with the results."""
 
 
 BLANK = re.compile("_+")
-"""What an option of a cloze question fills: every run of underscores."""
+"""The blank of a cloze question: every run of underscores."""
 
 
 class ProbeFiles(Spec):
-    """The two versions of one culture's cloze questions; item i of both is the same question."""
+    """The two files of one culture's cloze questions; item i of both is the same question."""
 
     english: str
     """The file in the base language."""
@@ -180,7 +177,7 @@ class LanguageSpec(BaseLanguageSpec):
     """A target language of continual pretraining."""
 
     parallel: Sources
-    """Where the pairs of a sentence and its translation are read from."""
+    """Sources of pairs of a sentence and its translation."""
     probes: ProbeFiles
     """The cloze questions about this language's culture."""
     isolation: IsolationSpec = IsolationSpec(remove=("Latin",))
@@ -188,59 +185,57 @@ class LanguageSpec(BaseLanguageSpec):
 
 
 class CleaningSpec(Spec):
-    """What is dropped from every corpus, counted by reason and kept readable."""
+    """What is removed from every corpus. Removed records are counted by reason and stored."""
 
     minimum_characters: PositiveInt = 10
-    """Of a monolingual document after isolation; the halves of a pair need only a letter."""
+    """Shortest monolingual document after isolation; each sentence of a pair needs one letter."""
     near_duplicates: Annotated[float, Field(gt=0, lt=1)] | None = 0.8
-    """Monolingual documents at least this similar (Jaccard of their shingles, by MinHash) to an
-    earlier one are dropped; null keeps them. Exact duplicates always go."""
+    """Similarity (Jaccard of shingles, by MinHash) to an earlier document from which a monolingual
+    document is removed; null keeps all. Exact duplicates are always removed."""
     record_megabytes: PositiveInt = 32
-    """A longer record is rejected unread."""
+    """Largest record; a larger one is rejected unread."""
     broken_files: Literal["stop", "keep"] = "stop"
-    """A file that cannot be read to its end: stop the study, or keep what came before the break."""
+    """If a file cannot be read to its end: stop the study, or keep the records before the fault."""
 
 
 class HeldOutSpec(Spec):
-    """Documents of every language that no training stream ever shows.
+    """Documents of every language that no training reads.
 
     A model may answer a culture's questions better because knowledge moved between its languages,
-    or because it got better at the language. Perplexity on text that it has not seen tells the
-    two apart.
+    or because it got better at the language. Perplexity on unseen text distinguishes the two.
     """
 
     share: Annotated[float, Field(ge=0, le=0.5)] = 0.02
-    """Of a language's characters; 0 holds nothing out, and no perplexity is measured."""
+    """Share of a language's characters; 0: no held-out documents and no perplexity."""
     characters: PositiveInt = 100_000
-    """At most so many, however large the corpus: every checkpoint reads all of them."""
+    """Upper limit in characters, because every checkpoint reads all of them."""
     seed: Count = 0
-    """Of the choice of documents."""
+    """Seed of the choice of documents."""
 
 
 class AuditSpec(Spec):
-    """The audit of what is trained on: how much is shown, and what is too much."""
+    """Samples and limits of the audit. A limit is the largest allowed value."""
 
     sample_documents: PositiveInt = 1000
-    """Of every corpus, on a page to read."""
+    """Documents of every corpus on a page to read."""
     seed: Count = 0
-    """Of the sample."""
+    """Seed of the sample."""
     forbidden_characters: Count = 0
-    """Most characters of an excluded script that a corpus may hold."""
+    """Limit: characters of an excluded script in a corpus."""
     rejected_share: Share = 0.5
-    """Largest share of a corpus's records that may be rejected."""
+    """Limit: share of a corpus's records that are rejected."""
     contaminated_share: Share = 0.05
-    """Largest share of a culture's questions whose wording or filled sentence may stand in a
-    corpus."""
+    """Limit: share of a culture's questions whose wording or filled sentence is in a corpus."""
     shared_documents_share: Share = 0.01
-    """Largest share of a corpus's documents that may stand in another corpus too."""
+    """Limit: share of a corpus's documents that are also in another corpus."""
     translations_share: Share = 0.001
-    """Largest share of the rows without bridges, and of a corpus's documents, that may hold a
-    sentence and its translation, told by content."""
+    """Limit: share of the rows without bridges, and of a corpus's documents, that contain a
+    sentence and its translation, matched by content."""
     token_difference_share: Share = 0.001
-    """Largest difference of the conditions' tokens."""
+    """Limit: difference between the conditions in number of tokens, as a share."""
 
     def identity(self) -> dict[str, object]:
-        """What decides the figures; the thresholds only judge them."""
+        """The fields that decide the figures; the limits do not change them."""
         return self.model_dump(include={"sample_documents", "seed"})
 
 
@@ -249,10 +244,10 @@ class TokenizerSpec(Spec):
     of Hugging Face."""
 
     vocabulary_size: Annotated[int, Field(ge=300)]
-    """Of all tokens, the special ones too; of a pretrained tokenizer what it must come to."""
+    """Number of tokens, special ones included; a pretrained tokenizer must have this number."""
     megabytes_per_language: Annotated[float, Field(gt=0)] = 2.0
-    """Text of each language that the merges are learnt from, so that none dominates."""
+    """Text of each language for learning the merges; equal, so that no language dominates."""
     pretrained: str | None = None
-    """The folder of a Hugging Face tokenizer, or its name on the hub; nothing is learnt then."""
+    """Folder or hub name of a Hugging Face tokenizer; nothing is learnt then."""
     revision: str | None = None
-    """The commit of a tokenizer on the hub."""
+    """Commit of a tokenizer on the hub."""

@@ -1,6 +1,6 @@
 """Study file: model, optimizer, steps and checkpoints, and the machines of a training.
 
-Everything here except ``TrainingRuntime`` is identity: it decides the numbers.
+Everything here except ``TrainingRuntime`` decides results and is part of the fingerprints.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -24,19 +24,19 @@ class ModelSpec(Spec):
     layers: PositiveInt
     """Number of layers."""
     attention_heads: PositiveInt | None = None
-    """Null for an architecture without attention."""
+    """Attention heads; null for an architecture without attention."""
     key_value_heads: PositiveInt | None = None
-    """As many as ``attention_heads`` when absent."""
+    """Key-value heads (default: ``attention_heads``)."""
     intermediate_size: PositiveInt | None = None
-    """Of the feed-forward layer; the architecture's own rule when absent."""
+    """Width of the feed-forward layer (default: the architecture's rule)."""
     tie_embeddings: bool = True
     """Whether input and output embeddings are the same weights."""
     rope_theta: Annotated[float, Field(gt=0)] = 10000.0
     """Base of the rotary position embedding."""
     max_positions: PositiveInt = 2048
-    """The longest row that the model takes, in tokens."""
+    """Longest row of the model, in tokens."""
     options: dict[str, bool | int | float | str] = Field(default_factory=dict)
-    """Settings that only this architecture has, by their names in its Hugging Face config, such as
+    """Settings of this architecture only, by their names in its Hugging Face config, such as
     ``state_size`` of a state-space model."""
 
     @model_validator(mode="before")
@@ -45,7 +45,7 @@ class ModelSpec(Spec):
         if not isinstance(value, str):
             return value
         if value not in MODEL_PRESETS:
-            raise ValueError(f"no preset of this name; there are {', '.join(MODEL_PRESETS)}")
+            raise ValueError(f"unknown preset; the presets are {', '.join(MODEL_PRESETS)}")
         return MODEL_PRESETS[value]
 
     @model_validator(mode="after")
@@ -71,7 +71,7 @@ class OptimizerSpec(Spec):
     """AdamW with linear warm-up and cosine decay."""
 
     learning_rate: Annotated[float, Field(gt=0)]
-    """The highest, reached after the warm-up."""
+    """Peak learning rate, reached after the warm-up."""
     warmup_steps: Count = 0
     """Steps in which the learning rate rises from 0."""
     final_learning_rate_share: Share = 0.1
@@ -87,48 +87,48 @@ class OptimizerSpec(Spec):
 
 
 class WatchSpec(Spec):
-    """What is done about a step that must not be trained through.
+    """How a training reacts to a bad step: stop, or skip it.
 
-    ``skip`` goes back to the state of the last checkpoint and on after the bad step: the rows in
-    between are never learnt from. What is done depends on the losses alone, so a rerun repeats it.
+    ``skip`` restores the state of the last checkpoint and continues after the bad step. The rows
+    in between are not learnt from. The decision depends on the losses only, so a rerun repeats it.
     """
 
     non_finite: Literal["stop", "skip"] = "stop"
-    """A loss or a gradient that is no number."""
+    """Reaction to a loss or gradient that is NaN or infinite."""
     spike: Literal["stop", "skip"] = "stop"
-    """A loss far above those before it."""
+    """Reaction to a loss far above the previous losses."""
     spike_nats: Annotated[float, Field(gt=0)] = 2.0
-    """How far above the median of the last ``spike_window`` losses."""
+    """Distance above the median of the last ``spike_window`` losses that counts as a spike."""
     spike_window: PositiveInt = 32
-    """How many losses the median is taken over."""
+    """Number of losses for the median."""
     max_skips: Count = 3
-    """The next bad step after so many stops the training."""
+    """Skips before the next bad step stops the training."""
 
 
 class TrainingSpec(Spec):
-    """How long one model trains; step ``s`` consumes ``sequences_per_step`` rows."""
+    """Steps, rows, checkpoints and optimizer of one training."""
 
     steps: PositiveInt
     """Optimizer steps."""
     sequences_per_step: PositiveInt
-    """Rows that one optimizer step consumes, on whatever number of workers."""
+    """Rows per optimizer step, for any number of workers."""
     checkpoints: PositiveInt | tuple[PositiveInt, ...]
-    """Kept and evaluated checkpoints: how many, evenly spaced, or after which optimizer steps."""
+    """Kept and evaluated checkpoints: their number, evenly spaced, or a list of optimizer steps."""
     optimizer: OptimizerSpec
     """Learning rate and the other settings of AdamW."""
     document_masks: bool = False
-    """Whether a token sees nothing of the other documents of its row. Without bridges this is the
-    strict form of isolation; the two halves of a bridge are one document and see each other."""
+    """Whether attention is limited to the token's own document. Without bridges this is the strict
+    form of isolation. The two sentences of a bridge are one document."""
     watch: WatchSpec = WatchSpec()
-    """What is done about losses that are no number or far too high."""
+    """How the training reacts to losses that are NaN, infinite or far too high."""
 
     @model_validator(mode="after")
     def checkpoints_fit(self) -> Self:
         if isinstance(self.checkpoints, int):
             if self.checkpoints > self.steps:
-                raise ValueError(f"{self.checkpoints} checkpoints do not fit in {self.steps} steps")
+                raise ValueError(f"checkpoints {self.checkpoints} is above steps {self.steps}")
         elif list(self.checkpoints) != sorted(set(self.checkpoints)):
-            raise ValueError(f"checkpoints {list(self.checkpoints)} must rise without repeats")
+            raise ValueError(f"checkpoints {list(self.checkpoints)} must increase")
         elif self.checkpoints[-1:] != (self.steps,):
             raise ValueError(
                 f"checkpoints {list(self.checkpoints)} must end at the last step, {self.steps}"
@@ -137,7 +137,7 @@ class TrainingSpec(Spec):
 
     @property
     def checkpoint_steps(self) -> tuple[int, ...]:
-        """The optimizer steps after which a checkpoint is kept; the last is the last step."""
+        """The optimizer steps with a checkpoint; the last one is the last step."""
         if isinstance(self.checkpoints, int):
             count = self.checkpoints
             return tuple(self.steps * (i + 1) // count for i in range(count))
@@ -145,51 +145,51 @@ class TrainingSpec(Spec):
 
 
 class TrainingRuntime(Spec):
-    """On what one model trains."""
+    """Machines of one training."""
 
     workers: PositiveInt | tuple[PositiveInt, PositiveInt] = 1
-    """How many, or from how few to how many as the cluster has room."""
+    """Number of workers, or the lowest and highest number for an elastic training."""
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
-    """Logical CPUs that each worker takes of a node."""
+    """Logical CPUs of each worker."""
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
-    """GPUs of each worker: 0 trains on the CPU."""
+    """GPUs of each worker; 0 trains on the CPU."""
     threads_per_worker: PositiveInt = 1
-    """Threads of torch in each worker."""
+    """Torch threads of each worker."""
     sequences_per_device: PositiveInt = 16
-    """Rows in one forward pass; accumulation makes up ``sequences_per_step``."""
+    """Rows per forward pass; gradient accumulation completes ``sequences_per_step``."""
     zero_stage: Literal[0, 1, 2, 3] = 1
-    """DeepSpeed's: what the workers divide among them. 1: the optimizer's state; 2: gradients too;
-    3: weights too; 0: nothing."""
+    """DeepSpeed ZeRO stage: what is sharded over the workers. 0: nothing; 1: optimizer state;
+    2: also gradients; 3: also weights."""
     offload: Literal["none", "optimizer", "parameters"] = "none"
-    """What DeepSpeed keeps in the memory of the host: ``optimizer`` from stage 1, ``parameters``
-    (and with them the optimizer's) at stage 3."""
+    """What DeepSpeed keeps in host memory. ``optimizer``: its state, from stage 1; ``parameters``:
+    parameters and optimizer state, at stage 3."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Of forward and backward pass; weights of the optimizer stay in fp32."""
+    """Precision of forward and backward pass; the optimizer's weights are always fp32."""
     activation_checkpointing: bool = False
-    """Recompute each layer's activations in the backward pass instead of keeping them."""
+    """Recompute each layer's activations in the backward pass, to save memory."""
     compile: bool = False
-    """torch.compile of the model: minutes at each start, faster steps after it."""
+    """Use torch.compile: minutes at each start, then faster steps."""
     attention: Literal["sdpa", "flash_attention_2", "flex_attention", "eager"] = "sdpa"
-    """The implementation of attention, by its name in Transformers."""
+    """Implementation of attention, by its name in Transformers."""
     fused_loss: bool = False
-    """Head and cross-entropy in one, so that the logits of a large vocabulary are never whole in
-    memory: by Liger on a GPU (the ``gpu`` extra), or in fp32 by torch 2.13."""
+    """Fuse head and cross-entropy, so that the full logits are never in memory. Uses Liger on a
+    GPU (the ``gpu`` extra), or torch 2.13 in fp32."""
     max_failures: Count = 3
-    """How often the program may fail and be restarted."""
+    """Restarts after a failure of the program."""
     max_preemptions: Count = 100
-    """How often its nodes may be taken away; counted apart from failures."""
+    """Restarts after a lost node; counted separately."""
     resume_seconds: Annotated[float, Field(ge=0)] = 300.0
-    """A state to resume from is also written when the last one is older than this, so that a crash
-    costs minutes even where evaluated checkpoints lie hours apart."""
+    """Longest time between resume states, so that a crash costs minutes even if checkpoints are
+    hours apart."""
     keep_resume_states: PositiveInt = 2
-    """The newest few; the older of two is what is left when the newer one is damaged."""
+    """Number of newest resume states to keep; an older one is used if the newest is damaged."""
     stall_seconds: Annotated[float, Field(gt=0)] = 1800.0
-    """A worker without progress for so long is taken for stalled; the workers are restarted."""
+    """Time without progress after which a worker is stalled; the workers are then restarted."""
 
     @model_validator(mode="after")
     def parts_agree(self) -> Self:
         if self.min_workers > self.max_workers:
-            raise ValueError(f"workers {list(self._range)} must rise")
+            raise ValueError(f"workers {list(self._range)} must be [lowest, highest]")
         needed = {"none": 0, "optimizer": 1, "parameters": 3}[self.offload]
         if self.zero_stage < needed:
             raise ValueError(
@@ -210,7 +210,7 @@ class TrainingRuntime(Spec):
         return self._range[1]
 
     def worker_counts(self, sequences_per_step: int) -> tuple[int, ...]:
-        """The numbers of workers, rising, among which a step divides without a rest."""
+        """The numbers of workers, in increasing order, that divide a step evenly."""
         passes, rest = divmod(sequences_per_step, self.sequences_per_device)
         counts = range(self.min_workers, self.max_workers + 1)
         return () if rest else tuple(count for count in counts if passes % count == 0)

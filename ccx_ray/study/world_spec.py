@@ -1,4 +1,4 @@
-"""Study file: a planted world, whose text, pairs and questions are made by the study itself."""
+"""Study file: a planted world, whose text, pairs and questions are generated."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -8,81 +8,81 @@ from pydantic import Field, model_validator
 from ccx_ray.study.text_spec import Count, PositiveInt, Spec
 
 COMMON_SIGNS = 52
-"""Values that every language writes alike, see ``ccx_ray/world/words.py``."""
+"""Number of values that all languages write alike; see ``ccx_ray/world/words.py``."""
 
 Doses = Annotated[tuple[Count, ...], Field(min_length=1)]
 
 
 class PlantedLanguageSpec(Spec):
-    """How a planted language is written, and how its culture is spread over the languages."""
+    """Script of a planted language, and the imbalance of its culture between the languages."""
 
     script: Literal["Greek", "Cyrillic", "Georgian", "Armenian"]
-    """Of its invented words; those of the base language are Latin."""
+    """Script of its invented words; those of the base language are Latin."""
     imbalance: Annotated[float, Field(gt=0)] = 1.0
-    """Statements of the culture's tested facts in its own language for each one in the base
-    language; the paper's Tibetan has 62."""
+    """Statements of the culture's tested facts in its own language per statement in the base
+    language. The paper's Tibetan has 62."""
 
 
 class SharedFactsSpec(Spec):
-    """Entities whose facts every language states: what an alignment is learnt from."""
+    """Entities whose facts all languages state, from which the model learns the alignment."""
 
     entities: PositiveInt = 160
-    """How many there are."""
+    """Number of these entities."""
     base_statements: PositiveInt = 16
-    """Of each fact in the base language's text."""
+    """Statements of each fact in the base language's text."""
     target_statements: PositiveInt = 4
-    """Of each fact in a target language's text; few, so that the pairs are worth learning."""
+    """Statements of each fact in a target language's text; few, so that pairs add information."""
     bridges: Count = 16
-    """Pairs that name the entity and state no fact."""
+    """Pairs that name the entity without stating a fact."""
     fact_bridges: Count = 4
-    """Pairs that state each fact; the square of ``templates`` at most, or pairs would be equal."""
+    """Pairs that state each fact; at most the square of ``templates``, or pairs would be equal."""
     asked: Count = 16
-    """How many of these entities are asked about."""
+    """Number of these entities that questions ask about."""
 
 
 class WorldSpec(Spec):
-    """A world of invented entities, whose truth is known; everything follows from ``seed``.
+    """A world of invented entities whose truth is known. Everything follows from ``seed``.
 
-    An entity belongs to one of ``classes`` latent classes, which decide the value of each relation;
-    a fact is a value of one relation of one entity. Each culture has entities stated in the base
-    language only and as many stated in its own language only. Among these the doses are crossed at
-    random: statements of each fact, and *bridges*, pairs that name the entity and state no fact.
+    A fact is the value of one relation of one entity. Each entity belongs to one of ``classes``
+    latent classes, which decide the values. In each culture, some entities are stated in the base
+    language only, and equally many in its own language only. For these the two doses are crossed
+    at random: statements of each fact, and *bridges*, pairs that name the entity without a fact.
     """
 
     seed: Count = 0
-    """Of everything in the world."""
+    """Seed of the whole world."""
     languages: dict[str, PlantedLanguageSpec] = Field(min_length=1)
-    """By the codes of the study's target languages."""
+    """Settings by the codes of the study's target languages."""
     entities_per_dose: PositiveInt = 4
-    """Of each pair of doses, in each direction; a multiple of ``classes`` keeps values balanced."""
+    """Entities per pair of doses and direction; a multiple of ``classes`` balances the values."""
     statements: Doses = (0, 1, 4, 16)
-    """Doses: how often a fact is stated in the text."""
+    """Doses: statements of a fact in the text."""
     bridges: Doses = (0, 1, 2, 4, 8)
-    """Doses: how many pairs name the entity."""
+    """Doses: pairs that name the entity."""
     unknown_entities: Count = 16
-    """Entities of each culture whose facts are stated in no language."""
+    """Entities per culture whose facts no language states."""
     shared: SharedFactsSpec = SharedFactsSpec()
-    """Entities that every language states."""
+    """Entities that all languages state."""
     classes: Annotated[int, Field(ge=2)] = 4
     """Latent classes of entities."""
     values: Annotated[int, Field(ge=4)] = 4
-    """Of each relation; the options of a question are four of them."""
+    """Values of each relation; the options of a question are four of them."""
     relations: PositiveInt = 8
-    """Facts of each entity."""
+    """Relations, and so facts of each entity."""
     common_values: Count = 4
-    """How many relations have values that all languages write alike, as they do numbers."""
+    """Relations whose values all languages write alike, as they do numbers."""
     idiosyncratic_relations: Count = 0
-    """How many relations have values that follow no class."""
+    """Relations whose values are independent of the class."""
     templates: Annotated[int, Field(ge=1, le=4)] = 2
-    """Ways to state a fact, which differ in words and word order."""
+    """Sentence forms of a fact, which differ in words and word order."""
     neutral_sentences: Count = 4
-    """Sentences about each entity, in each language, that state no fact."""
+    """Sentences per entity and language that state no fact."""
     verbs: PositiveInt = 4
     """Verbs of the neutral sentences."""
     objects: PositiveInt = 30
-    """Words of the neutral sentences."""
+    """Objects of the neutral sentences."""
     sentences_per_document: PositiveInt = 3
-    """How many sentences make a document."""
+    """Sentences per document."""
 
     @model_validator(mode="after")
     def possible(self) -> Self:
@@ -115,7 +115,7 @@ class WorldSpec(Spec):
         if most > neutral:
             raise ValueError(
                 f"verbs {self.verbs} x objects {self.objects} make {neutral} different neutral "
-                f"sentences about an entity, but {most} are asked for"
+                f"sentences about an entity, but {most} are needed"
             )
         return self
 
@@ -136,7 +136,7 @@ def questions_file(culture: str, language: str) -> str:
 
 
 def with_planted_files(study: Mapping[str, Any]) -> dict[str, Any]:
-    """A study whose languages name the files that its world will hold.
+    """A study whose languages name the files that its world will generate.
 
     Raises:
         ValueError: a language names files of its own, or the world plants other languages.
@@ -158,7 +158,7 @@ def with_planted_files(study: Mapping[str, Any]) -> dict[str, Any]:
         if given:
             raise ValueError(
                 f"languages.{language.get('code')}.{given[0]}: a study with a planted world "
-                "makes it; leave it out"
+                "generates it; leave it out"
             )
     code = str(base.get("code"))
     return {

@@ -137,7 +137,7 @@ def test_a_control_of_ones_own_that_was_begun_is_taken(tmp_path: Path) -> None:
     [
         ("laptop", "control=laptop", "study: .*control 'laptop' is this study itself"),
         ("laptop", "control=Up!", "control: 'Up!'"),
-        ("control-quick", "control=other", "control 'other' stands beside world"),
+        ("control-quick", "control=other", "control 'other' and world are both given"),
     ],
 )
 def test_a_control_that_cannot_be_is_refused(study: str, override: str, line: str) -> None:

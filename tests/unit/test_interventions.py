@@ -409,7 +409,7 @@ def test_too_few_items_with_a_sentence_are_refused(tmp_path: Path) -> None:
 def test_a_spec_that_cannot_be_is_refused(intervention: str, line: str) -> None:
     with pytest.raises(UserError, match=line):
         load_study("laptop", [f"interventions=[{intervention}]"])
-    with pytest.raises(UserError, match="interventions stand beside world"):
+    with pytest.raises(UserError, match="interventions and world are both given"):
         load_study("control-quick", ["interventions=[{text: hi, probe: hi, doses: [0, 1]}]"])
 
 

@@ -155,7 +155,7 @@ def test_a_world_that_cannot_be_is_refused(changes: dict[str, Any], message: str
     [
         ("world=5", "world: 5 is not a mapping of fields"),
         ("world.statments=[1]", "did you mean 'statements'"),
-        ("languages.hi.monolingual=[a.jsonl]", "makes it; leave it out"),
+        ("languages.hi.monolingual=[a.jsonl]", "generates it; leave it out"),
         ("world.languages={lo: {script: Greek}}", "plants lo, but .* are hi"),
     ],
 )
