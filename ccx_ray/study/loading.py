@@ -1,6 +1,6 @@
-"""Loads a study by name or file, with ``--set`` overrides, into a validated spec.
+"""Load a study by name or file, with ``--set`` overrides, into a validated spec.
 
-Every mistake becomes one line that names the field, the value and what would be right.
+Every mistake gives one line with the field, the value and what would be right.
 """
 
 import difflib
@@ -59,7 +59,7 @@ def load_study(name_or_file: str, overrides: Sequence[str] = ()) -> tuple[StudyS
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
-        raise UserError(f"{path.name}: a study file is a mapping of fields, such as 'name: mine'")
+        raise UserError(f"{path.name}: not a mapping; write fields such as 'name: mine'")
     for override in overrides:
         _apply(tree, override)
     return validate_study(tree, path.name), root
@@ -89,8 +89,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {field}: {text!r} is not a YAML value") from None
     if comment:
         raise UserError(
-            f"--set {field}: {comment!r} would be left out as a comment; put the value in quotes "
-            f"of its own: --set '{field}=\"{text}\"'"
+            f"--set {field}: YAML reads {comment!r} as a comment; quote the value twice: "
+            f"--set '{field}=\"{text}\"'"
         )
     node: Any = tree
     *parents, last = field.split(".")
@@ -101,9 +101,9 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         elif isinstance(node, dict):
             node = node.setdefault(key, {})
         else:
-            raise UserError(f"--set {field}: {where} lies below a plain value")
+            raise UserError(f"--set {field}: the field above {where} has a plain value, no fields")
     if not isinstance(node, dict):
-        raise UserError(f"--set {field}: give the field of one element, or the whole list")
+        raise UserError(f"--set {field}: name a field of one element, or give the whole list")
     node[last] = value
 
 
@@ -112,7 +112,7 @@ def _element(items: Iterable[Any], code: str, where: str) -> Any:
     for item in items:
         if isinstance(item, dict) and item.get("code") == code:
             return item
-    raise UserError(f"--set {where}: no element with code {code!r}; there are {codes}")
+    raise UserError(f"--set {where}: no element has the code {code!r}; the codes are {codes}")
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -122,10 +122,10 @@ def _first_problem(error: ValidationError) -> str:
     field = ".".join(location) or "study"
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(location[-1], known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(known)}"
         return f"{field}: unknown field; {hint}"
     if problem["type"] == "missing":
-        return f"{field}: missing; the study needs it"
+        return f"{field}: missing; it is required"
     if problem["type"] == "union_tag_invalid":
         context = problem["ctx"]
         return f"{field}.kind: {context['tag']!r} must be one of {context['expected_tags']}"
@@ -138,7 +138,7 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _plain_value(kind: str, value: Any) -> str:
-    """What to write instead of a value that YAML reads as another kind than a field has."""
+    """Advice for a value whose YAML type is not the type of the field."""
     if kind == "bool_type" and str(value).lower() in ("yes", "no", "on", "off", "y", "n"):
         return f"; write {'true' if str(value).lower() in ('yes', 'on', 'y') else 'false'}"
     if kind in ("int_type", "float_type") and isinstance(value, str):
@@ -150,9 +150,9 @@ def _plain_value(kind: str, value: Any) -> str:
 
 
 def _resolved(model: type[BaseModel], location: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Where a problem is, as a user writes it, and the fields that are known there.
+    """The field of a problem as a user writes it, and the known fields beside it.
 
-    Pydantic names the chosen kind of a union in the location, which no study file does.
+    Pydantic adds the chosen kind of a union to the location; a study file does not have it.
     """
     written: list[str] = []
     kinds: list[type[BaseModel]] = []
@@ -169,7 +169,7 @@ def _resolved(model: type[BaseModel], location: Sequence[str]) -> tuple[list[str
 
 
 def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
-    """The spec parts that a field may hold."""
+    """The parts of the spec that a field may contain."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in getattr(annotation, "__args__", ()):

@@ -1,9 +1,9 @@
-"""Reads the YAML of study files and of ``--set``, and writes it, as YAML 1.2's core schema has it.
+"""Reads the YAML of study files and of ``--set`` by the core schema of YAML 1.2.
 
-PyYAML follows YAML 1.1, where ``no`` is false, ``010`` is eight, ``1e-4`` a string, ``12:30`` a
-number and the second of two equal keys wins in silence. Here words are words (``no`` is Norwegian),
-numbers are decimal unless they begin with ``0x`` or ``0o``, dates stay text, and a key that stands
-twice is refused. Merge keys (``<<``) of YAML 1.1 are kept.
+PyYAML follows YAML 1.1. There ``no`` is false, ``010`` is eight, ``1e-4`` is a string, ``12:30`` is
+a number, and the second of two equal keys wins silently. Here words are text (``no`` is Norwegian),
+numbers are decimal unless they begin with ``0x`` or ``0o``, dates are text, and a repeated key is
+refused. Merge keys (``<<``) of YAML 1.1 are kept.
 """
 
 import re
@@ -13,7 +13,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 MAX_VALUES = 100_000
-"""Values that a document may stand for after its aliases are expanded; a study has hundreds."""
+"""Largest number of values in a document with aliases expanded; a study has hundreds."""
 
 _MERGE = "tag:yaml.org,2002:merge"
 _PLAIN = {
@@ -39,9 +39,12 @@ class _Loader(yaml.SafeLoader):
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, ScalarNode):
-                raise _problem("a field's name is a word, not a list or a mapping", key)
+                raise _problem("the name of a field must be text, not a list or a mapping", key)
             if key.tag != _MERGE and key.value in lines:
-                raise _problem(f"{key.value!r} stands twice, first in line {lines[key.value]}", key)
+                raise _problem(
+                    f"the key {key.value!r} is repeated; it is first in line {lines[key.value]}",
+                    key,
+                )
             lines[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep=deep)
 
@@ -75,8 +78,8 @@ def read_yaml(text: str) -> Any:
     """The one document of a text.
 
     Raises:
-        yaml.YAMLError: it is no YAML, a key stands twice, an alias stands for what it is part of,
-            or aliases make more than ``MAX_VALUES`` values of it.
+        yaml.YAMLError: it is not YAML, a key is repeated, an alias contains itself, or it has more
+            than ``MAX_VALUES`` values with aliases expanded.
     """
     loader = _Loader(text)
     try:
@@ -98,7 +101,7 @@ def dump_yaml(tree: Any) -> str:
 
 
 def comment_in(text: str) -> str:
-    """What YAML would leave out of a value as a comment; empty where it takes all of it."""
+    """The part of a value that YAML reads as a comment; empty if there is none."""
     tokens = [
         token
         for token in yaml.scan(text, yaml.SafeLoader)
@@ -111,9 +114,9 @@ def comment_in(text: str) -> str:
 def _count(node: Node, above: list[Node], counted: int = 0) -> int:
     """Count the values of a node with its aliases expanded, on top of ``counted``."""
     if any(node is one for one in above):
-        raise _problem("an alias stands for what it is part of", node)
+        raise _problem("an alias contains itself", node)
     if counted >= MAX_VALUES:
-        raise _problem(f"aliases make more than {MAX_VALUES:,} values of it", node)
+        raise _problem(f"more than {MAX_VALUES:,} values with aliases expanded", node)
     counted += 1
     below: list[Node] = []
     if isinstance(node, MappingNode):

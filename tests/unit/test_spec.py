@@ -60,7 +60,7 @@ def test_an_override_reaches_one_language():
         ("trials.conditions=[bridges]", "'bridges'"),
         ("trials.conditions=[bridge, derange]", "trials.conditions.1: 'derange'"),
         ("trials.languages=[ko, xx]", "names xx"),
-        ("languages.xx.name=X", "no element with code 'xx'"),
+        ("languages.xx.name=X", "no element has the code 'xx'"),
         ("languages.ko.isolation={keep: [Hangul], remove: [Latin]}", "exactly one of"),
         ("runtime.trials.workers=3", "not a multiple"),
         ("name=../../etc", "name: '../../etc'"),
