@@ -7,8 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 from tests.failing_store import CREDENTIALS
 from tests.jobs import PROJECT
@@ -83,3 +86,21 @@ class DeployedServer:
             self.process.terminate()
             self.process.wait(60)
             self.process = None
+
+    def status(
+        self, path: str, *, account: tuple[str, str] | None = None, body: bytes | None = None,
+        **headers: str,
+    ) -> int:  # fmt: skip
+        """What a request is answered with.
+
+        Args:
+            account: user and password.
+        """
+        if account is not None:
+            headers["Authorization"] = "Basic " + b64encode(":".join(account).encode()).decode()
+        try:
+            request = Request(self.uri + path, data=body, headers=headers)
+            with urlopen(request, timeout=30) as answer:
+                return int(answer.status)
+        except HTTPError as refused:
+            return refused.code

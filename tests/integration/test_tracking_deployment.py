@@ -4,15 +4,12 @@ import os
 import re
 import threading
 import time
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import psutil
 import pytest
@@ -37,6 +34,7 @@ from tests.jobs import PROJECT, call_job
 from tests.postgresql import Postgres, postgresql
 
 PASSWORDS = {"admin": ADMIN_PASSWORD, "kim": "a long password", "lee": "another long one"}
+KIM = ("kim", PASSWORDS["kim"])
 STUDY = "pilot"
 """Which deploy/README.md names."""
 
@@ -117,48 +115,31 @@ def tracking(server: DeployedServer, tmp_path: Path) -> Tracking:
     return Tracking(server.uri, study=STUDY, storage=tmp_path)
 
 
-def status(server: DeployedServer, path: str, *, body: bytes | None = None, **headers: str) -> int:
-    request = Request(server.uri + path, data=body, headers=headers)
-    try:
-        with urlopen(request, timeout=30) as answer:
-            return int(answer.status)
-    except HTTPError as refused:
-        return refused.code
-
-
-def basic(user: str, password: str) -> str:
-    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
-
-
 EXPERIMENTS = "/api/2.0/mlflow/experiments/search?max_results=5"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts?path=0"
 
 
 @pytest.mark.parametrize("path", [EXPERIMENTS, ARTIFACTS, "/", "/graphql"])
 def test_a_request_without_a_password_is_refused(server: DeployedServer, path: str):
-    assert status(server, path) == 401
-    assert status(server, path, Authorization=basic("kim", "a wrong password")) == 401
+    assert server.status(path) == 401
+    assert server.status(path, account=("kim", "a wrong password")) == 401
 
 
 @pytest.mark.parametrize("path", [EXPERIMENTS, ARTIFACTS])
 def test_a_request_to_another_name_is_refused(server: DeployedServer, path: str):
-    kim = basic("kim", PASSWORDS["kim"])
-    assert status(server, path, Authorization=kim, Host="another.example") == 403
+    assert server.status(path, account=KIM, Host="another.example") == 403
     (name,) = example()["MLFLOW_HOSTS"].split(",")
-    assert status(server, path, Authorization=kim, Host=name) == 200
-    assert status(server, path, Authorization=kim) == 200, "127.0.0.1 with its port"
+    assert server.status(path, account=KIM, Host=name) == 200
+    assert server.status(path, account=KIM) == 200, "127.0.0.1 with its port"
 
 
 def test_a_browser_behind_the_proxy_may_search_and_another_page_may_not(server: DeployedServer):
     (name,) = example()["MLFLOW_HOSTS"].split(",")
 
     def search(origin: str) -> int:
-        headers = {
-            "Host": name, "Origin": origin, "Content-Type": "application/json",
-            "Authorization": basic("kim", PASSWORDS["kim"]),
-        }  # fmt: skip
+        headers = {"Host": name, "Origin": origin, "Content-Type": "application/json"}
         body = b'{"experiment_ids": ["0"]}'
-        return status(server, "/ajax-api/2.0/mlflow/runs/search", body=body, **headers)
+        return server.status("/ajax-api/2.0/mlflow/runs/search", account=KIM, body=body, **headers)
 
     assert search(f"https://{name}") == 200
     assert search("https://another.example") == 403
