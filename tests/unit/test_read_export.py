@@ -30,11 +30,9 @@ def labels(question: int) -> tuple[str, str]:
 
 def correct(run: str, step: int, probe: str) -> list[bool]:
     """Another share in every run, checkpoint and probe."""
-    chance = sum(map(ord, f"{run} {probe}")) + step
-    return [
-        (question * 7 + chance) % 5 < 2 + ("nobridge" not in run)
-        for question in range(QUESTIONS[probe[:2]])
-    ]
+    chance = sum(place * ord(letter) for place, letter in enumerate(f"{run} {probe}")) + step
+    limit = 2 + chance % 5 + 3 * ("nobridge" not in run)
+    return [(question * 7 + chance) % 11 < limit for question in range(QUESTIONS[probe[:2]])]
 
 
 def bundle_of(root: Path, *overrides: str, ties: bool = False, without: str = "") -> Path:
