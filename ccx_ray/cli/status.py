@@ -167,7 +167,7 @@ def _near(name: str, known: Sequence[str]) -> str:
 
 def _check_credentials(study: StudySpec) -> None:
     runtime = study.runtime
-    if f"://{HIDDEN}" in (runtime.tracking_uri or ""):
+    if HIDDEN in (runtime.tracking_uri or ""):
         raise UserError(
             f"--tracking-uri: {runtime.tracking_uri!r} had a credential, which is not kept; give "
             "the whole URI again"

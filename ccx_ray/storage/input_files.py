@@ -192,12 +192,12 @@ def _is_left_out(below: str, shape: str) -> bool:
 def _remote_files(uri: str, field: str) -> tuple[list[InputFile], int]:
     from pyarrow import fs
 
-    refuse_credentials(uri, field)
     bare = uri.split("?", 1)[0]
     ending = uri[len(bare) :]
     wild = GLOB.search(bare)
     start = (bare[: wild.start()].rpartition("/")[0] if wild else bare).rstrip("/")
     try:
+        refuse_credentials(uri, field)
         filesystem, path = open_store(start + ending)
         info = filesystem.get_file_info(path)
         if info.type == fs.FileType.File and not wild:

@@ -43,12 +43,14 @@ def refuse_credentials(uri: str, field: str, *, variable: str = "AWS_SECRET_ACCE
     Args:
         variable: of the environment, where it should be instead.
     """
-    parts = urlsplit(uri)
+    # A secret key may hold a slash, which ends it for urllib.
+    bare = re.sub(r"(?<=://)[^/@:]*:.*@", "", uri)
+    parts = urlsplit(bare)
     options = unquote(parts.query)
     named = re.search(r"(?i)(^|&)[^=]*(key|secret|token|sig|password)", options)
     # s3://access_key@bucket; in abfs://container@account the part before the @ is no secret.
     user = parts.scheme == "s3" and parts.username
-    if parts.password or user or named or "@" in options:
+    if bare != uri or user or named or "@" in options:
         shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         raise UserError(
             f"{field}: the URI of {shown!r} holds a credential, which would be written into the "

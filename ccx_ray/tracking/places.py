@@ -4,12 +4,14 @@ Invariant: no message holds the password of a URI.
 """
 
 import fcntl
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from urllib.request import urlopen
 
 from ccx_ray.errors import UserError
@@ -19,6 +21,9 @@ ANSWER_SECONDS = 8.0
 its middle a call waits longer (``client.py``)."""
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 KINDS = "http://, https://, sqlite:///, postgresql:// and the like"
+_KIND = re.compile(r"\s*([\w.-]+)(?:\+\w*)?:")
+_PASSWORD = re.compile(r"(?i)://[^:/@]*:(.*)@|(?:password|passwd|pwd)(?:=|%3D)((?:(?!%3B)[^&#])+)")
+"""To the last ``@``: SQLAlchemy takes ``#``, ``/`` and ``?`` for parts of it, urllib does not."""
 
 
 def default_tracking_uri(storage: Path) -> str:
@@ -34,13 +39,26 @@ def default_tracking_uri(storage: Path) -> str:
 
 def is_sqlite(uri: str) -> bool:
     """Whether a tracking URI is of an SQLite database, with a driver named or without."""
-    return urlsplit(uri).scheme.partition("+")[0] == "sqlite"
+    return _kind(uri) == "sqlite"
+
+
+def _kind(uri: str) -> str:
+    """Its scheme without a driver; empty of a path. Not by urllib, which refuses a bracket."""
+    found = _KIND.match(uri)
+    return found[1].lower() if found else ""
 
 
 def check_tracking_server(uri: str, field: str = "runtime.tracking_uri") -> None:
     """Refuse a tracking server or a database that does not answer within 8 seconds, and a URI of
     neither."""
-    kind = urlsplit(uri).scheme.partition("+")[0]
+    kind = _kind(uri)
+    password = next(iter(_passwords(uri)), "")
+    wrong = "".join(sorted(set(password).intersection("@[]#/?" if "http" in kind else "@[]")))
+    if wrong:
+        raise UserError(
+            f"{field}: the password of {without_password(uri, uri)} holds {wrong!r}, which would "
+            f"end it; write {quote(wrong, safe='')}"
+        )
     if kind in ("http", "https"):
         _check_server(uri, field)
     elif kind in DATABASES:
@@ -50,17 +68,18 @@ def check_tracking_server(uri: str, field: str = "runtime.tracking_uri") -> None
 
 
 def _check_server(uri: str, field: str) -> None:
-    parts = urlsplit(uri)
-    place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    place = re.sub(r"//[^/]*@", "//", uri.strip())
     try:
+        parts = urlsplit(place)
+        place = f"{parts.scheme}://{parts.netloc}"
         with urlopen(f"{place}{parts.path.rstrip('/')}/health", timeout=ANSWER_SECONDS):
             return
     except HTTPError as error:
         if error.code < 500:  # somebody answers; who may log in is MLflow's to say
             return
         reason = f"HTTP {error.code}"
-    except (OSError, ValueError) as error:
-        reason = str(getattr(error, "reason", error)) or type(error).__name__
+    except (OSError, ValueError, HTTPException) as error:
+        reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
     raise UserError(
         f"{field}: the tracking server {place} does not answer ({reason}); start it, give another "
         "--tracking-uri, or none for SQLite in the storage folder"
@@ -91,10 +110,15 @@ def _check_database(uri: str, field: str) -> None:
 
 def without_password(text: str, uri: str) -> str:
     """A text in which the password of a URI, as it is written and decoded, is three stars."""
-    password = urlsplit(uri).password
-    for form in filter(None, (password, unquote(password or ""))):
-        text = text.replace(form, "***")
+    for password in _passwords(uri):
+        for form in (password, unquote(password)):
+            text = text.replace(form, "***")
     return text
+
+
+def _passwords(uri: str) -> list[str]:
+    found = (one[1] or one[2] for one in _PASSWORD.finditer(uri))
+    return [password for password in found if password]
 
 
 @contextmanager

@@ -81,6 +81,8 @@ def test_the_hash_is_of_the_content(tree: Path):
         ("hdfs://a/b", "unknown scheme; give a local path or one of s3://"),
         ("https://a/b.txt", "unknown scheme"),
         ("s3://name:pass@bucket/a", "holds a credential"),
+        ("s3://name:pass/abc#abc[@bucket/a", "the URI of 's3://bucket/a' holds a credential"),
+        ("s3://bucket-[12]/a", "cannot be read ('12' does not appear to be an IP"),
         ("s3://bucket/a?secret_key=abc", "holds a credential"),
     ],
 )

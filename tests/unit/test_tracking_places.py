@@ -1,8 +1,10 @@
 """Where MLflow keeps runs: odd paths, moved storage, deleted experiments, two at once, refusals."""
 
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -114,6 +116,16 @@ def test_two_studies_may_open_a_new_database_at_the_same_moment(
         ("sqlite:////no/such/folder/mlflow.db", "cannot be opened (unable to open database file)"),
         ("postgresql://me:s3cr%40t@127.0.0.1:1/runs", "the database postgresql://me:***@127.0.0.1"),
         ("ftp://127.0.0.1/runs", "'ftp' is no kind of tracking server; there are http://"),
+        ("127.0.0.1:5000", "'127.0.0.1' is no kind of tracking server; there are http://"),
+        ("http://127.0.0.1:port", "the tracking server http://127.0.0.1:port does not answer (non"),
+        ("http://127.0.0.1:1/a b", "does not answer (URL can't contain control characters"),
+        # Reported with MLflow (mlflow#7851): what divides a URI, unescaped in a password.
+        ("postgresql://me:s3cr[t@127.0.0.1:1/runs", "me:***@127.0.0.1:1/runs holds '['"),
+        ("postgresql://me:x@s3cr@127.0.0.1:1/runs", "me:***@127.0.0.1:1/runs holds '@', which"),
+        ("http://me:s3cr#t@127.0.0.1:1", "the password of http://me:***@127.0.0.1:1 holds '#'"),
+        ("postgresql://me:s3cr#t@127.0.0.1:1/runs", "postgresql://me:***@127.0.0.1:1/runs cannot"),
+        ("postgresql://me:s3cr/t@127.0.0.1:1/runs", "postgresql://me:***@127.0.0.1:1/runs cannot"),
+        ("postgresql://127.0.0.1:1/runs?password=s3cr", "/runs?password=*** cannot be opened"),
     ],
 )
 def test_a_place_that_cannot_be_is_refused_in_one_line(uri: str, message: str) -> None:
@@ -123,6 +135,21 @@ def test_a_place_that_cannot_be_is_refused_in_one_line(uri: str, message: str) -
     assert line.startswith("runtime.tracking_uri: ")
     assert message in line
     assert "s3cr" not in line
+
+
+def test_a_server_of_another_kind_is_told_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        with pytest.raises(UserError, match=r"does not answer \(SSH-2\.0-OpenSSH_9\.9\); start it"):
+            check_tracking_server(f"http://127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
 
 
 def test_a_password_is_left_out_as_written_and_as_meant() -> None:
