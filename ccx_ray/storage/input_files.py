@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import unquote
 
 from ccx_ray.errors import InputError, UserError
 from ccx_ray.storage.hashing import KnownHashes, sampled_sha256
@@ -25,6 +26,8 @@ from ccx_ray.storage.object_stores import (
 )
 
 GLOB = re.compile(r"[*?\[]")
+NOT_UTF8 = re.compile("[\udc80-\udcff]")
+"""How Python gives the bytes of a path that are not UTF-8."""
 LEFT_OUT = ("_", ".")
 """What begins so is no text by the convention of data lakes (``_SUCCESS``, ``_metadata``,
 ``.part-0.crc``) and is read only where its own name, or a glob that begins so, asks for it."""
@@ -81,9 +84,10 @@ def find_files(path: str, *, root: Path, field: str) -> list[InputFile]:
 
     Args:
         path: a file; a glob such as ``corpora/en/*.parquet`` (``**`` for any depth); a folder,
-            for all files below it; or the same as the URI of an object store. In a URI, ``?``
-            begins the options of the store, such as ``?region=eu-central-1``. Links are followed.
-            Folders and globs leave out what ``LEFT_OUT`` says.
+            for all files below it; or the same as the URI of an object store. A folder that a glob
+            with an ending finds (``*.parquet``) is read whole. In a URI, ``?`` begins the options
+            of the store, such as ``?region=eu-central-1``. Links are followed. Folders and globs
+            leave out what ``LEFT_OUT`` says.
         root: what a local path is relative to.
         field: where the path was given, for the error.
 
@@ -93,7 +97,10 @@ def find_files(path: str, *, root: Path, field: str) -> list[InputFile]:
     """
     if scheme_of(path, field) == "file":
         try:
-            local = (root / Path(path.removeprefix("file://")).expanduser()).absolute()
+            bare = path.removeprefix("file://")
+            local = (root / Path(bare).expanduser()).absolute()
+            if bare != path and not local.exists():
+                local = Path(unquote(bare.removeprefix("localhost")))
             found, left_out = _local_files(local, field)
         except (OSError, RuntimeError) as error:  # a name too long, ~ of nobody, a closed folder
             reason = getattr(error, "strerror", None) or str(error).rstrip(".")
@@ -107,6 +114,12 @@ def find_files(path: str, *, root: Path, field: str) -> list[InputFile]:
             f"{field}: {path!r} is not an existing file, and no file matches it or lies below it"
             f"{names}; give a file, a folder or a glob"
         )
+    for file in found:
+        if NOT_UTF8.search(file.uri):
+            raise UserError(
+                f"{field}: the name of {file.uri!r} is not UTF-8, and ids are made of names; "
+                "rename it (convmv does)"
+            )
     return _with_distinct_names(sorted(found, key=lambda file: file.uri))
 
 
@@ -125,11 +138,15 @@ def _local_files(path: Path, field: str) -> tuple[list[InputFile], int]:
             raise _broken_link(path, field)
         folder, shape = path, "**"
     else:
-        fixed = next(number for number, part in enumerate(path.parts) if GLOB.search(part))
+        fixed = next(
+            number
+            for number, part in enumerate(path.parts)
+            if GLOB.search(part) and not Path(*path.parts[: number + 1]).exists()
+        )
         folder, shape = Path(*path.parts[:fixed]), "/".join(path.parts[fixed:])
     pattern, depth = _pattern(shape), None if "**" in shape else shape.count("/")
     found, left_out = [], 0
-    for below in _walk(folder, depth, field) if folder.is_dir() else ():
+    for below in _walk(folder, depth, pattern, field) if folder.is_dir() else ():
         if pattern.fullmatch(below):
             path = folder / below
             if _is_left_out(below, shape):
@@ -152,13 +169,14 @@ def _broken_link(path: Path, field: str) -> UserError:
     )
 
 
-def _walk(folder: Path, depth: int | None, field: str) -> Iterator[str]:
+def _walk(folder: Path, depth: int | None, pattern: re.Pattern[str], field: str) -> Iterator[str]:
     """The paths of what lies below a folder and is no folder, relative to it.
 
     Links to folders are followed, but not back into a folder that they lie in.
 
     Args:
         depth: how many folders deep; None for any number.
+        pattern: of folders that are read whole.
     """
     waiting = [("", frozenset([folder.resolve()]))]
     while waiting:
@@ -174,7 +192,7 @@ def _walk(folder: Path, depth: int | None, field: str) -> Iterator[str]:
             path = below + entry.name
             if not Path(entry.path).is_dir():  # unlike its own method, of no link to itself
                 yield path
-            elif depth is None or path.count("/") < depth:
+            elif depth is None or path.count("/") < depth or pattern.fullmatch(path):
                 real = Path(entry.path).resolve()
                 if real not in above:
                     waiting.append((path + "/", above | {real}))
@@ -227,7 +245,8 @@ def _remote_files(uri: str, field: str) -> tuple[list[InputFile], int]:
 
 
 def _pattern(shape: str) -> re.Pattern[str]:
-    """A glob: ``**`` crosses slashes, ``*`` and ``?`` do not."""
+    """A glob: ``**`` crosses slashes, ``*`` and ``?`` do not; with an ending, it finds what lies
+    below a folder of that ending too."""
     pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\])", shape)
     meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     return re.compile(
@@ -235,7 +254,8 @@ def _pattern(shape: str) -> re.Pattern[str]:
             meaning.get(piece)
             or (piece.replace("[!", "[^", 1) if piece.startswith("[") else re.escape(piece))
             for piece in pieces
-        ),
+        )
+        + ("(?:/.*)?" if re.search(r"\.\w+$", shape) else ""),
         re.DOTALL,
     )
 

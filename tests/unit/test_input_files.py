@@ -43,6 +43,37 @@ def test_a_bracket_in_a_name_is_no_glob(tree: Path):
     assert below(tree, "corpora/x[1].txt") == ["x[1].txt"]
 
 
+def test_a_bracket_in_the_name_of_a_folder_above_a_glob_is_none(tree: Path):
+    (tree / "corpora/[ko] 1").mkdir()
+    (tree / "corpora/[ko] 1/a.txt").write_text("x", "utf-8")
+    assert below(tree, "corpora/[ko] 1/*.txt") == ["[ko] 1/a.txt"]
+
+
+def test_an_escaped_file_uri_is_the_path_that_it_means(tree: Path):
+    (tree / "corpora/x y%20.txt").write_text("x", "utf-8")
+    for start in ("file://", "file://localhost"):
+        assert below(tree, f"{start}{tree}/corpora/x%20y%2520.txt") == ["x y%20.txt"]
+    assert below(tree, f"file://{tree}/corpora/x y%20.txt") == ["x y%20.txt"]
+
+
+def test_a_folder_with_the_ending_of_a_glob_is_read_whole(tree: Path):
+    """As Spark writes a table."""
+    for name in ("x.txt/part-0.txt", "x.txt/_SUCCESS", "x.txt/lang=ko/part-1.txt"):
+        path = tree / "corpora" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name, "utf-8")
+    spark = ["x.txt/lang=ko/part-1.txt", "x.txt/part-0.txt"]
+    assert below(tree, "corpora/*.txt") == ["a.txt", "b.txt", *spark]
+    assert below(tree, "corpora/x*.txt") == spark
+
+
+def test_a_name_that_is_not_utf_8_is_told(tree: Path):
+    """As unpacking a zip archive of Windows leaves them."""
+    (tree / "corpora" / os.fsdecode("한글.txt".encode("cp949"))).write_text("x", "utf-8")
+    with pytest.raises(UserError, match=r"udcdb\.txt' is not UTF-8, and ids are made of names"):
+        find_files("corpora", root=tree, field="f")
+
+
 def test_a_hidden_folder_that_is_named_is_read(tree: Path):
     assert below(tree, "corpora/.hidden") == [".hidden/d.txt"]
 
