@@ -84,6 +84,8 @@ def test_files_that_are_not_what_they_are_called(tmp_path: Path):
     assert "cannot be read as Parquet" in refused(tmp_path, DOCUMENT, path="a.parquet")
     (tmp_path / "a.json").write_bytes(json.dumps(documents(3), indent=1).encode())
     assert "is a JSON array; give JSON Lines" in refused(tmp_path, DOCUMENT, path="a.json")
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf\n\r\n[\n" + json_lines(documents(3)))
+    assert "is a JSON array; give JSON Lines" in refused(tmp_path, DOCUMENT, path="a.json")
 
 
 def test_line_pairs_need_their_counterparts(tmp_path: Path):

@@ -2,12 +2,16 @@
 
 import gzip
 import io
+import json
 import lzma
+import pickle
 import struct
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from ccx_ray.corpus.reading import lines as reading
@@ -89,6 +93,13 @@ def test_a_window_beyond_all_memory_is_named(tmp_path: Path):
     assert [fault.reason for fault in found] == [Reason.WINDOW]  # type: ignore[union-attr]
 
 
+def test_a_dictionary_that_is_not_in_the_file_is_named(tmp_path: Path):
+    lines = [json.dumps({"id": str(n), "text": f"글 {n * 77}"}).encode() for n in range(2000)]
+    packed = zstd.compress(json_lines(ROWS), zstd_dict=zstd.train_dict(lines, 4096))
+    (tmp_path / "a.jsonl").write_bytes(packed)
+    assert reasons(read(SourceSpec(path="a.jsonl"), tmp_path)) == [Reason.DICTIONARY]
+
+
 def test_the_older_form_of_xz(tmp_path: Path):
     packed = lzma.compress(json_lines(ROWS), format=lzma.FORMAT_ALONE)
     assert ids_of(tmp_path, packed, "a.jsonl.xz") == IDS
@@ -107,6 +118,15 @@ def archive_of(kind: str) -> bytes:
     return out.getvalue()
 
 
+def arrow_stream() -> bytes:
+    """As ``datasets`` keeps what it has read."""
+    out = io.BytesIO()
+    table = pa.Table.from_pylist(ROWS)
+    with pa.ipc.new_stream(out, table.schema) as writer:
+        writer.write_table(table)
+    return out.getvalue()
+
+
 @pytest.mark.parametrize(
     ("data", "what"),
     [
@@ -122,6 +142,13 @@ def archive_of(kind: str) -> bytes:
             b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n",
             "is a pointer of Git LFS; fetch the file itself",
         ),
+        (zlib.compress(json_lines(ROWS)), "is compressed by zlib; give it plain"),
+        (gzip.compress(gzip.compress(json_lines(ROWS))), "by gzip, is compressed once more"),
+        (zstd.compress(lzma.compress(json_lines(ROWS))), "by zstd, is compressed once more"),
+        (arrow_stream(), "is an Arrow stream; convert it"),
+        (pickle.dumps(ROWS), "is a pickle; convert it"),
+        (b"\n<!DOCTYPE HTML><title>404</title>\n", "is an HTML page; fetch the file itself"),
+        (gzip.compress(b"<html>\n<body>Sign in"), "by gzip, is an HTML page; fetch the file"),
         (json_lines(ROWS).decode().encode("utf-16"), "is UTF-16 or UTF-32; give UTF-8"),
         (json_lines(ROWS).decode().encode("utf-16-be"), "is UTF-16 or UTF-32; give UTF-8"),
     ],

@@ -66,7 +66,10 @@ DROPPED = "dropped"
 NOTHING_LEFT = "nothing left after isolation"
 """No letter of any script is left on one of the sides."""
 TOO_SHORT = "too short after isolation"
-REMEDIES = {Reason.WINDOW: "compress it with a window of at most 2 GiB (zstd --long=31)"}
+REMEDIES = {
+    Reason.WINDOW: "compress it with a window of at most 2 GiB (zstd --long=31)",
+    Reason.DICTIONARY: "compress it without a dictionary",
+}
 """Of a file that breaks off; else the whole file is needed."""
 ANOTHER_LANGUAGE = "in another language"
 """What language identification left of it is nothing, or too short."""

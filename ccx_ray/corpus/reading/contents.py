@@ -6,7 +6,7 @@ Such a file would be read as thousands of faulty lines; it is refused before any
 
 import tarfile
 
-from ccx_ray.corpus.reading.lines import beginning, compression_of
+from ccx_ray.corpus.reading.lines import MAGIC, beginning, compression_of
 from ccx_ray.errors import UserError
 from ccx_ray.storage.input_files import InputFile
 
@@ -27,7 +27,11 @@ KNOWN = {
     b"070701": ("a cpio archive", UNPACK),
     b"070707": ("a cpio archive", UNPACK),
     b"\x1f\x9d": ("compressed by compress", RECOMPRESS),
+    b"\x78\x9c": ("compressed by zlib", RECOMPRESS),
+    b"\x78\xda": ("compressed by zlib", RECOMPRESS),
     b"\x04\x22\x4d\x18": ("compressed by lz4", RECOMPRESS),
+    b"\x02\x21\x4c\x18": ("compressed by lz4", RECOMPRESS),
+    b"\x27\xb5\x2f\xfd": ("compressed by a zstd before 0.8", RECOMPRESS),
     b"LZIP": ("compressed by lzip", RECOMPRESS),
     b"\x89LZO\x00": ("compressed by lzop", RECOMPRESS),
     b"\xff\x06\x00\x00sNaPpY": ("compressed by snappy", RECOMPRESS),
@@ -35,11 +39,21 @@ KNOWN = {
     b"/annex/objects/": ("a pointer of git-annex", f"{FETCH} (git annex get)"),
     b"PAR1": ("Parquet", "name the format parquet"),
     b"ARROW1\x00\x00": ("an Arrow file", CONVERT),
+    b"\xff\xff\xff\xff": ("an Arrow stream", f"{CONVERT} (Dataset.to_parquet does)"),
+    b"\x89HDF": ("HDF5", CONVERT),
+    b"\x93NUMPY": ("an array of NumPy", CONVERT),
+    b"\x80\x03": ("a pickle", CONVERT),
+    b"\x80\x04\x95": ("a pickle", CONVERT),
+    b"\x80\x05\x95": ("a pickle", CONVERT),
+    b"\xd0\xcf\x11\xe0": ("a document of Microsoft Office", CONVERT),
+    b"{\\rtf": ("an RTF document", CONVERT),
     b"Obj\x01": ("Avro", CONVERT),
     b"SQLite format 3\x00": ("an SQLite database", CONVERT),
     b"%PDF-": ("a PDF document", CONVERT),
 }
 """What a file is that begins so, and what to do about it."""
+HTML = b"<!doctype html", b"<html"
+"""How a page begins that a server sent instead of a file, in lower case."""
 UTF_16 = "UTF-16 or UTF-32", "give UTF-8 (iconv -f UTF-16 -t UTF-8 makes it)"
 FORMATS_OF_XML = {"tmx"}
 """Whose encoding their own reader sees to."""
@@ -62,6 +76,12 @@ def check_contents(file: InputFile, form: str, *, field: str) -> None:
             return
     inside = "" if compression is None else f", compressed by {compression},"
     found = _known(head, form)
+    if (
+        found is None
+        and compression is not None
+        and head.startswith(tuple(sum(MAGIC.values(), ())))
+    ):
+        found = "compressed once more", "decompress it once"
     if found is not None:
         what, remedy = found
         raise UserError(f"{field}: {file.uri!r}{inside} is {what}; {remedy}")
@@ -71,6 +91,8 @@ def _known(head: bytes, form: str) -> tuple[str, str] | None:
     for magic, found in KNOWN.items():
         if head.startswith(magic):
             return found
+    if head.lstrip().lower().startswith(HTML):
+        return "an HTML page", f"{FETCH}; a server may have sent the page instead of it"
     # Without a byte order mark, one of the first two bytes is a NUL.
     wide = head.startswith((b"\xff\xfe", b"\xfe\xff")) or head[:2].count(0) == 1
     if wide and form not in FORMATS_OF_XML:

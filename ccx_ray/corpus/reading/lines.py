@@ -185,7 +185,7 @@ def _reason(error: Exception) -> str:
     """Why a decoder gave up, a constant of ``Reason``."""
     if isinstance(error, MemoryError) or "memory" in str(error):
         return Reason.WINDOW
-    return Reason.CORRUPT
+    return Reason.DICTIONARY if "ictionary" in str(error) else Reason.CORRUPT
 
 
 class Lines(NamedTuple):

@@ -51,9 +51,10 @@ class Reason:
 
     WINDOW = "zstd window larger than the memory allows"
     """2 GiB is the most that the library takes (``zstd --long=31``)."""
+    DICTIONARY = "zstd dictionary that is not in the file"
     SEVERAL_OBJECTS = "several JSON objects on a line"
 
-    BREAKS = frozenset({TRUNCATED, CORRUPT, WINDOW})
+    BREAKS = frozenset({TRUNCATED, CORRUPT, WINDOW, DICTIONARY})
     """After these nothing more of a file can be read."""
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ccx_ray.corpus.reading.contents import check_contents
-from ccx_ray.corpus.reading.lines import compression_of, first_line
+from ccx_ray.corpus.reading.contents import HEAD, check_contents
+from ccx_ray.corpus.reading.lines import BYTE_ORDER_MARK, beginning, compression_of
 from ccx_ray.corpus.reading.record import Fault, Record, Shard, fields_of
 from ccx_ray.errors import UserError
 from ccx_ray.storage.input_files import InputFile, find_files
@@ -34,6 +34,7 @@ ENDINGS = {
     ".tsv": "tsv",
 }
 PACKED = (".gz", ".bz2", ".zst", ".zstd", ".xz")
+BLANKS = BYTE_ORDER_MARK + b" \t\r\n"
 DOCUMENTS_ONLY = ("mediawiki", "wikipedia", "mc2")
 PAIRS_ONLY = ("tmx", "moses")
 IDS_OF_A_FILE = ("mediawiki", "tmx")
@@ -126,7 +127,7 @@ def check_source(source: SourceSpec, *, sides: tuple[str, ...], root: Path, fiel
             tables.check_parquet(file, source, fields, field=field)
         elif form == "tsv":
             tables.check_tsv(file, source, fields, field=field)
-        elif form in {"jsonl", "mc2"} and first_line(file).lstrip().startswith("["):
+        elif form in {"jsonl", "mc2"} and beginning(file, HEAD).lstrip(BLANKS).startswith(b"["):
             raise UserError(
                 f"{field}: {file.uri!r} is a JSON array; give JSON Lines, one object a line "
                 "(jq -c '.[]' FILE makes them)"
