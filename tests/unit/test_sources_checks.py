@@ -46,7 +46,8 @@ def test_what_is_right_is_not_refused(tmp_path: Path):
         check_source(SourceSpec(path=path), sides=DOCUMENT, root=tmp_path, field="f")
     for path in ("a.tsv", "a.tmx"):
         check_source(SourceSpec(path=path), sides=PAIR, root=tmp_path, field="f")
-    moses = SourceSpec(path="a.en", target_path="a.en", format="moses")
+    (tmp_path / "a.ko").write_text("가", "utf-8")
+    moses = SourceSpec(path="a.en", target_path="a.ko", format="moses")
     check_source(moses, sides=PAIR, root=tmp_path, field="f")
 
 
@@ -97,6 +98,32 @@ def test_line_pairs_need_their_counterparts(tmp_path: Path):
     assert "finds 2 files and target_path '*.ko' 1" in refused(
         tmp_path, PAIR, target_path="*.ko", **moses
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "path", "target_path", "line"),
+    [
+        ("a.en c.en b.ko c.ko", "*.en", "*.ko", "a.en' comes together with '"),
+        ("en/1.txt en/3.txt ko/1.txt ko/2.txt", "en", "ko", "3.txt' comes together with '"),
+        ("x.en x.ko", "x.*", "x.*", "x.en' comes together with '"),
+        ("x.en", "x.en", "x.en", "x.en' comes together with '"),
+        ("a.en c.en a.ko c.ko", "*.en", "*.ko", ""),
+        ("p1.en-ko.en p2.en-ko.en p01.en-ko.ko.gz p2.en-ko.ko", "*.en", "*.ko*", ""),
+        ("en/1.en.txt en/2.en.txt ko/1.ko.txt ko/2.ko.txt", "en", "ko/*.txt", ""),
+        ("english.txt 한국어.txt", "english.txt", "한국어.txt", ""),
+    ],
+)
+def test_files_that_are_no_counterparts_are_told(
+    tmp_path: Path, names: str, path: str, target_path: str, line: str
+):
+    for name in names.split():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x", "utf-8")
+    source = SourceSpec(path=path, target_path=target_path, format="moses")
+    if line:
+        assert line in refused(tmp_path, PAIR, **source.model_dump(exclude_unset=True))
+    else:
+        check_source(source, sides=PAIR, root=tmp_path, field="f")
 
 
 def dataset_folder(root: Path) -> str:

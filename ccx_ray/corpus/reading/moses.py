@@ -5,6 +5,8 @@ files are read to the end of the longer one, every line of its rest a fault: som
 halves may have slipped against each other.
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -15,6 +17,9 @@ from ccx_ray.corpus.reading.record import Fault, Fields, Reason, Record, Shard
 from ccx_ray.errors import UserError
 from ccx_ray.storage.input_files import InputFile, find_files
 from ccx_ray.study.text_spec import SourceSpec
+
+_WORD = re.compile(r"[^\W\d_]+|\d+")
+_PACKED = re.compile(r"\.(?:gz|bz2|xz|zstd?)\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +33,8 @@ def find_line_pairs(source: SourceSpec, *, root: Path, field: str) -> list[Input
     """The files of both languages, matched in the order of their names.
 
     Raises:
-        UserError: one is missing, or there are more of one language than of the other.
+        UserError: one is missing, there are more of one language than of the other, a file stands
+            on both sides, or the names of the files that come together tell otherwise.
     """
     english = find_files(source.path, root=root, field=field)
     target = find_files(source.target_path or "", root=root, field=f"{field}.target_path")
@@ -37,10 +43,31 @@ def find_line_pairs(source: SourceSpec, *, root: Path, field: str) -> list[Input
             f"{field}: {source.path!r} finds {len(english)} files and target_path "
             f"{source.target_path!r} {len(target)}; every file needs one counterpart"
         )
+    pairs = list(zip(english, target, strict=True))
+    both = {one.uri for one in english} & {other.uri for other in target}
+    differing = [_differing(*pair) for pair in pairs]
+    if both or any(one != differing[0] for one in differing):
+        sizes = [words.total() + others.total() for words, others in differing]
+        one, other = pairs[sizes.index(max(sizes))]
+        first, second = (min(both),) * 2 if both else (one.uri, other.uri)
+        raise UserError(
+            f"{field}: {first!r} comes together with {second!r}; give files whose names differ in "
+            "the language alone, or a source for each pair"
+        )
     return [
         LinePairs(uri=one.uri, name=one.name, size=one.size, counterpart=other)
-        for one, other in zip(english, target, strict=True)
+        for one, other in pairs
     ]
+
+
+def _differing(one: InputFile, other: InputFile) -> tuple[Counter[str], Counter[str]]:
+    """The words of two paths, but for a compression's ending, that only the one has, and only the
+    other; a number is a word of its own, without the zeros that it begins with."""
+    words = [
+        Counter(word.lstrip("0") for word in _WORD.findall(_PACKED.sub("", file.uri)))
+        for file in (one, other)
+    ]
+    return words[0] - words[1], words[1] - words[0]
 
 
 def read_moses(
