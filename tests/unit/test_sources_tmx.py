@@ -44,6 +44,10 @@ def halves(folder: Path, data: bytes) -> list[tuple[str, ...]]:
         ("UTF-16", "utf-16-be", KO),
         ("UTF-16LE", "utf-16-le", KO),
         ("UTF-16", "utf-8", KO),  # converted without a new declaration
+        ("ISO-8859-1", "cp1252", [("en", "“One” – €."), ("fr", "Première…")]),
+        ("iso-8859-9", "cp1254", [("en", "“One”"), ("tr", "Birinci İş")]),
+        ("Big5", "cp950", [("en", "One."), ("zh", "第€句話碁")]),
+        ("US-ASCII", "utf-8", KO),
         ("UTF-8", "utf-8-sig", KO),
         ("utf8", "utf-8", KO),
     ],
@@ -106,9 +110,33 @@ def test_entities_that_the_file_declares(tmp_path: Path):
     assert halves(tmp_path, data) == [("Emine\xa0x", "가")]
 
 
+LITERAL = "Tom &amp; Jerry &foo; &nbsp;a&b <b>x</b>"
+
+
+@pytest.mark.parametrize("block", [2**20, 1, 3, 7])
+def test_ampersands_and_brackets_that_are_text(
+    tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reading, "BLOCK", block)
+    english = (
+        f"R & D, AT&T, a&& b&#; c&lt;d&, <![CDATA[{LITERAL}]]>&amp;<![CDATA[]]><![CDATA[]]]]>&"
+    )
+    text = f"R & D, AT&T, a&& b&#; c<d&, {LITERAL}&]]&"
+    data = tmx([[("en", english), ("ko", "글<![CDATA[&\x01]]>")], [("en", english), ("ko", "글")]])
+    (tmp_path / "a.tmx").write_bytes(data)
+    found = read(SOURCE, tmp_path, sides=PAIR)
+    assert reasons(found) == [Reason.UNREADABLE]
+    assert [one.texts for one in records(found)] == [(text, "글")]
+
+
+def test_blank_lines_before_the_declaration(tmp_path: Path):
+    assert halves(tmp_path, b"\n \r\n" + tmx([KO])) == [(KO[0][1], KO[1][1])]
+
+
 @pytest.mark.parametrize(
     ("segment", "text"),
     [
+        ("First line<br/>second<lb />third", "First line second third"),
         ('First line<ph x="1">&lt;br/&gt;</ph>second', "First line second"),
         ("Press <ph>{1}</ph>now", "Press now"),
         ("One.<ph/>Two", "One. Two"),

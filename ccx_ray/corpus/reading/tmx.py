@@ -4,12 +4,13 @@ Languages are matched by their primary subtag, whatever the case (``ko`` finds `
 the source names one with a subtag (``zh-TW``). Of several variants in one language the first
 counts. Text is what stands in ``seg``, ``hi`` and ``g``; the codes of the tool that wrote it
 (``bpt``, ``ept``, ``it``, ``ph``, ``ut``, ``x``, ``bx``, ``ex`` and what stands in them) are left
-out. Where one stood that is no half of a formatting pair, a blank keeps the words beside it apart.
+out, and the line breaks of others' XML (``br``, ``lb``). Where one stood that is no half of a
+formatting pair, a blank keeps the words beside it apart.
 
 A file is decoded here, by its byte order mark or the encoding that it declares, because expat knows
 none of more than a byte a character but UTF-8 and UTF-16. Entities that no DTD at hand declares are
-those of HTML, or stay as they are written. Bytes that the encoding does not have, and characters
-that XML forbids, cost the unit that holds them.
+those of HTML, or stay as they are written, as an ampersand does that begins nothing. Bytes that the
+encoding does not have, and characters that XML forbids, cost the unit that holds them.
 """
 
 import codecs
@@ -29,7 +30,7 @@ from ccx_ray.study.text_spec import SourceSpec
 
 PAIRED = frozenset({"bpt", "ept", "bx", "ex"})
 """Codes that open and end a formatting, which may begin within a word."""
-CODES = PAIRED | {"it", "ph", "ut", "x"}
+CODES = PAIRED | {"it", "ph", "ut", "x", "br", "lb"}
 FORMATTING = re.compile(
     r"\s*</?\s*(?:a|abbr|b|bdi|big|cf|code|em|font|g|i|mark|s|small|span|strike|strong|sub|sup|u)\b",
     re.IGNORECASE,
@@ -46,6 +47,11 @@ MARKS = (
 )
 DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([^"']*)""")
 WIDER = {
+    "ascii": "utf-8",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "tis-620": "cp874",
+    "big5": "cp950",
     "gb2312": "gb18030",
     "gbk": "gb18030",
     "euc_kr": "cp949",
@@ -58,13 +64,19 @@ name, and for Unicode without its mark what is read as bytes anyway."""
 HEAD = 1024
 BAD = "\ufdd0"
 """Stands for what cannot be read; no character, so that no text holds it."""
+_FORBIDDEN = "[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]"
 _DOUBTFUL = re.compile(
-    "[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]"
+    f"{_FORBIDDEN}"
     "|&#(?P<number>[0-9]+|x[0-9a-fA-F]+);|&(?!(?:amp|lt|gt|quot|apos);)(?P<name>[A-Za-z][\\w.:-]*);"
+    "|(?P<bare>&)(?!(?:amp|lt|gt|quot|apos);)|<!\\[CDATA\\[(?P<literal>.*?)\\]\\]>",
+    re.DOTALL,
 )
-"""What expat may refuse: characters, and references to characters and entities."""
+"""What expat may refuse: characters, and references to characters and entities; and what holds no
+references, which becomes text like any other."""
 _DECLARATION = re.compile(r"<!ENTITY\s+(\S+)")
-_LONGEST_REFERENCE = 64
+_LONGEST = 2**16
+_OPEN = re.compile(r"&[^;&<>]{0,63}\Z|<[!\[CDAT]{0,7}\Z|<!\[CDATA\[(?:(?!\]\]>).)*\Z", re.DOTALL)
+"""What the next block may go on with; looked for in the last ``_LONGEST`` characters of one."""
 
 
 def encoding_of(file: InputFile, *, field: str = "") -> str:
@@ -107,7 +119,9 @@ def read_tmx(
     empty = True
     try:
         for text in _decoded(stream, encoding_of(shard.file)):
-            empty = False
+            if empty:
+                text = text.lstrip()  # noqa: PLW2901, no declaration may stand behind a blank
+                empty = not text
             units.parser.Parse(text, False)
             yield from units.finished()
         if empty and not stream.broken:
@@ -138,8 +152,8 @@ def _decoded(stream: TextStream, encoding: str) -> Iterator[str]:
     rest = ""
     for block in stream:
         text = rest + decoder.decode(block)
-        begun = text.rfind("&", max(len(text) - _LONGEST_REFERENCE, 0))
-        whole = len(text) if begun < 0 or ";" in text[begun:] else begun
+        begun = _OPEN.search(text, max(len(text) - _LONGEST, 0))
+        whole = begun.start() if begun else len(text)
         text, rest = text[:whole], text[whole:]
         if text:
             yield readable(text)
@@ -149,6 +163,10 @@ def _decoded(stream: TextStream, encoding: str) -> Iterator[str]:
 
 
 def _replacement(found: re.Match[str], declared: set[str]) -> str:
+    if found["literal"] is not None:
+        return escape(re.sub(_FORBIDDEN, BAD, found["literal"]))
+    if found["bare"]:
+        return "&amp;"
     if found["name"]:
         return found[0] if found["name"] in declared else escape(html.unescape(found[0]))
     if not found["number"]:
