@@ -64,19 +64,19 @@ name, and for Unicode without its mark what is read as bytes anyway."""
 HEAD = 1024
 BAD = "\ufdd0"
 """Stands for what cannot be read; no character, so that no text holds it."""
-_FORBIDDEN = "[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]"
 _DOUBTFUL = re.compile(
-    f"{_FORBIDDEN}"
-    "|&#(?P<number>[0-9]+|x[0-9a-fA-F]+);|&(?!(?:amp|lt|gt|quot|apos);)(?P<name>[A-Za-z][\\w.:-]*);"
-    "|(?P<bare>&)(?!(?:amp|lt|gt|quot|apos);)|<!\\[CDATA\\[(?P<literal>.*?)\\]\\]>",
-    re.DOTALL,
+    "[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]"
+    "|&#(?P<number>[0-9]+|x[0-9a-fA-F]+);"
+    "|&(?!(?:amp|lt|gt|quot|apos);)(?:(?P<name>[A-Za-z][\\w.:-]*);)?"
 )
-"""What expat may refuse: characters, and references to characters and entities; and what holds no
-references, which becomes text like any other."""
+"""What expat may refuse: characters, and references to characters and entities."""
+_LITERAL = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
+"""Holds no references; it becomes text like any other."""
 _DECLARATION = re.compile(r"<!ENTITY\s+(\S+)")
-_LONGEST = 2**16
-_OPEN = re.compile(r"&[^;&<>]{0,63}\Z|<[!\[CDAT]{0,7}\Z|<!\[CDATA\[(?:(?!\]\]>).)*\Z", re.DOTALL)
-"""What the next block may go on with; looked for in the last ``_LONGEST`` characters of one."""
+_OPEN = re.compile(r"&[^;&<>]{0,63}\Z|<[!\[CDAT]{0,7}\Z")
+"""What the next block may go on with."""
+_LONGEST = 64, 2**22
+"""Characters of it, and of a literal that is open."""
 
 
 def encoding_of(file: InputFile, *, field: str = "") -> str:
@@ -147,13 +147,18 @@ def _decoded(stream: TextStream, encoding: str) -> Iterator[str]:
 
     def readable(text: str) -> str:
         declared.update(_DECLARATION.findall(text))
+        if "<![CDATA[" in text:
+            text = _LITERAL.sub(lambda found: escape(found[1]), text)
         return _DOUBTFUL.sub(lambda found: _replacement(found, declared), text)
 
     rest = ""
     for block in stream:
         text = rest + decoder.decode(block)
-        begun = _OPEN.search(text, max(len(text) - _LONGEST, 0))
+        begun = _OPEN.search(text, max(len(text) - _LONGEST[0], 0))
         whole = begun.start() if begun else len(text)
+        literal = text.rfind("<![CDATA[", max(len(text) - _LONGEST[1], 0))
+        if literal >= 0 and "]]>" not in text[literal:]:
+            whole = min(literal, whole)
         text, rest = text[:whole], text[whole:]
         if text:
             yield readable(text)
@@ -163,15 +168,11 @@ def _decoded(stream: TextStream, encoding: str) -> Iterator[str]:
 
 
 def _replacement(found: re.Match[str], declared: set[str]) -> str:
-    if found["literal"] is not None:
-        return escape(re.sub(_FORBIDDEN, BAD, found["literal"]))
-    if found["bare"]:
-        return "&amp;"
     if found["name"]:
         return found[0] if found["name"] in declared else escape(html.unescape(found[0]))
-    if not found["number"]:
-        return BAD
     digits = found["number"]
+    if not digits:
+        return "&amp;" if found[0] == "&" else BAD
     number = int(digits[1:], 16) if digits[0] == "x" else int(digits)
     of_xml = number in (9, 10, 13) or 0x20 <= number < 0xD800 or 0xE000 <= number < 0xFFFE
     return found[0] if of_xml or 0x10000 <= number < 0x110000 else BAD
