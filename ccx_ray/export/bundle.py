@@ -91,6 +91,10 @@ def export_folder(to: str, storage: Path) -> Path:
             f"--to: {str(target)!r} lies inside the storage {str(storage)!r}; give a folder "
             "outside of it"
         )
+    if target == Path.cwd():  # a shell would stay in the folder that is replaced
+        raise UserError(
+            f"--to: {to!r} is the folder that you are in; give another one, new or empty"
+        )
     if target.exists() and not target.is_dir():
         raise UserError(f"--to: {str(target)!r} is a file; give a folder that is new or empty")
     if target.is_dir() and any(target.iterdir()):

@@ -29,7 +29,8 @@ def storage_folder(uri: str, field: str = "runtime.storage") -> Path:
     """The absolute local or shared folder that ``--storage`` names; nothing is created.
 
     Raises:
-        UserError: the scheme is not supported, or the path is relative inside a Ray job.
+        UserError: the scheme is not supported, the path is relative inside a Ray job, or it
+            cannot be resolved.
     """
     parsed = urlparse(uri)
     if parsed.scheme not in ("", "file"):
@@ -37,13 +38,20 @@ def storage_folder(uri: str, field: str = "runtime.storage") -> Path:
             f"{field}: {uri!r}: only a folder or a file:// URI is supported; on a cluster "
             "give a folder that every node mounts"
         )
-    path = Path(unquote(parsed.path) if parsed.scheme == "file" else uri).expanduser()
+    try:
+        path = Path(unquote(parsed.path) if parsed.scheme == "file" else uri).expanduser()
+        resolved = path.resolve()
+    except (OSError, RuntimeError) as error:  # links that lead to each other, ~ of nobody
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{field}: {uri!r} is no path here ({reason}); give a folder that can be reached"
+        ) from None
     if not path.is_absolute() and RAY_WORKING_DIRECTORIES in str(Path.cwd()):
         raise UserError(
             f"{field}: {uri!r} is relative and would vanish with the Ray job; "
             "give an absolute path that every node mounts, such as /mnt/ccx_ray"
         )
-    return path.resolve()
+    return resolved
 
 
 def resolve_storage(uri: str, field: str = "runtime.storage") -> Path:

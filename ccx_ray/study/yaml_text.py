@@ -62,7 +62,13 @@ class _Dumper(yaml.SafeDumper):
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012, of this class alone
 
+    def represent_text(self, text: str) -> ScalarNode:
+        # Outside of double quotes these are line breaks, which are read as a space or a line feed.
+        style = '"' if re.search(r"[\r\x85\u2028\u2029]", text) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 for _kind, (_pattern, _first) in _PLAIN.items():
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(

@@ -25,7 +25,6 @@ from ccx_ray.tracking.runs import MetricLog
 from ccx_ray.training.history import StepRecord
 from ccx_ray.training.run import TrainingRun
 from ccx_ray.training.size import model_size, peak_flops
-from ccx_ray.training.system_metrics import SystemMetrics
 
 if TYPE_CHECKING:
     from ccx_ray.training.worker import Worker
@@ -60,6 +59,8 @@ def metric_writer(
     Args:
         gauge: takes a name of ``GAUGES`` and its value at the newest step.
     """
+    from ccx_ray.training.system_metrics import SystemMetrics  # imports torch
+
     length, steps = worker.stream.sequence_length, run.training.steps
     peak = peak_flops(worker.device_name, run.runtime.precision)
     size = model_size(run.model, worker.stream.vocabulary_size) if peak else None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ccx_ray.errors import UserError
@@ -73,6 +73,8 @@ JSON = st.recursive(
 
 @settings(deadline=None)
 @given(JSON)
+@example({"\x85": "a\x85b"})
+@example({"a\u2028b": ["\u2029", "a\rb", "\r\n"]})
 def test_written_yaml_is_read_as_the_same_values(tree: object):
     again = read_yaml(dump_yaml(tree))
     assert json.dumps(again) == json.dumps(tree)
@@ -152,7 +154,7 @@ def test_an_unknown_study_is_refused(tmp_path: Path):
     assert "neither the name of a study" in refused("--study", "../nothing", *arguments)
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path):
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     storage = tmp_path / "storage"
     with record(storage / "mine"):
         pass
@@ -167,6 +169,11 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path):
     assert "lies inside the storage" in to(storage / "out")
     assert "lies inside the storage" in to(tmp_path / "x" / ".." / "storage" / "mine" / "out")
     assert "only a folder or a file:// URI" in to("s3://bucket/out")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert to(tmp_path / "loop").startswith("--to: ")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert "is the folder that you are in; give another one" in to(".")
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["file"]
 
 

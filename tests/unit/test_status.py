@@ -1,6 +1,8 @@
 """Where a study stands, from its storage alone: running, killed, failed, done."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +167,9 @@ def test_no_credential_is_recorded_and_a_resume_asks_for_it(tmp_path: Path) -> N
     job = status_job(tmp_path, "--resume")
     assert job.returncode == 2
     assert job.stderr.startswith("error: --tracking-uri: 'postgresql://***")
+
+
+def test_status_and_export_of_a_study_import_no_torch():
+    """It takes 2 s, and neither computes anything."""
+    code = "import ccx_ray.cli.status, ccx_ray.export.bundle, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from ccx_ray.errors import UserError
-from ccx_ray.storage.publishing import publish_bytes, publish_folder, resolve_storage
+from ccx_ray.storage.publishing import (
+    publish_bytes,
+    publish_folder,
+    resolve_storage,
+    storage_folder,
+)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
@@ -24,6 +29,11 @@ def test_a_file_uri_is_a_folder(tmp_path: Path):
 def test_an_unsupported_scheme_is_refused():
     with pytest.raises(UserError, match="s3://bucket/x"):
         resolve_storage("s3://bucket/x")
+
+
+def test_a_storage_of_nobody_is_one_line():
+    with pytest.raises(UserError, match=r"'~nobody-of-this-name/x' is no path here"):
+        storage_folder("~nobody-of-this-name/x")
 
 
 def test_publishing_replaces_at_once(tmp_path: Path):
