@@ -48,7 +48,7 @@ LINES = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in ran
         ("a: &a {b: *a}", "an alias contains itself"),
         ("a: &a [*a]", "an alias contains itself"),
         ("a0: &a0 [1, 1]\n" + LINES, "more than 100,000 values with aliases expanded"),
-        ("? [1]\n: 2", "a field's name is a word"),
+        ("? [1]\n: 2", "the name of a field must be text"),
         ("[" * 3000, "nested too deeply"),
     ],
 )
