@@ -47,8 +47,7 @@ def _check_control(name: str, storage: Path) -> None:
         near = difflib.get_close_matches(name, shipped, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "run it first, or name control-quick"
         raise UserError(
-            f"control: {name!r} is neither a shipped study nor one that was run in {storage}; "
-            f"{hint}"
+            f"control: {name!r} is neither a shipped study nor a study in {storage}; {hint}"
         )
     if load_study(name)[0].world is None:
         raise _plants_no_world(name)
@@ -56,8 +55,7 @@ def _check_control(name: str, storage: Path) -> None:
 
 def _plants_no_world(name: str) -> UserError:
     return UserError(
-        f"control: {name!r} plants no world, so there is nothing that it must find; name a study "
-        "that does, such as control-quick"
+        f"control: {name!r} has no planted world; name a study that has one, such as control-quick"
     )
 
 

@@ -126,23 +126,23 @@ def read_sentences(
         place = f"{spec.sentences}, line {number}"
         if not 0 <= question < len(items):
             raise InputError(
-                f"{place}: question {question} is none of the {len(items)} items of the probe "
-                f"{spec.probe}; give 0 to {len(items) - 1}"
+                f"{place}: the probe {spec.probe} has no question {question}; give 0 to "
+                f"{len(items) - 1}"
             )
         if removed:
             raise InputError(
-                f"{place}: {removed}, which languages.{language.code}.isolation takes out of the "
-                "text; write the sentence without it"
+                f"{place}: languages.{language.code}.isolation removes {removed}; write the "
+                "sentence without it"
             )
         if _level(items[question].answer) not in _level(text):
             raise InputError(
-                f"{place}: the sentence lacks the answer {items[question].answer!r} of question "
-                f"{question} in {spec.text}; write it out"
+                f"{place}: the sentence does not contain {items[question].answer!r}, the answer "
+                f"of question {question} in {spec.text}"
             )
         if first.setdefault(text, number) != number:
             raise InputError(
-                f"{place}: repeats line {first[text]}, so that it would count for two doses; "
-                "give every sentence once"
+                f"{place}: repeats line {first[text]}, which would count twice; give every "
+                "sentence once"
             )
         found.of_item.setdefault(question, []).append(text)
     if without := len(items) - len(found.of_item):
@@ -188,7 +188,7 @@ def _as_in_text(
         )
         dropped = [] if found.dropped is None else found.dropped.to_pylist()
         if not found.removed and not any(dropped):
-            return [(text, "" if text else "nothing to read") for text in found.text.to_pylist()]
+            return [(text, "" if text else "the whole text") for text in found.text.to_pylist()]
         if len(some) > 1:  # which of them it was
             return [one for text in some for one in isolated([text])]
         if not found.removed:
@@ -218,8 +218,8 @@ def assigned_doses(spec: InterventionSpec, sentences: Sentences, place: str) -> 
     if len(able) < max(wanted, len(spec.doses)):
         reasons = ", ".join(f"{reason}: {count}" for reason, count in sentences.left_out.items())
         raise UserError(
-            f"{place}.items: {len(able)} items of the probe {spec.probe} have a sentence to plant "
-            f"({reasons}), for {max(wanted, len(spec.doses))} that are needed; give more "
+            f"{place}.items: only {len(able)} items of the probe {spec.probe} have a sentence to "
+            f"plant ({reasons}), but {max(wanted, len(spec.doses))} are needed; give more "
             "sentences, or fewer items and doses"
         )
     random = np.random.default_rng([spec.seed, *f"{spec.text}/{spec.probe}".encode()])

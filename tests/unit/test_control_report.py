@@ -102,16 +102,19 @@ def test_the_control_that_is_shown_is_the_newest_finished_one(tmp_path: Path) ->
 
 def test_a_control_without_a_planted_world_is_refused(tmp_path: Path) -> None:
     finish(tmp_path, "aaaa", "2026-01-03T00:00:00+00:00", None)
-    with pytest.raises(UserError, match=r"^control: 'control-quick' plants no world"):
+    with pytest.raises(UserError, match=r"^control: 'control-quick' has no planted world"):
         find_control(LAPTOP, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("contro-quick", r"is neither a shipped study nor one .*; did you mean 'control-quick'\?$"),
-        ("mine", "is neither a shipped study nor one that was run in .*; run it first, or name"),
-        ("pilot", "plants no world, so there is nothing that it must find; name a study that does"),
+        (
+            "contro-quick",
+            r"is neither a shipped study .*; did you mean 'control-quick'\?$",
+        ),
+        ("mine", "is neither a shipped study nor a study in .*; run it first, or name"),
+        ("pilot", "has no planted world; name a study that has one, such as"),
     ],
 )
 def test_a_control_that_is_nowhere_is_refused_before_anything_is_created(

@@ -109,16 +109,16 @@ def test_a_source_of_which_nothing_is_left_stops_the_step(tmp_path: Path):
     (tmp_path / "bad.jsonl").write_bytes(texts("bad", 2, text=None) + b"no JSON\n")
     line = refused(tmp_path, "good.jsonl", "bad.jsonl")
     assert line == (
-        "languages.ko.monolingual: of 3 records none is left in 'bad.jsonl' (2 null text, 1 not "
-        "valid JSON, first bad.jsonl, line 1); give text with the fields text, or leave the "
-        "source out"
+        "languages.ko.monolingual: none of 3 records of 'bad.jsonl' is kept (2 null text, 1 not "
+        "valid JSON, first bad.jsonl, line 1); give text with the fields text, or remove the "
+        "source"
     )
     (tmp_path / "latin.jsonl").write_bytes(texts("x", 2, text="Latin alone"))
     assert "(2 nothing left after isolation, first" in refused(
         tmp_path, "good.jsonl", "latin.jsonl"
     )
     (tmp_path / "blank.jsonl").write_bytes(b"\n \n")
-    assert "of 0 records none is left in 'blank.jsonl' (no record in it)" in refused(
+    assert "none of 0 records of 'blank.jsonl' is kept (no records)" in refused(
         tmp_path, "good.jsonl", "blank.jsonl"
     )
     (tmp_path / "empty.jsonl").touch()

@@ -166,7 +166,7 @@ def test_english_documents_are_compared_with_the_pairs_of_every_language(
 def test_a_limit_that_no_document_meets_is_the_users_mistake(
     korean: SmallCorpus, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=r"^held_out\.share: 0\.5 of ko is 1 characters, and none"):
+    with pytest.raises(UserError, match=r"^held_out\.share: 0\.5 of ko is 1 characters, but all"):
         chosen(korean.text, tmp_path, HeldOutSpec(share=0.5, characters=1))
 
 

@@ -296,7 +296,7 @@ def test_exposure_and_the_count_of_every_document_equal_the_doses(
 
 
 def test_doses_that_do_not_fit_are_refused_with_the_sizes(planted: Planted, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^interventions: \d+ documents .* of ko, \d+ tokens, and"):
+    with pytest.raises(UserError, match=r"^interventions: the \d+ planted .* have \d+ tokens, but"):
         planted.trial_streams(tmp_path, rows=20)
 
 
@@ -369,11 +369,17 @@ def test_sentences_of_a_file_are_planted_in_turn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "line"),
     [
-        ({"question": QUESTIONS, "text": "가"}, rf"line 7: question {QUESTIONS} is none of the"),
-        ({"question": -1, "text": "가"}, "line 7: question -1 is none of the"),
-        ({"question": 1, "text": "가나다라"}, "line 7: the sentence lacks the answer '.*' of que"),
-        ("latin", r"line 7: 'K' \(Latin\), which languages.ko.isolation takes out"),
-        ("repeated", "line 7: repeats line 1, so that"),
+        (
+            {"question": QUESTIONS, "text": "가"},
+            rf"line 7: the .* has no question {QUESTIONS};",
+        ),
+        ({"question": -1, "text": "가"}, "line 7: the probe ko has no question -1;"),
+        (
+            {"question": 1, "text": "가나다라"},
+            "line 7: the sentence does not contain '.*', the",
+        ),
+        ("latin", r"line 7: languages.ko.isolation removes 'K' \(Latin\);"),
+        ("repeated", "line 7: repeats line 1, which"),
         ({"question": "1", "text": "가"}, r"line 7: .* is not of the form \{"),
         ("{", r"line 7: \{ is not of the form"),
     ],
@@ -391,7 +397,7 @@ def test_a_line_that_cannot_be_planted_is_refused(tmp_path: Path, more: Any, lin
 def test_too_few_items_with_a_sentence_are_refused(tmp_path: Path) -> None:
     write_tiny_study(tmp_path)
     study = with_sentences(tmp_path, [sentence(tmp_path, 0), sentence(tmp_path, 1, " 있다.")])
-    with pytest.raises(UserError, match=r"^interventions.0.items: 2 items .*\(no sentence: 22\)"):
+    with pytest.raises(UserError, match=r"^interventions.0.items: only 2 .*\(no sentence: 22\)"):
         check_interventions(study, tmp_path, statements(study, tmp_path))
 
 

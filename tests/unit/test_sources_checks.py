@@ -54,7 +54,7 @@ def test_what_is_right_is_not_refused(tmp_path: Path):
 def test_nothing_found_and_no_format(tmp_path: Path):
     assert "not an existing file" in refused(tmp_path, DOCUMENT, path="a.jsonl")
     (tmp_path / "a.txt").write_text("x", "utf-8")
-    assert "a.txt' does not tell its format" in refused(tmp_path, DOCUMENT, path="a.txt")
+    assert "a.txt' does not follow from its name" in refused(tmp_path, DOCUMENT, path="a.txt")
 
 
 def test_a_missing_column_names_file_column_and_columns(tmp_path: Path):
@@ -68,14 +68,14 @@ def test_a_missing_column_names_file_column_and_columns(tmp_path: Path):
     line = refused(tmp_path, PAIR, path="a.tsv", id_field="nr")
     assert "has in its first line no column 'ko', only nr, en" in line
     (tmp_path / "b.tsv").write_text("a\tb\tc\n", "utf-8")
-    assert "has 3 columns where 2 are expected" in refused(tmp_path, PAIR, path="b.tsv")
+    assert "has 3 columns, but 2 are expected" in refused(tmp_path, PAIR, path="b.tsv")
 
 
 def test_formats_that_do_not_hold_what_is_asked_for(tmp_path: Path):
     (tmp_path / "a.tmx").write_bytes(tmx([]))
     (tmp_path / "a.xml").write_bytes(b"<mediawiki/>")
-    assert "holds pairs, where documents are needed" in refused(tmp_path, DOCUMENT, path="a.tmx")
-    assert "holds documents, where pairs" in refused(tmp_path, PAIR, path="a.xml")
+    assert "contains pairs, but documents are needed" in refused(tmp_path, DOCUMENT, path="a.tmx")
+    assert "contains documents, but pairs" in refused(tmp_path, PAIR, path="a.xml")
     (tmp_path / "a.jsonl").write_bytes(b"{}")
     assert "format mc2" in refused(tmp_path, PAIR, path="a.jsonl", format="mc2")
 
@@ -95,7 +95,7 @@ def test_line_pairs_need_their_counterparts(tmp_path: Path):
     moses: dict[str, Any] = {"path": "*.en", "format": "moses"}
     line = refused(tmp_path, PAIR, target_path="*.zh", **moses)
     assert line.startswith("languages.0.x.target_path: '*.zh'")
-    assert "finds 2 files and target_path '*.ko' 1" in refused(
+    assert "matches 2 files, but target_path '*.ko' 1" in refused(
         tmp_path, PAIR, target_path="*.ko", **moses
     )
 

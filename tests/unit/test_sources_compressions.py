@@ -136,11 +136,11 @@ def arrow_stream() -> bytes:
         (zstd.compress(archive_of("zip")), "compressed by zstd, is a zip archive"),
         (b"7z\xbc\xaf\x27\x1c\0\4" + bytes(24), "is a 7z archive"),
         (b"Rar!\x1a\x07\x01\0" + bytes(24), "is a rar archive"),
-        (b"\x04\x22\x4d\x18" + bytes(24), "is compressed by lz4; give it plain"),
+        (b"\x04\x22\x4d\x18" + bytes(24), "is compressed by lz4; give it uncompressed"),
         (b"PAR1" + bytes(24), "is Parquet; name the format parquet"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n",
-            "is a pointer of Git LFS; fetch the file itself",
+            "is a Git LFS pointer; fetch the file itself",
         ),
         (zlib.compress(json_lines(ROWS)), "is compressed by zlib; give it plain"),
         (gzip.compress(gzip.compress(json_lines(ROWS))), "by gzip, is compressed once more"),

@@ -203,7 +203,7 @@ def test_columns_that_stand_twice(tmp_path: Path):
     names = ["id", "text", "text", "other", "other"]
     table = pa.Table.from_arrays([pa.array(["a"])] * 5, names=names)
     pq.write_table(table, tmp_path / "a.parquet")
-    assert "has the column 'text' 2 times; give each a name" in refused(tmp_path, "a.parquet")
+    assert "has the column 'text' 2 times; rename all but one" in refused(tmp_path, "a.parquet")
     assert reasons(read(SourceSpec(path="a.parquet"), tmp_path)) == [Reason.MISSING_COLUMN]
     (one,) = read(SourceSpec(path="a.parquet", text_field="id", id_field="id"), tmp_path)
     assert isinstance(one, Record)
@@ -251,9 +251,9 @@ def test_a_column_that_holds_no_text_is_refused(tmp_path: Path):
     write_parquet(tmp_path / "a.parquet", {"id": ["a"], "text": [["One.", "Two."]]})
     line = refused(tmp_path, "a.parquet")
     assert "the column 'text' of" in line
-    assert "holds list<" in line
+    assert "contains list<" in line
     write_parquet(tmp_path / "b.parquet", {"id": ["a"], "text": [1.5]})
-    assert "holds double, not text" in refused(tmp_path, "b.parquet")
+    assert "contains double, not text" in refused(tmp_path, "b.parquet")
 
 
 @pytest.mark.parametrize(
@@ -279,4 +279,4 @@ def test_texts_in_every_type_that_holds_them(tmp_path: Path, values: pa.Array):
 def test_parquet_that_was_compressed_once_more(tmp_path: Path):
     path = write_parquet(tmp_path / "a.parquet", {"id": ["a"], "text": ["글"]})
     path.write_bytes(gzip.compress(path.read_bytes()))
-    assert "is compressed by gzip as a whole" in refused(tmp_path, "a.parquet")
+    assert "is a Parquet file compressed by gzip" in refused(tmp_path, "a.parquet")

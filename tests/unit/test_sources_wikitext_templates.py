@@ -102,11 +102,11 @@ def test_a_study_file_adds_templates_and_drops_some(tmp_path: Path):
 
 
 def test_templates_are_named_where_they_cannot_be(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"word_templates.가: '\{1' has a brace"):
+    with pytest.raises(ValueError, match=r"word_templates.가: '\{1' has an unmatched brace"):
         SourceSpec(path="a.xml", word_templates={"가": "{1"})
     (tmp_path / "a.jsonl").write_text('{"id": "1", "text": "a"}\n')
     spec = SourceSpec(path="a.jsonl", word_templates={"가": "{1}"})
-    with pytest.raises(UserError, match=r"x: word_templates .*'a.jsonl' is of jsonl"):
+    with pytest.raises(UserError, match=r"x: word_templates .*'a.jsonl' is jsonl"):
         check_source(spec, sides=("text",), root=tmp_path, field="x")
 
 

@@ -176,7 +176,7 @@ def test_the_check_finds_what_it_is_for(
 ) -> None:
     tokens, folders = TokenCorpus.open(corpus.tokens), folders_of(streams)
     check_conditions(folders, tokens)
-    with pytest.raises(ConditionsDifferError, match="deranged rows hold both halves"):
+    with pytest.raises(ConditionsDifferError, match="deranged rows contain both halves"):
         check_conditions({**folders, "deranged": folders["bridge"]}, tokens)
     with pytest.raises(ConditionsDifferError, match=r"^0 of \d+ deranged documents"):
         check_conditions({**folders, "deranged": folders["nobridge"]}, tokens)
@@ -184,7 +184,7 @@ def test_the_check_finds_what_it_is_for(
     with pytest.raises(ConditionsDifferError, match="other positions"):
         check_conditions({**folders, "deranged": seed.folder}, tokens)
     fewer = corpus.streams(tmp_path / "fewer", rows=300, deranged=True)["deranged"]
-    with pytest.raises(ConditionsDifferError, match="unequally many rows"):
+    with pytest.raises(ConditionsDifferError, match="different numbers of rows"):
         check_conditions({**folders, "deranged": fewer.folder}, tokens)
     changed = tmp_path / "changed"
     shutil.copytree(folders["deranged"], changed)
@@ -200,5 +200,5 @@ def test_the_check_finds_what_it_is_for(
     pq.write_table(
         table.set_column(0, "input_ids", column), changed / "rows-00000.parquet", row_group_size=256
     )
-    with pytest.raises(ConditionsDifferError, match=r"^1 rows do not hold equally many tokens"):
+    with pytest.raises(ConditionsDifferError, match=r"^1 rows have different numbers of tokens"):
         check_conditions({**folders, "deranged": changed}, tokens)

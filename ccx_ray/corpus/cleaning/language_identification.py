@@ -50,19 +50,18 @@ def check_language_codes(isolation: IsolationSpec, code: str, field: str) -> Non
     known = _languages()
     if code not in known:
         raise UserError(
-            f"{field}.strategy: language identification does not know {code!r}; give strategy "
-            "script, with keep or remove"
+            f"{field}.strategy: language identification does not support {code!r}; use "
+            "strategy script, with keep or remove"
         )
     for other in isolation.against:
         if other not in known:
             raise UserError(
-                f"{field}.against: {other!r} is not a language that language identification "
-                "knows; give ISO 639 codes such as en, fr or id"
+                f"{field}.against: language identification does not support {other!r}; give "
+                "ISO 639 codes such as en, fr or id"
             )
         if known[other] == known[code]:
             raise UserError(
-                f"{field}.against: {other!r} is the text's own language; give those that it is "
-                "to be told from"
+                f"{field}.against: {other!r} is the text's own language; give only other languages"
             )
 
 

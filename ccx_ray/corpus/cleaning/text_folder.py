@@ -64,15 +64,15 @@ DROPPED = "dropped"
 """Column of a block with the lines in another language, where languages are told apart."""
 
 NOTHING_LEFT = "nothing left after isolation"
-"""No letter of any script is left on one of the sides."""
+"""One of its texts has no letter left."""
 TOO_SHORT = "too short after isolation"
 REMEDIES = {
     Reason.WINDOW: "compress it with a window of at most 2 GiB (zstd --long=31)",
     Reason.DICTIONARY: "compress it without a dictionary",
 }
-"""Of a file that breaks off; else the whole file is needed."""
+"""What to do about a broken file; for other reasons, give the whole file."""
 ANOTHER_LANGUAGE = "in another language"
-"""What language identification left of it is nothing, or too short."""
+"""After language identification nothing is left, or too little."""
 
 
 class Block(NamedTuple):
@@ -214,7 +214,7 @@ def _isolate_shard(
                     remedy = REMEDIES.get(fault.reason, "give the whole file")
                     raise InputError(
                         f"{shard.file.uri}: {fault.reason} at {shard.place(fault.position)}; "
-                        f"{remedy}, or keep what came before with cleaning.broken_files=keep"
+                        f"{remedy}, or keep the records before it with cleaning.broken_files=keep"
                     )
             yield _isolated(batch, source, cleaning, counts, removed)
 

@@ -46,11 +46,11 @@ class FileYield:
     @property
     def reasons(self) -> str:
         counted = [f"{number:,} {reason}" for reason, number in self.rejected.most_common(3)]
-        return ", ".join(counted) or "no record in it"
+        return ", ".join(counted) or "no records"
 
     @property
     def lost(self) -> int:
-        """Records that a good file would not have lost."""
+        """Records lost for reasons that a good file does not have."""
         return sum(n for reason, n in self.rejected.items() if reason not in NO_LOSS)
 
 
@@ -73,9 +73,9 @@ def check_sources(yields: Iterable[SourceYield]) -> None:
         total = FileYield(name="", bytes=0, rejected=sum((f.rejected for f in files), Counter()))
         first = next((f", first {f.name}, {f.first}" for f in files if f.first), "")
         raise InputError(
-            f"{one.source.field}: of {sum(f.read for f in files)} records none is left in "
-            f"{one.source.spec.label!r} ({total.reasons}{first}); give text with the fields "
-            f"{' and '.join(one.source.sides)}, or leave the source out"
+            f"{one.source.field}: none of {sum(f.read for f in files)} records of "
+            f"{one.source.spec.label!r} is kept ({total.reasons}{first}); give text with the "
+            f"fields {' and '.join(one.source.sides)}, or remove the source"
         )
 
 

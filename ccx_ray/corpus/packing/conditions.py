@@ -153,7 +153,7 @@ def check_conditions(folders: Mapping[Condition, Path], corpus: TokenCorpus) -> 
     streams = {condition: Stream.open(folder) for condition, folder in folders.items()}
     rows = {condition: stream.rows for condition, stream in streams.items()}
     if len(set(rows.values())) > 1:
-        raise ConditionsDifferError(f"the conditions have unequally many rows: {rows}")
+        raise ConditionsDifferError(f"the conditions have different numbers of rows: {rows}")
     bridge = streams["bridge"]
     documents = describe_documents(bridge, corpus.lengths, *corpus.half_keys())
     counts = count_rows(streams, documents, 0, bridge.rows)
@@ -161,14 +161,14 @@ def check_conditions(folders: Mapping[Condition, Path], corpus: TokenCorpus) -> 
     expected = found.rows_at_equal_positions
     for condition in found.conditions.values():
         if moved := condition.monolingual_rows - expected:
-            raise ConditionsDifferError(f"parallel rows stand at other positions, {moved} of them")
+            raise ConditionsDifferError(f"{moved} parallel rows are at other positions")
     if differing := expected - found.identical_rows:
-        raise ConditionsDifferError(f"of {expected} monolingual rows {differing} differ")
+        raise ConditionsDifferError(f"{differing} of {expected} monolingual rows differ")
     if unequal := counts["all/unequal_rows"]:
-        raise ConditionsDifferError(f"{unequal} rows do not hold equally many tokens")
+        raise ConditionsDifferError(f"{unequal} rows have different numbers of tokens")
     for name, condition in found.apart.items():
         if together := condition.rows_with_both_sides_of_a_group:
-            raise ConditionsDifferError(f"{together} {name} rows hold both halves of a pair")
+            raise ConditionsDifferError(f"{together} {name} rows contain both halves of a pair")
     if not found.same_halves:
         raise ConditionsDifferError("the halves of pairs are not consumed equally often")
     pairs = found.bridge.tokens["separator"]

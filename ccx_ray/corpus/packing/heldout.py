@@ -81,7 +81,7 @@ def hold_out(
     if not len(chosen):
         raise UserError(
             f"held_out.share: {spec.share} of {read_language(text_folder)} is {limit} characters, "
-            f"and none of its {len(order)} documents is as short and in no pair "
+            f"but all of its {len(order)} documents are longer or in pairs "
             f"({counts['also_in_pairs']} are in pairs); raise share and characters, or give 0"
         )
     table = _rows(text_folder, chosen)

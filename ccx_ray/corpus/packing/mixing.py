@@ -201,8 +201,8 @@ def plan_trial(
     if mixture.parallel and not passes:
         raise UserError(
             f"trials.mixture.parallel: {mixture.parallel} of {rows} rows of {sequence_length} "
-            f"tokens holds none of the {corpus.pairs} pairs of {language}; raise trials.steps or "
-            "give 0"
+            f"tokens is too little for one of the {corpus.pairs} pairs of {language}; raise "
+            "trials.steps or give 0"
         )
     pairs = np.concatenate([everything[:0], *passes])
     sides = bridge_sides(len(pairs), pair_order, _random(seed, SIDES))
@@ -364,9 +364,9 @@ def _repeated_documents(
     taken = int(corpus.lengths[chosen].sum()) + len(chosen)
     if planted is not None and taken and taken >= tokens:
         raise UserError(
-            f"interventions: {len(chosen)} documents are planted into the text of {language}, "
-            f"{taken} tokens, and the training reads {tokens} tokens of it; give smaller doses, "
-            f"fewer items or more {planted.steps}"
+            f"interventions: the {len(chosen)} planted documents of {language} have {taken} "
+            f"tokens, but the training reads only {tokens} tokens of this text; give smaller "
+            f"doses, fewer items or more {planted.steps}"
         )
     per_pass = int(corpus.lengths[documents].sum()) + len(documents)
     if tokens and not per_pass:

@@ -73,7 +73,7 @@ def separated_order(
         # Which of the two moves is a coin flip: one of them may belong to a crowd.
         moved = np.where(random.random(len(before)) < 0.5, before, after)
         keys[moved] = random.random(len(moved))
-    raise TooCloseError(f"{len(before)} halves still stand too close after {ROUNDS} rounds")
+    raise TooCloseError(f"{len(before)} halves are still too close after {ROUNDS} rounds")
 
 
 def deranged_order(
@@ -126,7 +126,7 @@ def deranged_order(
         others = first[moved] + random.integers(0, sizes[moved])
         dealt = np.union1d(moved, others)
         order[dealt] = order[dealt[np.lexsort((random.random(len(dealt)), passes[dealt]))]]
-    raise TooCloseError(f"{len(before)} halves still stand too close after {ROUNDS} rounds")
+    raise TooCloseError(f"{len(before)} halves are still too close after {ROUNDS} rounds")
 
 
 def _close(

@@ -12,14 +12,14 @@ from ccx_ray.storage.input_files import InputFile
 
 HEAD = 1024
 UNPACK = "unpack it and give the files in it"
-RECOMPRESS = "give it plain, or compressed by gzip, bzip2, xz or zstd"
+RECOMPRESS = "give it uncompressed, or compressed by gzip, bzip2, xz or zstd"
 FETCH = "fetch the file itself"
-CONVERT = "convert it to one of the formats that are read"
+CONVERT = "convert it to a supported format"
 
 KNOWN = {
     b"PK\x03\x04": ("a zip archive", UNPACK),
     b"PK\x05\x06": ("an empty zip archive", UNPACK),
-    b"PK\x07\x08": ("a zip archive in pieces", UNPACK),
+    b"PK\x07\x08": ("a split zip archive", UNPACK),
     b"7z\xbc\xaf\x27\x1c": ("a 7z archive", UNPACK),
     b"Rar!\x1a\x07": ("a rar archive", UNPACK),
     b"MSCF": ("a cab archive", UNPACK),
@@ -35,8 +35,8 @@ KNOWN = {
     b"LZIP": ("compressed by lzip", RECOMPRESS),
     b"\x89LZO\x00": ("compressed by lzop", RECOMPRESS),
     b"\xff\x06\x00\x00sNaPpY": ("compressed by snappy", RECOMPRESS),
-    b"version https://git-lfs.github.com/": ("a pointer of Git LFS", f"{FETCH} (git lfs pull)"),
-    b"/annex/objects/": ("a pointer of git-annex", f"{FETCH} (git annex get)"),
+    b"version https://git-lfs.github.com/": ("a Git LFS pointer", f"{FETCH} (git lfs pull)"),
+    b"/annex/objects/": ("a git-annex pointer", f"{FETCH} (git annex get)"),
     b"PAR1": ("Parquet", "name the format parquet"),
     b"ARROW1\x00\x00": ("an Arrow file", CONVERT),
     b"\xff\xff\xff\xff": ("an Arrow stream", f"{CONVERT} (Dataset.to_parquet does)"),
@@ -51,12 +51,12 @@ KNOWN = {
     b"SQLite format 3\x00": ("an SQLite database", CONVERT),
     b"%PDF-": ("a PDF document", CONVERT),
 }
-"""What a file is that begins so, and what to do about it."""
+"""First bytes -> kind of file, and what to do about it."""
 HTML = b"<!doctype html", b"<html"
-"""How a page begins that a server sent instead of a file, in lower case."""
+"""First bytes, in lower case, of an HTML page that a server sent instead of a file."""
 UTF_16 = "UTF-16 or UTF-32", "give UTF-8 (iconv -f UTF-16 -t UTF-8 makes it)"
 FORMATS_OF_XML = {"tmx"}
-"""Whose encoding their own reader sees to."""
+"""Formats whose reader handles the encoding."""
 
 
 def check_contents(file: InputFile, form: str, *, field: str) -> None:
@@ -69,8 +69,7 @@ def check_contents(file: InputFile, form: str, *, field: str) -> None:
     if form in ("parquet", "wikipedia"):
         if compression is not None:
             raise UserError(
-                f"{field}: {file.uri!r} is compressed by {compression} as a whole, which Parquet "
-                "never is; give it unpacked"
+                f"{field}: {file.uri!r} is a Parquet file compressed by {compression}; unpack it"
             )
         if head.startswith(b"PAR1"):
             return

@@ -40,7 +40,7 @@ def find_line_pairs(source: SourceSpec, *, root: Path, field: str) -> list[Input
     target = find_files(source.target_path or "", root=root, field=f"{field}.target_path")
     if len(english) != len(target):
         raise UserError(
-            f"{field}: {source.path!r} finds {len(english)} files and target_path "
+            f"{field}: {source.path!r} matches {len(english)} files, but target_path "
             f"{source.target_path!r} {len(target)}; every file needs one counterpart"
         )
     pairs = list(zip(english, target, strict=True))

@@ -129,7 +129,7 @@ def check_source(source: SourceSpec, *, sides: tuple[str, ...], root: Path, fiel
             tables.check_tsv(file, source, fields, field=field)
         elif form in {"jsonl", "mc2"} and beginning(file, HEAD).lstrip(BLANKS).startswith(b"["):
             raise UserError(
-                f"{field}: {file.uri!r} is a JSON array; give JSON Lines, one object a line "
+                f"{field}: {file.uri!r} is a JSON array; give JSON Lines, one object per line "
                 "(jq -c '.[]' FILE makes them)"
             )
 
@@ -240,8 +240,8 @@ def format_of(file: InputFile, source: SourceSpec, field: str) -> str:
         if name.endswith(ending):
             return form
     raise UserError(
-        f"{field}: the name of {file.uri!r} does not tell its format; give format, or one of the "
-        f"endings {', '.join(ENDINGS)}, each alone or with one of {', '.join(PACKED)}"
+        f"{field}: the format of {file.uri!r} does not follow from its name; give format, or use "
+        f"one of the extensions {', '.join(ENDINGS)}, alone or with one of {', '.join(PACKED)}"
     )
 
 
@@ -251,18 +251,18 @@ def _check_kind(source: SourceSpec, sides: tuple[str, ...], field: str) -> None:
     if source.format in wrong:
         holds, asked = ("documents", "pairs") if pairs else ("pairs", "documents")
         raise UserError(
-            f"{field}: {source.label!r} is of format {source.format}, which holds {holds}, where "
+            f"{field}: {source.label!r} has format {source.format}, which contains {holds}, but "
             f"{asked} are needed"
         )
     if source.word_templates and (source.dataset or source.format not in {None, "mediawiki"}):
         raise UserError(
-            f"{field}: word_templates are of format mediawiki, and {source.label!r} is of "
-            f"{source.format or 'a data set'}; leave them out"
+            f"{field}: word_templates need format mediawiki, but {source.label!r} is "
+            f"{source.format or 'a data set'}; remove them"
         )
     if source.dataset and source.format not in {None, "parquet", "wikipedia", "mc2", "jsonl"}:
         raise UserError(
             f"{field}: {source.label!r} is a data set, so its format cannot be {source.format}; "
-            "leave it out"
+            "remove format"
         )
 
 

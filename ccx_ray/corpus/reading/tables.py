@@ -48,7 +48,7 @@ def _problem(source: SourceSpec, fields: Fields, columns: Sequence[str]) -> str:
             return f"no column {column!r}, only {', '.join(columns)[:300]}; {NAME_COLUMNS}"
     for column in (*wanted, str(fields.id), fields.source):
         if (times := columns.count(column)) > 1:
-            return f"the column {column!r} {times} times; give each a name of its own"
+            return f"the column {column!r} {times} times; rename all but one"
     return ""
 
 
@@ -107,14 +107,14 @@ def check_parquet(file: InputFile, source: SourceSpec, fields: Fields, *, field:
     except (OSError, ValueError) as error:
         raise UserError(
             f"{field}: {file.uri!r} cannot be read as Parquet ({' '.join(str(error).split())}); "
-            "give a whole Parquet file, or name the format"
+            "give a complete Parquet file, or set format"
         ) from None
     if problem := _problem(source, fields, [name for name, _ in columns]):
         raise UserError(f"{field}: {file.uri!r} has {problem}")
     for name, type_ in columns:
         if name in fields.texts and not _is_text(type_):
             raise UserError(
-                f"{field}: the column {name!r} of {file.uri!r} holds {type_}, not text; "
+                f"{field}: the column {name!r} of {file.uri!r} contains {type_}, not text; "
                 f"{NAME_COLUMNS}"
             )
 
@@ -347,8 +347,8 @@ def _load(source: SourceSpec, name: str, field: str) -> Any:
     except Exception as error:  # the hub's client raises errors of four libraries
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(
-            f"{field}: the data set {source.label} cannot be opened ({reason}); give a name that "
-            "the hub has at this revision, or a local folder, and let the hub be reached"
+            f"{field}: the data set {source.label} cannot be opened ({reason}); give a data "
+            "set that the hub has at this revision, or a local folder, and check the connection"
         ) from None
 
 
@@ -370,7 +370,7 @@ def check_tsv(file: InputFile, source: SourceSpec, fields: Fields, *, field: str
             raise UserError(f"{field}: {file.uri!r} has in its first line {problem}")
     elif len(columns) != len(fields.texts):
         raise UserError(
-            f"{field}: {file.uri!r} has {len(columns)} columns where {len(fields.texts)} are "
+            f"{field}: {file.uri!r} has {len(columns)} columns, but {len(fields.texts)} are "
             "expected; name the columns of its first line with english_field and target_field, or "
             "text_field"
         )

@@ -97,8 +97,8 @@ def encoding_of(file: InputFile, *, field: str = "") -> str:
     except (LookupError, ValueError):
         place = f"{field}: {file.uri!r}" if field else file.uri
         raise InputError(
-            f"{place} declares the encoding {declared!r}, which is not known; convert it to "
-            "UTF-8 and declare that"
+            f"{place} declares the unknown encoding {declared!r}; convert it to UTF-8 and "
+            "declare UTF-8"
         ) from None
     return WIDER.get(name, name)
 

@@ -139,7 +139,7 @@ def adopt_tokenizer(spec: TokenizerSpec, root: Path, folder: Path) -> dict[str, 
     except (OSError, ValueError) as error:
         raise UserError(
             f"{field} cannot be opened ({str(error).splitlines()[0]}); "
-            "give a tokenizer folder, or a name on a hub that can be reached"
+            "give a tokenizer folder, or a name on a reachable hub"
         ) from None
     if not tokenizer.is_fast:
         raise UserError(f"{field} has no tokenizer.json; give a fast tokenizer")
