@@ -298,7 +298,7 @@ STEP_CASES = (
     StepCase(
         name="question longer than a local judge's context",
         run=lambda f: _local(f, Cloze(question="tea " * 2_000, answer="x"), "a text"),
-        named="model: its context of 2048 tokens",
+        named="model: the prompt has",
     ),
     StepCase(name="corpus without a document", run=_estimate([], KOREA)),
     StepCase(name="documents without a letter", run=_estimate(["", " ", TEXTS[0]], KOREA)),

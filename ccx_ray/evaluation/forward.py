@@ -180,7 +180,7 @@ def _fastest_passes(model: CausalModel) -> Passes:
             break
         refused[trees, sliced_head] = fault
     if not passes.trees:
-        logger.warning(SLOWER, model.folder, "one option a row", refused[True, False])
+        logger.warning(SLOWER, model.folder, "one option per row", refused[True, False])
     if not passes.sliced_head:
         logger.warning(SLOWER, model.folder, "all logits at once", refused[passes.trees, True])
     return passes
@@ -294,7 +294,7 @@ def _predictions_in_memory(
     except ModelMemoryError as error:
         if len(trees) == 1:
             raise
-        logger.warning("%s; half as many rows from here on", error)
+        logger.warning("%s; the batch is halved from now on", error)
     # Outside of the handler, where nothing holds on to what the failed pass computed.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -311,8 +311,8 @@ def _memory_checked(model: CausalModel, tokens: int) -> Iterator[None]:
             raise
         raise ModelMemoryError(
             f"{model.folder}: not enough memory on {model.device} for a pass over {tokens} tokens; "
-            "lower runtime.evaluation.tokens_per_batch (--tokens-per-batch), or score on a device "
-            "with more memory to spare"
+            "lower runtime.evaluation.tokens_per_batch (--tokens-per-batch), or use a device with "
+            "more free memory"
         ) from error
 
 

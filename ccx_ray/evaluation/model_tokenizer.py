@@ -104,7 +104,7 @@ def open_tokenizer(local: Path, folder: Path) -> "PreTrainedTokenizerBase":
         found = ", ".join(sorted(path.name for path in local.glob("*") if _is_vocabulary(path)))
         raise UserError(
             f"{folder}: Transformers opens its tokenizer as {type(tokenizer).__name__}, which "
-            f"finds no vocabulary in {found or _CONFIG}; name the right tokenizer_class in "
+            f"finds no vocabulary in {found or _CONFIG}; set the right tokenizer_class in "
             f"{_CONFIG}, such as BertTokenizer for a vocab.txt"
         )
     _check_sentencepiece(tokenizer, local, folder)
@@ -127,7 +127,7 @@ def _name_absent_sentencepiece(local: Path, folder: Path) -> None:
     model = _sentencepiece_alone(local)
     if model is not None and find_spec("sentencepiece") is None:
         raise UserError(
-            f"{folder}: its tokenizer is the SentencePiece model {model.name}, and the package "
+            f"{folder}: its tokenizer is the SentencePiece model {model.name}, but the package "
             "sentencepiece is not installed; pip install -e '.[sentencepiece]', or give a folder "
             "with a tokenizer.json"
         ) from None
@@ -167,9 +167,9 @@ def _check_sentencepiece(tokenizer: "PreTrainedTokenizerBase", local: Path, fold
         likely = "T5Tokenizer" if kind == "Unigram" else "LlamaTokenizer"
         raise UserError(
             f"{folder}: Transformers opens {path.name}, a SentencePiece model ({kind}), as "
-            f"{type(tokenizer).__name__} ({opened}), which cuts texts into other tokens than it; "
-            f"name the right tokenizer_class in {_CONFIG}, such as {likely}, or give a folder with "
-            "a tokenizer.json"
+            f"{type(tokenizer).__name__} ({opened}), which gives other tokens; set the right "
+            f"tokenizer_class in {_CONFIG}, such as {likely}, or give a folder with a "
+            "tokenizer.json"
         )
 
 

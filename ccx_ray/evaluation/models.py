@@ -102,7 +102,7 @@ def check_causal_folder(folder: Path, field: str) -> None:
     named = content.get("architectures") if isinstance(content, dict) else None
     if named and not any(re.search(_CAUSAL, str(one)) for one in named):
         raise UserError(
-            f"{field}: {str(folder)!r} holds a {named[0]}, not a causal model; "
+            f"{field}: {str(folder)!r} contains a {named[0]}, not a causal model; "
             "give a folder that AutoModelForCausalLM opens"
         )
 
@@ -110,7 +110,7 @@ def check_causal_folder(folder: Path, field: str) -> None:
 def choose_device(wanted: str = "auto") -> str:
     """A device that is there; ``auto`` is a GPU where there is one, else ``cpu``."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", wanted):
-        raise UserError(f"--device: {wanted!r} is none of auto, cpu, cuda, cuda:0, cuda:1, ...")
+        raise UserError(f"--device: {wanted!r} is not one of auto, cpu, cuda, cuda:0, cuda:1, ...")
     if wanted == "cpu":
         return wanted
     import torch
@@ -120,8 +120,8 @@ def choose_device(wanted: str = "auto") -> str:
         return "cuda" if there else "cpu"
     if int(wanted.removeprefix("cuda").removeprefix(":") or 0) >= there:
         raise UserError(
-            f"--device: {wanted!r} is not there; torch sees "
-            + (", ".join(f"cuda:{one}" for one in range(there)) or "no GPU, only the cpu")
+            f"--device: {wanted!r} is not available; torch finds "
+            + (", ".join(f"cuda:{one}" for one in range(there)) or "no GPU, only cpu")
         )
     return wanted
 

@@ -59,7 +59,7 @@ def held_out_rows(
 
     if model.context is not None and sequence_length > model.context:
         raise UserError(
-            f"sequence_length {sequence_length} is more than the context of {model.folder}, "
+            f"sequence_length {sequence_length} is above the context of {model.folder}, "
             f"{model.context}"
         )
     documents = pq.read_table(heldout_file, columns=["id", "text"])

@@ -70,7 +70,7 @@ def choose_prefix(model: CausalModel, rule: PrefixRule, scoring: ScoreType) -> P
 def _usual_prefix(model: CausalModel, scoring: ScoreType) -> Prefix:
     own = Prefix(
         token=_own_first_token(model),
-        reason="the tokenizer itself begins a text with it",
+        reason="the tokenizer begins a text with it",
         repeated=False,
     )
     if scoring == "reference":
@@ -85,9 +85,7 @@ def _usual_prefix(model: CausalModel, scoring: ScoreType) -> Prefix:
         return Prefix(token=token, reason=reason, repeated=False)
     if own.token is not None:
         return own
-    return Prefix(
-        token=None, reason="the tokenizer has no token for the beginning or end of a text"
-    )
+    return Prefix(token=None, reason="the tokenizer has no bos_token and no eos_token")
 
 
 def harness_token(model: CausalModel) -> int | None:

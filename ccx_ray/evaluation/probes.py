@@ -127,7 +127,7 @@ def load_probe(path: Path, name: str, *, lenient: bool = False) -> Probe:
         raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from None
     if not isinstance(content, list) or not content:
         found = "an empty list" if content == [] else type(content).__name__
-        raise UserError(f"{path}: {found} where a list of questions is expected")
+        raise UserError(f"{path}: contains {found}; a list of questions is expected")
     return read_items(path, name, content, read_item, lenient=lenient)
 
 
@@ -214,9 +214,9 @@ def answer_of(written: str, options: Sequence[str]) -> tuple[str, str]:
         return written, ""
     number = [bare(option) for option in options].index(bare(written))
     composed = [unicodedata.normalize("NFC", text) for text in (written, options[number])]
-    differs = "in NFC" if composed[0] == composed[1] else "without what stands around them"
+    differs = "after NFC" if composed[0] == composed[1] else "without the characters around it"
     note = f"answer: {written!a} is option {number + 1} ({options[number]!a}) {differs}"
-    return options[number], f"{note} and is taken for it"
+    return options[number], f"{note} and counts as it"
 
 
 def check_options(options: Any) -> None:
@@ -230,7 +230,7 @@ def check_options(options: Any) -> None:
 def check_text(value: Any, place: str) -> None:
     """Raises a ValueError unless it is a text; it goes on where the item is named."""
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f", {place}: {shown(value)} is not a text with something in it")
+        raise ValueError(f", {place}: {shown(value)} is empty or not text")
 
 
 def shown(value: Any) -> str:

@@ -69,7 +69,7 @@ def rank_consistency_of(
         ValueError: the two have not the same questions in the same order, or not the same options.
     """
     if rows_one["question"].to_pylist() != rows_other["question"].to_pylist():
-        raise ValueError("the two tables do not hold the same questions in the same order")
+        raise ValueError("the two tables have different questions, or another order")
     return rank_consistency(_rankings(rows_one, kind), _rankings(rows_other, kind), weights)
 
 
@@ -139,7 +139,7 @@ def _of_question(
 ) -> float:
     options = len(one)
     if sorted(one) != sorted(other) or len(set(one)) != options:
-        raise ValueError(f"question {number}: {list(one)} and {list(other)} rank other options")
+        raise ValueError(f"question {number}: {list(one)} and {list(other)} rank different options")
     place = {option: at for at, option in enumerate(other)}
     # An option is among the j best of both from the worse of its two ranks on.
     arrives = np.array([max(at, place[option]) for at, option in enumerate(one)])

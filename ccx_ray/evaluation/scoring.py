@@ -196,7 +196,7 @@ def _continuations(
             raise ValueError(f"context: {shown(context)} has no token")
     for number, sentence in enumerate(filled, start=1):
         if len(sentence) <= given:
-            raise ValueError(f"option {number}: no token of its own behind the context")
+            raise ValueError(f"option {number}: adds no token after the context")
     return EncodedItem(
         filled=tuple(filled),
         option_tokens=tuple(np.arange(1, len(sentence)) >= given for sentence in filled),
@@ -227,8 +227,8 @@ def _check(model: CausalModel, item: EncodedItem) -> None:
     for number, sentence in enumerate(item.filled, start=1):
         if len(sentence) < 2:
             raise ValueError(
-                f"option {number}: the tokenizer of {model.folder} makes no token of it that "
-                "stands behind another"
+                f"option {number}: the tokenizer of {model.folder} gives it no token with a "
+                "token before it"
             )
         if model.context is not None and len(sentence) > model.context:
             raise ValueError(

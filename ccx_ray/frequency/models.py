@@ -196,6 +196,6 @@ def _refuse_equal_names(names: Mapping[str, str]) -> None:
     for field, name in names.items():
         if first.setdefault(name, field) != field:
             raise UserError(
-                f"{field}: is called {name!r} in tables, as {first[name]} is; compare with "
-                "another, or give its folder or prompt another name"
+                f"{field}: has the name {name!r} in tables, like {first[name]}; compare "
+                "another one, or rename its folder or prompt"
             )

@@ -32,7 +32,7 @@ class Interrupted(KeyboardInterrupt):
     def by_request(cls) -> Self:
         """As by SIGTERM, for a run that somebody asked to end (``jobs/status.py --stop``)."""
         asked = cls(signal.SIGTERM)
-        asked.args = ("asked to by jobs/status.py --stop",)
+        asked.args = ("stopped by jobs/status.py --stop",)
         return asked
 
 

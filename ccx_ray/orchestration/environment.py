@@ -27,11 +27,9 @@ def check_address(address: str) -> None:
         return
     scheme, _, rest = address.rpartition("://")
     if scheme in ("http", "https"):
-        raise UserError(
-            f"RAY_ADDRESS: {address!r} is of a dashboard, for ray job submit --address; {wanted}"
-        )
+        raise UserError(f"RAY_ADDRESS: {address!r} is the address of a dashboard; {wanted}")
     if scheme:
-        raise UserError(f"RAY_ADDRESS: {address!r} is of Ray Client, which runs no study; {wanted}")
+        raise UserError(f"RAY_ADDRESS: {address!r} is an address of Ray Client; {wanted}")
     host, _, port = rest.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise UserError(f"RAY_ADDRESS: {address!r} is not of the form HOST:PORT; {wanted}")
@@ -44,8 +42,8 @@ def check_address(address: str) -> None:
         raise UserError(f"RAY_ADDRESS: {address!r} does not answer ({reason}); {wanted}") from None
     if not speaks_grpc:
         raise UserError(
-            f"RAY_ADDRESS: what answers at {address!r} is no head node (a dashboard listens on "
-            f"8265, a head node on 6379); {wanted}"
+            f"RAY_ADDRESS: {address!r} is not a head node (a dashboard listens on 8265, a head "
+            f"node on 6379); {wanted}"
         )
 
 
@@ -72,7 +70,7 @@ def check_home() -> None:
     except RuntimeError:
         raise UserError(
             f"HOME: user {os.getuid()} has no home folder for the token of Ray; set HOME to a "
-            "folder that you can write to"
+            "writable folder"
         ) from None
     with contextlib.suppress(OSError):
         token.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -104,5 +102,5 @@ def close_token_file() -> None:
             token.chmod(0o600)
     except OSError as error:
         logging.getLogger(__name__).warning(
-            "%s: cannot be closed to other users (%s)", token, error.strerror
+            "%s: other users keep access (%s)", token, error.strerror
         )

@@ -85,7 +85,7 @@ def check_private_names(package: str, *, tested: str, names: Mapping[str, str]) 
         if problem:
             raise UserError(
                 f"{package} {version(package)}: the private {name} {problem}; it is used for "
-                f"{use}, as {package} {tested} has it; pip install '{package}=={tested}'"
+                f"{use}; install the tested version: pip install '{package}=={tested}'"
             )
 
 
@@ -98,7 +98,7 @@ def _problem(name: str) -> str | None:
         return f"cannot be imported ({error})"
     for part in filter(None, path.split(".")):
         if not _has(found, part):
-            return f"is gone: there is no {part!r}"
+            return f"no longer exists: there is no {part!r}"
         found = getattr(found, part, None)
     if is_called:
         takes = ", ".join(inspect.signature(found).parameters)

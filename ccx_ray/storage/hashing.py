@@ -103,7 +103,7 @@ def verify_folder(folder: Path) -> None:
         except OSError as error:
             raise DamagedFolderError(f"{name}: {error.strerror or error}") from None
         if sha256 != entry["sha256"]:
-            raise DamagedFolderError(f"{name}: another SHA-256 than when it was written")
+            raise DamagedFolderError(f"{name}: its SHA-256 has changed")
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -124,7 +124,7 @@ def check_manifest(files: dict[str, dict[str, Any]]) -> Manifest:
     """``files`` with its types checked; ``ValueError`` and the like where it is no manifest."""
     for name in files:
         if not name or name in (".", "..") or "/" in name or "\0" in name:
-            raise ValueError(f"{name!r} is no file name")
+            raise ValueError(f"{name!r} is not a file name")
     return {
         name: {"bytes": int(entry["bytes"]), "sha256": str(entry["sha256"])}
         for name, entry in files.items()

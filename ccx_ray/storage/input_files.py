@@ -105,13 +105,13 @@ def find_files(path: str, *, root: Path, field: str) -> list[InputFile]:
         except (OSError, RuntimeError) as error:  # a name too long, ~ of nobody, a closed folder
             reason = getattr(error, "strerror", None) or str(error).rstrip(".")
             shown = path if len(path) < 80 else path[:77] + "..."
-            raise UserError(f"{field}: {shown!r} is no path here ({reason}); give one") from None
+            raise UserError(f"{field}: {shown!r} is not a valid path ({reason})") from None
     else:
         found, left_out = _remote_files(path, field)
     if not found:
         names = f", but {left_out} that begin with _ or ." if left_out else ""
         raise UserError(
-            f"{field}: {path!r} is not an existing file, and no file matches it or lies below it"
+            f"{field}: {path!r} is not an existing file, and no file matches it or is below it"
             f"{names}; give a file, a folder or a glob"
         )
     for file in found:
@@ -126,7 +126,7 @@ def find_files(path: str, *, root: Path, field: str) -> list[InputFile]:
 def unreadable(uri: str, error: OSError) -> InputError:
     """A file that the system does not give."""
     reason = error.strerror or one_line(error)
-    return InputError(f"{uri}: cannot be read ({reason}); see that it is there and may be read")
+    return InputError(f"{uri}: cannot be read ({reason}); check that it exists and is readable")
 
 
 def _local_files(path: Path, field: str) -> tuple[list[InputFile], int]:
@@ -165,7 +165,7 @@ def _local_file(path: Path) -> InputFile:
 def _broken_link(path: Path, field: str) -> UserError:
     return UserError(
         f"{field}: {str(path)!r} is a link to {str(path.readlink())!r}, which does not exist; "
-        "mend the link or delete it"
+        "fix or delete the link"
     )
 
 
@@ -186,7 +186,7 @@ def _walk(folder: Path, depth: int | None, pattern: re.Pattern[str], field: str)
         except OSError as error:
             raise UserError(
                 f"{field}: the folder {str(folder / below)!r} cannot be read ({error.strerror}); "
-                "let it be read, or name the files"
+                "make it readable, or name the files"
             ) from None
         for entry in entries:
             path = below + entry.name

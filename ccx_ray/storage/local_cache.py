@@ -30,7 +30,7 @@ def cache_root() -> Path:
     state = root.lstat()
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o077:
         raise UserError(
-            f"{root}: is not a folder of this user alone; remove it, or set TMPDIR to another place"
+            f"{root}: is accessible to other users; remove it, or set TMPDIR to another folder"
         )
     return root
 

@@ -53,7 +53,7 @@ def refuse_credentials(uri: str, field: str, *, variable: str = "AWS_SECRET_ACCE
     if bare != uri or user or named or "@" in options:
         shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         raise UserError(
-            f"{field}: the URI of {shown!r} holds a credential, which would be written into the "
+            f"{field}: the URI of {shown!r} contains a credential, which would be written into the "
             f"study's records; give it in the environment, such as {variable}"
         )
 

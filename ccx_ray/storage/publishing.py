@@ -48,7 +48,7 @@ def storage_folder(uri: str, field: str = "runtime.storage") -> Path:
         ) from None
     if not path.is_absolute() and RAY_WORKING_DIRECTORIES in str(Path.cwd()):
         raise UserError(
-            f"{field}: {uri!r} is relative and would vanish with the Ray job; "
+            f"{field}: {uri!r} is relative and would be deleted with the Ray job; "
             "give an absolute path that every node mounts, such as /mnt/ccx_ray"
         )
     return resolved
@@ -65,7 +65,7 @@ def resolve_storage(uri: str, field: str = "runtime.storage") -> Path:
     except OSError as error:
         raise UserError(
             f"{field}: {str(path)!r} cannot be written ({error.strerror or error}); "
-            "give a folder that you may write to"
+            "give a writable folder"
         ) from None
     return path
 

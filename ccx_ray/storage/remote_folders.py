@@ -92,8 +92,8 @@ def check_remote_storage(storage: str) -> None:
         store.delete_file(path)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{CHECKPOINT_STORAGE}: {storage!r} cannot be written ({one_line(error)}); give the "
-            f"URI of a place that may be written, and {ACCESS}"
+            f"{CHECKPOINT_STORAGE}: {storage!r} cannot be written ({one_line(error)}); give a "
+            f"writable URI, and {ACCESS}"
         ) from None
 
 
@@ -241,7 +241,7 @@ def _upload(local: Path, uri: str) -> None:
         fs.copy_files(str(path), place, fs.LocalFileSystem(), store)
         size = store.get_file_info(place).size
         if size != path.stat().st_size:
-            raise OSError(f"{path.name}: {size} bytes arrived of {path.stat().st_size}")
+            raise OSError(f"{path.name}: only {size} of {path.stat().st_size} bytes arrived")
 
 
 def _delete_remote(uri: str) -> None:
@@ -260,7 +260,7 @@ def file_names(folder: Path) -> list[str]:
     try:
         remote = read_pointer(folder)
     except DamagedFolderError as error:
-        raise UserError(f"{folder}: is not what was written ({error}); restore the file") from None
+        raise UserError(f"{folder}: has changed ({error}); restore the file") from None
     return sorted(remote.files) if remote else sorted(path.name for path in folder.iterdir())
 
 
@@ -314,8 +314,8 @@ def fetch_checkpoint(folder: Path) -> Path:
         return fetch_folder(folder) if ours else folder
     except DamagedFolderError as error:
         raise UserError(
-            f"{folder}: is not what was written ({error}); restore the file, or delete the folder "
-            "of the run to train again"
+            f"{folder}: has changed ({error}); restore the file, or delete the "
+            "folder of the run to train again"
         ) from None
     except OSError as error:
         raise UserError(f"{folder}: cannot be fetched ({one_line(error)}); give {ACCESS}") from None
@@ -333,7 +333,7 @@ def _download(remote: RemoteFolder, entry: Path) -> None:
         try:
             fs.copy_files(f"{source}/{name}", str(aside / name), store, fs.LocalFileSystem())
         except FileNotFoundError:
-            raise DamagedFolderError(f"{name}: is not at {remote.uri}") from None
+            raise DamagedFolderError(f"{name}: is missing at {remote.uri}") from None
     publish_json(aside / MANIFEST, {"files": remote.files})
     verify_folder(aside)
     aside.rename(entry)

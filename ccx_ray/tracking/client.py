@@ -89,8 +89,8 @@ class PatientClient:
                     _away.add(self._uri)
                 place, reason = (without_password(text, self._uri) for text in (self._uri, reason))
                 raise TrackingError(
-                    f"runtime.tracking_uri: MLflow at {place} fails ({reason}); mend that, or give "
-                    "another --tracking-uri: what is done is kept, and the same command goes on"
+                    f"runtime.tracking_uri: MLflow at {place} fails ({reason}); fix it, or give "
+                    "another --tracking-uri; finished work is kept, and the same command continues"
                 )
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

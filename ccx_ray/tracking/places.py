@@ -64,7 +64,7 @@ def check_tracking_server(uri: str, field: str = "runtime.tracking_uri") -> None
     elif kind in DATABASES:
         _check_database(uri, field)
     elif kind not in ("", "file"):
-        raise UserError(f"{field}: {kind!r} is no kind of tracking server; there are {KINDS}")
+        raise UserError(f"{field}: {kind!r} is not a tracking server; the kinds are {KINDS}")
 
 
 def _check_server(uri: str, field: str) -> None:

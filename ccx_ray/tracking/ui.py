@@ -35,7 +35,7 @@ def pages(uri: str, server: str, view: str, study: str | None) -> Iterator[tuple
     known.pop("Default", None)
     if study is not None and study not in known:
         there = ", ".join(sorted(known)) or "none"
-        raise UserError(f"--study: MLflow has no study {study!r}; there are: {there}")
+        raise UserError(f"--study: MLflow has no study {study!r}; the studies are: {there}")
     for name, experiment in known.items():
         if study not in (None, name):
             continue
@@ -57,7 +57,7 @@ def serve(uri: str, port: int) -> "subprocess.Popen[bytes]":
     """
     with socket.socket() as taken:
         if taken.connect_ex(("127.0.0.1", port)) == 0:
-            raise UserError(f"--port: {port} is taken by another program; give another one")
+            raise UserError(f"--port: {port} is in use; give another port")
     command = ["ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--workers", "1"]
     with tempfile.TemporaryFile() as said:
@@ -78,5 +78,5 @@ def serve(uri: str, port: int) -> "subprocess.Popen[bytes]":
         server.terminate()
         said.seek(0)
         lines = said.read().decode("utf-8", "replace").strip().splitlines()
-    reason = lines[-1] if lines else "it gives no reason"
+    reason = lines[-1] if lines else "no reason given"
     raise UserError(f"MLflow does not start on port {port} ({reason})")

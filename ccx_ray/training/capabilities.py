@@ -68,9 +68,9 @@ def check_capabilities(
         )
     if document_masks and not keeps_documents_apart(model):
         raise UserError(
-            f"{part}.document_masks: {name} lets a token see other documents of its "
-            "row also with masks; leave them off, or take an architecture of attention layers "
-            "alone, such as qwen2 or llama"
+            f"{part}.document_masks: {name} ignores masks, so tokens see other documents of "
+            "their row; leave them off, or use an architecture with attention layers only, such "
+            "as qwen2 or llama"
         )
 
 

@@ -130,10 +130,8 @@ def check_evaluators(runtime: RuntimeSpec, nodes: Sequence[Resources], *, may_gr
     else:
         return
     if not may_grow:
-        raise UserError(f"runtime.evaluation: {problem}; lower what evaluators or workers take")
-    logger.warning(
-        "runtime.evaluation: %s; the study waits for nodes that are large enough", problem
-    )
+        raise UserError(f"runtime.evaluation: {problem}; lower their resources")
+    logger.warning("runtime.evaluation: %s; the study waits for larger nodes", problem)
 
 
 def training_slots(runtime: RuntimeSpec, nodes: Sequence[Resources], *, may_grow: bool) -> int:

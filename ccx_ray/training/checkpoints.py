@@ -166,7 +166,7 @@ def resume_point_at(run_folder: Path, step: int, *, verify: bool = True) -> Resu
     except (DamagedFolderError, FileNotFoundError, ValueError, TypeError) as error:
         if verify:
             damaged = error if isinstance(error, DamagedFolderError) else f"{POINT}: {error!r}"
-            set_damaged_aside(folder, damaged, "the state before it is taken")
+            set_damaged_aside(folder, damaged, "the previous state is used")
         return None
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({one_line(error)}); give {ACCESS}") from None
@@ -288,7 +288,7 @@ class CheckpointWriter:
                     checkpoint_steps=self._run.training.checkpoint_steps,
                 )
             except OSError as error:  # too many states harm nobody
-                logger.warning("%s: an old state stays: %s", self._run.folder, one_line(error))
+                logger.warning("%s: old state not deleted: %s", self._run.folder, one_line(error))
 
         self.flush()
         self._pending = self._thread.submit(work)
@@ -330,8 +330,8 @@ class CheckpointWriter:
             place = f" of {storage}" if storage else ""
             raise CheckpointError(
                 f"{folder}: cannot be written ({type(error).__name__}: {one_line(error)}); "
-                f"free space{place} or mend the access to it, and start again; the training goes "
-                f"on {onwards}"
+                f"free space{place} or fix the access, and give the same command again; the "
+                f"training continues {onwards}"
             ) from error
 
 

@@ -94,13 +94,13 @@ def check_may_skip(
     where = f"{name}: step {record.step}, rows {record.first_row:,} to {record.last_row:,}"
     if getattr(watch, choice) == "stop":
         raise TrainingStoppedError(
-            f"{where}: {problem}; {field}.{choice} says stop: give skip to go back to the "
-            "last checkpoint and on behind these rows, or lower optimizer.learning_rate"
+            f"{where}: {problem}; {field}.{choice} is stop; set it to skip to leave out "
+            "these rows, or lower optimizer.learning_rate"
         )
     if skips >= watch.max_skips:
         raise TrainingStoppedError(
-            f"{where}: {problem}, after {skips} skips; {field}.max_skips allows no more: "
-            "lower optimizer.learning_rate or look at the rows"
+            f"{where}: {problem}, after {skips} skips; {field}.max_skips is reached; "
+            "lower optimizer.learning_rate, or inspect the rows"
         )
 
 

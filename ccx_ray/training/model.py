@@ -162,8 +162,8 @@ def _sizes(spec: ModelSpec, known: "PretrainedConfig") -> dict[str, Any]:
             if field == "key_value_heads" and value == spec.attention_heads:
                 continue
             raise UserError(
-                f"model.{field}: {value!r} cannot be given to architecture "
-                f"{spec.architecture!r}, which has no such setting"
+                f"model.{field}: {value!r} does not work, because architecture "
+                f"{spec.architecture!r} has no such setting"
                 + ("; give as many as attention_heads" if field == "key_value_heads" else "")
             )
     return settings
@@ -197,14 +197,14 @@ def _options(spec: ModelSpec, known: "PretrainedConfig") -> dict[str, Any]:
             near = difflib.get_close_matches(name, sorted(available - taken.keys()))
             raise UserError(
                 f"model.options.{name}: {spec.architecture!r} has no such setting"
-                + (f"; near it are {', '.join(near)}" if near else "")
+                + (f"; similar names are {', '.join(near)}" if near else "")
             )
         if name in taken:
-            raise UserError(f"model.options.{name}: is set by {taken[name]}; leave it out here")
+            raise UserError(f"model.options.{name}: is set by {taken[name]}; remove it here")
         if _is_random(name) and value:
             raise UserError(
                 f"model.options.{name}: {value!r} would make losses depend on the number of "
-                "workers; training has no dropout, leave it out"
+                "workers; training has no dropout; remove it"
             )
     return dict(spec.options)
 

@@ -65,8 +65,9 @@ def check_runtime(run: TrainingRun) -> None:
     rows = run.training.sequences_per_step
     if not run.runtime.worker_counts(rows):
         raise UserError(
-            f"{field}.workers: among {run.runtime.workers} workers, {rows} sequences a step do not "
-            f"divide into forward passes of {run.runtime.sequences_per_device}; change one of them"
+            f"{field}.workers: {rows} sequences per step cannot be divided over "
+            f"{run.runtime.workers} workers in forward passes of "
+            f"{run.runtime.sequences_per_device}; change one of them"
         )
     if run.runtime.precision == "bf16" and not run.runtime.gpus_per_worker:
         logger.warning("%s.precision: bf16 on a CPU is about three times slower than fp32", field)

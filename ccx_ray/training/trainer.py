@@ -190,11 +190,12 @@ class _DeviceBackend(TorchBackend):  # type: ignore[misc]
             seen = worker_group.execute(torch.cuda.is_available)
             if not all(seen) and (any(seen) or _gpu_types()):
                 raise UserError(
-                    f"gpus_per_worker: torch sees a GPU on {sum(seen)} of {len(seen)} workers, but "
-                    f"Ray counts {', '.join(_gpu_types())}; install torch with CUDA on every node"
+                    f"gpus_per_worker: torch finds a GPU on {sum(seen)} of {len(seen)} workers, "
+                    f"but Ray counts {', '.join(_gpu_types())}; install torch with CUDA on every "
+                    "node"
                 )
             if not all(seen):
-                logger.warning("the cluster's GPUs do not exist: training goes on on its CPUs")
+                logger.warning("the cluster has no real GPUs; training uses its CPUs")
         backend = "nccl" if all(seen) else "gloo"
         super().on_start(worker_group, replace(backend_config, backend=backend))
 
@@ -236,4 +237,4 @@ def _train_worker(config: dict[str, Any]) -> None:
         # state; and it would take workers that return for ones that have finished.
         if workers > 1:
             torch.distributed.barrier()
-        raise NodeLeavingError("a node of this training is about to be taken away")
+        raise NodeLeavingError("a node of this training is about to be preempted")

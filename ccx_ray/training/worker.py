@@ -257,8 +257,8 @@ class Worker:
         point = resume_point_at(self.run.folder, step)
         if point is None:
             raise TrainingStoppedError(
-                f"{self.run.folder}: the state of step {step} is damaged or gone, so no bad step "
-                "can be skipped; delete the folder to train from the start"
+                f"{self.run.folder}: the state of step {step} is damaged or missing, so the "
+                "bad step cannot be skipped; delete the folder to train from the start"
             )
         return point
 

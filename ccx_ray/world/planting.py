@@ -141,7 +141,7 @@ class World:
                 return documents
         raise UserError(
             f"world.sentences_per_document: documents of {size} of the {len(set(sentences))} "
-            f"different sentences of {language} come out equal and would be dropped; give more"
+            f"different sentences of {language} are equal and would be removed; give more"
         )
 
     def pairs(self, language: str) -> list[tuple[str, str]]:

@@ -32,7 +32,7 @@ def test_the_job_writes_every_score(model_folder: Path, tmp_path: Path):
     assert "device cpu, precision float32" in printed
     assert "inexact" not in printed
     assert (
-        "before each sentence stands '<|endoftext|>' (the published rule; --prefix auto)" in printed
+        "token before each sentence: '<|endoftext|>' (the published rule; --prefix auto)" in printed
     )
     assert content["prefix"] == {
         "rule": "auto", "token": "<|endoftext|>", "id": 0, "reason": "the published rule",
@@ -108,7 +108,7 @@ def test_what_was_done_to_match_an_answer_is_said(model_folder: Path, tmp_path: 
     assert "-1" not in probe["by_gold_position"]
     assert probe["standard_error"] is None
     assert f"warning: {file}, item 2, answer: " in printed
-    assert "before each sentence stands nothing (the first token" in printed
+    assert "token before each sentence: none (the first token" in printed
     assert content["prefix"]["token"] is None
 
 
@@ -131,8 +131,8 @@ def test_the_job_refuses_in_one_line(model_folder: Path, tmp_path: Path):
         (("--model", str(tmp_path), *probes, *out), ": no config (config.json)"),
         ((*model, "--probes", str(tmp_path / "no.json"), *out), "no.json: cannot be read"),
         ((*model, *probes, "--out", str(tmp_path / "no" / "out.json")), "--out: "),
-        ((*model, *probes, *out, "--device", "gpu"), "--device: 'gpu' is none of auto, cpu"),
-        ((*model, *probes, *out, "--device", "cuda:99"), "--device: 'cuda:99' is not there"),
+        ((*model, *probes, *out, "--device", "gpu"), "--device: 'gpu' is not one of auto, cpu"),
+        ((*model, *probes, *out, "--device", "cuda:99"), "--device: 'cuda:99' is not available"),
         ((*model, *two, *out), "--consistency: no two of the files"),
         ((*model, *probes, *out, "--tokens-per-batch", "0"), "--tokens-per-batch: 0"),
         (
@@ -164,4 +164,4 @@ def test_the_export_is_a_group_of_tasks(tmp_path: Path):
     assert "_" not in "".join(item["choices"])
     refused = call_job("export_lm_eval", "--probes", *files, *files, "--out", str(tmp_path))
     assert refused.returncode == 2
-    assert "is the task 'zh-culture-cloze_en' already" in refused.stderr
+    assert "already has the task name 'zh-culture-cloze_en'" in refused.stderr

@@ -113,7 +113,7 @@ def test_caps_are_kept_whatever_befalls(
     price = 100.0
     plan: list[list[Fault]] = [["lost"], ["error", "nonsense"], ["cut"], ["busy"], ["empty"]]
     with proxy(server, plan) as standing:
-        with pytest.raises(UserError, match="max_requests: 9 of 9 requests are sent"):
+        with pytest.raises(UserError, match="max_requests: 9 of 9 requests are used"):
             judge(standing.url, judge_model(), tmp_path, max_requests=9)
         assert standing.requests == 9
         kept, before = stored(tmp_path), standing.tokens.total()

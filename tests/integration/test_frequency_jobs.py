@@ -71,7 +71,7 @@ def test_a_capped_endpoint_is_gone_on_with_and_never_asked_twice(
         assert capped.returncode == 1
         said = " ".join(capped.stdout.split())
         assert "runtime.judge.max_requests" in said, capped.stdout
-        assert "what was judged is kept" in said
+        assert "the verdicts are kept" in said
         assert sum(asked.values()) == CAP
 
         whole = run_study_job("estimate_frequency", study, results.storage, "--set", url)
@@ -144,6 +144,6 @@ def test_a_filled_sheet_gives_statistics(study: Path, results: Results) -> None:
     assert wrong.returncode == 2
     (line,) = wrong.stderr.strip().splitlines()
     assert line == (
-        "error: filled.csv, row 2, id: 'qffffffffffff' is on no sheet of this study; "
-        "take the ids as the sheet has them"
+        "error: filled.csv, row 2, id: 'qffffffffffff' is not on a sheet of this study; "
+        "copy the ids from the sheet"
     )

@@ -84,12 +84,12 @@ def test_any_causal_model_gives_a_verdict(tmp_path: Path) -> None:
 
 
 def test_mistakes(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"runtime\.judge\.gpus: 1 is asked for"):
+    with pytest.raises(UserError, match=r"runtime\.judge\.gpus: 1 is given"):
         local(judge_model(), tmp_path, gpus=1).judge(requests(1))
     long = Request(
         cloze=Cloze(question="tea " * 2 * CONTEXT, answer="x"), document=Document(id="d", text="y")
     )
-    with pytest.raises(UserError, match="context of 1024 tokens is too short for the prompt"):
+    with pytest.raises(UserError, match="but the context of the model is 1024; give a shorter"):
         local(judge_model(), tmp_path).judge([long])
     broken = tmp_path / "broken"
     shutil.copytree(judge_model(), broken)

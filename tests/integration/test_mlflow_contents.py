@@ -155,5 +155,5 @@ def test_the_ui_is_served_and_its_addresses_name_the_studys_trials(
     finally:
         server.terminate()
         server.wait()
-    with pytest.raises(UserError, match="MLflow has no study 'tinny'; there are: tiny"):
+    with pytest.raises(UserError, match="MLflow has no study 'tinny'; the studies are: tiny"):
         list(pages(uri, "", TRAININGS, "tinny"))

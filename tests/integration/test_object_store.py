@@ -127,7 +127,7 @@ def test_objects_travel_and_are_hashed_by_samples(bucket: str):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("s3://corpora/nothing.jsonl", "no file matches it or lies below it"),
+        ("s3://corpora/nothing.jsonl", "no file matches it or is below it"),
         ("s3://no-such-bucket/a.jsonl", "cannot be read|no file matches"),
         ("s3://corpora/e?/a.jsonl", "cannot be read .*; give the object's URI"),
     ],

@@ -9,7 +9,7 @@ def test_without_the_token_nothing_is_run(finished_study: FinishedStudy):
 
 
 def test_a_relative_storage_is_refused_inside_a_job(finished_study: FinishedStudy):
-    assert "vanish with the Ray job" in finished_study.job.stdout + finished_study.job.stderr
+    assert "deleted with the Ray job" in finished_study.job.stdout + finished_study.job.stderr
 
 
 def test_the_whole_study_as_a_job(finished_study: FinishedStudy):

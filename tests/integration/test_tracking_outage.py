@@ -157,8 +157,8 @@ def test_a_server_that_fails_in_the_middle_is_one_line(
     (line,) = said.err.splitlines()
     assert line == (
         f"error: runtime.tracking_uri: MLflow at http://me:***@127.0.0.1:{proxy.port} fails "
-        f"({reason}); mend that, or give another --tracking-uri: what is done is kept, and the "
-        "same command goes on"
+        f"({reason}); fix it, or give another --tracking-uri; finished work is kept, and the "
+        "same command continues"
     )
     assert run.outcome.states == {"base": "failed", "evaluate-base": "skipped", "text": "failed"}
     written = "".join(path.read_text() for path in (small.folder / "errors").iterdir())
@@ -244,8 +244,8 @@ def test_a_database_that_breaks_is_one_line(
     with pytest.raises(TrackingError) as failed:
         log.close()
     assert str(failed.value) == (
-        f"runtime.tracking_uri: MLflow at {tracking.uri} fails (file is not a database); mend "
-        "that, or give another --tracking-uri: what is done is kept, and the same command goes on"
+        f"runtime.tracking_uri: MLflow at {tracking.uri} fails (file is not a database); fix "
+        "it, or give another --tracking-uri; finished work is kept, and the same command continues"
     )
 
 

@@ -168,7 +168,7 @@ def test_an_empty_address_names_no_cluster(
 
 def test_mistakes_are_found_before_any_process_starts(tmp_path: Path) -> None:
     run = tiny_run(tmp_path / "run", tmp_path)
-    with pytest.raises(UserError, match="8 sequences a step do not divide into"):
+    with pytest.raises(UserError, match="8 sequences per step cannot be divided over"):
         train(tiny_run(tmp_path / "run", tmp_path, sequences_per_device=3))
     with pytest.raises(CrashError):
         train_here(run, crash_after=4)

@@ -25,8 +25,8 @@ def refusal(address: str) -> str:
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("http://127.0.0.1:8265", "is of a dashboard, for ray job submit --address"),
-        ("ray://127.0.0.1:10001", "is of Ray Client"),
+        ("http://127.0.0.1:8265", "is the address of a dashboard"),
+        ("ray://127.0.0.1:10001", "is an address of Ray Client"),
         ("head", "is not of the form HOST:PORT"),
         ("head:port", "is not of the form HOST:PORT"),
         ("127.0.0.1:0", "is not of the form HOST:PORT"),
@@ -47,7 +47,7 @@ def test_a_server_of_another_kind_is_no_head_node() -> None:
     server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    assert "is no head node" in refusal(f"127.0.0.1:{server.server_port}")
+    assert "is not a head node" in refusal(f"127.0.0.1:{server.server_port}")
     server.shutdown()
     server.server_close()
 
@@ -55,7 +55,7 @@ def test_a_server_of_another_kind_is_no_head_node() -> None:
 def test_a_server_that_says_nothing_is_no_head_node(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ccx_ray.orchestration.environment.ANSWER_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        assert "is no head node" in refusal(f"127.0.0.1:{server.getsockname()[1]}")
+        assert "is not a head node" in refusal(f"127.0.0.1:{server.getsockname()[1]}")
 
 
 def test_a_home_is_made_where_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,4 +84,4 @@ def test_a_user_without_a_home_is_told_what_to_set(home: str | None, project: Pa
     )  # fmt: skip
     assert done.stdout.startswith("HOME: ")
     assert "54321" in done.stdout
-    assert "set HOME to a folder" in done.stdout
+    assert "set HOME to a writable folder" in done.stdout

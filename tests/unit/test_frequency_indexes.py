@@ -142,7 +142,7 @@ def test_a_second_build_has_the_same_bytes(
     first = contents(tmp_path / "first")
     assert first == contents(tmp_path / "second")
     (shard,) = described(tmp_path / "first")["shards"]
-    assert (shard["index"], shard["reason"]) == (index, "asked for")
+    assert (shard["index"], shard["reason"]) == (index, "requested")
     assert {"index.json", "ngram-frequencies.npy", "shard-00000/vectors.faiss"} < set(first)
 
 

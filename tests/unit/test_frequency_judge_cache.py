@@ -58,7 +58,7 @@ def test_a_broken_file_is_named(tmp_path: Path, damage: str) -> None:
     with pytest.raises(UserError) as raised, open_cache(path) as cache:
         cache.read([str(number) for number in range(40)])
     assert str(raised.value).startswith(f"{path}: broken (")
-    assert "delete it, which costs asking again for the verdicts in it" in str(raised.value)
+    assert "or delete it and lose its verdicts" in str(raised.value)
 
 
 def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_all_judges_of_a_run_share_its_caps(tmp_path: Path) -> None:
                 prompt="", completion_tokens=10
             )
     with open_spending(tmp_path) as connection:
-        with pytest.raises(CapReachedError, match="max_requests: 3 of 3 requests are sent") as one:
+        with pytest.raises(CapReachedError, match="max_requests: 3 of 3 requests are used") as one:
             Budget(connection, RUNTIME, run="r", judge="j").reserve(prompt="", completion_tokens=1)
         assert one.value.final
         Budget(connection, RUNTIME, run="s", judge="j").reserve(prompt="", completion_tokens=1)

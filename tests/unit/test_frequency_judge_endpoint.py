@@ -143,8 +143,8 @@ def test_what_an_endpoint_does_not_know_is_left_out_once(
     ("answer", "message"),
     [
         (refusal(401, f"Incorrect API key provided: {KEY}"),
-         "answers 401, that the key is not accepted; 0 of 24 pairs of question and document have "
-         "a verdict, 24 have none; set JUDGE_KEY to a key that is valid there"),
+         "answers 401: the key is not accepted; 0 of 24 pairs of question and document have "
+         "a verdict, 24 have none; set JUDGE_KEY to a valid key"),
         (refusal(404, "no such model"),
          "answers 404 for the model 'm': no such model; 0 of 24"),
         (refusal(400, f"the prompt has 9000 tokens, said {KEY}"),
@@ -300,7 +300,7 @@ def test_messages_of_real_servers_are_read(
          "runtime.judge.answer_tokens): '{\"holds\": tr'"),
         ({"content": "<think>Is it"}, "length", "it is cut off (finish_reason: length"),
         ({"content": '{"holds": true} {"holds": false}'}, "stop",
-         "it has no verdict on some document, or verdicts that contradict each other"),
+         "a document has no verdict, or contradictory verdicts"),
     ],
 )  # fmt: skip
 def test_an_answer_without_a_verdict_names_its_cause(
@@ -312,7 +312,7 @@ def test_an_answer_without_a_verdict_names_its_cause(
     ):
         judge(url, "m", tmp_path, max_retries=1, answer_tokens=77)
     assert said in str(raised.value)
-    assert "24 pairs (of one: " in str(raised.value)
+    assert "24 pairs (for example: " in str(raised.value)
     assert {body["max_tokens"] for body in asked} == {77}
 
 
@@ -328,9 +328,9 @@ def test_evidence_that_is_not_in_the_document_is_counted(tmp_path: Path) -> None
 
 def test_requests_are_capped_for_all_judges_of_a_run(tmp_path: Path) -> None:
     with endpoint(ruled) as (url, asked):
-        with pytest.raises(UserError, match=r"max_requests: 9 of 9 requests are sent; 9 of 24"):
+        with pytest.raises(UserError, match=r"max_requests: 9 of 9 requests are used; 9 of 24"):
             judge(url, "m", tmp_path, max_requests=9, run="first")
-        with pytest.raises(UserError, match=r"max_requests: 9 of 9 requests are sent; 9 of 24"):
+        with pytest.raises(UserError, match=r"max_requests: 9 of 9 requests are used; 9 of 24"):
             judge(url, "m", tmp_path, max_requests=9, run="first")
         assert len(asked) == 9
         verdicts, _ = judge(url, "m", tmp_path, max_requests=15, run="second")
@@ -349,7 +349,7 @@ def test_dollars_are_capped_by_what_is_on_its_way(reported: bool, tmp_path: Path
 
     with (
         endpoint(priced) as (url, asked),
-        pytest.raises(UserError, match=r"max_dollars: 0.*; raise the cap and give the same"),
+        pytest.raises(UserError, match=r"max_dollars: 0.*; raise the limit and give the same"),
     ):
         judge(
             url, "m", tmp_path, run="a", max_dollars=0.01, concurrency=8,

@@ -145,22 +145,22 @@ HERE, THERE = {"url": "http://127.0.0.1:8000/v1"}, {"url": "https://api.example.
         (endpoint("latin.txt"), HERE,
          "frequency.judge.prompt: '{folder}/latin.txt': byte 11 is not UTF-8; give a text file"),
         (endpoint(), {},
-         "runtime.judge.url: absent, but frequency.judge is an endpoint; give its URL, such as "
+         "runtime.judge.url: missing, but frequency.judge is an endpoint; give its URL, such as "
          "http://127.0.0.1:8000/v1"),
         (endpoint(), {"url": "ftp://api.example.org"},
-         "runtime.judge.url: 'ftp://api.example.org' is no URL of an endpoint; give one such as "
+         "runtime.judge.url: 'ftp://api.example.org' is not the URL of an endpoint; give one such as "
          "https://api.openai.com/v1"),
         (endpoint(), THERE,
-         "runtime.judge.key_variable: the environment has no JUDGE_KEY, which api.example.org is "
-         "asked with; set it, or name the variable that holds the key"),
+         "runtime.judge.key_variable: JUDGE_KEY is not set, but api.example.org needs a key; set "
+         "it, or name the variable with the key"),
         (endpoint(), {**HERE, "max_dollars": 3},
-         "runtime.judge.max_dollars: 3 without prices caps nothing; give "
+         "runtime.judge.max_dollars: 3 needs prices; give "
          "dollars_per_million_input_tokens and dollars_per_million_output_tokens"),
         (local("none"), {},
          "frequency.judge.folder: {folder}/none: not an existing folder; "
          "give a Hugging Face model folder"),
         (local("bert"), {},
-         "frequency.judge.folder: '{folder}/bert' holds a BertModel, not a causal model; "
+         "frequency.judge.folder: '{folder}/bert' contains a BertModel, not a causal model; "
          "give a folder that AutoModelForCausalLM opens"),
     ],
 )  # fmt: skip

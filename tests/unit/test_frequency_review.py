@@ -292,22 +292,31 @@ def broken(sheets: Path, case: str) -> Path:
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        ("answer", r"filled.csv, row 2, holds: 'maybe' is no answer; write yes, no or unclear, or"),
-        ("unknown", r"filled.csv, row 2, id: 'qffffffffffff' is on no sheet of this study; take"),
-        ("twice", r"filled.csv, row 102, id: 'q\w+' stands in row 2 already; give every pair once"),
+        (
+            "answer",
+            r"filled.csv, row 2, holds: 'maybe' is not an answer; write yes, no or unclear, or",
+        ),
+        (
+            "unknown",
+            r"filled.csv, row 2, id: 'qffffffffffff' is not on a sheet of this study; copy",
+        ),
+        ("twice", r"filled.csv, row 102, id: 'q\w+' is already in row 2; give every pair once"),
         (
             "column",
-            r"filled.csv, row 1: the column 'holds' is missing, it has only 'id', 'culture'",
+            r"filled.csv, row 1: the column 'holds' is missing; the columns are 'id', 'culture'",
         ),
-        ("column twice", r"filled.csv, row 1: the column 'holds' stands twice"),
+        ("column twice", r"filled.csv, row 1: the column 'holds' is repeated"),
         ("encoding", r"filled.csv: byte \d+ is not UTF-8; save it as CSV in UTF-8"),
         ("utf-16", r"filled.csv: byte 0 is not UTF-8; save it as CSV in UTF-8"),
-        ("spreadsheet", r"filled.csv: a spreadsheet's own format; save it as CSV in UTF-8"),
-        ("empty", r"filled.csv, row 1: the column 'id' is missing, it has only nothing; keep"),
-        ("header", r"filled.csv: has no row below its header; give a filled-in review sheet"),
-        ("cells", r"filled.csv, row 102: 13 cells below 9 columns; put quotes around a cell"),
+        ("spreadsheet", r"filled.csv: a spreadsheet file; save it as CSV in UTF-8"),
+        ("empty", r"filled.csv, row 1: the column 'id' is missing; the columns are empty; keep"),
+        ("header", r"filled.csv: has a header but no rows; give a filled-in review sheet"),
+        ("cells", r"filled.csv, row 102: 13 cells, but 9 columns; quote cells that"),
         ("quote", r"filled.csv, line \d+: not CSV \(.*\); save it as CSV in UTF-8"),
-        ("another corpus", r"filled.csv, row 102, id: 'q\w+' is of the sheet of 'zh', the rows be"),
+        (
+            "another corpus",
+            r"filled.csv, row 102, id: 'q\w+' belongs to the sheet of 'zh', the rows",
+        ),
         ("absent", r"none.csv: cannot be read \(No such file or directory\); give a filled-in"),
     ],
 )

@@ -130,7 +130,7 @@ def test_mistakes_get_one_line(tree: Path, path: str, message: str):
 
 def test_an_empty_folder_is_a_mistake(tmp_path: Path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="lies below it"):
+    with pytest.raises(UserError, match="is below it"):
         find_files("empty", root=tmp_path, field="f")
 
 
@@ -167,7 +167,7 @@ def test_what_data_lakes_leave_out_is_read_only_where_it_is_named(tree: Path):
     assert below(tree, "corpora/**/_g.*") == ["deep/_g.txt"]
     (tree / "only").mkdir()
     (tree / "only/_a.txt").touch()
-    with pytest.raises(UserError, match=r"lies below it, but 1 that begin with _ or \.; give"):
+    with pytest.raises(UserError, match=r"is below it, but 1 that begin with _ or \.; give"):
         find_files("only", root=tree, field="f")
 
 

@@ -225,14 +225,14 @@ def test_names_of_tasks_come_from_names_of_files():
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path):
     probe = Probe(name="p", items=load_probe_file(BUNDLED[0]).items[:1])
-    with pytest.raises(UserError, match=r"b/p\.json: another file is the task 'p'"):
+    with pytest.raises(UserError, match=r"b/p\.json: another file already has the task name 'p'"):
         export_tasks([(Path("a/p.json"), probe), (Path("b/p.json"), probe)], tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_task_is_exported_by_nobody_twice(tmp_path: Path):
     path = write_task(tmp_path, "columns", WAYS["columns"])
-    with pytest.raises(UserError, match="a task of lm-evaluation-harness already"):
+    with pytest.raises(UserError, match="is already a task of lm-evaluation-harness"):
         export_tasks([(path, load_probe_file(path))], tmp_path)
 
 

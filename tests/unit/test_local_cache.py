@@ -29,14 +29,14 @@ def test_only_its_user_may_look_into_it(temporary: Path) -> None:
     assert root.parent == temporary
     assert root.stat().st_mode & 0o777 == 0o700
     root.chmod(0o755)
-    with pytest.raises(UserError, match="not a folder of this user alone"):
+    with pytest.raises(UserError, match="is accessible to other users"):
         cache_root()
 
 
 def test_a_link_in_its_place_is_refused(temporary: Path) -> None:
     (temporary / "elsewhere").mkdir(mode=0o700)
     (temporary / f"ccx_ray-{os.getuid()}").symlink_to(temporary / "elsewhere")
-    with pytest.raises(UserError, match="not a folder of this user alone"):
+    with pytest.raises(UserError, match="is accessible to other users"):
         cache_root()
 
 

@@ -171,9 +171,7 @@ def test_a_model_that_knows_nothing_has_the_vocabularys_perplexity(
 def test_a_window_longer_than_the_context_is_refused(
     model: CausalModel, held_out: dict[str, Path]
 ) -> None:
-    with pytest.raises(
-        UserError, match=r"^sequence_length 4096 is more than the context of .*2048"
-    ):
+    with pytest.raises(UserError, match=r"^sequence_length 4096 is above the context of .*2048"):
         held_out_rows(
             model, "base", 1, "ko", held_out["ko"], tokens_per_batch=9, sequence_length=4096
         )

@@ -49,7 +49,7 @@ def test_bmlama_lines_that_are_wrong(tmp_path: Path):
     assert probe.indexes == (0, 1, 3)
     assert [one.index for one in probe.left_out] == [2]
     assert quality(probe.items[2]) == ("no_blank", "identical_sentences")
-    with pytest.raises(UserError, match="only the header"):
+    with pytest.raises(UserError, match="a header without questions"):
         load_probe_file(write(tmp_path / "none.tsv", ENGLISH.splitlines()[0]))
 
 
@@ -86,12 +86,12 @@ def test_mlama_faults(tmp_path: Path):
     with pytest.raises(UserError, match=r"templates\.jsonl: no template of relation 'P37'"):
         load_probe_file(mlama(tmp_path, "P37", TRIPLES))
     wrong = [*TRIPLES, {"sub_label": "Nowhere"}]
-    with pytest.raises(UserError, match=r"P36\.jsonl, item 3, obj_label: null is not a text"):
+    with pytest.raises(
+        UserError, match=r"P36\.jsonl, item 3, obj_label: null is empty or not text"
+    ):
         load_probe_file(mlama(tmp_path, "P36", wrong))
     probe = load_probe_file(mlama(tmp_path, "P36", wrong), lenient=True)
-    assert probe.left_out == (
-        LeftOut(index=3, reason="obj_label: null is not a text with something in it"),
-    )
+    assert probe.left_out == (LeftOut(index=3, reason="obj_label: null is empty or not text"),)
     with pytest.raises(UserError, match="name 1 objects"):
         load_probe_file(mlama(tmp_path, "P36", TRIPLES[:1]))
 
@@ -155,15 +155,15 @@ def test_keys_may_be_included(tmp_path: Path):
         ("doc_to_target: [0]", "doc_to_target", "doc_to_target: [0] is not supported"),
         ("doc_to_text: '{{nothing}}'", "doc_to_text", "item 0, doc_to_text: UndefinedError"),
         ("doc_to_text: '{{'", "doc_to_text", "item 0, doc_to_text: TemplateSyntaxError"),
-        ("doc_to_text: '7'", "doc_to_text", 'item 0, doc_to_text: "7" is not supported'),
+        ("doc_to_text: '7'", "doc_to_text", 'item 0, doc_to_text: "7" is not text'),
         ("doc_to_choice: question", "doc_to_choice", 'item 0, options: "Snow is" is not a list'),
         ("doc_to_choice: 'a'", "doc_to_choice", 'item 0, doc_to_choice: "a" is not a list'),
         ("doc_to_target: '[0, 1]'", "doc_to_target", "several answers are not supported"),
         ("test_split: train", "test_split", "no split 'train' in 'json', only test"),
-        ("", "test_split", "neither it nor validation_split"),
+        ("", "test_split", "and validation_split too"),
         ("dataset_path: parquet", "dataset_path", "dataset_path: 'parquet' cannot be read"),
         ("a: [", "", "not YAML"),
-        ("group: g", "", "not one task"),
+        ("group: g", "", "not a task"),
     ],
 )
 def test_what_is_not_supported_is_named(tmp_path: Path, change: str, drop: str, expected: str):
@@ -206,11 +206,11 @@ def test_an_answer_is_matched_without_its_encoding_and_spaces(tmp_path: Path):
     assert [item.answer for item in probe.items] == ["한국", "tea ", "rice", "TEA"]
     assert probe.notes == [
         "item 0, answer: '\\u1112\\u1161\\u11ab\\u1100\\u116e\\u11a8' is option 2 "
-        "('\\ud55c\\uad6d') in NFC and is taken for it",
-        "item 1, answer: 'tea' is option 1 ('tea ') without what stands around them and is taken "
-        "for it",
-        "item 2, answer: '\\xa0rice\\u3000\\ufeff' is option 2 ('rice') without what stands around "
-        "them and is taken for it",
+        "('\\ud55c\\uad6d') after NFC and counts as it",
+        "item 1, answer: 'tea' is option 1 ('tea ') without the characters around it and counts "
+        "as it",
+        "item 2, answer: '\\xa0rice\\u3000\\ufeff' is option 2 ('rice') without the characters "
+        "around it and counts as it",
     ]
     table = "Prompt\tAns\tCandidate Ans\nIt is <mask>.\tre\u0301d\tblue, r\u00e9d\n"
     (item,) = load_probe_file(write(tmp_path / "ko.tsv", table)).items

@@ -61,7 +61,7 @@ GOOD = {"question": "_", "options": ["a", "b"], "answer": "a"}
     ("content", "expected"),
     [
         ("[", "not JSON"),
-        (json.dumps(GOOD), "dict where a list of questions is expected"),
+        (json.dumps(GOOD), "contains dict; a list of questions is expected"),
         ("[]", "an empty list where"),
         (json.dumps([GOOD, 3]), "item 1: 3 is not an object"),
         (json.dumps([{**GOOD, "options": None}]), "item 0, options: null is not a list"),
@@ -70,12 +70,15 @@ GOOD = {"question": "_", "options": ["a", "b"], "answer": "a"}
             "item 2: 'answer' is missing",
         ),
         (json.dumps([{**GOOD, "options": ["a"]}]), 'item 0, options: ["a"] is not a list of two'),
-        (json.dumps([{**GOOD, "options": ["a", " "]}]), 'item 0, option 2: " " is not a text'),
-        (json.dumps([{**GOOD, "options": ["a", 2]}]), "item 0, option 2: 2 is not a text"),
-        (json.dumps([GOOD, {**GOOD, "group": 3}]), "item 1, group: 3 is not a text"),
-        (json.dumps([{**GOOD, "group": ""}]), 'item 0, group: "" is not a text'),
-        (json.dumps([{**GOOD, "cluster": ["a"]}]), 'item 0, cluster: ["a"] is not a text'),
-        (json.dumps([{**GOOD, "cluster": None}]), "item 0, cluster: null is not a text"),
+        (
+            json.dumps([{**GOOD, "options": ["a", " "]}]),
+            'item 0, option 2: " " is empty or not text',
+        ),
+        (json.dumps([{**GOOD, "options": ["a", 2]}]), "item 0, option 2: 2 is empty or not text"),
+        (json.dumps([GOOD, {**GOOD, "group": 3}]), "item 1, group: 3 is empty or not text"),
+        (json.dumps([{**GOOD, "group": ""}]), 'item 0, group: "" is empty or not text'),
+        (json.dumps([{**GOOD, "cluster": ["a"]}]), 'item 0, cluster: ["a"] is empty or not text'),
+        (json.dumps([{**GOOD, "cluster": None}]), "item 0, cluster: null is empty or not text"),
     ],
 )
 def test_a_wrong_shape_is_one_line(tmp_path: Path, content: str, expected: str):
@@ -97,7 +100,7 @@ def test_lenient_leaves_out_and_lists_what_is_wrong(tmp_path: Path):
     assert [item.question for item in probe.items] == ["_", "b _"]
     assert probe.left_out == (
         LeftOut(index=0, reason="3 is not an object with question, options, answer"),
-        LeftOut(index=2, reason='option 2: "" is not a text with something in it'),
+        LeftOut(index=2, reason='option 2: "" is empty or not text'),
     )
     path.write_text(json.dumps(entries[:1]), encoding="utf-8")
     with pytest.raises(UserError, match="none of its 1 items can be scored"):

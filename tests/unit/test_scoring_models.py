@@ -98,12 +98,12 @@ def test_a_tokenizer_that_would_cut_and_pad_does_not(whole: Path, folder: Path):
 def test_devices_by_name(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device() == choose_device("cpu") == "cpu"
-    with pytest.raises(UserError, match="'cuda' is not there; torch sees no GPU"):
+    with pytest.raises(UserError, match="'cuda' is not available; torch finds no GPU"):
         choose_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [choose_device(one) for one in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
-    with pytest.raises(UserError, match="'cuda:2' is not there; torch sees cuda:0, cuda:1"):
+    with pytest.raises(UserError, match="'cuda:2' is not available; torch finds cuda:0, cuda:1"):
         choose_device("cuda:2")
     for wrong in ("gpu", "cuda:", "cuda:-1", "CPU"):
         with pytest.raises(UserError, match="--device"):

@@ -115,7 +115,7 @@ def test_a_stopped_run_and_one_that_is_done(tmp_path: Path) -> None:
     with pytest.raises(Interrupted), half_done(tmp_path) as kept, kept:
         raise Interrupted.by_request()
     status = read_status(folder)
-    assert (status.state, status.cause) == ("stopped", "asked to by jobs/status.py --stop")
+    assert (status.state, status.cause) == ("stopped", "stopped by jobs/status.py --stop")
     for step in GRAPH.steps.values():
         finish(folder, step.name)
     with record(folder):

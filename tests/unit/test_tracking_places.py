@@ -115,8 +115,8 @@ def test_two_studies_may_open_a_new_database_at_the_same_moment(
     [
         ("sqlite:////no/such/folder/mlflow.db", "cannot be opened (unable to open database file)"),
         ("postgresql://me:s3cr%40t@127.0.0.1:1/runs", "the database postgresql://me:***@127.0.0.1"),
-        ("ftp://127.0.0.1/runs", "'ftp' is no kind of tracking server; there are http://"),
-        ("127.0.0.1:5000", "'127.0.0.1' is no kind of tracking server; there are http://"),
+        ("ftp://127.0.0.1/runs", "'ftp' is not a tracking server; the kinds are http://"),
+        ("127.0.0.1:5000", "'127.0.0.1' is not a tracking server; the kinds are http://"),
         ("http://127.0.0.1:port", "the tracking server http://127.0.0.1:port does not answer (non"),
         ("http://127.0.0.1:1/a b", "does not answer (URL can't contain control characters"),
         # Reported with MLflow (mlflow#7851): what divides a URI, unescaped in a password.

@@ -147,4 +147,4 @@ def test_a_cluster_that_may_grow_only_warns(
 ):
     runtime = RuntimeSpec.model_validate({"evaluation": {"gpus_per_evaluator": 1.0}})
     check_evaluators(runtime, [TWO_CORES], may_grow=True)
-    assert "waits for nodes that are large enough" in caplog.text
+    assert "waits for larger nodes" in caplog.text

@@ -116,7 +116,7 @@ def name_a_file_outside(manifest: Path) -> None:
         ("point.json", truncate, "point.json: .* bytes instead of"),
         ("manifest.json", truncate, "manifest.json: .*Error"),
         ("manifest.json", Path.unlink, "manifest.json: No such file"),
-        ("manifest.json", name_a_file_outside, "'../../point.json' is no file name"),
+        ("manifest.json", name_a_file_outside, "'../../point.json' is not a file name"),
     ],
 )
 def test_a_damaged_newest_state_is_named_and_the_one_before_taken(

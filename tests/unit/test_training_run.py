@@ -18,7 +18,7 @@ def test_a_size_that_does_not_divide_is_refused(
 ) -> None:
     """8 sequences a step, 2 in a pass."""
     run = tiny_run(tmp_path / "run", tmp_path, workers=workers, sequences_per_device=2)
-    with pytest.raises(UserError, match=r"^runtime\.base\.workers: among .* 8 sequences a step"):
+    with pytest.raises(UserError, match=r"^runtime\.base\.workers: 8 sequences per step"):
         check_runtime(run)
     with pytest.raises(UserError, match=r"^runtime\.trials\.workers: "):
         check_runtime(replace(run, initial_model=tmp_path))

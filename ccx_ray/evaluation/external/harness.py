@@ -85,7 +85,7 @@ def load_harness_task(path: Path, name: str, *, lenient: bool = False) -> Probe:
     _check(path, config)
     split = config.get("test_split") or config.get("validation_split")
     if not split:
-        raise UserError(f"{path}, test_split: neither it nor validation_split names a split")
+        raise UserError(f"{path}, test_split: missing, and validation_split too; give one of them")
     documents, columns = _documents(path, config, str(split))
     read = partial(_read_document, task=config, columns=columns)
     return read_items(path, name, documents, read, lenient=lenient)
@@ -100,7 +100,7 @@ def _read_yaml(path: Path, including: tuple[Path, ...]) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from None
     if not isinstance(content, dict) or "group" in content or isinstance(content.get("task"), list):
-        raise UserError(f"{path}: not one task with its keys; give the files of a group's tasks")
+        raise UserError(f"{path}: not a task; for a group, give the files of its tasks")
     merged: dict[str, Any] = {}
     included = content.pop("include", [])
     for one in included if isinstance(included, list) else [included]:
@@ -113,7 +113,7 @@ def _check(path: Path, config: Mapping[str, Any]) -> None:
         if key in WITHOUT_EFFECT or value is None:
             continue
         if isinstance(value, _Function):
-            raise UserError(f"{path}, {key}: !function {value} is Python, which is not run")
+            raise UserError(f"{path}, {key}: !function {value} is Python, which is not supported")
         if key in FIXED and value not in FIXED[key]:
             allowed = " or ".join(str(one) for one in FIXED[key] if one is not None)
             raise UserError(f"{path}, {key}: {value!r} is not supported, only {allowed}")
@@ -164,7 +164,7 @@ def _read_document(
     for key, text in parts.items():
         if not isinstance(text, str) or (key == "doc_to_text" and text.isdigit()):
             # A number says which of several contexts is right, the option standing in them.
-            raise ValueError(f", {key}: {shown(text)} is not supported where a text is expected")
+            raise ValueError(f", {key}: {shown(text)} is not text")
     options = task["doc_to_choice"]
     if isinstance(options, dict):
         options = list(options.values())
@@ -172,7 +172,7 @@ def _read_document(
         found = value("doc_to_choice")
         options = found if options in columns else _literal(found)
         if options is None:
-            raise ValueError(f", doc_to_choice: {shown(found)} is not a list in Python")
+            raise ValueError(f", doc_to_choice: {shown(found)} is not a list")
     check_options(options)
     context = "".join(parts.values())
     # The delimiter stands between context and option, and belongs to neither.
@@ -197,8 +197,8 @@ def _answer(
             found = _literal(target)
             target = target if found is None else found
     if isinstance(target, int):
-        # Out of range is nobody's choice, which the harness warns of and counts as wrong.
-        absent = f"choice {target}, which is not there"
+        # An index out of range is counted as wrong, as in the harness, which also warns.
+        absent = f"choice {target}, which does not exist"
         return options[target] if 0 <= target < len(options) else absent
     if isinstance(target, list):
         raise ValueError(f", doc_to_target: {shown(target)}: several answers are not supported")
@@ -264,9 +264,9 @@ def export_tasks(probes: Sequence[tuple[Path, Probe]], folder: Path) -> list[str
     names = [task_name(path) for path, _ in probes]
     for number, (path, probe) in enumerate(probes):
         if names[number] in names[:number]:
-            raise UserError(f"{path}: another file is the task {names[number]!r} already")
+            raise UserError(f"{path}: another file already has the task name {names[number]!r}")
         if any(item.context is not None for item in probe.items):
-            raise UserError(f"{path}: a task of lm-evaluation-harness already")
+            raise UserError(f"{path}: is already a task of lm-evaluation-harness")
     for name, (_, probe) in zip(names, probes, strict=True):
         data = folder.resolve() / f"{name}.jsonl"
         documents = [

@@ -64,9 +64,9 @@ def score_files(
         for _, probe in probes
     ]
     token = None if before.token is None else model.tokenizer.decode([before.token])
-    spelled = "nothing" if token is None else repr(token)
+    spelled = "none" if token is None else repr(token)
     if not all(_is_task(probe) for _, probe in probes):
-        tell(f"before each sentence stands {spelled} ({before.reason}; --prefix {prefix})")
+        tell(f"token before each sentence: {spelled} ({before.reason}; --prefix {prefix})")
     for (path, _), one in zip(probes, encoded, strict=True):
         for item in one.probe.left_out:
             tell(f"{path}, item {item.index} left out: {item.reason}")

@@ -69,7 +69,7 @@ def load_probe_file(path: Path, *, lenient: bool = False) -> Probe:
 def _load_bmlama(path: Path, name: str, *, lenient: bool = False) -> Probe:
     lines = [(number, line) for number, line in _read_lines(path) if _cells(line)[0] != "Prompt"]
     if not lines:
-        raise UserError(f"{path}: only the header where questions are expected")
+        raise UserError(f"{path}: a header without questions")
     return read_items(path, name, lines, _read_bmlama_line, lenient=lenient)
 
 
@@ -83,11 +83,12 @@ def _read_bmlama_line(numbered: tuple[int, str]) -> ProbeItem:
     cells = _cells(line)
     if len(cells) < 3:
         raise ValueError(
-            f"{place}: {shown(line)} has {len(cells)} of the columns Prompt, Ans, Candidate Ans"
+            f"{place}: {shown(line)} has only {len(cells)} of the columns Prompt, Ans, "
+            "Candidate Ans"
         )
     prompt, answer, candidates = cells[:3]
     if SEPARATOR in answer:
-        raise ValueError(f"{place}, Ans: {shown(answer)} is several answers; one can be right")
+        raise ValueError(f"{place}, Ans: {shown(answer)} has several answers; give one")
     if not answer or not prompt:
         raise ValueError(f"{place}: {'Prompt' if answer else 'Ans'} is empty")
     options = candidates.split(SEPARATOR)
@@ -116,7 +117,7 @@ def _load_mlama(path: Path, name: str, *, lenient: bool = False) -> Probe:
     }
     options = tuple(objects[uri] for uri in sorted(objects))
     if len(options) < 2:
-        raise UserError(f"{path}: its triples name {len(options)} objects; two or more are options")
+        raise UserError(f"{path}: its triples have {len(options)} objects; two are needed")
     read = partial(_read_triple, pieces=pieces, options=options)
     return read_items(path, name, triples, read, lenient=lenient)
 
@@ -173,5 +174,5 @@ def _read_lines(path: Path) -> list[tuple[int, str]]:
     lines = (line.lstrip("\ufeff") for line in read_text(path).split("\n"))
     found = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not found:
-        raise UserError(f"{path}: nothing in it where questions are expected")
+        raise UserError(f"{path}: empty; questions are expected")
     return found

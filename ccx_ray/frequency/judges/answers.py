@@ -46,8 +46,8 @@ def read_answers(content: str, documents: int) -> list[Answer | None]:
 def unreadable_because(content: str) -> str:
     """Why an answer without a verdict, which is not empty, has none."""
     if any(_answer(entry) is not None for entry in _entries(content)):
-        return "it has no verdict on some document, or verdicts that contradict each other"
-    return "no JSON object in it with holds: true or false, evidence and reason"
+        return "a document has no verdict, or contradictory verdicts"
+    return "it has no JSON object with holds: true or false, evidence and reason"
 
 
 def _after_thoughts(content: str) -> str:

@@ -97,12 +97,12 @@ class Parameters:
         known = self.structured, self.temperature
         if "response_format" in sent and ("response_format" in said or "json_schema" in said):
             self.structured = False
-            warning = "response_format: JSON is asked for in words alone"
+            warning = "response_format: JSON is requested in the prompt only"
         elif "max_tokens" in sent and "max_tokens" in said and "max_completion_tokens" in said:
             self.limit = "max_completion_tokens"
         elif "temperature" in sent and "temperature" in said:
             self.temperature = False
-            warning = "temperature: its answers are not greedy, and another time they may differ"
+            warning = "temperature: answers are sampled and may differ between runs"
         else:
             return False
         if (self.structured, self.temperature) != known:  # once, not for all that are on their way
@@ -153,7 +153,7 @@ class Chat:
             raise TransientError(self._shown(error.__cause__ or error), maybe_paid=True) from None
         reply = read_reply(completion)
         if reply is None:
-            raise TransientError("what it answers is no chat completion", maybe_paid=True)
+            raise TransientError("its answer is not a chat completion", maybe_paid=True)
         return reply
 
     async def close(self) -> None:
@@ -165,7 +165,7 @@ class Chat:
         if status in (400, 422) and self._parameters.without_what_is_refused(sent, said):
             return AdaptedError(said)
         if status == 429 and error.code == "insufficient_quota":
-            return UnansweredError(f"answers 429: {said}", "see to the account")
+            return UnansweredError(f"answers 429: {said}", "check the account")
         if status in _TRANSIENT or status >= 500:
             return TransientError(
                 f"{status} {said}",
@@ -174,12 +174,12 @@ class Chat:
             )
         if status in (401, 403):
             # What is said here may quote the key in part.
-            remedy = f"set {self._runtime.key_variable} to a key that is valid there"
-            return UnansweredError(f"answers {status}, that the key is not accepted", remedy)
+            remedy = f"set {self._runtime.key_variable} to a valid key"
+            return UnansweredError(f"answers {status}: the key is not accepted", remedy)
         if status == 404:
-            remedy = "give the endpoint's own name of the model, and the URL up to and with /v1"
+            remedy = "check the model's name at the endpoint, and that the URL ends with /v1"
             return UnansweredError(f"answers 404 for the model {self._model!r}: {said}", remedy)
-        return UnansweredError(f"answers {status}: {said}", "mend what it names")
+        return UnansweredError(f"answers {status}: {said}", "fix the cause")
 
     def _shown(self, what: object) -> str:
         text = " ".join(str(what).split()) or type(what).__name__

@@ -81,8 +81,8 @@ class EndpointJudge(ModelJudge):
         tries, fault = self.runtime.max_retries + 1, next(iter(faults.values()))
         raise UnansweredError(
             f"the model {self.spec.model!r} gave no readable answer in {tries} tries about "
-            f"{len(faults)} pairs (of one: {fault})",
-            "name another model or prompt, or raise runtime.judge.max_retries or unreadable_share,",
+            f"{len(faults)} pairs (for example: {fault})",
+            "use another model or prompt, or raise runtime.judge.max_retries or unreadable_share,",
         )
 
 
@@ -131,7 +131,7 @@ class _Asking:
                 if self._on_their_way and not error.final:
                     await self._back.wait()
                     continue
-                self._end(str(error), "raise the cap")
+                self._end(str(error), "raise the limit")
             except UnansweredError as error:
                 self._end(f"{self._where()} {error}", error.remedy)
             except TransientError as error:
@@ -163,7 +163,7 @@ class _Asking:
                 reply = await self._chat.ask(prompt, documents)
         except TimeoutError:
             seconds = self._runtime.timeout_seconds
-            raise TransientError(f"no whole answer in {seconds:g} s", maybe_paid=True) from None
+            raise TransientError(f"no complete answer in {seconds:g} s", maybe_paid=True) from None
         except (TransientError, UnansweredError, AdaptedError) as error:
             if not (isinstance(error, TransientError) and error.maybe_paid):
                 self._budget.settle(reserved, Tokens(0, 0))
@@ -211,7 +211,7 @@ class _Asking:
     async def _wait(self, failures: int, error: TransientError) -> None:
         """Pause before the next try, or end everything after the last."""
         if failures > self._runtime.max_retries:
-            self._end(f"{self._where()} failed {failures} times, last: {error}", "see to it")
+            self._end(f"{self._where()} failed {failures} times, last: {error}", "repair it")
             return
         asked = error.retry_after
         if asked is not None and asked > LONGEST_WAIT:

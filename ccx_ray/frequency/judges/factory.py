@@ -91,25 +91,25 @@ def _check_endpoint(runtime: JudgeRuntime, field: str) -> None:
     url = runtime.url
     if url is None:
         raise UserError(
-            f"runtime.judge.url: absent, but {field} is an endpoint; give its URL, such as "
+            f"runtime.judge.url: missing, but {field} is an endpoint; give its URL, such as "
             "http://127.0.0.1:8000/v1"
         )
     host = _host(url, variable=runtime.key_variable)
     key = judge_key(runtime)
     if not re.fullmatch("[!-~]*", key):
         raise UserError(
-            f"runtime.judge.key_variable: what {runtime.key_variable} holds is no key, for it has "
-            "a blank or a letter beyond ASCII; set it to the key alone"
+            f"runtime.judge.key_variable: the value of {runtime.key_variable} is not a key, "
+            "because it has a space or a non-ASCII character; set it to the key only"
         )
     if not key and not is_loopback(url):
         raise UserError(
-            f"runtime.judge.key_variable: the environment has no {runtime.key_variable}, which "
-            f"{host} is asked with; set it, or name the variable that holds the key"
+            f"runtime.judge.key_variable: {runtime.key_variable} is not set, but {host} needs a "
+            "key; set it, or name the variable with the key"
         )
     prices = runtime.dollars_per_million_input_tokens, runtime.dollars_per_million_output_tokens
     if runtime.max_dollars is not None and not any(prices):
         raise UserError(
-            f"runtime.judge.max_dollars: {runtime.max_dollars:g} without prices caps nothing; give "
+            f"runtime.judge.max_dollars: {runtime.max_dollars:g} needs prices; give "
             "dollars_per_million_input_tokens and dollars_per_million_output_tokens"
         )
 
@@ -125,7 +125,7 @@ def _host(url: str, *, variable: str) -> str:
         pass
     shown = url.rpartition("@")[2].partition("?")[0]
     raise UserError(
-        f"runtime.judge.url: {shown!r} is no URL of an endpoint; give one such as "
+        f"runtime.judge.url: {shown!r} is not the URL of an endpoint; give one such as "
         "https://api.openai.com/v1"
     )
 

@@ -76,7 +76,7 @@ class LexicalJudge:
         if not answer:
             refusal = "the answer has no letter"
         elif not salient:
-            refusal = "the corpus knows no salient term of the question"
+            refusal = "no salient term of the question is in the corpus"
         # The plain search is a hundred times faster than the pattern and mostly says no.
         elif answer not in document.normalized:
             refusal = "answer absent"

@@ -64,9 +64,9 @@ class LocalJudge(ModelJudge):
         while (tokens := len(self._tokens(shown)[0])) > context:
             if not shown.text:
                 raise UserError(
-                    f"{self._folder}: its context of {context} tokens is too short for the prompt, "
-                    f"which has {tokens} without a document; give a shorter prompt, "
-                    "or a model of a longer context"
+                    f"{self._folder}: the prompt has {tokens} tokens without a document, but the "
+                    f"context of the model is {context}; give a shorter prompt, or a model with a "
+                    "longer context"
                 )
             # A little more than in proportion, since the prompt's own words do not get fewer.
             width = int(min(width, len(shown.text)) * min(0.9, context / tokens))
@@ -114,8 +114,8 @@ class LocalJudge(ModelJudge):
         same = next((place for place, (one, other) in both if one != other), None)
         if same is None:
             raise UserError(
-                f"{self._folder}: its tokenizer does not tell {HOLDS} from {HOLDS_NOT}; "
-                "give a model whose tokenizer knows English"
+                f"{self._folder}: its tokenizer gives {HOLDS} and {HOLDS_NOT} the same tokens; "
+                "give a model with an English tokenizer"
             )
         return yes[:same], yes[same], no[same]
 
@@ -138,6 +138,6 @@ def _device(runtime: JudgeRuntime) -> str:
 
     if not torch.cuda.is_available():
         raise UserError(
-            f"runtime.judge.gpus: {runtime.gpus:g} is asked for, but torch sees no GPU; set it to 0"
+            f"runtime.judge.gpus: {runtime.gpus:g} is given, but torch finds no GPU; set it to 0"
         )
     return "cuda"

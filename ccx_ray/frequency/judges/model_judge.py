@@ -126,14 +126,14 @@ class ModelJudge(ABC):
                 raise UserError(
                     f"{error}; {len(stored)} of {len(different)} pairs of question and document "
                     f"have a verdict, {without} have none; {error.remedy} and give the same "
-                    "command again: what was judged is kept"
+                    "command again; the verdicts are kept"
                 ) from None
             finally:
                 self.counts["unreadable"] += len(kept.faults)
         if kept.faults:
             logger.warning(
-                "%d of %d pairs of question and document have no verdict, because no answer about "
-                "them can be read (of one: %s); all answers are in the table unreadable of %s",
+                "%d of %d pairs of question and document have no verdict, because their answers "
+                "are unreadable (for example: %s); the table unreadable of %s has all of them",
                 len(kept.faults), len(different), next(iter(kept.faults.values())),
                 self._cache_file,
             )  # fmt: skip

@@ -27,7 +27,7 @@ BUSY_SECONDS = 60.0
 SPENDING = "spending.sqlite"
 MESSAGE_TOKENS = 64
 """At most, of the frame that a chat template puts around the only message."""
-_USABLE = "see that it is a file of this program, in a folder that you may write to"
+_USABLE = "give a file written by ccx_ray in a writable folder"
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def open_database(path: Path, schema: str, *, loss: str) -> Iterator[sqlite3.Con
 
     Args:
         schema: the statements that create the tables when they are not there.
-        loss: what deleting the file would cost, for the message about a broken one.
+        loss: what is lost with the file, for the message about a broken one.
 
     Raises:
         UserError: the file is broken or cannot be used.
@@ -53,7 +53,7 @@ def open_database(path: Path, schema: str, *, loss: str) -> Iterator[sqlite3.Con
         raise UserError(f"{path}: cannot be used ({error}); {_USABLE}") from None
     except sqlite3.DatabaseError as error:
         raise UserError(
-            f"{path}: broken ({error}); restore it, or delete it, which costs {loss}"
+            f"{path}: broken ({error}); restore it, or delete it and lose {loss}"
         ) from None
     finally:
         connection.close()
@@ -137,7 +137,7 @@ class VerdictCache:
 @contextmanager
 def open_cache(path: Path) -> Iterator[VerdictCache]:
     """The verdicts in a file, which is created when missing; see ``open_database``."""
-    with open_database(path, _VERDICTS, loss="asking again for the verdicts in it") as connection:
+    with open_database(path, _VERDICTS, loss="its verdicts") as connection:
         yield VerdictCache(connection)
 
 
@@ -150,7 +150,7 @@ _SPENDING = (
 
 def open_spending(folder: Path) -> AbstractContextManager[sqlite3.Connection]:
     """What all judges of a study have spent; see ``open_database``."""
-    return open_database(folder / SPENDING, _SPENDING, loss="the account of what was spent")
+    return open_database(folder / SPENDING, _SPENDING, loss="the record of requests and cost")
 
 
 def read_spending(folder: Path) -> tuple[int, float]:
@@ -217,7 +217,7 @@ class Budget:
         most_requests, most_dollars = self._runtime.max_requests, self._runtime.max_dollars
         if most_requests is not None and requests + 1 > most_requests:
             raise CapReachedError(
-                f"runtime.judge.max_requests: {requests} of {most_requests} requests are sent",
+                f"runtime.judge.max_requests: {requests} of {most_requests} requests are used",
                 final=True,
             )
         # Sums of fractions: the last digits are noise.

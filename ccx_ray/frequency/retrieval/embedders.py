@@ -102,7 +102,8 @@ def check_embedder(
 def _check_sentence_transformers(folder: Path, field: str) -> None:
     if not folder.is_dir():
         raise UserError(
-            f"{field}: {str(folder)!r} is no folder; give one written by SentenceTransformer.save"
+            f"{field}: {str(folder)!r} is not a folder; give one written by "
+            "SentenceTransformer.save"
         )
     if not (folder / MODULES).is_file():
         hint = ""

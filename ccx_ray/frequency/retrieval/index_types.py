@@ -51,23 +51,23 @@ def choose_index(
     parts = _parts(dimensions)
     if requested == "ivfpq" and not parts:
         raise UserError(
-            f"frequency.index: ivfpq cuts vectors into equal parts, which {dimensions} dimensions "
-            "do not allow; give hnsw, or an embedder of 256 dimensions"
+            f"frequency.index: ivfpq cannot split {dimensions} dimensions into equal parts; "
+            "give hnsw, or an embedder with 256 dimensions"
         )
     chosen: IndexType = "ivfpq" if requested == "auto" else requested
     if chosen != "ivfpq":
-        reason = "asked for"
+        reason = "requested"
     elif requested == "auto" and passages <= FLAT_UP_TO:
         chosen = "flat"
-        reason = f"{passages:,} passages, at most {FLAT_UP_TO:,} are compared one by one"
+        reason = f"{passages:,} passages, compared one by one up to {FLAT_UP_TO:,}"
     elif passages < TRAINABLE:
         chosen = "flat"
-        reason = f"ivfpq was asked for, but is trained on {TRAINABLE:,}, not {passages:,}"
+        reason = f"ivfpq was requested, but needs {TRAINABLE:,} passages, not {passages:,}"
     elif not parts:
         chosen = "hnsw"
-        reason = f"{passages:,} passages of {dimensions} dimensions, which ivfpq cannot cut"
+        reason = f"{passages:,} passages of {dimensions} dimensions, which ivfpq cannot split"
     else:
-        reason = "asked for" if requested == "ivfpq" else f"{passages:,} passages"
+        reason = "requested" if requested == "ivfpq" else f"{passages:,} passages"
     parameters: dict[IndexType, dict[str, int]] = {
         "flat": {},
         "hnsw": {"neighbours": NEIGHBOURS, "construction": CONSTRUCTION},

@@ -49,18 +49,18 @@ def read_review(path: Path, sample: pa.Table) -> tuple[str, dict[str, bool | Non
         where = f"{path.name}, row {row}"
         if identity not in corpora:
             raise UserError(
-                f"{where}, {ID}: {_shortened(identity)} is on no sheet of this study; "
-                "take the ids as the sheet has them"
+                f"{where}, {ID}: {_shortened(identity)} is not on a sheet of this study; "
+                "copy the ids from the sheet"
             )
         if identity in places:
             raise UserError(
-                f"{where}, {ID}: {identity!r} stands in row {places[identity]} already; "
+                f"{where}, {ID}: {identity!r} is already in row {places[identity]}; "
                 "give every pair once"
             )
         if corpus and corpora[identity] != corpus:
             raise UserError(
-                f"{where}, {ID}: {identity!r} is of the sheet of {corpora[identity]!r}, the rows "
-                f"before it of that of {corpus!r}; give the sheet of one corpus"
+                f"{where}, {ID}: {identity!r} belongs to the sheet of {corpora[identity]!r}, the "
+                f"rows before it to that of {corpus!r}; give one sheet per table"
             )
         corpus = corpora[identity]
         places[identity] = row
@@ -68,12 +68,12 @@ def read_review(path: Path, sample: pa.Table) -> tuple[str, dict[str, bool | Non
             continue
         if answer.lower() not in ANSWERS:
             raise UserError(
-                f"{where}, {HOLDS}: {_shortened(answer)} is no answer; "
+                f"{where}, {HOLDS}: {_shortened(answer)} is not an answer; "
                 "write yes, no or unclear, or leave it empty"
             )
         answers[identity] = ANSWERS[answer.lower()]
     if not corpus:
-        raise UserError(f"{path.name}: has no row below its header; give a filled-in review sheet")
+        raise UserError(f"{path.name}: has a header but no rows; give a filled-in review sheet")
     return corpus, answers
 
 
@@ -84,10 +84,10 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
     names = [name.strip().lower() for name in header]
     for name in (ID, HOLDS):
         if names.count(name) != 1:
-            has = "is missing" if name not in names else "stands twice"
+            has = "is missing" if name not in names else "is repeated"
             raise UserError(
-                f"{path.name}, row 1: the column {name!r} {has}, it has only "
-                f"{', '.join(map(_shortened, header)) or 'nothing'}; keep the header of the sheet"
+                f"{path.name}, row 1: the column {name!r} {has}; the columns are "
+                f"{', '.join(map(_shortened, header)) or 'empty'}; keep the header of the sheet"
             )
     identity, answer = names.index(ID), names.index(HOLDS)
     # Strict, so that a quote that is never closed does not swallow the rows below it.
@@ -98,8 +98,8 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
                 continue
             if len(cells) > len(header):
                 raise UserError(
-                    f"{path.name}, row {row}: {len(cells)} cells below {len(header)} columns; "
-                    "put quotes around a cell that holds the separator"
+                    f"{path.name}, row {row}: {len(cells)} cells, but {len(header)} columns; "
+                    "quote cells that contain the separator"
                 )
             padded = [*cells, *[""] * (len(header) - len(cells))]
             yield row, padded[identity].strip(), padded[answer].strip()
@@ -118,7 +118,7 @@ def _text(path: Path) -> str:
             f"{path.name}: cannot be read ({reason}); give a filled-in review sheet"
         ) from None
     if content.startswith(_SPREADSHEET):
-        raise UserError(f"{path.name}: a spreadsheet's own format; save it as CSV in UTF-8")
+        raise UserError(f"{path.name}: a spreadsheet file; save it as CSV in UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -161,8 +161,8 @@ def keep_reviews(filled: Sequence[Path], validation: Path, reviews: Path) -> lis
             raise UserError(f"{path.name}: nothing is filled in; write yes, no or unclear in holds")
         if corpus in read:
             raise UserError(
-                f"{path.name}: is of the same corpus as {read[corpus].name} "
-                f"({corpus}); give one table a corpus"
+                f"{path.name}: has the same corpus as {read[corpus].name} "
+                f"({corpus}); give one table per corpus"
             )
         read[corpus] = path
     reviews.mkdir(parents=True, exist_ok=True)
