@@ -148,8 +148,8 @@ HERE, THERE = {"url": "http://127.0.0.1:8000/v1"}, {"url": "https://api.example.
          "runtime.judge.url: missing, but frequency.judge is an endpoint; give its URL, such as "
          "http://127.0.0.1:8000/v1"),
         (endpoint(), {"url": "ftp://api.example.org"},
-         "runtime.judge.url: 'ftp://api.example.org' is not the URL of an endpoint; give one such as "
-         "https://api.openai.com/v1"),
+         "runtime.judge.url: 'ftp://api.example.org' is not the URL of an endpoint; give one such "
+         "as https://api.openai.com/v1"),
         (endpoint(), THERE,
          "runtime.judge.key_variable: JUDGE_KEY is not set, but api.example.org needs a key; set "
          "it, or name the variable with the key"),
