@@ -154,6 +154,14 @@ def test_files_of_which_little_is_left_are_named(tmp_path: Path):
     assert "large.jsonl (" in little
 
 
+def test_a_file_whose_ids_are_all_the_same_is_named(tmp_path: Path):
+    """As some programs write ``tuid="0"`` for every unit."""
+    (tmp_path / "a.jsonl").write_bytes(texts("a", 5, id="0"))
+    (tmp_path / "b.jsonl").write_bytes(texts("b", 5))
+    (line,) = isolated(tmp_path, ("a.jsonl", "b.jsonl"))["warnings"]
+    assert line.endswith("lost in 1 of 1 files of 'a.jsonl': a.jsonl (4 of 5: 4 repeated id)")
+
+
 def test_what_every_file_gave_adds_up(tmp_path: Path):
     (tmp_path / "a.jsonl").write_bytes(texts("a", 5) + b"no JSON\n")
     (tmp_path / "b.jsonl").write_bytes(texts("a", 2) + texts("b", 2))

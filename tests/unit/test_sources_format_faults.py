@@ -3,7 +3,9 @@
 import bz2
 import gzip
 import random
+from datetime import UTC, date, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -274,6 +276,23 @@ def test_texts_in_every_type_that_holds_them(tmp_path: Path, values: pa.Array):
         ("12.0", ("글",)),
         ("1e+22", ("둘",)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        (pa.array([b"\xff" * 16], pa.binary(16)), "ff" * 16),
+        (pa.array([UUID(int=7).bytes], pa.uuid()), str(UUID(int=7))),
+        (pa.array([date(2020, 2, 1)]), "2020-02-01"),
+        (pa.array([datetime(2020, 2, 1, 3, tzinfo=UTC)]), "2020-02-01 03:00:00+00:00"),
+        (pa.array([2**64 - 1], pa.uint64()), "18446744073709551615"),
+    ],
+)
+def test_ids_in_every_type_that_names_a_row(tmp_path: Path, values: pa.Array, name: str):
+    write_parquet(tmp_path / "a.parquet", {"id": values, "text": ["글"]})
+    (record,) = read(SourceSpec(path="a.parquet"), tmp_path)
+    assert isinstance(record, Record)
+    assert record.id == name
 
 
 def test_parquet_that_was_compressed_once_more(tmp_path: Path):

@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ccx_ray.corpus.cleaning.duplicates import REASONS as REPETITIONS
+from ccx_ray.corpus.cleaning.duplicates import REPEATED_ID
 from ccx_ray.corpus.reading.record import Reason
 from ccx_ray.corpus.reading.sources import TextSource
 from ccx_ray.errors import InputError
 from ccx_ray.storage.publishing import publish_json
 
 SOURCES = "sources.json"
-NO_LOSS = frozenset({*REPETITIONS, Reason.REDIRECT, Reason.NOT_AN_ARTICLE})
-"""Reasons for which a good file may lose most of its records."""
+NO_LOSS = frozenset({*REPETITIONS, Reason.REDIRECT, Reason.NOT_AN_ARTICLE}) - {REPEATED_ID}
+"""Reasons for which a good file may lose most of its records; one whose ids are all the same is
+none."""
 LOST_SHARE = 0.5
 """Of a file's records; as many as ``audit.rejected_share`` allows a whole corpus."""
 TEXT_SHARE, TEXT_FROM = 0.05, 2**16

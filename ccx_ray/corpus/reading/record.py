@@ -5,6 +5,7 @@ still shows the text; nothing is skipped in silence but blank lines.
 """
 
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -12,8 +13,8 @@ from uuid import UUID
 from ccx_ray.storage.input_files import InputFile
 from ccx_ray.study.text_spec import SourceSpec
 
-NUMBERS = (int, float, Decimal, UUID)
-"""What an id may be beside a string; not a number that is none (NaN)."""
+ID_TYPES = (int, float, Decimal, UUID, date)
+"""What an id may be beside a string, a moment too; not a number that is none (NaN)."""
 SHOWN_CHARACTERS = 4096
 """Of a faulty record that are kept to be read; its file and position tell where the rest is."""
 
@@ -134,11 +135,13 @@ def record_of(
     """A record of values as a parser gives them, or why they make none.
 
     Args:
-        name: the id; a number is as good as a string.
+        name: the id; a number is as good as a string, and so are bytes (a UUID's, unannotated).
         source: ``file``, the file's name, stands in where it is no text.
     """
-    if isinstance(name, NUMBERS) and not isinstance(name, bool) and name == name:  # noqa: PLR0124
+    if isinstance(name, ID_TYPES) and not isinstance(name, bool) and name == name:  # noqa: PLR0124
         name = str(name)
+    elif isinstance(name, bytes):
+        name = name.hex()
     if not isinstance(name, str) or not name.strip():
         return Fault("", position, Reason.NO_ID, show(texts))
     reason = next(filter(None, map(_reason, texts)), "")
