@@ -135,13 +135,13 @@ def record_of(
     """A record of values as a parser gives them, or why they make none.
 
     Args:
-        name: the id; a number is as good as a string, and so are bytes (a UUID's, unannotated).
+        name: the id; a number is as good as a string, and so are the 16 bytes of a UUID.
         source: ``file``, the file's name, stands in where it is no text.
     """
     if isinstance(name, ID_TYPES) and not isinstance(name, bool) and name == name:  # noqa: PLR0124
         name = str(name)
-    elif isinstance(name, bytes):
-        name = name.hex()
+    elif isinstance(name, bytes) and len(name) == 16:
+        name = str(UUID(bytes=name))
     if not isinstance(name, str) or not name.strip():
         return Fault("", position, Reason.NO_ID, show(texts))
     reason = next(filter(None, map(_reason, texts)), "")
