@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from ccx_ray.analysis.declaration import DECLARATION
 from ccx_ray.orchestration.record import RUN, STATE
 from tests.jobs import PROJECT, call_job, job_command, run_job
 from tests.prometheus import Prometheus
@@ -185,6 +186,6 @@ class FinishedStudy:
             marker = json.loads(path.read_text("utf-8"))
             if marker["kind"] not in without or path.parent.name.rpartition("-")[0] in keep:
                 shutil.copytree(path.parent, storage / "tiny" / path.parent.name)
-        for record in () if without else (RUN, STATE):
+        for record in () if without else (RUN, STATE, DECLARATION):
             shutil.copy(self.results.storage / "tiny" / record, storage / "tiny" / record)
         return Results(storage=storage)
