@@ -131,6 +131,24 @@ def test_a_list_is_no_redirect(tmp_path: Path):
     assert article.texts == ("가 나\n다",)
 
 
+def test_a_link_with_the_wikis_own_prefix_leads_to_a_page_of_it(tmp_path: Path):
+    page = "[[ko:서울|서울]]은 [[ko:수도]]이다. [[ja:ソウル]][[en:Seoul]]"
+    (tmp_path / "a.xml").write_bytes(wiki_dump([wiki_page(1, "가", page)]))
+    (article,) = read(tmp_path / "a.xml")
+    assert isinstance(article, Record)
+    assert article.texts == ("서울은 ko:수도이다.",)
+
+
+def test_an_export_without_numbers_of_namespaces(tmp_path: Path):
+    """As before version 0.6."""
+    pages = [wiki_page(1, "틀:가", "가"), wiki_page(2, "CSI: 가", "'''{{PAGENAME}}'''는 나이다.")]
+    (tmp_path / "a.xml").write_bytes(wiki_dump(pages).replace(b"<ns>0</ns>", b""))
+    template, article = read(tmp_path / "a.xml")
+    assert isinstance(template, Fault) and isinstance(article, Record)
+    assert template.reason == Reason.NOT_AN_ARTICLE
+    assert article.texts == ("CSI: 가는 나이다.",)
+
+
 def test_a_dump_says_its_language_and_namespaces(tmp_path: Path):
     page = wiki_page(1, "가", "-{zh-cn:a;zh-tw:b}- [[Bestand:x.jpg|c]][[Hulp:]][[:Hulp:d]]")
     dump = wiki_dump([page]).decode()

@@ -38,6 +38,7 @@ KEPT = 16
 GLIMPSE = 200
 """Characters of a page that is no article which are kept; there are more of them than articles."""
 _REDIRECT = re.compile(r"\s*[#＃](?:redirect\b|(\S+?)[\s:：]*\[\[)", re.IGNORECASE)
+_TITLE = re.compile(r"\{\{\s*(?:FULL|BASE|SUB)?PAGENAME\s*\}\}")
 _LANGUAGE = re.compile(rb"<mediawiki\b[^>]*\bxml:lang=[\"']([A-Za-z-]+)")
 _DATABASE = re.compile(r"([a-z]{2,3}(?:_[a-z_]+)?)wik[a-z]+\Z")
 
@@ -104,21 +105,26 @@ def _article(page: bytes, position: int, site: Site) -> Record | Fault:
     newest = revisions[-1] if revisions else ElementTree.Element("revision")
     holder = newest.find("text")
     text = None if holder is None or holder.get("deleted") else holder.text or ""
-    reason = _reason(tree, newest, text or "")
+    reason = _reason(tree, newest, text or "", site)
     if reason or text is None:
         glimpse = f"{title}\n{(text or '')[:GLIMPSE]}"
         return Fault(name, position, reason or Reason.NULL_TEXT, glimpse)
+    if "PAGENAME" in text:
+        text = _TITLE.sub(lambda _: title, text)
     plain = clean_wikitext(text, site)
     if not plain:
         return Fault(name, position, Reason.BLANK_TEXT, f"{title}\n{text}"[:SHOWN_CHARACTERS])
     return Record(name, f"{site.name}: {title}", position, (plain,))
 
 
-def _reason(page: ElementTree.Element, newest: ElementTree.Element, text: str) -> str:
+def _reason(page: ElementTree.Element, newest: ElementTree.Element, text: str, site: Site) -> str:
     """Why a page is no article; empty where it is one."""
     if not page.findtext("id"):
         return Reason.NO_ID
-    if page.findtext("ns", "0") != "0" or newest.findtext("model", "wikitext") != "wikitext":
+    prefix, colon, _ = page.findtext("title", "").lower().partition(":")
+    # Exports before version 0.6 have no ns.
+    outside = page.findtext("ns", "1" if colon and prefix in site.namespaces else "0") != "0"
+    if outside or newest.findtext("model", "wikitext") != "wikitext":
         return Reason.NOT_AN_ARTICLE
     if page.find("redirect") is not None or _is_redirect(text):
         return Reason.REDIRECT

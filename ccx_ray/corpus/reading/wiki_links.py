@@ -137,7 +137,8 @@ def _words_of_title(title: str, label: str | None, site: Site) -> str | None:
     prefix = prefix.strip().lower()
     if _URL.match(target) or _REFUSED.search(page) or len(page.encode()) > _MOST_BYTES:
         return None
-    if colon and not by_name and (prefix in site.dropped or prefix in LANGUAGES):
+    of_language = prefix in LANGUAGES and prefix != site.language  # its own leads to a page of it
+    if colon and not by_name and (prefix in site.dropped or of_language):
         return ""
     if has_section or (name.strip() if colon and prefix in site.namespaces else page):
         return label or title
