@@ -142,7 +142,7 @@ def arrow_stream() -> bytes:
             b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n",
             "is a Git LFS pointer; fetch the file itself",
         ),
-        (zlib.compress(json_lines(ROWS)), "is compressed by zlib; give it plain"),
+        (zlib.compress(json_lines(ROWS)), "is compressed by zlib; give it uncompressed"),
         (
             gzip.compress(gzip.compress(json_lines(ROWS), mtime=0), mtime=0),
             "by gzip, is compressed once more",
