@@ -27,7 +27,7 @@ def main() -> int:
     arguments = parser.parse_args()
     study, root = parse_study(arguments)
     if arguments.export and arguments.export.exists() and not arguments.export.is_dir():
-        raise UserError(f"--export: {str(arguments.export)!r} is not a folder")
+        raise UserError(f"--export: {str(arguments.export)!r} is a file; give a folder")
     for path in arguments.filled or ():
         if not path.is_file():
             raise UserError(f"--import: {str(path)!r} does not exist; give a filled table")

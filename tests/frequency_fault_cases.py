@@ -111,7 +111,7 @@ _FIELDS = (
     ("prompt not UTF-8", f"{_JUDGE}.prompt: 'latin.txt': byte 10", _prompt("latin.txt"), HERE),
     ("prompt itself for its file", f"{_JUDGE}.prompt: 'Does it say so?",
      _prompt(f"'{'Does it say so? ' * 20}'"), HERE),
-    ("endpoint without URL", f"{_URL}: absent", ENDPOINT),
+    ("endpoint without URL", f"{_URL}: missing", ENDPOINT),
     ("URL that is none", f"{_URL}: 'here'", ENDPOINT, f"{_URL}=here"),
     ("URL with a bracket too few", f"{_URL}: 'http://[::1/v1'", ENDPOINT,
      f"{_URL}='http://[::1/v1'"),

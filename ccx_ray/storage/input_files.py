@@ -105,7 +105,9 @@ def find_files(path: str, *, root: Path, field: str) -> list[InputFile]:
         except (OSError, RuntimeError) as error:  # a name too long, ~ of nobody, a closed folder
             reason = getattr(error, "strerror", None) or str(error).rstrip(".")
             shown = path if len(path) < 80 else path[:77] + "..."
-            raise UserError(f"{field}: {shown!r} is not a valid path ({reason})") from None
+            raise UserError(
+                f"{field}: {shown!r} is not a valid path ({reason}); give another"
+            ) from None
     else:
         found, left_out = _remote_files(path, field)
     if not found:

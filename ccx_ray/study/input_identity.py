@@ -91,7 +91,9 @@ class InputFiles:
         except (OSError, RuntimeError) as error:  # a text given for a file, ~ of nobody
             reason = getattr(error, "strerror", None) or str(error).rstrip(".")
             shown = name if len(name) < 80 else name[:77] + "..."
-            raise UserError(f"{field}: {shown!r} is not a valid path ({reason})") from None
+            raise UserError(
+                f"{field}: {shown!r} is not a valid path ({reason}); give another"
+            ) from None
 
     def probe_hashes(self, language: LanguageSpec) -> dict[str, str]:
         """Side (``english``, ``target``) -> hash of the probe file of a culture.

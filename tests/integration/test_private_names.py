@@ -55,10 +55,9 @@ def test_a_name_that_has_moved_is_named_with_both_versions(
         check_private_names("ray", tested="2.1.0", names=RAY_NAMES)
     assert str(raised.value) == (
         f"ray {ray.__version__}: the private ray.train.v2._internal.execution.scaling_policy:"
-        "ResizeDecision(num_workers, resources_per_worker) no longer exists: there is no "
-        "'ResizeDecision'; "
-        "it is used for each training's fair share of the cluster, as ray 2.1.0 has it; "
-        "pip install 'ray==2.1.0'"
+        "ResizeDecision(num_workers, resources_per_worker) no longer exists: "
+        "there is no 'ResizeDecision'; it is used for each training's fair share of the cluster; "
+        "install the tested version: pip install 'ray==2.1.0'"
     )
 
 

@@ -163,9 +163,9 @@ def test_a_storage_is_tried_before_any_compute(store: FailingStore, tmp_path: Pa
     assert not store.objects()
     for uri, message in (
         ("s3://no-such-bucket/x", "cannot be written"),
-        ("s3://key:secret@bucket/x", "holds a credential"),
-        ("s3://bucket/x?secret_key=abc", "holds a credential"),
-        ("s3://bucket/x?endpoint_override=http%3A%2F%2Fme%3Aword%40host", "holds a credential"),
+        ("s3://key:secret@bucket/x", "contains a credential"),
+        ("s3://bucket/x?secret_key=abc", "contains a credential"),
+        ("s3://bucket/x?endpoint_override=http%3A%2F%2Fme%3Aword%40host", "contains a credential"),
         ("http://host/x", "unknown scheme"),
     ):
         with pytest.raises(UserError, match=message) as caught:

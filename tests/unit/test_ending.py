@@ -32,7 +32,7 @@ def test_a_signal_ends_a_job_with_its_code(number: int, code: int, project: Path
     job.send_signal(number)
     _, errors = job.communicate(timeout=15)
     assert job.returncode == code
-    assert errors == "interrupted; the same command continues where this one stopped\n"
+    assert errors == "interrupted; give the same command again to continue\n"
 
 
 def test_a_job_under_nohup_outlives_its_terminal(project: Path) -> None:

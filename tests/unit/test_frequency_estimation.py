@@ -132,6 +132,6 @@ def test_documents_without_a_readable_verdict_are_counted_apart(tmp_path: Path) 
     rows = pq.read_table(folder / "retrieved.parquet").to_pylist()
     assert {row["row"]: row["verdict"] for row in rows} == {0: True, 1: None, 2: True}
     (without,) = (row["reason"] for row in rows if row["verdict"] is None)
-    assert without.startswith("no readable answer: no JSON object") and "'Well ...'" in without
+    assert without.startswith("no readable answer: it has no JSON") and "'Well ...'" in without
     (question,) = pq.read_table(folder / "questions.parquet").to_pylist()
     assert (question["retrieved"], question["occurrences"]) == (3, 2)

@@ -294,7 +294,7 @@ def broken(sheets: Path, case: str) -> Path:
     [
         (
             "answer",
-            r"filled.csv, row 2, holds: 'maybe' is not an answer; write yes, no or unclear, or",
+            r"filled.csv, row 2, holds: 'maybe' is not an answer; write yes, no",
         ),
         (
             "unknown",
@@ -315,7 +315,7 @@ def broken(sheets: Path, case: str) -> Path:
         ("quote", r"filled.csv, line \d+: not CSV \(.*\); save it as CSV in UTF-8"),
         (
             "another corpus",
-            r"filled.csv, row 102, id: 'q\w+' belongs to the sheet of 'zh', the rows",
+            r"filled.csv, row 102, id: 'q\w+' belongs to the sheet of 'zh', the",
         ),
         ("absent", r"none.csv: cannot be read \(No such file or directory\); give a filled-in"),
     ],

@@ -111,10 +111,10 @@ def test_the_hash_is_of_the_content(tree: Path):
         ("corpora/*.json", "no file matches it"),
         ("hdfs://a/b", "unknown scheme; give a local path or one of s3://"),
         ("https://a/b.txt", "unknown scheme"),
-        ("s3://name:pass@bucket/a", "holds a credential"),
-        ("s3://name:pass/abc#abc[@bucket/a", "the URI of 's3://bucket/a' holds a credential"),
+        ("s3://name:pass@bucket/a", "contains a credential"),
+        ("s3://name:pass/abc#abc[@bucket/a", "the URI of 's3://bucket/a' contains a credential"),
         ("s3://bucket-[12]/a", "cannot be read ('12' does not appear to be an IP"),
-        ("s3://bucket/a?secret_key=abc", "holds a credential"),
+        ("s3://bucket/a?secret_key=abc", "contains a credential"),
     ],
 )
 def test_mistakes_get_one_line(tree: Path, path: str, message: str):
@@ -192,7 +192,7 @@ def test_a_link_that_leads_nowhere_is_named(tree: Path, path: str):
     (tree / "corpora/gone.txt").symlink_to("../moved.txt")
     with pytest.raises(UserError) as caught:
         find_files(path, root=tree, field="f")
-    assert "gone.txt' is a link to '../moved.txt', which does not exist; mend" in str(caught.value)
+    assert "gone.txt' is a link to '../moved.txt', which does not exist; fix" in str(caught.value)
 
 
 def test_a_link_to_itself_is_named(tree: Path):

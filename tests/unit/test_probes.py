@@ -62,7 +62,7 @@ GOOD = {"question": "_", "options": ["a", "b"], "answer": "a"}
     [
         ("[", "not JSON"),
         (json.dumps(GOOD), "contains dict; a list of questions is expected"),
-        ("[]", "an empty list where"),
+        ("[]", "contains an empty list"),
         (json.dumps([GOOD, 3]), "item 1: 3 is not an object"),
         (json.dumps([{**GOOD, "options": None}]), "item 0, options: null is not a list"),
         (
@@ -72,7 +72,7 @@ GOOD = {"question": "_", "options": ["a", "b"], "answer": "a"}
         (json.dumps([{**GOOD, "options": ["a"]}]), 'item 0, options: ["a"] is not a list of two'),
         (
             json.dumps([{**GOOD, "options": ["a", " "]}]),
-            'item 0, option 2: " " is empty or not text',
+            'item 0, option 2: " " is empty or not',
         ),
         (json.dumps([{**GOOD, "options": ["a", 2]}]), "item 0, option 2: 2 is empty or not text"),
         (json.dumps([GOOD, {**GOOD, "group": 3}]), "item 1, group: 3 is empty or not text"),

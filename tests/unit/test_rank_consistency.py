@@ -110,5 +110,5 @@ def test_two_tables_of_results():
     assert rank_consistency_of(one, other, "reference", "norm1") == pytest.approx(
         rank_consistency(*turned, "norm1")
     )
-    with pytest.raises(ValueError, match="same questions"):
+    with pytest.raises(ValueError, match="different questions"):
         rank_consistency_of(one, rows("ko-ko", (0, 5), [(1.0, 2.0, 3.0), (1.0, 2.0)]), "sum")

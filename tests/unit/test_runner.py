@@ -241,7 +241,7 @@ def test_an_interrupted_run_ends_while_its_step_goes_on(tmp_path: Path, number: 
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)  # the step would take 600 s
     assert process.returncode == 128 + number
-    assert "interrupted; the same command continues where this one stopped" in errors
+    assert "interrupted; give the same command again to continue" in errors
     assert (tmp_path / "saved").read_text() == "state"
 
 

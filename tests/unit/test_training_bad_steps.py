@@ -75,7 +75,7 @@ def test_stop_says_where_and_what_to_change() -> None:
     with pytest.raises(TrainingStoppedError) as raised:
         check_may_skip(record(7), bad, WATCH, 0, name="ko-bridge-s0")
     assert str(raised.value).startswith(
-        "ko-bridge-s0: step 7, rows 48 to 56: loss nan; trials.watch.non_finite says stop"
+        "ko-bridge-s0: step 7, rows 48 to 56: loss nan; trials.watch.non_finite is stop"
     )
 
 

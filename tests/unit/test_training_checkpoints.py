@@ -110,7 +110,7 @@ def name_a_file_outside(manifest: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "damage", "reason"),
     [
-        ("state.safetensors", flip_a_bit, "state.safetensors: another SHA-256"),
+        ("state.safetensors", flip_a_bit, "state.safetensors: its SHA-256"),
         ("state.safetensors", truncate, "state.safetensors: .* bytes instead of"),
         ("history.parquet", Path.unlink, "history.parquet: No such file"),
         ("point.json", truncate, "point.json: .* bytes instead of"),
