@@ -50,6 +50,12 @@ def test_braces_are_paired_from_within(wikitext: str, text: str):
         ("{{인용문|가이다.|나}}\n{{quote|text=다}}", "가이다.\n다"),
         ("{{lc:A}} {{gaps|1|000}} {{transl|ru|ISO|b}} {{val|5|u=km}}", "A 1000 b 5 km"),
         ("[[a{{!}}b]] a{{=}}b 1990{{ndash}}2000 a{{·}}b", "b a=b 1990–2000 a · b"),
+        ("{{convert|6|ft|2|in|m}} {{cvt|2|x|3|x|4|m}} {{cvt|9|m|0}}", "6 ft 2 in 2 x 3 x 4 m 9 m"),
+        ("가 {{frac|1|2}} {{frac|3|1|2}} {{URL|a.b|c}} {{URL|d.e}}", "가 1/2 3 1/2 c d.e"),
+        ("{{As of|2020}}, {{USS|A|B-6}} {{SS}} {{ship|HMS|C|1765}}", "As of 2020, USS A HMS C"),
+        ("{{nowrap|E{{=}}mc}} {{small|a{{!}}b}} {{math|x {{=}} {{mvar|y}}}}", "E=mc a|b x = y"),
+        ("né le {{date|16|septembre|1880}}, {{Date|1951}} a", "né le 16 septembre 1880, 1951 a"),
+        ("{{nihongo|'''가'''|가가|나{{IPA|x}}|lead=yes}} {{sortname|A|B}}", "가 (가가, 나) A B"),
         ("{{bd|1893年|12月26日|1976年|9月9日}}", "（1893年12月26日－1976年9月9日）"),
     ],
 )  # fmt: skip

@@ -30,6 +30,8 @@ KEPT = "\x08"
 """Around the number of a text that is no wikitext, of ``<nowiki>`` or ``<pre>``."""
 QUOTE = "\x15"
 """An apostrophe of a title, which makes nothing italic."""
+BAR, EQUALS = "\x17", "\x18"
+"""Of templates that stand for these where they would divide arguments."""
 TABLE, CELL, ROW, END_CELL, END_TABLE = "\x0e", "\x0f", "\x10", "\x11", "\x12"
 
 

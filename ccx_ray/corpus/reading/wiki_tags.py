@@ -30,7 +30,7 @@ DROPPED_TAGS = words(
     "inputbox templatestyles templatedata indicator categorytree syntaxhighlight source section "
     "style script includeonly"
 )
-BARE_TAGS = words("noinclude onlyinclude html langconvert link meta")
+BARE_TAGS = words("noinclude onlyinclude html langconvert languages link meta")
 """Taken out, their content is not."""
 QUIET_TAGS = words("ref includeonly noinclude onlyinclude")
 """They show nothing within a sentence, so that nothing around them is broken without them."""

@@ -5,8 +5,9 @@ those that a study file adds, leave the words that a reader sees; all others lea
 ``mended`` takes out what is broken without them.
 
 What a template shows is written with its arguments in braces: ``{1}`` the first, ``{-1}`` the last,
-``{*}`` all one after the other, ``{text}`` a named one, ``{label|1}`` the first of these that is
-there. ``*`` at the end of a template's name stands for any ending.
+``{-2}`` the one before it, ``{*}`` all one after the other, ``{text}`` a named one, ``{label|1}``
+the first of these that is there, ``{0}`` the template's own name. ``*`` at the end of a template's
+name stands for any ending.
 """
 
 import re
@@ -14,33 +15,40 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from ccx_ray.corpus.reading.wiki_site import DROPPED
+from ccx_ray.corpus.reading.wiki_site import BAR, DROPPED, EQUALS
 
 _SHOWN = {
     "{1|text|본문|내용}": """
         small|smaller|big|large|larger|nowrap|nobr|nwr|nobold|noitalic|strong|em|bold|italic
         italics|smallcaps|sc|underline|center|centre|code|tt|mono|kbd|var|samp|sub|sup|abbr|tooltip
-        sic|not a typo|as written|angbr|unicode|polytonic|lc:|uc:|lcfirst:|ucfirst:|formatnum
+        sic|not a typo|as written|proper name|angbr|angle bracket|char|mvar|math|chem2|overline
+        iast|nastaliq|start date|end date|birth date|death date|start date and age|unicode
+        polytonic|lc:|uc:|lcfirst:|ucfirst:|formatnum
         formatnum:|nts|num|number|quote|blockquote|quotation|cquote|bquote|quote box|poemquote|verse
         인용문|인용|red link|internal link helper|link-*|flag|flagcountry|flagu|국기|국기나라
         국기 나라|國旗|国旗|작게|작은글씨|크게|굵게|밑줄|취소선|가운데|줄바꿈 금지
-        줄바꿈금지|임시링크|임시 링크|한자|lang-*
+        줄바꿈금지|임시링크|임시 링크|한자|위첨자|아래첨자|lang-*
         nihongo2|bo-textonly|mongolunicode|mongol unicode|mong|僻字|補助漢字
         補助漢字フォント""",
     "{2|text}": """
         lang|langx|llang|lang2|언어|color|colour|색|글자색|rtl-lang|ltr-lang|script|native name
         resize""",
     "{-1}": "transl|transliteration|translit|로마자|font color|hover title|tsl|w|wikt|위키낱말",
-    "{*}": "gaps|linktext",
+    "{*}": "gaps|linktext|chem",
     "{lt|1}": "ill|illm|interlanguage link|interlanguage link multi",
     "{label|1}": "仮リンク",
     "{3|1}": "le|lj|lk",
-    "{1} {2}": "convert|cvt|변환|단위 변환|單位轉換|单位转换",
+    "{2|1}": "url",
+    "{1} {2}": "sortname|ship|convert|cvt|변환|단위 변환|單位轉換|单位转换",
     "{1} {u|ul}": "val",
-    "{1}/{2}": "frac|fraction|sfrac",
+    "{-3} {-2}/{-1}": "frac|fraction|sfrac",
+    "{1} {2} {3}": "date",
+    "{0} {1}": "as of|hms|uss|ss|mv|rms|hmas|hmcs|ijn|jds|usns",
+    "fl. {1}": "fl.|floruit",
+    "r. {1}–{2}": "r.|reign",
     "{1} ({2}, {3}, {4})": "nihongo|nihongo foot",
     "{3} ({2}, {1})": "nihongo3",
-    "{1} ({2})": "ruby|ruby-ja|ruby-zh-p|루비|ふりがな|読み仮名|zhuyin",
+    "{1} ({2})": "ruby|ruby-ja|ruby-zh-p|루비|윗주|ふりがな|読み仮名|zhuyin",
     "{c}, {s}, {t}, {p}": "zh|zh-cp|zh-tsp|zh-stp|lang-zh|chinese",
     "{hangul|1}, {hanja|2}, {rr|3}, {mr|4}": "korean|ko-hhrm|korean2",
     "{t}, {w}, {z}": "bo|tibetan",
@@ -51,12 +59,10 @@ _SHOWN = {
     "¥{1}": "jpy|cny|rmb|¥",
     "€{1}": "euro|eur|€",
     "£{1}": "gbp|£",
-    "|": "!|pipe",
-    "||": "!!",
+    "₹{1}": "inr|indianrupee|indian rupee|₹",
     "{|": "(!",
     "|}": "!)",
     "|-": "!-",
-    "=": "=",
     "'": "'",
     "'s": "'s",
     "–": "ndash|–|en dash",
@@ -69,7 +75,7 @@ _SHOWN = {
 }
 WORD_TEMPLATES = {
     name.strip(): shown for shown, names in _SHOWN.items() for name in re.split(r"[|\n]", names)
-} | {"!": "|", "pipe": "|", "!!": "||"}
+} | {"!": BAR, "pipe": BAR, "!!": BAR * 2, "=": EQUALS}
 """What a template shows, by its name in lower case; a parser function's ends in a colon."""
 
 MOST_NESTED = 100
@@ -124,7 +130,8 @@ def expanded(text: str, templates: Mapping[str, str] = WORD_TEMPLATES) -> str:
                 stack[-1][1].append("{" * opened + shown)
         stack[-1][1].append("}" * closing)
     stack[-1][1].append(text[at:])
-    return "".join(["{" * opened + "".join(pieces) for opened, pieces in stack])
+    text = "".join(["{" * opened + "".join(pieces) for opened, pieces in stack])
+    return text.replace(BAR, "|").replace(EQUALS, "=")
 
 
 def _argument(body: str) -> str:
@@ -153,6 +160,8 @@ def _template(body: str, templates: Mapping[str, str]) -> str:
     if len(pieces) == 1:
         return shown or DROPPED
     positional, named = _arguments(rest)
+    if positional[:1] != [""]:
+        named["0"] = body.partition("|")[0].strip()
     words = [
         piece if piece.__class__ is str else _first(piece, positional, named) for piece in pieces
     ]
@@ -172,8 +181,9 @@ def _first(names: tuple[str, ...], positional: list[str], named: dict[str, str])
     for name in names:
         if name in named:
             value = named[name]
-        elif name == "-1":
-            value = next(filter(None, reversed(positional)), "")
+        elif name[0] == "-":
+            filled = list(filter(None, positional))
+            value = filled[int(name)] if int(name) + len(filled) >= 0 else ""
         elif name == "*":
             value = "".join(positional)
         elif name.isdecimal() and 0 < int(name) <= len(positional):
@@ -206,8 +216,10 @@ def _arguments(text: str) -> tuple[list[str], dict[str, str]]:
             named[name.strip()] = value.strip()
         else:
             positional.append(part.strip())
-    if len(positional) > 3 and positional[1].lower() in _RANGES:  # of two numbers
+    while len(positional) > 3 and positional[1].lower() in _RANGES:  # of two numbers
         positional[:3] = [" ".join(positional[:3])]
+    if len(positional) > 4 and positional[2].isdecimal() and not positional[3].isdecimal():
+        positional[1:4] = [" ".join(positional[1:4])]  # 6 ft 2 in
     return positional, named
 
 
