@@ -38,6 +38,18 @@ FINAL = "<|start|>assistant<|channel|>final"
         f'{{"verdicts": [{{"document": 1, {YES[1:]}]}}',
         f'{{"answer": {YES}}}',
         f"\ufeff{YES}",
+        f"<|START_THINKING|>Perhaps {NO}?<|END_THINKING|><|START_RESPONSE|>{YES}<|END_RESPONSE|>",
+        f"Perhaps {NO}?<|END_THINKING|>{YES}",
+        f"<unused94>thought\nPerhaps {NO}?<unused95>{YES}",
+        f'<think time="3">Perhaps {NO}?</think>{YES}',
+        f'<details type="reasoning" done="true">\nPerhaps {NO}?\n</details>\n{YES}',
+        f"<reasoning_content>Perhaps {NO}?</reasoning_content>{YES}",
+        json.dumps(YES),
+        json.dumps({"name": "verdict", "arguments": YES}),
+        f"{YES[:-1]},\n}}",
+        YES.replace("true,", "true, // so it says\n"),
+        f"So: {YES.replace('true', 'True')}",
+        "{'holds': True, 'evidence': 'It is Seoul.', 'reason': 'said'}",
         f"<answer>{YES}</answer>",
     ],
 )
@@ -50,6 +62,17 @@ def test_line_breaks_in_strings_need_not_be_escaped() -> None:
     for content in (said, f"So: {said}"):
         answer = Answer(holds=True, evidence="It is\nSeoul.\t", reason="x")
         assert read_answers(content, 1) == [answer]
+
+
+def test_quotations_stay_as_they_are_in_what_is_no_json() -> None:
+    said = '{"holds": true, "evidence": "a\n// b \\\' true \\/ null,", "reason": "It\'s so",}'
+    answer = Answer(holds=True, evidence="a\n// b ' true / null,", reason="It's so")
+    assert read_answers(said, 1) == [answer]
+
+
+def test_half_of_a_surrogate_pair_can_be_kept() -> None:
+    (answer,) = read_answers('{"holds": true, "evidence": "a\\ud83d", "reason": "\\udc00"}', 1)
+    assert answer == Answer(holds=True, evidence="a?", reason="?")
 
 
 def test_tags_in_a_quotation_are_text() -> None:
@@ -72,6 +95,9 @@ def test_tags_in_a_quotation_are_text() -> None:
         '{"holds": 1}',
         '{"evidence": "It is Seoul."}',
         '{"holds": true, "evidence": ["It"]}',
+        '{"holds": true, "holds": false,}',
+        "{'holds': True,} {'holds': False,}",
+        '{"holds": __import__("os"),}',
         '{"holds": true, "holds": false}',
         '{"holds": true or false, "evidence": "..."}',
         "[" * 100_000,

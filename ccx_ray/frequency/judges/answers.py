@@ -2,12 +2,13 @@
 
 Thoughts are passed over, with or without their opening tag, and so are the channels of models that
 speak in them, code fences, stop tokens and words around the JSON. Line breaks in its strings need
-not be escaped.
+not be escaped, it may be a string itself, and where it is none it may be Python.
 
 Invariant: an answer that has not the form is no verdict, and of two that contradict each other
 neither is; both are asked for again or missing, never "the document does not hold the knowledge".
 """
 
+import ast
 import json
 import re
 from collections import defaultdict
@@ -16,16 +17,28 @@ from typing import Any
 
 from ccx_ray.frequency.judges.prompting import Answer
 
-_NAMES = "think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad|seed:think"
+_NAMES = (
+    "(?:seed:)?think|thinking|thoughts?|reasoning|reasoning_content|reflection|analysis|scratchpad"
+)
 _OPENS = re.compile(
-    rf"<(?:{_NAMES})>|\[THINK\]|◁think▷|<\|(?:begin_of_thought|think|think_start)\|>", re.IGNORECASE
+    rf"<(?:{_NAMES})(?:\s[^<>]*)?>|<details\s[^<>]*reasoning[^<>]*>|\[THINK\]|◁think▷|<unused94>"
+    r"|<\|(?:(?:begin_of_|start_)?(?:think|thought|thinking)(?:_start)?)\|>",
+    re.IGNORECASE,
 )
 _CLOSES = re.compile(
-    rf"</(?:{_NAMES})>|\[/THINK\]|◁/think▷|<\|(?:end_of_thought|/think|think_end)\|>", re.IGNORECASE
+    rf"</(?:{_NAMES}|details)>|\[/THINK\]|◁/think▷|<unused95>"
+    r"|<\|(?:(?:end_of_|end_|/)(?:think|thought|thinking)|think_end)\|>",
+    re.IGNORECASE,
 )
+"""The unused tokens are those of Gemma's medical models."""
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+).*?<\|message\|>", re.DOTALL)
 _BARE_CHANNELS = re.compile(r"\s*analysis.*assistant\s*final", re.DOTALL)
 """Channels whose special tokens a server has left out."""
+_TOKEN = re.compile(
+    r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|//[^\n]*|\b(true|false|null)\b""", re.DOTALL
+)
+"""A string; or what Python does not know, comments and words of JSON."""
+_PYTHON = {"true": "True", "false": "False", "null": "None"}
 _MOST_OPENINGS = 500
 """Braces at which an object may begin; an answer of more is noise."""
 
@@ -100,7 +113,10 @@ def _entries(content: str) -> list[dict[str, Any]]:
     """The objects that say whether a document holds, whatever they are wrapped in."""
     # Whole JSON first, because what looks like a tag may stand in a quotation.
     whole = _decoded(content.strip())
-    left = [whole] if isinstance(whole, dict | list) else list(_objects(_after_thoughts(content)))
+    if isinstance(whole, str):
+        whole = _decoded(whole.strip())
+    text = "" if isinstance(whole, dict | list) else _after_thoughts(content)
+    left = list(_objects(text)) or [_as_python(text)] if text else [whole]
     found = []
     left.reverse()
     while left:
@@ -110,7 +126,28 @@ def _entries(content: str) -> list[dict[str, Any]]:
         elif isinstance(value, dict | list):
             inner = value.values() if isinstance(value, dict) else value
             left.extend(reversed(list(inner)))
+        elif isinstance(value, str) and value.lstrip().startswith("{"):  # arguments of a call
+            left.append(_decoded(value.strip()))
     return found
+
+
+def _as_python(text: str) -> Any:
+    """What a text says that is no JSON, but for trailing commas, comments or single quotes; nothing
+    where ``holds`` stands in it more than once."""
+    text = text[text.find("{") : text.rfind("}") + 1]
+    if len(re.findall(r"""["']holds["']\s*:""", text)) != 1:
+        return None
+    try:
+        return ast.literal_eval(_TOKEN.sub(_token, text))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def _token(found: re.Match[str]) -> str:
+    """A string as Python escapes it; a word or a comment as it has it."""
+    if found[1]:
+        return re.sub(r"\\([^\"'\\bfnrtu])", r"\1", found[1]).replace("\n", "\\n")
+    return _PYTHON.get(found[2], "")
 
 
 def _agreed(entries: list[dict[str, Any]]) -> Answer | None:
@@ -125,4 +162,9 @@ def _answer(value: dict[str, Any]) -> Answer | None:
         isinstance(one or "", str) for one in (evidence, reason)
     ):
         return None
-    return Answer(holds=holds, evidence=evidence or "", reason=reason or "")
+    return Answer(holds=holds, evidence=_whole(evidence or ""), reason=_whole(reason or ""))
+
+
+def _whole(text: str) -> str:
+    """A text without halves of surrogate pairs, which nothing could keep."""
+    return text.encode("utf-8", "replace").decode("utf-8")
