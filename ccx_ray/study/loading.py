@@ -86,7 +86,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     try:
         value, comment = read_yaml(text), comment_in(text)
     except yaml.YAMLError:
-        raise UserError(f"--set {field}: {text!r} is not a YAML value") from None
+        raise UserError(f"--set {field}: {text[:80]!r} is not a YAML value") from None
     if comment:
         raise UserError(
             f"--set {field}: YAML reads {comment!r} as a comment; quote the value twice: "
@@ -144,6 +144,8 @@ def _plain_value(kind: str, value: Any) -> str:
     if kind in ("int_type", "float_type") and isinstance(value, str):
         digits = value.replace("_", "").replace(",", "")
         return f"; write {digits}" if re.fullmatch(r"[-+]?[0-9]+(\.[0-9]+)?", digits) else ""
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
     if kind == "string_type" and isinstance(value, bool | int | float):
         return "; put it in quotes"
     return ""

@@ -7,7 +7,7 @@ refused. Merge keys (``<<``) of YAML 1.1 are kept.
 """
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -31,9 +31,14 @@ _PLAIN = {
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the plain scalars of YAML 1.2."""
+    """PyYAML's safe loader with the plain scalars of YAML 1.2, and no kinds of value but them."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012, of this class alone
+    yaml_constructors: ClassVar[dict[Any, Any]] = {
+        tag: made
+        for tag, made in yaml.SafeLoader.yaml_constructors.items()
+        if not str(tag).endswith(("binary", "timestamp", "omap", "pairs", "set"))
+    }
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
         lines: dict[str, int] = {}
@@ -96,6 +101,8 @@ def read_yaml(text: str) -> Any:
         return loader.construct_document(node)
     except RecursionError:
         raise yaml.YAMLError("nested too deeply") from None
+    except (ValueError, KeyError) as error:  # !!int of a word, a number of 5,000 digits
+        raise yaml.YAMLError(str(error)) from None
     finally:
         loader.dispose()
 
