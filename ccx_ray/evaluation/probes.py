@@ -27,8 +27,10 @@ _MARKED_ENCODINGS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_AROUND = re.compile(r"^[\s\ufeff\u200b\u200e\u200f]+|[\s\ufeff\u200b\u200e\u200f]+$")
+_AROUND = re.compile(r"^[\s\xad\u200b-\u200f\u2060\ufeff]+|[\s\xad\u200b-\u200f\u2060\ufeff]+$")
 """Spaces and marks without width, which an editor or a spreadsheet leaves around a text."""
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +123,7 @@ def load_probe(path: Path, name: str, *, lenient: bool = False) -> Probe:
     Raises:
         UserError: the file cannot be read, or an item of it has the wrong shape, or none is left.
     """
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from None
+    content = read_json(read_text(path), str(path))
     if not isinstance(content, list) or not content:
         found = "an empty list" if content == [] else type(content).__name__
         raise UserError(f"{path}: contains {found}; a list of questions is expected")
@@ -148,6 +147,34 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         name = encoding.removesuffix("-sig").upper()
         raise UserError(f"{path}: byte {error.start} is not {name}; give a file in UTF-8") from None
+
+
+def read_json(text: str, place: str, line: int = 0) -> Any:
+    """The JSON of a probe file, or of one line of it.
+
+    Args:
+        line: its number; 0 for a whole file.
+
+    Raises:
+        UserError: it is none, or a key stands twice in an object.
+    """
+    where = f"{place}, line {line}" if line else place
+    try:
+        return json.loads(text, object_pairs_hook=_distinct)
+    except json.JSONDecodeError as error:
+        where = where if line else f"{place}, line {error.lineno}"
+        raise UserError(f"{where}: not JSON ({error.msg})") from None
+    except (ValueError, RecursionError) as error:  # a key twice, a number of 5,000 digits
+        raise UserError(f"{where}: cannot be read ({error})") from None
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{twice!r} stands twice in an object")
+    return found
 
 
 def read_items(
@@ -231,11 +258,14 @@ def check_text(value: Any, place: str) -> None:
     """Raises a ValueError unless it is a text; it goes on where the item is named."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f", {place}: {shown(value)} is empty or not text")
+    if _HALF.search(value):
+        raise ValueError(f", {place}: {shown(value)} contains half of a surrogate pair")
 
 
 def shown(value: Any) -> str:
     """A value as it stands in a message, cut to a line."""
     text = json.dumps(value, ensure_ascii=False, default=str)
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

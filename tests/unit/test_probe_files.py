@@ -215,6 +215,36 @@ def test_an_answer_is_matched_without_its_encoding_and_spaces(tmp_path: Path):
     assert (item.gold, item.answer) == (1, "r\u00e9d") and item.note
 
 
+@pytest.mark.parametrize("around", ["\u200d", "\u200c", "\u2060", "\xad"])
+def test_marks_without_width_around_an_answer(around: str, tmp_path: Path):
+    item = {"question": "___?", "options": ["차", "नमक"], "answer": f"नमक{around}"}
+    (read,) = load_probe_file(write(tmp_path / "hi.json", json.dumps([item]))).items
+    assert (read.gold, read.answer) == (1, "नमक") and read.note
+
+
+def test_a_comma_behind_the_last_candidate_is_none_of_it(tmp_path: Path):
+    table = "Prompt\tAns\tCandidate Ans\nIt is <mask>.\tred\tblue, red, \nIt <mask>.\ta\ta, b,\n"
+    probe = load_probe_file(write(tmp_path / "en.tsv", table))
+    assert [item.options for item in probe.items] == [("blue", "red"), ("a", "b")]
+
+
+def test_mlama_lines_that_cannot_be_read_are_one_line(tmp_path: Path):
+    path = mlama(tmp_path, "P36", TRIPLES)
+    for content, message in (
+        ('{"relation": "P36", "template": null}', '"None" lacks [X] or [Y]'),
+        ("[" * 100_000, "line 1: cannot be read (maximum recursion depth"),
+        (
+            '{"relation": "P1", "relation": "P36"}',
+            "line 1: cannot be read ('relation' stands twice",
+        ),
+    ):
+        write(tmp_path / "templates.jsonl", content)
+        with pytest.raises(UserError) as raised:
+            load_probe_file(path)
+        assert message in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
 def test_bundled_probes_need_no_such_note():
     for path in (Path(__file__).resolve().parents[2] / "data" / "probes").glob("*.json"):
         assert load_probe_file(path).notes == []

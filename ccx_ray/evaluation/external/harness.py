@@ -97,7 +97,7 @@ def _read_yaml(path: Path, including: tuple[Path, ...]) -> dict[str, Any]:
         raise UserError(f"{path}, include: the files include each other")
     try:
         content = yaml.load(read_text(path), _Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from None
     if not isinstance(content, dict) or "group" in content or isinstance(content.get("task"), list):
         raise UserError(f"{path}: not a task; for a group, give the files of its tasks")

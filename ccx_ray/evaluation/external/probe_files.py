@@ -16,7 +16,6 @@ Invariants: what is done with the scores afterwards never asks which layout a qu
 blank lines are no items, every other line is one.
 """
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -32,6 +31,7 @@ from ccx_ray.evaluation.probes import (
     check_text,
     load_probe,
     read_items,
+    read_json,
     read_text,
     shown,
 )
@@ -91,7 +91,7 @@ def _read_bmlama_line(numbered: tuple[int, str]) -> ProbeItem:
         raise ValueError(f"{place}, Ans: {shown(answer)} has several answers; give one")
     if not answer or not prompt:
         raise ValueError(f"{place}: {'Prompt' if answer else 'Ans'} is empty")
-    options = candidates.split(SEPARATOR)
+    options = candidates.rstrip(SEPARATOR).split(SEPARATOR)
     try:
         check_options(options)
     except ValueError as error:
@@ -108,7 +108,7 @@ def _read_bmlama_line(numbered: tuple[int, str]) -> ProbeItem:
 
 def _load_mlama(path: Path, name: str, *, lenient: bool = False) -> Probe:
     pieces = _read_template(path)
-    triples = [_read_json(path, number, line) for number, line in _read_lines(path)]
+    triples = [read_json(line, str(path), number) for number, line in _read_lines(path)]
     # Only objects of triples that can be read are options; what is wrong is told below.
     objects = {
         str(triple.get("obj_uri", triple["obj_label"])): triple["obj_label"]
@@ -122,21 +122,14 @@ def _load_mlama(path: Path, name: str, *, lenient: bool = False) -> Probe:
     return read_items(path, name, triples, read, lenient=lenient)
 
 
-def _read_json(path: Path, number: int, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {number}: not JSON ({error.msg})") from None
-
-
 def _read_template(path: Path) -> tuple[str, ...]:
     """The text around the object, with the subject's place still in it."""
     file = path.with_name("templates.jsonl")
     for number, line in _read_lines(file):
+        entry = read_json(line, str(file), number)
         try:
-            entry = json.loads(line)
-            relation, template = entry["relation"], entry["template"]
-        except (ValueError, TypeError, KeyError):
+            relation, template = entry["relation"], str(entry["template"])
+        except (TypeError, KeyError):
             raise UserError(
                 f"{file}, line {number}: {shown(line)} is not an object with relation and template"
             ) from None
