@@ -42,7 +42,7 @@ def main() -> int:
     bundle = export_study(folder, arguments.to, arguments.weights)
     copied = sum(one.folder is not None for one in bundle.checkpoints)
     print(f"{bundle.study}: {bundle.files:,} files, {size(bundle.bytes)}, in {bundle.folder}")
-    print(f"data:    {', '.join(one.name for one in bundle.data_sets)}")
+    print(f"data:    {', '.join(bundle.data_sets)}")
     print(f"weights: of {copied} of {len(bundle.checkpoints)} checkpoints")
     if bundle.unstated:
         fields = dict.fromkeys(source.field for source in bundle.unstated)

@@ -37,7 +37,8 @@ class Bundle:
 
     folder: Path
     study: str
-    data_sets: Sequence[DataSet]
+    data_sets: Sequence[str]
+    """Names."""
     checkpoints: Sequence[Checkpoint]
     files: int
     bytes: int
@@ -71,7 +72,7 @@ def export_study(study_folder: Path, to: str, weights: Weights) -> Bundle:
     return Bundle(
         folder=target,
         study=finished.study.name,
-        data_sets=data_sets,
+        data_sets=[one.name for one in data_sets],
         checkpoints=[one for own in checkpoints.values() for one in own],
         files=len(files),
         bytes=total,

@@ -27,7 +27,7 @@ HUB_LICENCES = frozenset(
 """Identifiers of the Hugging Face hub. They are SPDX's in small letters, without ``-only`` and
 ``-or-later``; what is not among them is ``other`` there."""
 NOT_STATED = "not stated"
-NOBODYS = "no-third-party-text"
+NO_TEXT_OF_OTHERS = "no-third-party-text"
 """``license_name`` of a study that plants its whole world."""
 
 
@@ -113,7 +113,7 @@ def licence_metadata(sources: Sequence[TextSource]) -> dict[str, Any]:
     """The fields of a card's front matter: the licences of the text that the numbers or the weights
     are made of. What the publisher allows beyond them is the publisher's to say."""
     if not sources:
-        names, other = ["other"], NOBODYS
+        names, other = ["other"], NO_TEXT_OF_OTHERS
     else:
         names = _in_order(
             hub_licence(one) if one else "unknown"
