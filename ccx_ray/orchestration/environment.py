@@ -26,19 +26,19 @@ def check_address(address: str) -> None:
     if address in ("auto", "local"):
         return
     scheme, _, rest = address.rpartition("://")
-    if scheme in ("http", "https"):
+    if scheme.lower() in ("http", "https"):
         raise UserError(f"RAY_ADDRESS: {address!r} is the address of a dashboard; {wanted}")
-    if scheme:
+    if scheme.lower() == "ray":
         raise UserError(f"RAY_ADDRESS: {address!r} is an address of Ray Client; {wanted}")
     host, _, port = rest.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+    if scheme or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise UserError(f"RAY_ADDRESS: {address!r} is not of the form HOST:PORT; {wanted}")
     try:
         # With TLS the preface would be refused; that somebody listens must be enough there.
         uses_tls = os.environ.get("RAY_USE_TLS", "0") not in ("", "0")
         speaks_grpc = _speaks_grpc(host.strip("[]"), int(port)) or uses_tls
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, UnicodeError) as error:  # of no name that DNS could have
+        reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"RAY_ADDRESS: {address!r} does not answer ({reason}); {wanted}") from None
     if not speaks_grpc:
         raise UserError(

@@ -65,7 +65,10 @@ GOOD = {"question": "_", "options": ["a", "b"], "answer": "a"}
         ("[]", "contains an empty list"),
         (json.dumps([GOOD, 3]), "item 1: 3 is not an object"),
         ('[{"answer": "a", "answer": "b"}]', "'answer' stands twice in an object"),
-        (json.dumps([{**GOOD, "options": ["a", "\ud83d"]}]), 'option 2: "\\ud83d" contains half of a'),
+        (
+            json.dumps([{**GOOD, "options": ["a", "\ud83d"]}]),
+            'option 2: "\\ud83d" contains half of a',
+        ),
         ("[" * 100_000, "cannot be read (maximum recursion depth"),
         (f"[{'9' * 5000}]", "cannot be read (Exceeds the limit (4300 digits)"),
         (json.dumps([{**GOOD, "options": None}]), "item 0, options: null is not a list"),
