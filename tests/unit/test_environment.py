@@ -30,7 +30,7 @@ def refusal(address: str) -> str:
         ("head", "is not of the form HOST:PORT"),
         ("head:port", "is not of the form HOST:PORT"),
         ("127.0.0.1:0", "is not of the form HOST:PORT"),
-        ("HTTP://127.0.0.1:8265", "is of a dashboard"),
+        ("HTTP://127.0.0.1:8265", "is the address of a dashboard"),
         ("redis://127.0.0.1:6379", "is not of the form HOST:PORT"),
         ("127.0.0.1:6379/", "is not of the form HOST:PORT"),
         ("head..local:6379", "does not answer ("),
