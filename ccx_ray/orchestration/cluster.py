@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from ccx_ray.errors import UserError
 from ccx_ray.orchestration.environment import check_address, check_home, close_token_file
 from ccx_ray.orchestration.gauges import Gauge, Gauges
 from ccx_ray.orchestration.private_names import RAY_NAMES, RAY_TESTED, check_private_names
+from ccx_ray.storage.object_stores import one_line
 
 # Read by libraries when they are imported in a worker, so they must be there before the worker is.
 WORKER_ENVIRONMENT = {
@@ -122,12 +124,20 @@ def _cluster(**settings: Any) -> Iterator[None]:
     import ray
 
     _import_ray()
-    ray.init(
-        **settings,
-        runtime_env={"env_vars": WORKER_ENVIRONMENT},
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-    )
+    try:
+        ray.init(
+            **settings,
+            runtime_env={"env_vars": WORKER_ENVIRONMENT},
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
+    except ConnectionError as error:
+        if settings["address"] != "auto":
+            raise
+        raise UserError(
+            f"RAY_ADDRESS: {os.environ['RAY_ADDRESS']!r} finds no cluster ({one_line(error)}); "
+            "give HOST:PORT of a head node, or unset it for a local cluster"
+        ) from None
     try:
         yield
     except KeyboardInterrupt:

@@ -18,6 +18,8 @@ HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0
 """The start of every gRPC connection, with empty settings; the server answers with its own."""
 SETTINGS = 4
 """Type of that frame, its fourth byte."""
+HEAD_NODE_METHOD = "/ray.rpc.NodeInfoGcsService/GetClusterId"
+"""Of a head node and no other server of Ray, such as that of Ray Client (10001)."""
 
 
 def check_address(address: str) -> None:
@@ -36,14 +38,15 @@ def check_address(address: str) -> None:
     try:
         # With TLS the preface would be refused; that somebody listens must be enough there.
         uses_tls = os.environ.get("RAY_USE_TLS", "0") not in ("", "0")
-        speaks_grpc = _speaks_grpc(host.strip("[]"), int(port)) or uses_tls
+        speaks_grpc = _speaks_grpc(host.strip("[]"), int(port))
+        is_head = uses_tls or (speaks_grpc and _is_head_node(rest))
     except (OSError, UnicodeError) as error:  # of no name that DNS could have
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"RAY_ADDRESS: {address!r} does not answer ({reason}); {wanted}") from None
-    if not speaks_grpc:
+    if not is_head:
         raise UserError(
-            f"RAY_ADDRESS: {address!r} is not a head node (a dashboard listens on 8265, a head "
-            f"node on 6379); {wanted}"
+            f"RAY_ADDRESS: {address!r} is not a head node (a dashboard listens on 8265, Ray Client "
+            f"on 10001, a head node on 6379); {wanted}"
         )
 
 
@@ -54,6 +57,18 @@ def _speaks_grpc(host: str, port: int) -> bool:
             frame = connection.recv(9)
             return len(frame) == 9 and frame[3] == SETTINGS
         return False
+
+
+def _is_head_node(address: str) -> bool:
+    import grpc
+
+    options = [("grpc.enable_http_proxy", 0)]
+    with grpc.insecure_channel(address, options) as channel:
+        try:
+            channel.unary_unary(HEAD_NODE_METHOD)(b"", timeout=ANSWER_SECONDS)
+        except grpc.RpcError as error:  # such as of a token, which Ray tells of
+            return bool(error.code() is not grpc.StatusCode.UNIMPLEMENTED)
+    return True
 
 
 def token_file() -> Path:

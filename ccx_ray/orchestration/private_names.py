@@ -27,9 +27,11 @@ _FREEING = "freeing what a dead controller had reserved"
 _BUDGET = "separate budgets of failures and preemptions"
 _LOST_NODES = "telling a worker's own failure from a lost node"
 _PREEMPTION = "noticing an announced preemption"
+_HEAD_NODE = "telling a head node from Ray's other servers"
 _IDLE = "leaving out two processes a training that have nothing to do"
 
 RAY_NAMES = {
+    "ray.core.generated.gcs_service_pb2_grpc:NodeInfoGcsServiceStub": _HEAD_NODE,
     f"{_STATE}:actors(actor_id, job_id, actor_state_name)": _LOST_NODES,
     f"{_STATE}:state.get_draining_nodes()": "starting no workers on nodes about to go away",
     f"{_STATE}:state._connect_and_get_accessor()": _FREEING,

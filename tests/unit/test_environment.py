@@ -5,9 +5,11 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import grpc
 import pytest
 
 from ccx_ray.errors import UserError
@@ -54,6 +56,15 @@ def test_a_server_of_another_kind_is_no_head_node() -> None:
     assert "is not a head node" in refusal(f"127.0.0.1:{server.server_port}")
     server.shutdown()
     server.server_close()
+
+
+def test_a_server_of_ray_without_nodes_is_no_head_node() -> None:
+    """As Ray Client's is, at port 10001."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    assert "is not a head node" in refusal(f"127.0.0.1:{port}")
+    server.stop(None)
 
 
 def test_a_server_that_says_nothing_is_no_head_node(monkeypatch: pytest.MonkeyPatch) -> None:
