@@ -1,4 +1,4 @@
-"""Every kind of bad input, what becomes of it, and the table of it in docs/faults.md.
+"""Every kind of invalid input and its error message: the cases of docs/faults.md.
 
 python -m tests.fault_cases > docs/faults.md
 """
@@ -48,7 +48,7 @@ class FaultCase:
 
 @dataclass(frozen=True, kw_only=True)
 class FaultOutcome:
-    """What became of a case."""
+    """The outcome of a case."""
 
     read: int
     kept: int
@@ -174,7 +174,7 @@ CASES = (
         stops=True,
     ),
     FaultCase(
-        name="source of which nothing is left",
+        name="source without usable records",
         file="nothing.jsonl",
         write=lambda path: path.write_bytes(json_lines([{"id": "x", "body": "글"}])),
         reason="",
@@ -190,14 +190,14 @@ CASES = (
         stops=True,
     ),
     FaultCase(
-        name="pointer of Git LFS",
+        name="Git LFS pointer",
         file="pointer.jsonl",
         write=lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"),
         reason="",
         stops=True,
     ),
     FaultCase(
-        name="link that leads nowhere",
+        name="broken symbolic link",
         file="link.jsonl",
         write=lambda path: path.symlink_to("moved.jsonl"),
         reason="",
@@ -219,14 +219,14 @@ CASES = (
         reason="several JSON objects on a line",
     ),
     FaultCase(
-        name="bytes that the declared encoding does not have",
+        name="bytes outside the declared encoding",
         file="euc-kr.tmx",
         write=_memory("EUC-KR"),
         reason="characters that cannot be read",
         pairs=True,
     ),
     FaultCase(
-        name="encoding that is not known",
+        name="unknown encoding",
         file="unknown.tmx",
         write=_memory("x-user-defined"),
         reason="",
@@ -242,7 +242,7 @@ CASES = (
         reason="not valid UTF-8",
     ),
     FaultCase(
-        name="Parquet with a column twice",
+        name="Parquet with a repeated column",
         file="twice.parquet",
         write=_columns_twice,
         reason="",
@@ -307,11 +307,11 @@ def fault_table() -> str:
     for case in CASES:
         with tempfile.TemporaryDirectory() as folder:
             found = outcome_of(case, Path(folder))
-        before = "when it has been read" if case.alone else "before anything is read"
+        before = "after reading it" if case.alone else "before anything is read"
         counted = ", ".join(f"{n} {reason}" for reason, n in found.rejected.items()) or "–"
         numbers = f"{found.read} = {found.kept} + {sum(found.rejected.values())}"
         rows.append(
-            f"| {case.name} | {found.line or 'the run goes on'} | "
+            f"| {case.name} | {found.line or 'the run continues'} | "
             f"{numbers if case.reason else before} | {counted} | {found.place} |"
         )
     with tempfile.TemporaryDirectory() as folder:
@@ -320,13 +320,15 @@ def fault_table() -> str:
         frequency_section = frequency_fault_section(Path(folder))
     return "\n".join(
         [
-            "# Bad input",
+            "# Invalid input",
             "",
-            "What becomes of every kind of bad input, made by `python -m tests.fault_cases` and "
-            "held to it by a test. Broken files stop a study by default; with",
-            "`cleaning: {broken_files: keep}` what came before the break is kept. The counts are "
-            "those of the second way; beside the bad file one good file with one document, or two "
-            "pairs, is read.",
+            "This page is written by `python -m tests.fault_cases`, and a test compares the two.",
+            "",
+            "## Text",
+            "By default a broken file stops the study. With `cleaning: {broken_files: keep}` the "
+            "records before the fault are kept.",
+            "The counts below are with `keep`. A valid file with one document, or two pairs, is "
+            "read beside the invalid one.",
             "",
             "| case | by default | read = kept + rejected | reasons | first one |",
             "|---|---|---|---|---|",

@@ -85,57 +85,57 @@ _FIELDS = (
      _compared("judges=[lexical")),
     ("two embedders of one name", f"{_OTHER}: has the name 'ngram'",
      _compared("embedders=[{kind: ngram, seed: 1}")),
-    ("no request at once", "runtime.judge.concurrency: 0", "runtime.judge.concurrency=0"),
+    ("zero concurrent requests", "runtime.judge.concurrency: 0", "runtime.judge.concurrency=0"),
     ("key in the study", "runtime.judge.key: unknown field", "runtime.judge.key=secret"),
     ("no sentence-transformers folder", f"{_FOLDER}: 'none'", _embedder(_SENTENCES, "none")),
     ("causal model as sentence-transformers", f"{_FOLDER}: 'causal'",
      _embedder(_SENTENCES, "causal")),
     ("file as a folder", f"{_FOLDER}: 'whole.txt'", _embedder(_SENTENCES, "whole.txt")),
-    ("home of nobody", f"{_FOLDER}: '~nobody-here/model'",
+    ("home folder of an unknown user", f"{_FOLDER}: '~nobody-here/model'",
      _embedder(_SENTENCES, "~nobody-here/model")),
     ("no causal model's folder", f"{_MODEL}: 'none'", _embedder(_STATES, "none")),
     ("sentence-transformers as a causal model", f"{_MODEL}: 'sentences'",
      _embedder(_STATES, "sentences")),
     ("masked model as a causal model", f"{_MODEL}: 'bert'", _embedder(_STATES, "bert")),
     ("folder without tokenizer", f"{_MODEL}: bare: no tokenizer", _embedder(_STATES, "bare")),
-    ("config that is no JSON", f"{_MODEL}: 'broken/config.json'", _embedder(_STATES, "broken")),
+    ("config that is not JSON", f"{_MODEL}: 'broken/config.json'", _embedder(_STATES, "broken")),
     ("no folder of an embedder to compare", f"{_OTHER}.model: 'none'",
      _compared("embedders=[{kind: hidden_states, model: none}")),
     ("local judge: no folder", f"{_JUDGE}.folder: 'none'", _LOCAL + "none}"),
     ("local judge: no causal model", f"{_JUDGE}.folder: 'bert'", _LOCAL + "bert}"),
-    ("local judge: config that is no JSON", f"{_JUDGE}.folder: 'broken/config.json'",
+    ("local judge: config that is not JSON", f"{_JUDGE}.folder: 'broken/config.json'",
      _LOCAL + "broken}"),
     ("no prompt file", f"{_JUDGE}.prompt: 'none.txt'", _prompt("none.txt"), HERE),
     ("prompt without a placeholder", f"{_JUDGE}.prompt: 'part.txt' has no {{document}}",
      _prompt("part.txt"), HERE),
     ("prompt not UTF-8", f"{_JUDGE}.prompt: 'latin.txt': byte 10", _prompt("latin.txt"), HERE),
-    ("prompt itself for its file", f"{_JUDGE}.prompt: 'Does it say so?",
+    ("prompt text instead of its file", f"{_JUDGE}.prompt: 'Does it say so?",
      _prompt(f"'{'Does it say so? ' * 20}'"), HERE),
     ("endpoint without URL", f"{_URL}: missing", ENDPOINT),
-    ("URL that is none", f"{_URL}: 'here'", ENDPOINT, f"{_URL}=here"),
-    ("URL with a bracket too few", f"{_URL}: 'http://[::1/v1'", ENDPOINT,
+    ("invalid URL", f"{_URL}: 'here'", ENDPOINT, f"{_URL}=here"),
+    ("URL with a missing bracket", f"{_URL}: 'http://[::1/v1'", ENDPOINT,
      f"{_URL}='http://[::1/v1'"),
-    ("URL with a port that is none", f"{_URL}: 'http://127.0.0.1:http/v1'", ENDPOINT,
+    ("URL with an invalid port", f"{_URL}: 'http://127.0.0.1:http/v1'", ENDPOINT,
      f"{_URL}='http://127.0.0.1:http/v1'"),
     ("password in the URL", f"{_URL}: the URI of 'https://api.example.org/v1'", ENDPOINT,
      f"{_URL}='https://me:sesame@api.example.org/v1'"),
-    ("no key for another machine", f"{_KEY}: NO_SUCH_KEY is not set", ENDPOINT, THERE,
+    ("no key for a remote endpoint", f"{_KEY}: NO_SUCH_KEY is not set", ENDPOINT, THERE,
      f"{_KEY}=NO_SUCH_KEY"),
     ("variable without a name", f"{_KEY}: ''", ENDPOINT, THERE, f"{_KEY}=''"),
-    ("cap without prices", "runtime.judge.max_dollars: 3", ENDPOINT, HERE,
+    ("cost limit without prices", "runtime.judge.max_dollars: 3", ENDPOINT, HERE,
      "runtime.judge.max_dollars=3"),
 )  # fmt: skip
 
 STUDY_FAULTS = (
     *(StudyFault(name=name, named=named, changes=changes) for name, named, *changes in _FIELDS),
     StudyFault(
-        name="key with a line break in it",
+        name="key with a line break",
         named=f"{_KEY}: the value of CCX_RAY_TEST_KEY is not a key",
         changes=(ENDPOINT, THERE, f"{_KEY}=CCX_RAY_TEST_KEY"),
         environment={"CCX_RAY_TEST_KEY": "two\nlines"},
     ),
     StudyFault(
-        name="--import of no file",
+        name="--import of a missing file",
         named="--import: 'none.csv'",
         job="validate_frequency",
         arguments=("--import", "none.csv"),
@@ -206,12 +206,12 @@ def _rows(*cells: str) -> bytes:
 _A_ROW = "filled.csv, row "
 SHEET_FAULTS = (
     SheetFault(
-        name="id of no sheet",
+        name="unknown id",
         content=lambda ids, _: _rows(f"{ids[0]},yes", "qffffffffffff,no"),
         named=f"{_A_ROW}3, id: 'qffffffffffff'",
     ),
     SheetFault(
-        name="id twice",
+        name="repeated id",
         content=lambda ids, _: _rows(f"{ids[0]},yes", f"{ids[1]},no", f"{ids[0]},no"),
         named=f"{_A_ROW}4, id",
     ),
@@ -221,7 +221,7 @@ SHEET_FAULTS = (
         named=f"{_A_ROW}3, id",
     ),
     SheetFault(
-        name="answer that is none",
+        name="unknown answer",
         content=lambda ids, _: _rows(f"{ids[0]},maybe"),
         named=f"{_A_ROW}2, holds: 'maybe'",
     ),
@@ -231,7 +231,7 @@ SHEET_FAULTS = (
         named=f"{_A_ROW}1: the column 'holds'",
     ),
     SheetFault(
-        name="column twice",
+        name="repeated column",
         content=lambda ids, _: f"id,holds,holds\r\n{ids[0]},yes,no\r\n".encode(),
         named=f"{_A_ROW}1: the column 'holds'",
     ),
@@ -241,7 +241,7 @@ SHEET_FAULTS = (
         named=f"{_A_ROW}2: 4 cells",
     ),
     SheetFault(
-        name="quote never closed",
+        name="unclosed quote",
         content=lambda ids, _: _rows(f'{ids[0]},"yes', f"{ids[1]},no"),
         named="filled.csv, line 3",
     ),
@@ -254,7 +254,7 @@ SHEET_FAULTS = (
     SheetFault(name="UTF-16", content=lambda ids, _: "\ufeffid\tholds\r\n".encode("utf-16-le")),
     SheetFault(name="spreadsheet", content=lambda ids, _: b"PK\x03\x04 and so on"),
     SheetFault(name="empty file", content=lambda ids, _: b""),
-    SheetFault(name="header alone", content=lambda ids, _: _rows()),
+    SheetFault(name="only a header", content=lambda ids, _: _rows()),
     SheetFault(name="nothing filled in", content=lambda ids, _: _rows(f"{ids[0]},", f"{ids[1]},")),
     SheetFault(
         name="two files of one corpus",
@@ -333,21 +333,21 @@ def frequency_fault_section(folder: Path) -> str:
         [
             "## Frequency: embedders, judges, verdicts, reviews",
             "",
-            "Mistakes that stand in the study or beside it: one line and exit code 2 of every job "
-            "that estimates, before anything runs.",
+            "Mistakes in the study file, the environment or the arguments. Every job that "
+            "estimates frequencies prints one line before anything runs; the exit code is 2.",
             "",
-            *_table("one line", told),
-            "What shows itself only when a step runs: the step fails with this line, the others go "
-            "on, and the job ends with exit code 1.",
+            *_table("message", told),
+            "Faults that appear only while a step runs. The step fails with this line, the other "
+            "steps continue, and the exit code is 1.",
             "",
-            *_table("the step fails with", refused["step"]),
-            "Tables that people have filled in, given to `jobs/validate_frequency.py --import`: "
-            "one line and exit code 2, and nothing is kept.",
+            *_table("message", refused["step"]),
+            "Filled-in review tables for `jobs/validate_frequency.py --import`. The job prints one "
+            "line and stores nothing; the exit code is 2.",
             "",
-            *_table("one line", refused["sheet"]),
-            "What is no mistake: the run goes on.",
+            *_table("message", refused["sheet"]),
+            "Unusual input that is not a mistake. The run continues.",
             "",
-            *_table("what is done", taken),
+            *_table("result", taken),
         ]
     )
 

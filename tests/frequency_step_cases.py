@@ -232,7 +232,7 @@ def _estimate(texts: list[str], cloze: Cloze) -> Callable[[Path], str]:
 _ENDPOINT = "runtime.judge.url: 'http://127.0.0.1:PORT/v1'"
 STEP_CASES = (
     StepCase(name="index of another embedder", run=_other_embedder, named="index was built by"),
-    StepCase(name="nobody at the URL", run=_dead, named=_ENDPOINT),
+    StepCase(name="no server at the URL", run=_dead, named=_ENDPOINT),
     StepCase(
         name="key not accepted", run=lambda f: _ask(f, _refused(401, "bad key")),
         named=f"{_ENDPOINT} answers 401",
@@ -250,7 +250,7 @@ STEP_CASES = (
         named=f"{_ENDPOINT} failed 2 times",
     ),
     StepCase(
-        name="JSON that is no chat completion",
+        name="JSON that is not a chat completion",
         run=lambda f: _ask(f, lambda _: Exchange(status=200, body=b'{"status": "ok"}')),
         named=f"{_ENDPOINT} failed 2 times",
     ),
@@ -259,26 +259,26 @@ STEP_CASES = (
         named=f"{_ENDPOINT} failed 2 times",
     ),
     StepCase(
-        name="answer that cannot be read", run=lambda f: _ask(f, _said("Well,\nit depends.")),
+        name="unreadable answer", run=lambda f: _ask(f, _said("Well,\nit depends.")),
         named="the model 'm'",
     ),
     StepCase(
-        name="empty answer of a model that was still thinking",
+        name="empty answer after unfinished reasoning",
         run=lambda f: _ask(f, _answered("length", content="", reasoning_content="So, is it ...")),
         named="the model 'm'",
     ),
     StepCase(
-        name="verdicts that contradict each other",
+        name="contradictory verdicts",
         run=lambda f: _ask(f, _said(f"{_NO} On reflection: {_YES}")),
         named="the model 'm'",
     ),
     StepCase(
-        name="cap of requests", run=lambda f: _ask(f, _said(_NO), max_requests=2),
+        name="limit of requests", run=lambda f: _ask(f, _said(_NO), max_requests=2),
         named="runtime.judge.max_requests: 2 of 2",
     ),
     StepCase(
         # No tokens are reported, so each request counts as the most that it may cost.
-        name="cap of dollars",
+        name="limit of cost",
         run=lambda f: _ask(
             f, _said(_NO), max_dollars=0.0025, dollars_per_million_output_tokens=1.0
         ),
@@ -288,11 +288,11 @@ STEP_CASES = (
         name="broken verdicts", run=_file("abc.sqlite", b"{}" * 5_000), named="abc.sqlite: broken"
     ),
     StepCase(
-        name="a folder in the place of verdicts", run=_file("abc.sqlite", None),
+        name="folder instead of the verdict file", run=_file("abc.sqlite", None),
         named="abc.sqlite: cannot be opened",
     ),
     StepCase(
-        name="broken account of what was spent", run=_file("spending.sqlite", b"{}" * 5_000),
+        name="broken record of cost", run=_file("spending.sqlite", b"{}" * 5_000),
         named="spending.sqlite: broken",
     ),
     StepCase(
@@ -324,12 +324,12 @@ STEP_CASES = (
         run=lambda f: _ask(f, _said(_YES, prompt_tokens=10, completion_tokens=5)),
     ),
     StepCase(
-        name="answer in a fence, after a thought",
+        name="answer in a code fence, after reasoning",
         run=lambda f: _ask(f, _said(f"<think>Hm.</think>\n```json\n{_NO}\n```")),
     ),
-    StepCase(name="an answer of several that cannot be read", run=lambda f: _ask(f, _mumbled)),
+    StepCase(name="one unreadable answer of several", run=lambda f: _ask(f, _mumbled)),
     StepCase(
-        name="answer in parts, behind a thought without its beginning, before a stop token",
+        name="answer in parts, after unopened reasoning, before a stop token",
         run=lambda f: _ask(
             f,
             _answered(

@@ -82,17 +82,17 @@ def _unread_vocabulary(folder: Path) -> None:
 CASES = (
     ProbeFault(name="no such file", file="none.json"),
     ProbeFault(name="not UTF-8", content=b'[{"question": "\xff"}]'),
-    ProbeFault(name="not what its byte order mark says", content=b"\xff\xfe[\x00]"),
+    ProbeFault(name="encoding differs from its byte order mark", content=b"\xff\xfe[\x00]"),
     ProbeFault(name="not JSON", content='[{"question": "It is _"'),
     ProbeFault(name="not a list", content=json.dumps(GOOD)),
     ProbeFault(name="empty list", content="[]"),
-    ProbeFault(name="item that is no object", content=json.dumps([GOOD, "red"]), lenient=True),
+    ProbeFault(name="item that is not an object", content=json.dumps([GOOD, "red"]), lenient=True),
     ProbeFault(name="item without options", content=_items(options=None), lenient=True),
     ProbeFault(name="item without answer", content=_items(answer=None), lenient=True),
     ProbeFault(name="one option", content=_items(options=["red"]), lenient=True),
     ProbeFault(name="empty option", content=_items(options=["red", ""]), lenient=True),
     ProbeFault(name="empty question", content=_items(question=" "), lenient=True),
-    ProbeFault(name="group that is no text", content=_items(group=3), lenient=True),
+    ProbeFault(name="group that is not text", content=_items(group=3), lenient=True),
     ProbeFault(
         name="question longer than the context",
         content=_items(question="word " * 900 + "_"),
@@ -140,9 +140,9 @@ CASES = (
     ProbeFault(
         name="vocabulary larger than the model's", named="model", break_model=_another_tokenizer
     ),
-    ProbeFault(name="id beyond the model's, behind a gap", named="model", break_model=_gap),
+    ProbeFault(name="token id above the model's vocabulary", named="model", break_model=_gap),
     ProbeFault(
-        name="vocabulary of another kind than the tokenizer's class",
+        name="vocabulary that does not match the tokenizer class",
         named="model",
         break_model=_unread_vocabulary,
     ),
@@ -217,10 +217,10 @@ def probe_fault_section(folder: Path) -> str:
         [
             "## Probe files and models",
             "",
-            "What `jobs/evaluate.py` says, with exit code 2, of a file in which one question is "
-            "right and one is not. What the file or the",
-            "model as a whole lacks, `--lenient` does not mend; wrong items it leaves out, lists "
-            "on standard error and in `OUT.json`.",
+            "Errors of `jobs/evaluate.py` (exit code 2) for a file with one valid and one invalid "
+            "question.",
+            "`--lenient` skips invalid items and lists them on standard error and in `OUT.json`. "
+            "It does not change errors of the whole file or of the model.",
             "",
             "| case | by default | with --lenient |",
             "|---|---|---|",

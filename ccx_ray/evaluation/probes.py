@@ -125,7 +125,7 @@ def load_probe(path: Path, name: str, *, lenient: bool = False) -> Probe:
     """
     content = read_json(read_text(path), str(path))
     if not isinstance(content, list) or not content:
-        found = "an empty list" if content == [] else type(content).__name__
+        found = "an empty list" if content == [] else f"a {type(content).__name__}"
         raise UserError(f"{path}: contains {found}; a list of questions is expected")
     return read_items(path, name, content, read_item, lenient=lenient)
 

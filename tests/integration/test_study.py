@@ -242,5 +242,5 @@ def interrupt_base(
     _, orphans = psutil.wait_procs(started, timeout=15)
     assert not orphans, "nothing of a local cluster outlives its driver"
     assert driver.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM), errors
-    assert "the same command continues where this one stopped" in errors
+    assert "give the same command again to continue" in errors
     return folder, step

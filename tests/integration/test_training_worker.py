@@ -231,7 +231,7 @@ def test_killed_around_a_spike_is_the_same_bit_for_bit(
 
 def test_a_spike_stops_the_training_where_the_study_says_so(tmp_path: Path, inputs: Path) -> None:
     run = spiked_run(tmp_path / "run", inputs, spike="stop")
-    message = r"^ko-bridge-s0: step 27, rows 208 to 216: loss .* trials\.watch\.spike says stop"
+    message = r"^ko-bridge-s0: step 27, rows 208 to 216: loss .* trials\.watch\.spike is stop"
     for _ in range(2):  # going on meets it again
         with pytest.raises(TrainingStoppedError, match=message):
             train_here(run)

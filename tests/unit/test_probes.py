@@ -61,7 +61,7 @@ GOOD = {"question": "_", "options": ["a", "b"], "answer": "a"}
     ("content", "expected"),
     [
         ("[", "not JSON"),
-        (json.dumps(GOOD), "contains dict; a list of questions is expected"),
+        (json.dumps(GOOD), "contains a dict; a list of questions is expected"),
         ("[]", "contains an empty list"),
         (json.dumps([GOOD, 3]), "item 1: 3 is not an object"),
         ('[{"answer": "a", "answer": "b"}]', "'answer' stands twice in an object"),
