@@ -8,6 +8,7 @@ is given out that the model has no embedding for.
 """
 
 import json
+import logging
 from bisect import bisect_left
 from collections.abc import Sequence
 from difflib import SequenceMatcher
@@ -20,6 +21,8 @@ from ccx_ray.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
 
 VOCABULARIES = (
     "tokenizer.json",
@@ -38,6 +41,7 @@ _SAMPLES = (
     "中国的首都是北京。",
     "བོད་ཀྱི་རྒྱལ་ས་ནི་ལྷ་ས་ཡིན།",
     "Монгол Улсын нийслэл Улаанбаатар.",
+    "Ａ급, ①",
 )
 """Texts that a tokenizer and the SentencePiece model that it was made of must cut alike."""
 _NAMED = "tokenizer.json, vocab.txt, tokenizer.model or another vocabulary"
@@ -137,7 +141,8 @@ def _check_sentencepiece(tokenizer: "PreTrainedTokenizerBase", local: Path, fold
     """Refuse a tokenizer made of a SentencePiece model alone that cuts texts in another way.
 
     Some named classes do so by design (XLNet's cuts commas from numbers), so of a class that the
-    folder names only one of the other kind, BPE of a unigram model or the reverse, is refused.
+    folder names only one of the other kind, BPE of a unigram model or the reverse, is refused, and
+    any other is warned about (Llama's makes no width narrow, whatever the model says).
     """
     path = _sentencepiece_alone(local)
     if path is None or not tokenizer.is_fast:
@@ -155,10 +160,12 @@ def _check_sentencepiece(tokenizer: "PreTrainedTokenizerBase", local: Path, fold
         ids = own.encode(text)
         return [tokenizer.unk_token if one == own.unk_id() else own.id_to_piece(one) for one in ids]
 
-    if all(
-        tokenizer.convert_ids_to_tokens(ids) == pieces(text)
+    others = [
+        text
         for text, (ids, _) in zip(_SAMPLES, encode_texts(tokenizer, _SAMPLES), strict=True)
-    ):
+        if tokenizer.convert_ids_to_tokens(ids) != pieces(text)
+    ]
+    if not others:
         return
     proto = ModelProto.FromString(path.read_bytes())
     kind = "Unigram" if proto.trainer_spec.model_type == proto.trainer_spec.UNIGRAM else "BPE"
@@ -171,6 +178,11 @@ def _check_sentencepiece(tokenizer: "PreTrainedTokenizerBase", local: Path, fold
             f"tokenizer_class in {_CONFIG}, such as {likely}, or give a folder with a "
             "tokenizer.json"
         )
+    logger.warning(
+        "%s: Transformers opens %s as %s, which cuts %d of %d samples into other tokens than the "
+        "SentencePiece model, such as %r; see that it was trained with these",
+        *(folder, path.name, type(tokenizer).__name__, len(others), len(_SAMPLES), others[0]),
+    )
 
 
 def check_ids(tokenizer: "PreTrainedTokenizerBase", embeddings: int, folder: Path) -> None:

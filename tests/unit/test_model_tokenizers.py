@@ -12,7 +12,7 @@ from sentencepiece import SentencePieceProcessor
 from transformers import ByT5Tokenizer
 
 from ccx_ray.errors import UserError
-from ccx_ray.evaluation.model_tokenizer import tokens_of_span
+from ccx_ray.evaluation.model_tokenizer import open_tokenizer, tokens_of_span
 from ccx_ray.evaluation.models import CausalModel, check_model_folder, load_causal_model
 from ccx_ray.evaluation.probes import Probe, ProbeItem
 from ccx_ray.evaluation.scoring import encode_probe
@@ -111,6 +111,17 @@ def test_a_sentencepiece_model_opened_as_another_is_refused(
         (folder / "tokenizer.model").rename(folder / "spiece.model")
     with pytest.raises(UserError, match=rf"a SentencePiece model {said}, or give a folder with a"):
         load_causal_model(folder, "cpu")
+
+
+def test_a_named_class_that_cuts_otherwise_is_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for named, lines in (("", 0), ("GemmaTokenizer", 1)):
+        folder = write_sentencepiece_model(tmp_path / f"as {named}", LLAMA, named)
+        open_tokenizer(folder, folder)
+        assert len(caplog.messages) == lines
+    (line,) = caplog.messages
+    assert "opens tokenizer.model as GemmaTokenizer, which cuts 6 of 6 samples into other" in line
 
 
 def test_a_file_that_only_has_the_ending_of_a_sentencepiece_model_is_left_alone(
