@@ -22,7 +22,8 @@ _SHOWN = {
         small|smaller|big|large|larger|nowrap|nobr|nwr|nobold|noitalic|strong|em|bold|italic
         italics|smallcaps|sc|underline|center|centre|code|tt|mono|kbd|var|samp|sub|sup|abbr|tooltip
         sic|not a typo|as written|proper name|angbr|angle bracket|char|mvar|math|chem2|overline
-        iast|nastaliq|start date|end date|birth date|death date|start date and age|unicode
+        iast|nastaliq|start date|end date|birth date|death date|start date and age|bda|unicode
+        birth date and age|death date and age
         polytonic|lc:|uc:|lcfirst:|ucfirst:|formatnum
         formatnum:|nts|num|number|quote|blockquote|quotation|cquote|bquote|quote box|poemquote|verse
         인용문|인용|red link|internal link helper|link-*|flag|flagcountry|flagu|국기|국기나라
@@ -54,6 +55,7 @@ _SHOWN = {
     "{t}, {w}, {z}": "bo|tibetan",
     "（{1}{2}－{3}{4}）": "bd",
     "c. {1}": "circa|c.",
+    "{zh-cn|zh-hans|cn|hans|zh-tw|zh-hant|tw|hant}": "lan|地区用词|地區用詞",
     "US${1}": "us$|usd",
     "₩{1}": "krw|원화",
     "¥{1}": "jpy|cny|rmb|¥",
