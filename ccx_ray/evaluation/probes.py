@@ -150,14 +150,8 @@ def read_text(path: Path) -> str:
 
 
 def read_json(text: str, place: str, line: int = 0) -> Any:
-    """The JSON of a probe file, or of one line of it.
-
-    Args:
-        line: its number; 0 for a whole file.
-
-    Raises:
-        UserError: it is none, or a key stands twice in an object.
-    """
+    """The JSON of a probe file, or of its line of that number; ``UserError`` where it is none or a
+    key stands twice in an object."""
     where = f"{place}, line {line}" if line else place
     try:
         return json.loads(text, object_pairs_hook=_distinct)
@@ -169,11 +163,11 @@ def read_json(text: str, place: str, line: int = 0) -> Any:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"{twice!r} stands twice in an object")
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"{key!r} stands twice in an object")
+        found[key] = value
     return found
 
 

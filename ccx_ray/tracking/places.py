@@ -52,7 +52,8 @@ def check_tracking_server(uri: str, field: str = "runtime.tracking_uri") -> None
     """Refuse a tracking server or a database that does not answer within 8 seconds, and a URI of
     neither."""
     kind = _kind(uri)
-    password = next(iter(_passwords(uri)), "")
+    found = _PASSWORD.search(uri)
+    password = (found and found[1]) or ""
     wrong = "".join(sorted(set(password).intersection("@[]#/?" if "http" in kind else "@[]")))
     if wrong:
         raise UserError(
@@ -110,15 +111,11 @@ def _check_database(uri: str, field: str) -> None:
 
 def without_password(text: str, uri: str) -> str:
     """A text in which the password of a URI, as it is written and decoded, is three stars."""
-    for password in _passwords(uri):
-        for form in (password, unquote(password)):
+    for found in _PASSWORD.finditer(uri):
+        password = found[1] or found[2]
+        for form in filter(None, (password, unquote(password or ""))):
             text = text.replace(form, "***")
     return text
-
-
-def _passwords(uri: str) -> list[str]:
-    found = (one[1] or one[2] for one in _PASSWORD.finditer(uri))
-    return [password for password in found if password]
 
 
 @contextmanager

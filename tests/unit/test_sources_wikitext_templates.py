@@ -54,7 +54,7 @@ def test_braces_are_paired_from_within(wikitext: str, text: str):
         ("가 {{frac|1|2}} {{frac|3|1|2}} {{URL|a.b|c}} {{URL|d.e}}", "가 1/2 3 1/2 c d.e"),
         ("{{As of|2020}}, {{USS|A|B-6}} {{SS}} {{ship|HMS|C|1765}}", "As of 2020, USS A HMS C"),
         ("{{nowrap|E{{=}}mc}} {{small|a{{!}}b}} {{math|x {{=}} {{mvar|y}}}}", "E=mc a|b x = y"),
-        ("가(born {{birth date and age|1980|1|2}}) {{地区用词|zh-tw=乙|zh-cn=甲}}", "가(born 1980) 甲"),
+        ("(born {{bda|1980|1|2}}) {{地区用词|zh-tw=乙|zh-cn=甲}}", "(born 1980) 甲"),
         ("né le {{date|16|septembre|1880}}, {{Date|1951}} a", "né le 16 septembre 1880, 1951 a"),
         ("{{nihongo|'''가'''|가가|나{{IPA|x}}|lead=yes}} {{sortname|A|B}}", "가 (가가, 나) A B"),
         ("{{bd|1893年|12月26日|1976年|9月9日}}", "（1893年12月26日－1976年9月9日）"),

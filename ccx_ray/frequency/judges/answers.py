@@ -162,9 +162,8 @@ def _answer(value: dict[str, Any]) -> Answer | None:
         isinstance(one or "", str) for one in (evidence, reason)
     ):
         return None
-    return Answer(holds=holds, evidence=_whole(evidence or ""), reason=_whole(reason or ""))
-
-
-def _whole(text: str) -> str:
-    """A text without halves of surrogate pairs, which nothing could keep."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    # Nothing could keep half of a surrogate pair.
+    evidence, reason = (
+        (one or "").encode("utf-8", "replace").decode("utf-8") for one in (evidence, reason)
+    )
+    return Answer(holds=holds, evidence=evidence, reason=reason)
