@@ -183,6 +183,20 @@ CASES = (
     ),
     FaultCase(name="zip archive", file="a.jsonl.zip", write=_zip, reason="", stops=True),
     FaultCase(
+        name="compressed twice",
+        file="twice.jsonl.gz",
+        write=lambda path: path.write_bytes(gzip.compress(gzip.compress(json_lines(GOOD)))),
+        reason="",
+        stops=True,
+    ),
+    FaultCase(
+        name="HTML page in the place of a file",
+        file="page.jsonl",
+        write=lambda path: path.write_text("<!DOCTYPE html>\n<title>404</title>\n"),
+        reason="",
+        stops=True,
+    ),
+    FaultCase(
         name="UTF-16",
         file="wide.jsonl",
         write=lambda path: path.write_bytes(json_lines(GOOD).decode().encode("utf-16")),
