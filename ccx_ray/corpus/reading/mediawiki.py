@@ -109,7 +109,7 @@ def _article(page: bytes, position: int, site: Site) -> Record | Fault:
     if reason or text is None:
         glimpse = f"{title}\n{(text or '')[:GLIMPSE]}"
         return Fault(name, position, reason or Reason.NULL_TEXT, glimpse)
-    if "PAGENAME" in text:
+    if "{{" in text and "PAGENAME" in text:
         text = _TITLE.sub(lambda _: title, text)
     plain = clean_wikitext(text, site)
     if not plain:
@@ -121,10 +121,11 @@ def _reason(page: ElementTree.Element, newest: ElementTree.Element, text: str, s
     """Why a page is no article; empty where it is one."""
     if not page.findtext("id"):
         return Reason.NO_ID
-    prefix, colon, _ = page.findtext("title", "").lower().partition(":")
-    # Exports before version 0.6 have no ns.
-    outside = page.findtext("ns", "1" if colon and prefix in site.namespaces else "0") != "0"
-    if outside or newest.findtext("model", "wikitext") != "wikitext":
+    namespace = page.findtext("ns")
+    if namespace is None:  # in exports before version 0.6
+        prefix, colon, _ = page.findtext("title", "").lower().partition(":")
+        namespace = "1" if colon and prefix in site.namespaces else "0"
+    if namespace != "0" or newest.findtext("model", "wikitext") != "wikitext":
         return Reason.NOT_AN_ARTICLE
     if page.find("redirect") is not None or _is_redirect(text):
         return Reason.REDIRECT

@@ -162,7 +162,7 @@ def _template(body: str, templates: Mapping[str, str]) -> str:
     if len(pieces) == 1:
         return shown or DROPPED
     positional, named = _arguments(rest)
-    if positional[:1] != [""]:
+    if "{0}" in shown and positional[:1] != [""]:
         named["0"] = body.partition("|")[0].strip()
     words = [
         piece if piece.__class__ is str else _first(piece, positional, named) for piece in pieces
