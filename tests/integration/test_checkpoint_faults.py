@@ -229,7 +229,7 @@ def test_a_full_disk(
                 writer.flush()
                 assert published_steps(run.folder) == [3]
             else:
-                message = "step-000003: cannot be written .*No space left .*goes on from step 2"
+                message = "step-000003: cannot be written .*No space left .*continues from step 2"
                 with pytest.raises(CheckpointError, match=message):
                     writer.flush()
                 assert published_steps(run.folder) == []

@@ -137,7 +137,7 @@ def test_the_job_refuses_in_one_line(model_folder: Path, tmp_path: Path):
         ((*model, *probes, *out, "--tokens-per-batch", "0"), "--tokens-per-batch: 0"),
         (
             (*model, *probes, *out, "--prefix", "none", "--scoring", "mutual_information"),
-            "--prefix: 'none', but mutual_information",
+            "--prefix: 'none' does not work with --scoring mutual_information",
         ),
     ):
         done = call_job("evaluate", *arguments)

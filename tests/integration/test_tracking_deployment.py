@@ -231,8 +231,8 @@ def test_a_user_without_rights_gets_one_line(
             with pytest.raises(TrackingError) as refused:
                 call()
             assert str(refused.value) == (
-                f"runtime.tracking_uri: MLflow at {server.uri} fails ({reason}); mend that, or "
-                "give another --tracking-uri: what is done is kept, and the same command goes on"
+                f"runtime.tracking_uri: MLflow at {server.uri} fails ({reason}); fix it, or "
+                "give another --tracking-uri; finished work is kept, and the same command continues"
             ), what
     act_as(monkeypatch, "lee")
     assert tracking.find_run("trial", "of kim") == run, "others may read"
