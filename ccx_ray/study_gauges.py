@@ -1,7 +1,7 @@
 """The driver's Prometheus gauges of a whole study, read from the runner and from files.
 
-Like ``study_graph.py``, it knows all stages. A dashboard and alerts are made of them and of what
-rank 0 of every training exports (``training/metrics.py``): see ``dashboards/``.
+Like ``study_graph.py``, it covers all stages. Dashboard and alerts (``dashboards/``) use these
+gauges and those of rank 0 of every training (``training/metrics.py``).
 """
 
 import json
@@ -23,26 +23,28 @@ from ccx_ray.training.run_time_files import GROUPS, INCIDENTS, read_restarts
 
 STEPS = Gauge("steps", "Steps, by stage and state", ("stage", "state"))
 TRIALS = Gauge("trials", "Trials, by state", ("state",))
-STORAGE_FREE = Gauge("storage_free_bytes", "Room left on the disk of the study's folder")
+STORAGE_FREE = Gauge("storage_free_bytes", "Free space on the disk of the study's folder")
 STORAGE = Gauge("storage_bytes", "Size of the disk of the study's folder")
 QUIET = Gauge(
     "training_quiet_seconds",
-    "Seconds since a training that runs has said how far it is; 0 of one that does not run",
+    "Seconds since a running training reported progress; 0 if it is not running",
     ("run",),
 )
-STARTS = Gauge("training_starts", "How often the workers of a training were started", ("run",))
+STARTS = Gauge("training_starts", "Times that the workers of a training were started", ("run",))
 KINDS = ("failure", "preemption")
 INCIDENT_COUNT = Gauge(
-    "training_incidents", "Workers that died by themselves, or with their node", ("run", "kind")
+    "training_incidents",
+    "Workers lost by a failure of the program, or with their node",
+    ("run", "kind"),
 )
 DEVICE_SECONDS = Gauge(
-    "training_device_seconds", "Time that workers trained, times their devices", ("run",)
+    "training_device_seconds", "Training time of the workers times their devices", ("run",)
 )
 DOLLARS = Gauge(
     "training_dollars", "Device hours times runtime.cost.dollars_per_device_hour", ("run",)
 )
-REQUESTS = Gauge("judge_requests", "Requests to endpoint judges, all runs of the study together")
-JUDGE_DOLLARS = Gauge("judge_dollars", "What these requests cost at the prices of runtime.judge")
+REQUESTS = Gauge("judge_requests", "Requests to endpoint judges, over all runs of the study")
+JUDGE_DOLLARS = Gauge("judge_dollars", "Cost of these requests at the prices of runtime.judge")
 DRIVER_GAUGES = (
     STEPS, TRIALS, STORAGE_FREE, STORAGE, QUIET, STARTS, INCIDENT_COUNT, DEVICE_SECONDS, DOLLARS,
     REQUESTS, JUDGE_DOLLARS, RECORDS, EVALUATIONS,
@@ -50,9 +52,9 @@ DRIVER_GAUGES = (
 
 
 def watch_study(gauges: Gauges, study: StudySpec, runner: Runner) -> None:
-    """Have the gauges of steps, disk, trainings and judges read while the study runs.
+    """Read the gauges of steps, disk, trainings and judges while the study runs.
 
-    The corpus stage and the evaluators add their own when they begin.
+    The corpus stage and the evaluators add their own gauges when they start.
     """
     trainings = [
         TrainingReader(step, runner, study.runtime.cost.dollars_per_device_hour)
@@ -87,7 +89,7 @@ def _judges(folder: Path) -> Iterator[Reading]:
 
 
 class TrainingReader:
-    """The gauges of one training, off the files that its workers leave in its folder."""
+    """The gauges of one training, from the files that its workers write."""
 
     def __init__(self, step: Step, runner: Runner, dollars_per_device_hour: float) -> None:
         self._step, self._runner, self._price = step, runner, dollars_per_device_hour
@@ -103,7 +105,7 @@ class TrainingReader:
         self._starts = 0
 
     def read(self) -> Iterator[Reading]:
-        """Nothing of a training that has never begun."""
+        """The readings; none for a training that has not started."""
         runs = self._runner.states[self._step.name] == "running"
         if not runs and not self._folder.is_dir():
             return

@@ -1,5 +1,4 @@
-"""What a job prints at its end: outcome of the steps, densities, verdicts on what was planted,
-transfer, where to look next."""
+"""The summary that a job prints at its end: steps, densities, control, transfer, report, cost."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def print_outcome(run: "StudyRun") -> None:
-    """The summary, what failed and why, what was found, where it is, and what it cost."""
+    """Print the summary, failures with causes, results, their places, and the cost."""
     console = open_console()
     outcome = run.outcome
     states = list(outcome.states.values())
@@ -65,7 +64,7 @@ def print_outcome(run: "StudyRun") -> None:
 
 
 def _tracking_option(run: "StudyRun") -> str:
-    """Where ``jobs/ui.py`` finds the runs."""
+    """The options with which ``jobs/ui.py`` finds the runs."""
     storage, uri = run.folders.root.parent, run.tracking_uri
     if uri == default_tracking_uri(storage):
         return f"--storage {shlex.quote(str(storage))}"
@@ -73,7 +72,7 @@ def _tracking_option(run: "StudyRun") -> str:
 
 
 def _cost_line(run: "StudyRun") -> str:
-    """Wall time of this run, and device hours of its trainings and of those it took over."""
+    """Wall time of this run, and device hours of its trainings and of the reused ones."""
     spent = {"done": 0.0, "reused": 0.0}
     dollars: list[float | None] = []
     for name, marker in run.outcome.markers.items():
@@ -98,19 +97,19 @@ def _print_failures(console: Console, run: "StudyRun") -> None:
         console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     skipped = [name for name, state in run.outcome.states.items() if state == "skipped"]
     if skipped:
-        line = f"skipped  {', '.join(skipped)}: they need what failed"
+        line = f"skipped  {', '.join(skipped)}: they need a failed step"
         console.print(line, markup=False, soft_wrap=True)
     if failed:
         console.print(
-            f"whole tracebacks: {run.folders.root / 'errors'}; "
-            "the same command runs what is missing",
+            f"tracebacks: {run.folders.root / 'errors'}; "
+            "give the same command again to run the missing steps",
             soft_wrap=True,
             highlight=False,
         )
 
 
 def _print_warnings(console: Console, run: "StudyRun") -> None:
-    """The files of which little is left, also where a text was made by an earlier run."""
+    """Files from which little was kept, also those of earlier runs."""
     for name, marker in run.outcome.markers.items():
         for line in marker["counts"].get("warnings", ()) if name.startswith("text-") else ():
             console.print(
@@ -126,7 +125,7 @@ def _print_densities(console: Console, run: "StudyRun") -> None:
     }
     if not found:
         return
-    table = Table(title="cultural density: retrieved and judged, beside a scan of all", box=None)
+    table = Table(title="cultural density (retrieved and judged), and scan of all text", box=None)
     for column in ("culture", "corpus"):
         table.add_column(column)
     for column in ("documents", "questions", "found", "by scan", "occurrences", "density"):
@@ -147,10 +146,10 @@ def _print_densities(console: Console, run: "StudyRun") -> None:
 
 
 def print_control(control: Mapping[str, Any] | None, console: Console) -> None:
-    """The verdicts on what was planted, in this study or in its control study.
+    """Print the verdicts of a planted world, of this study or of its control study.
 
     Args:
-        control: of the analysis's marker; None where the study has neither.
+        control: from the analysis's marker; None if the study has neither.
     """
     if control is None:
         return
@@ -158,14 +157,14 @@ def print_control(control: Mapping[str, Any] | None, console: Console) -> None:
     console.print()
     if control["expectations"] is None:
         console.print(
-            f"control study {name}: not run in this storage, so nothing shows what can be found; "
-            f"run python jobs/full_study.py --study {name} with the same storage",
+            f"control study {name}: not run in this storage, so its verdicts are missing; run "
+            f"python jobs/full_study.py --study {name} with the same storage",
             style="yellow",
             soft_wrap=True,
             highlight=False,
         )
         return
-    table = Table(title=f"what was planted in study {name}, in points of accuracy", box=None)
+    table = Table(title=f"expectations of control study {name}, in points of accuracy", box=None)
     for column in ("expectation", "expected"):
         table.add_column(column)
     for column in ("estimate", "interval"):
@@ -174,7 +173,7 @@ def print_control(control: Mapping[str, Any] | None, console: Console) -> None:
     cells = list(dict.fromkeys(row["cell"] for row in control["expectations"]))
     headed: set[str] = set()
     for row in sorted(control["expectations"], key=lambda row: cells.index(row["cell"])):
-        if row["cell"] not in headed:  # a heading: a column of its own has no room at 80
+        if row["cell"] not in headed:  # a heading: a column does not fit into 80 characters
             headed.add(row["cell"])
             table.add_row(Text(row["cell"], style="italic"))
         prefix = "question_" if row["low"] is None else ""
@@ -190,7 +189,7 @@ def print_control(control: Mapping[str, Any] | None, console: Console) -> None:
 
 
 def print_signatures(signatures: Mapping[str, Any], console: Console) -> None:
-    """Which detectors of failure signatures fire, and why others cannot tell.
+    """Print the failure signatures that fire, and those that cannot be told with the reason.
 
     Args:
         signatures: of the analysis's marker.
@@ -210,7 +209,7 @@ def _print_transfer(console: Console, run: "StudyRun") -> None:
     cells = run.outcome.markers["analysis"]["counts"].get("transfer", [])
     few = any(cell["low"] is None for cell in cells)
     what = cells[0]["statistic"] if cells else "transfer"
-    over = "questions alone" if few else "questions and trainings"
+    over = "questions only" if few else "questions and trainings"
     table = Table(title=f"{what}, in points of accuracy, over {over}", box=None)
     table.add_column("language")
     table.add_column("direction")
@@ -235,10 +234,10 @@ def _print_transfer(console: Console, run: "StudyRun") -> None:
 
 
 def print_consumed(consumed: "pa.Table", *, title: str) -> None:
-    """Documents by part of the stream, and the mean times that each was consumed."""
+    """Print by part of the stream the documents and how often they were read."""
     table = Table(title=title, box=None, pad_edge=False)
     table.add_column("part")
-    for column in ("documents", "times, mean", "most"):
+    for column in ("documents", "times read, mean", "most"):
         table.add_column(column, justify="right")
     wanted = [("times", "count"), ("times", "mean"), ("times", "max")]
     found = consumed.group_by("part").aggregate(wanted).sort_by("part")
@@ -251,16 +250,16 @@ def print_consumed(consumed: "pa.Table", *, title: str) -> None:
 def print_exposures(
     ledger: "ExposureLedger", ids: Sequence[str], checkpoints: Sequence[int]
 ) -> None:
-    """How often some documents were consumed by every checkpoint.
+    """Print how often some documents were read by every checkpoint.
 
     Raises:
-        UserError: the stream holds no document of such an id.
+        UserError: the stream has no document with such an id.
     """
     import numpy as np
 
     from ccx_ray.corpus.tokenizing.tokens import PARTS
 
-    table = Table(title="times consumed by each checkpoint", box=None, pad_edge=False)
+    table = Table(title="times read by each checkpoint", box=None, pad_edge=False)
     table.add_column("document")
     table.add_column("part")
     for step in checkpoints:
@@ -278,5 +277,5 @@ def print_exposures(
                 table.add_row(id_, part, *shown, f"{first:,}" if first > 0 else "never")
     for id_ in ids:
         if id_ not in known:
-            raise UserError(f"--documents: {id_!r} is not in this trial's corpus; give ids of it")
+            raise UserError(f"--documents: {id_!r} is not in this trial's corpus; give other ids")
     open_console().print(table)

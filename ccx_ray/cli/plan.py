@@ -1,4 +1,4 @@
-"""``--dry-run``: steps, FLOPs, device hours and cost, and the memory that each GPU would need."""
+"""``--dry-run``: steps, FLOPs, device hours, cost, and memory per worker."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ from ccx_ray.training.model import check_architecture
 from ccx_ray.training.size import model_size
 
 FINGERPRINT_WIDTH = 100
-"""From this width of the terminal on they are shown: names and numbers need 80."""
+"""Narrowest terminal in which they are shown; names and numbers need 80 characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStep:
-    """One line of ``--dry-run``; FLOPs and hours are zero where no model is trained."""
+    """One line of ``--dry-run``; FLOPs and hours are zero for steps without training."""
 
     step: Step
     done: bool
@@ -45,10 +45,10 @@ class PlannedStep:
 def plan_study(
     study: StudySpec, graph: Graph, folders: StepFolders, *, flops_per_token: float
 ) -> list[PlannedStep]:
-    """Every step of the graph with what it will take.
+    """Every step of the graph with its planned cost.
 
     Args:
-        flops_per_token: of the study's model, which ``training/size.py`` knows.
+        flops_per_token: of the study's model, from ``training/size.py``.
     """
     return [
         PlannedStep(
@@ -63,7 +63,7 @@ def plan_study(
 
 
 def print_dry_run(study: StudySpec, root: Path) -> None:
-    """Plan a study, with files that are still to be supplied, and print the plan.
+    """Print the plan of a study, including files that are still missing.
 
     Raises:
         UserError: the model cannot be built, or cannot fit the GPUs; the plan is printed before.
@@ -82,7 +82,10 @@ def print_dry_run(study: StudySpec, root: Path) -> None:
     print_power(console, study, root)
     missing = sorted(set(inputs.missing))
     if missing:
-        console.print(f"\nTo be supplied before it can run ({len(missing)} files):", style="bold")
+        console.print(
+            f"\nMissing files ({len(missing)}), to be supplied first:",
+            style="bold",
+        )
     for line in missing:
         console.print(f"  {line}", highlight=False)
     check_memory(study)
@@ -111,8 +114,8 @@ def _print_steps(console: Console, study: StudySpec, plan: Sequence[PlannedStep]
     parameters = model_size(study.model, study.tokenizer.vocabulary_size).parameters
     console.print(
         f"\n{parameters:,} parameters; device hours at {cost.model_flops_utilization:.0%} of "
-        f"{cost.peak_tflops:g} TFLOP/s, ${cost.dollars_per_device_hour:g} an hour; the evaluations "
-        "are not counted.",
+        f"{cost.peak_tflops:g} TFLOP/s, ${cost.dollars_per_device_hour:g} per hour, without "
+        "evaluations.",
         highlight=False,
     )
 
@@ -128,9 +131,9 @@ def _numbers(steps: Sequence[PlannedStep]) -> tuple[str, ...]:
 
 
 def _print_memory(console: Console, study: StudySpec) -> None:
-    """Estimates of base and trials at every ZeRO stage; the chosen one is marked."""
+    """Print the estimates of base and trials at every ZeRO stage; the chosen one is marked."""
     room = study.runtime.cost.memory_gib * USABLE_SHARE
-    table = Table(title="memory of one worker, GiB, estimated", box=None, pad_edge=False)
+    table = Table(title="estimated memory of one worker, GiB", box=None, pad_edge=False)
     table.add_column("training")
     table.add_column("workers", justify="right")
     for stage in STAGES:
@@ -150,7 +153,7 @@ def _print_memory(console: Console, study: StudySpec) -> None:
     console.print()
     console.print(table)
     console.print(
-        f"* as the study says; {room:g} GiB of the {study.runtime.cost.memory_gib:g} of "
-        f"{study.runtime.cost.device} can be used. On CPUs nothing is refused.",
+        f"* the study's stage; {room:g} of {study.runtime.cost.memory_gib:g} GiB of "
+        f"{study.runtime.cost.device} are usable. On CPUs nothing is refused.",
         highlight=False,
     )

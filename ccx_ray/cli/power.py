@@ -1,4 +1,4 @@
-"""``--dry-run``: the smallest transfer that a study could see, by questions, seeds and spreads."""
+"""``--dry-run``: the smallest transfer that a study can detect, by questions and seeds."""
 
 import math
 from pathlib import Path
@@ -19,21 +19,21 @@ from ccx_ray.evaluation.probes import Probe, load_culture
 from ccx_ray.study.spec import Direction, StudySpec
 
 MORE_SEEDS = (4, 8)
-"""Also shown, beside the study's own number of trainings."""
+"""Numbers of trainings that are shown besides the study's own."""
 
 
 def print_power(console: Console, study: StudySpec, root: Path) -> None:
-    """The smallest visible transfer of every language and direction, with assumed spreads."""
+    """Print the smallest detectable transfer by language and direction, from assumed spreads."""
     if study.world is not None:
-        console.print("\nWhat a planted world could show is in its report, from measured spreads.")
+        console.print("\nThe smallest detectable transfer of a planted world is in its report.")
         return
     spec = study.runtime.assumed_spreads
     spreads = Spreads(spec.trainings, spec.questions, spec.rest)
     trainings = len(set(trainings_of(study, study.trials.seeds)))
     cells = len(study.trial_languages) * len(DIRECTIONS)
-    table = Table(title="smallest transfer that could be seen, points", box=None, pad_edge=False)
+    table = Table(title="smallest detectable transfer, points", box=None, pad_edge=False)
     table.add_column("direction")
-    for column in ("questions", "these trainings", "trainings like these"):
+    for column in ("questions", "these trainings", "the condition"):
         table.add_column(column, justify="right")
     for seeds in MORE_SEEDS:
         table.add_column(f"with {seeds}", justify="right")
@@ -43,7 +43,7 @@ def print_power(console: Console, study: StudySpec, root: Path) -> None:
         try:
             probes = load_culture(language, root, base=study.base_language.code)
         except UserError:
-            continue  # to be supplied; named below
+            continue  # a missing file, named below
         for direction in DIRECTIONS:
             asked = language.code if direction == "base-to-target" else study.base_language.code
             count = headline_clusters(probes[asked], direction)
@@ -62,23 +62,23 @@ def print_power(console: Console, study: StudySpec, root: Path) -> None:
     console.print()
     console.print(table)
     console.print(
-        f"With a chance of {POWER:.0%}, at {level:.4g} (Holm's first step over {cells} cells), for "
-        f"{trainings} trainings of each condition; assumed standard deviations "
+        f"Power {POWER:.0%}, level {level:.4g} (Holm's first step over {cells} cells), "
+        f"{trainings} trainings per condition. Assumed standard deviations: "
         f"{spreads.trainings:g} between trainings, {spreads.clusters:g} between questions, "
-        f"{spreads.rest:g} of the rest (runtime.assumed_spreads).",
+        f"{spreads.rest:g} residual (runtime.assumed_spreads).",
         highlight=False,
     )
     if trainings < FEWEST_TRAININGS:
         console.print(
-            f"With {trainings} of each condition nothing can be claimed beyond these trainings; "
-            f"a claim about the condition takes {FEWEST_TRAININGS} (trials.seeds).",
+            f"With {trainings} per condition, claims hold for these trainings only; a claim about "
+            f"the condition needs {FEWEST_TRAININGS} (trials.seeds).",
             style="yellow",
             highlight=False,
         )
 
 
 def headline_clusters(probe: Probe, direction: Direction) -> int:
-    """How many clusters of questions a direction's headline is over."""
+    """Number of clusters of questions in a direction's headline."""
     group = SOURCE_ONLY[direction]
     chosen = [item for item in probe.items if item.group == group] or list(probe.items)
     return len({item.cluster or f"question {number}" for number, item in enumerate(chosen)})

@@ -1,4 +1,4 @@
-"""``jobs/status.py``: shows where a study stands, and stops, resumes or repeats from there."""
+"""``jobs/status.py``: show the progress of a study; stop, resume or rerun it."""
 
 import difflib
 import re
@@ -28,15 +28,15 @@ from ccx_ray.study.spec import RuntimeSpec, StudySpec
 
 WATCH_SECONDS = 2.0
 STOP_SECONDS = 60.0
-"""How long a driver may take to end; it saves for 10 s and tells MLflow for 3."""
+"""Longest time for a driver to end; saving takes up to 10 s and MLflow up to 3 s."""
 STOP_POLL_SECONDS = 0.2
 SHOWN_FAILURES = 3
-"""While watching."""
+"""Failures shown with --watch."""
 STYLES = {"complete": "green", "failed": "red", "killed": "red", "stopped": "yellow"}
 
 
 def find_study(name_or_file: str, storage: str | None) -> Path:
-    """The folder of a study's results, whose study file need not be at hand.
+    """The folder of a study's results; the study file is not needed.
 
     Raises:
         UserError: there is none in the storage.
@@ -47,19 +47,19 @@ def find_study(name_or_file: str, storage: str | None) -> Path:
         name, default = study.name, study.runtime.storage
     elif not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name):
         raise UserError(
-            f"--study: {name_or_file!r} is neither the name of a study (small letters, digits, - "
-            "and _) nor an existing .yaml file"
+            f"--study: {name_or_file!r} is neither the name of a study (lower-case letters, "
+            "digits, - and _) nor an existing .yaml file"
         )
     folder = storage_folder(storage or default) / name
     if not folder.is_dir():
         known = sorted(path.parent.name for path in folder.parent.glob(f"*/{RUN}"))
-        near = _near(name, known) or (f"there are {', '.join(known)}" if known else "it is empty")
-        raise UserError(f"--study: {str(folder.parent)!r} holds no study {name!r}; {near}")
+        near = _near(name, known) or (f"it has {', '.join(known)}" if known else "it is empty")
+        raise UserError(f"--study: {str(folder.parent)!r} has no study {name!r}; {near}")
     return folder
 
 
 def show(folder: Path, *, as_json: bool, watch: bool) -> None:
-    """Print where a study stands, with ``watch`` until its driver has ended."""
+    """Print the progress of a study, with ``watch`` until its driver ends."""
     console = open_console()
     status = read_status(folder)
     if as_json:
@@ -96,35 +96,35 @@ def _print(console: Console, parts: Sequence[RenderableType]) -> None:
 
 
 def stop(folder: Path) -> None:
-    """Ask the study's driver to end, and wait until it has."""
+    """Request the end of the study's driver, and wait for it."""
     status = read_status(folder)
     if status.state != "running":
         raise UserError(
-            f"--stop: no driver of study {status.study!r} is running ({_ended(status)}); nothing "
-            "is to be stopped"
+            f"--stop: no driver of study {status.study!r} is running ({_ended(status)}), so there "
+            "is nothing to stop"
         )
     request_stop(folder)
     deadline = time.monotonic() + STOP_SECONDS
     while (status := read_status(folder)).state == "running":
         if time.monotonic() > deadline:
             raise UserError(
-                f"--stop: the driver (process {status.process} on {status.host}) has been asked "
-                f"and has not ended within {STOP_SECONDS:.0f} s; end it there"
+                f"--stop: the driver (process {status.process} on {status.host}) did not end "
+                f"within {STOP_SECONDS:.0f} s; end the process there"
             )
         time.sleep(STOP_POLL_SECONDS)
     _print(open_console(), [Text(f"study {status.study}: {_ended(status)}"), *_commands(status)])
 
 
 def resume(folder: Path, tracking_uri: str | None, rerun: Sequence[str] = ()) -> int:
-    """Run what the last run was asked for and is not done, in this process.
+    """Run the unfinished steps of the last run, in this process.
 
     Args:
-        rerun: trials, steps or kinds of steps to compute anew instead.
+        rerun: trials, steps or kinds of steps to compute again instead.
     """
     run, _ = read_run(folder)
     study = recorded_study(folder, run)
     if folder.name != study.name:
-        raise UserError(f"{folder}: holds study {study.name!r}, so name the folder that")
+        raise UserError(f"{folder}: contains study {study.name!r}; rename the folder to that")
     changes = {"storage": str(folder.parent), "tracking_uri": tracking_uri}
     runtime = {key: value for key, value in changes.items() if value is not None}
     study = study.model_copy(update={"runtime": study.runtime.model_copy(update=runtime)})
@@ -132,8 +132,8 @@ def resume(folder: Path, tracking_uri: str | None, rerun: Sequence[str] = ()) ->
     root = PROJECT_ROOT if run["root"] is None else Path(run["root"])
     if not root.is_dir():
         raise UserError(
-            f"{folder}: the study's data paths start from {str(root)!r}, which is not on this "
-            "machine; give the command on one that has it"
+            f"{folder}: the study's data is below {str(root)!r}, which does not exist on this "
+            "machine; run the command on a machine that has it"
         )
     names = [name for asked in rerun for name in steps_named(run, asked)]
 
@@ -148,7 +148,7 @@ def resume(folder: Path, tracking_uri: str | None, rerun: Sequence[str] = ()) ->
 
 
 def steps_named(run: dict[str, Any], asked: str) -> list[str]:
-    """The names of the steps that are meant by the name of a step, a trial or a kind of steps."""
+    """The steps with the name of a step, a trial or a kind of steps."""
     kinds = {step["name"]: step["kind"] for step in run["steps"]}
     for name in (asked, f"trial-{asked}"):
         if name in kinds:
@@ -156,8 +156,8 @@ def steps_named(run: dict[str, Any], asked: str) -> list[str]:
     if asked in kinds.values():
         return [name for name, kind in kinds.items() if kind == asked]
     known = [*kinds, *(name.removeprefix("trial-") for name in kinds), *kinds.values()]
-    near = _near(asked, known) or f"kinds of steps are {', '.join(dict.fromkeys(kinds.values()))}"
-    raise UserError(f"--rerun: {asked!r} is no trial, step or kind of steps; {near}")
+    near = _near(asked, known) or f"the kinds are {', '.join(dict.fromkeys(kinds.values()))}"
+    raise UserError(f"--rerun: {asked!r} is not a trial, step or kind of steps; {near}")
 
 
 def _near(name: str, known: Sequence[str]) -> str:
@@ -169,8 +169,8 @@ def _check_credentials(study: StudySpec) -> None:
     runtime = study.runtime
     if HIDDEN in (runtime.tracking_uri or ""):
         raise UserError(
-            f"--tracking-uri: {runtime.tracking_uri!r} had a credential, which is not kept; give "
-            "the whole URI again"
+            f"--tracking-uri: {runtime.tracking_uri!r} had a credential, which is not stored; give "
+            "the complete URI again"
         )
     for field, value in (
         ("checkpoint_storage", runtime.checkpoint_storage),
@@ -178,20 +178,20 @@ def _check_credentials(study: StudySpec) -> None:
     ):
         if f"://{HIDDEN}" in (value or ""):
             raise UserError(
-                f"runtime.{field}: {value!r} had a credential, which is not kept; give the study's "
-                "own command again"
+                f"runtime.{field}: {value!r} had a credential, which is not stored; give the "
+                "study's own command again"
             )
 
 
 def page(status: StudyStatus, width: int) -> list[RenderableType]:
-    """Everything, for a terminal of any height."""
+    """The full status, for a terminal of any height."""
     parts: list[RenderableType] = [*_head(status), Text()]
     parts.append(study_table(_counted(status), _lines(status), width=width, height=None))
     begun = [found for found in status.trainings if found.sign_of_life]
     if begun:
         table = Table(box=None, pad_edge=False, collapse_padding=True)
         table.add_column("training", no_wrap=True)
-        for column in ("step", "loss", "tokens/s", "last sign", "scored", "waiting"):
+        for column in ("step", "loss", "tokens/s", "updated", "scored", "waiting"):
             table.add_column(column, justify="right")
         table.add_column("", no_wrap=True)
         for found in begun:
@@ -211,7 +211,7 @@ def page(status: StudyStatus, width: int) -> list[RenderableType]:
 
 
 def watched_page(status: StudyStatus, width: int, height: int) -> Group:
-    """As much as fits a screen."""
+    """The part of the status that fits a screen."""
     head, foot = _head(status), [*_failures(status, SHOWN_FAILURES), *_foot(status)]
     for line in (*head, *foot):
         line.no_wrap, line.overflow = True, "ellipsis"
@@ -226,7 +226,7 @@ def _head(status: StudyStatus) -> list[Text]:
         age = seconds_since(status.heartbeat)
         where = f"process {status.process} on {status.host}"
         line.append(
-            f"running for {elapsed(seconds_since(status.begun))}, sign of life {elapsed(age)} ago "
+            f"running for {elapsed(seconds_since(status.begun))}, heartbeat {elapsed(age)} ago "
             f"({where})"
         )
     else:
@@ -235,7 +235,7 @@ def _head(status: StudyStatus) -> list[Text]:
 
 
 def _ended(status: StudyStatus) -> str:
-    when = status.ended or f"after {status.heartbeat}, its last sign of life"
+    when = status.ended or f"after its last heartbeat, {status.heartbeat}"
     return f"{status.state} {when}"
 
 
@@ -271,19 +271,19 @@ def _foot(status: StudyStatus) -> list[Text]:
 
 
 def cost_line(status: StudyStatus) -> str:
-    """Measured device hours and dollars, and those that the plan has left."""
+    """Measured device hours and dollars, and the planned ones of the rest."""
     cost = status.cost
     spent = f"{cost.device_hours:,.2f} {cost.device} hours"
     spent += "" if cost.dollars is None else f", ${cost.dollars:,.2f}"
     left = ""
     if cost.planned_device_hours_left and cost.dollars is not None:
-        left = f"; by the plan {cost.planned_device_hours_left:,.2f}, "
-        left += f"${cost.planned_dollars_left:,.2f} are left"
+        left = f"; planned for the rest: {cost.planned_device_hours_left:,.2f}, "
+        left += f"${cost.planned_dollars_left:,.2f}"
     return f"cost:    {spent} of training{left}"
 
 
 def _commands(status: StudyStatus) -> list[Text]:
-    """What one may want to do next, as commands."""
+    """Commands for the next action."""
     folder = Path(status.folder)
     here = ["python", "jobs/status.py", "--study", status.study, "--storage", str(folder.parent)]
     if status.state == "running":

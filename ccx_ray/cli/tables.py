@@ -1,6 +1,6 @@
-"""Tables in the terminal: the audit, the tests of the frequency estimate, and scores of models.
+"""Terminal tables of the audit, the tests of the frequency estimate, and scores of models.
 
-Invariant: every number stands in a file too: the audit's folder, the validation's, ``OUT.json``.
+Invariant: every number is also in a file: of the audit, the validation, or ``OUT.json``.
 """
 
 import json
@@ -38,10 +38,10 @@ def _table(
 def print_audit(
     figures: AuditFigures, judged: Sequence[Verdict], page: Path, console: Console | None = None
 ) -> None:
-    """The verdicts, the scripts and what was found; ``page`` is where the whole is to be read."""
+    """Print scripts, findings and verdicts; ``page`` is the full audit."""
     console = console or open_console()
     texts = _table(
-        "every text", ["corpus"], ["texts", "characters", "forbidden", "not NFC"], "scripts"
+        "all text", ["corpus"], ["texts", "characters", "forbidden", "not NFC"], "scripts"
     )
     for part in figures.scripts:
         whole = max(1, part.characters)
@@ -56,7 +56,7 @@ def print_audit(
     questions = _table(
         "questions in the text",
         ["culture", "corpus"],
-        ["questions", "to the letter", "half of the 8-grams", "any 8-gram"],
+        ["questions", "exact match", "half of the 8-grams", "any 8-gram"],
     )
     for hits in met:
         counts = (hits.questions, hits.exact, hits.half_overlapping, hits.overlapping)
@@ -65,7 +65,7 @@ def print_audit(
         console.print(questions, "")
     apart = list(dict.fromkeys(name for stream in figures.streams for name in stream.apart))
     streams = _table(
-        "every row of all conditions",
+        "all rows of all conditions",
         ["stream"],
         [
             *("rows", "token difference", "pairs in bridge", "together"),
@@ -84,7 +84,7 @@ def print_audit(
         )
     if figures.streams:
         console.print(streams, "")
-    limits = _table("limits", ["what is judged"], ["largest", "limit"], "where")
+    limits = _table("limits", ["figure"], ["largest", "limit"], "where")
     for verdict in judged:
         figure, limit = (
             f"{value:.2%}" if verdict.is_share else f"{value:,.0f}"
@@ -94,7 +94,7 @@ def print_audit(
         limits.add_row(verdict.name, figure, limit, where, style=None if verdict.passed else "red")
     console.print(limits)
     crossed = sum(not verdict.passed for verdict in judged)
-    outcome = f"{crossed} of {len(judged)} limits crossed" if crossed else "all limits kept"
+    outcome = f"{crossed} of {len(judged)} limits exceeded" if crossed else "no limit exceeded"
     console.print(
         f"\n{outcome}\naudit:   open {shlex.quote(str(page))}", soft_wrap=True, highlight=False
     )
@@ -104,9 +104,9 @@ def print_validation(folder: Path) -> None:
     """Recall, planted facts and agreement, from the folder of the validation."""
     console = open_console()
     recall = _table(
-        "recall at the top against an exhaustive lexical scan",
+        "recall of the top documents, against an exhaustive lexical scan",
         ["corpus", "culture", "retriever"],
-        ["questions", "held", "reachable", "found", "recall", "95 % interval"],
+        ["questions", "accepted", "reachable", "found", "recall", "95 % interval"],
         no_wrap=False,
     )
     for row in pq.read_table(folder / "recall.parquet").to_pylist():
@@ -147,9 +147,9 @@ def print_validation(folder: Path) -> None:
 
 
 def print_review(folder: Path) -> None:
-    """What people said of the retrieved documents, from the folder of the review."""
+    """Print the results of human review, from the folder of the review."""
     table = _table(
-        "reviewed by people",
+        "human review",
         ["corpus", "culture"],
         ["reviewed", "unclear", "precision", "95 %", "missed", "kappa", "density", "corrected",
          "95 %"],
@@ -179,12 +179,12 @@ def _range(row: Mapping[str, Any], shown: str, low: str, high: str) -> str:
 
 
 def print_scores(content: Mapping[str, Any]) -> None:
-    """Accuracies of every file of ``jobs/evaluate.py``; those of the harness, and RankC, where
+    """Print the accuracies of every file of ``jobs/evaluate.py``, and harness metrics and RankC if
     there are any."""
     console, probes = open_console(), content["probes"]
     names = ["questions", "correct", "accuracy", "tied", "ties\nwrong", "ties\nshared"]
     names += ["left\nout"] if any(probe["left_out"] for probe in probes) else []
-    title = f"accuracy by the score {content['scoring']}, with its standard error"
+    title = f"accuracy with the score {content['scoring']}, with standard error"
     table = _table(title, ["probe file"], names)
     for probe in probes:
         error = probe["standard_error"]
@@ -203,7 +203,7 @@ def print_scores(content: Mapping[str, Any]) -> None:
     harness = [probe for probe in probes if "lm_evaluation_harness" in probe]
     if harness:
         metrics = list(harness[0]["lm_evaluation_harness"])
-        table = _table("as lm-evaluation-harness counts", ["task"], metrics, no_wrap=False)
+        table = _table("metrics of lm-evaluation-harness", ["task"], metrics, no_wrap=False)
         for probe in harness:
             values = _cells(probe["lm_evaluation_harness"], "{:.4f}", *metrics)
             table.add_row(Path(probe["file"]).name, *values)
@@ -211,7 +211,7 @@ def print_scores(content: Mapping[str, Any]) -> None:
     if pairs := content.get("consistency"):
         weights = [key for key in pairs[0] if key not in ("files", "questions")]
         names = ["questions", *weights]
-        table = _table("RankC, by its weights", ["files"], names, no_wrap=False)
+        table = _table("RankC, by weighting", ["files"], names, no_wrap=False)
         for pair in pairs:
             files = " and ".join(Path(file).name for file in pair["files"])
             table.add_row(files, f"{pair['questions']:,}", *_cells(pair, "{:.4f}", *weights))

@@ -25,12 +25,12 @@ from ccx_ray.study.trials import base_seeds, trial_grid
 from ccx_ray.study.world_spec import WorldSpec
 
 DATA = "data"
-"""Pool of the steps whose tasks fill the cluster: concurrent Ray Data executions starve each other
-on a small one (ray#24304)."""
+"""Pool of the steps whose tasks fill the cluster: on a small one, concurrent Ray Data executions
+block each other (ray#24304)."""
 BACKGROUND = "background"
 """Pool of the steps that no training needs."""
 RECORDS = Gauge(
-    "corpus_records", "Records that a step of this run has read, or tokenized, so far", ("step",)
+    "corpus_records", "Records that a step has read, or tokenized, in this run", ("step",)
 )
 
 Questions = Callable[[LanguageSpec], Mapping[str, Sequence[tuple[str, str]]]]

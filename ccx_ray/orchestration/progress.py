@@ -1,7 +1,7 @@
-"""Progress of a run: a live table on a terminal; in a pipe or a file a line for every event.
+"""Progress of a run: a live table on a terminal, or one line per event in a pipe or file.
 
-A running step has a line of its own only when it has got on, at most every 15 seconds, and less
-often the longer it runs: a log of days stays readable.
+A running step prints a line only after progress, at most every 15 seconds, and less often the
+longer it runs, so that a log of days stays readable.
 """
 
 import sys
@@ -26,12 +26,12 @@ from ccx_ray.orchestration.record import RunRecord, stop_if_requested
 
 REFRESH_SECONDS = 1.0
 LOG_SECONDS, LOG_SHARE, MOST_LOG_SECONDS = 15.0, 0.05, 600.0
-"""Between two lines of a running step: at least so long, and so much of the time that it runs, up
+"""Shortest pause between two lines of a running step: 15 s, or this share of its running time, up
 to ten minutes."""
 
 
 class StudyProgress:
-    """States and readings of a run's steps, shown to whoever started it and left in its record."""
+    """States and readings of a run's steps, printed and written to its record."""
 
     def __init__(
         self, graph: Graph, console: Console | None = None, record: RunRecord | None = None
@@ -66,10 +66,10 @@ class StudyProgress:
             self._live.stop()
 
     def reused(self) -> None:
-        """All steps that are done already have been taken over."""
+        """Print how many finished steps are reused."""
         done = sum(state in FINISHED for state in self._states.values())
         if 0 < done < len(self._states):
-            self._say(f"{done} of {len(self._states)} steps are done already")
+            self._say(f"{done} of {len(self._states)} steps are already done")
 
     def started(self, step: Step) -> None:
         self._states[step.name] = "running"
@@ -86,7 +86,7 @@ class StudyProgress:
         """Note a final state.
 
         Args:
-            told_later: the cause is the job's last line, and is not shown before.
+            told_later: the cause is printed as the job's last line, not here.
         """
         self._states[step.name] = state
         self._readers.pop(step.name, None)
@@ -96,7 +96,7 @@ class StudyProgress:
             self._say(f"{step.name}: {state}{': ' + cause if cause and not told_later else ''}")
 
     def stop_if_requested(self) -> None:
-        """Raise ``Interrupted`` when somebody has asked this run to end."""
+        """Raise ``Interrupted`` after ``jobs/status.py --stop``."""
         stop_if_requested(self._record)
 
     def _say(self, line: str) -> None:
@@ -115,7 +115,7 @@ class StudyProgress:
                 self.tell_what_got_on()
 
     def tell_what_got_on(self) -> None:
-        """A line for every running step that has got on since its last one."""
+        """Print a line for every running step with progress since its last line."""
         now = time.monotonic()
         for name, read in list(self._readers.items()):
             moment, said = self._said[name]

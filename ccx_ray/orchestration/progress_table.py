@@ -1,7 +1,7 @@
-"""The table of a study's steps: a line for every kind, and one for every step that is running.
+"""The table of a study's steps: one line per kind of step, and one per running step.
 
-It fits the width and the height that it is given: finished kinds share a line, and running steps
-that have no room are counted.
+It fits a given width and height: finished kinds share a line, and running steps without room are
+counted.
 """
 
 import textwrap
@@ -15,7 +15,7 @@ from rich.text import Text
 
 FINISHED = ("done", "reused")
 Reading = tuple[int, int, str]
-"""Done, total, and what else there is to say."""
+"""Done, total, and a note."""
 NAME_WIDTH, LEAST_BAR, BAR_WIDTH = 30, 4, 24
 FEWEST_ROWS = 3
 
@@ -28,7 +28,7 @@ class StepLine:
     kind: str
     state: str
     reading: Reading | None = None
-    """How far a running one is, where it can tell."""
+    """Progress of a running step, if it reports any."""
 
 
 def elapsed(seconds: float) -> str:
@@ -45,7 +45,7 @@ def plain_reading(reading: Reading) -> str:
 
 
 def study_table(title: str, steps: Sequence[StepLine], *, width: int, height: int | None) -> Group:
-    """Everything in at most ``height`` lines of ``width`` characters; all of it without a height.
+    """The table in at most ``height`` lines of ``width`` characters; complete without a height.
 
     Args:
         steps: in the order of their graph.
@@ -68,7 +68,7 @@ def study_table(title: str, steps: Sequence[StepLine], *, width: int, height: in
     if height is not None:
         room = max(2 * FEWEST_ROWS, height - len(head))
         kept = max(FEWEST_ROWS, room - min(len(rows_of_steps), room // 2))
-        rows = _within(rows, kept, "kinds that wait")
+        rows = _within(rows, kept, "waiting kinds")
         rows_of_steps = _within(rows_of_steps, room - len(rows), "running")
     return Group(*head, _grid([*rows, *rows_of_steps], width))
 
@@ -93,7 +93,7 @@ def _step_row(step: StepLine) -> Row:
 
 
 def _within(rows: list[Row], room: int, what: str) -> list[Row]:
-    """The first of some rows, and how many more there are."""
+    """The first rows, and the number of the others."""
     if len(rows) <= room:
         return rows
     left = len(rows) - room + 1
@@ -101,7 +101,7 @@ def _within(rows: list[Row], room: int, what: str) -> list[Row]:
 
 
 def _grid(rows: Sequence[Row], width: int) -> Table:
-    """The bars take what names, numbers and notes leave of the width; names give way last."""
+    """A grid whose bars fill the width left by names, numbers and notes; names are cut last."""
     counts = max((len(row[3]) for row in rows), default=0)
     notes = max((len(row[4]) for row in rows), default=0)
     names = min(max((len(row[0]) for row in rows), default=0), NAME_WIDTH)
@@ -121,7 +121,7 @@ def _grid(rows: Sequence[Row], width: int) -> Table:
 
 
 def shortened(name: str, width: int) -> str:
-    """A name whose middle is left out: names of trials differ at both ends."""
+    """A name with its middle cut out, because names of trials differ at both ends."""
     if len(name) <= width:
         return name
     tail = width // 2

@@ -43,11 +43,11 @@ GAUGES = {
     "tokens_per_second": "Throughput of the last step over all workers",
     "step": "Optimizer steps done",
     "workers": "Workers of the last step",
-    "mfu": "Model FLOP/s over the devices' peak, where that is known",
-    "data_wait_share": "Share of the last step that waited for rows",
-    "peak_memory_gib": "Most memory that rank 0 took, of its GPU or as a process",
+    "mfu": "Model FLOP/s divided by the devices' peak, if that is known",
+    "data_wait_share": "Share of the last step spent waiting for rows",
+    "peak_memory_gib": "Peak memory of rank 0, of its GPU or of its process",
 }
-"""Name -> what it means, of what Prometheus scrapes."""
+"""Name of a Prometheus gauge -> its meaning."""
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def test_a_capped_endpoint_is_gone_on_with_and_never_asked_twice(
             "--export", str(study.parent / "sheets"), "--set", url,
         )  # fmt: skip
         assert exported.returncode == 0, exported.stdout + exported.stderr
-        assert "recall at the top" in exported.stdout
+        assert "recall of the top" in exported.stdout
         assert "planted facts" in exported.stdout
     finally:
         server.close()
@@ -123,7 +123,7 @@ def test_a_filled_sheet_gives_statistics(study: Path, results: Results) -> None:
         "--import", str(filled), "--set", "runtime.judge.url=http://127.0.0.1:9/v1",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "reviewed by people" in done.stdout
+    assert "human review" in done.stdout
     reviewed = pq.read_table(results.folder("review") / "review.parquet").to_pylist()
     assert {(row["corpus"], row["culture"]) for row in reviewed} == {("ko", "all"), ("ko", "ko")}
     whole = next(row for row in reviewed if row["culture"] == "all")

@@ -167,12 +167,12 @@ def test_a_rerun_makes_a_new_run_and_keeps_the_old(study: Path, continued: Resul
 def test_the_audit_and_the_ledger_answer_for_a_finished_study(study: Path, undisturbed: Results):
     audit = call_study_job("audit", study, undisturbed.storage)
     assert audit.returncode == 0, audit.stdout + audit.stderr
-    assert "all limits kept" in audit.stdout
+    assert "no limit exceeded" in audit.stdout
     crossed = call_study_job(
         "audit", study, undisturbed.storage, "--set", "audit.rejected_share=0.0"
     )
     assert crossed.returncode == 3
-    assert "1 of 14 limits crossed" in crossed.stdout
+    assert "1 of 14 limits exceeded" in crossed.stdout
     consumed = call_study_job("exposure", study, undisturbed.storage, "--trial", TRIALS[0])
     assert consumed.returncode == 0, consumed.stdout + consumed.stderr
     assert {"english", "target", "monolingual"} <= set(consumed.stdout.split())

@@ -178,7 +178,7 @@ def test_a_record_that_disappeared_is_noticed(tmp_path: Path, lost: str):
     else:
         counts[lost] += 1
     figures = run_audit(tmp_path / "audit", AuditInputs(languages=(language,)))
-    assert set(crossed(figures)) == {"records that are unaccounted for"}
+    assert set(crossed(figures)) == {"unaccounted records"}
 
 
 def test_thresholds_judge_the_figures_that_were_written(tmp_path: Path):

@@ -92,7 +92,7 @@ def test_links_lead_to_pages_that_exist(audit: Path):
 
 def test_the_page_says_what_is_wrong(audit: Path):
     text = (audit / "audit.html").read_text("utf-8")
-    assert re.search(r'class="verdict crossed">\d of 14 limits crossed', text)
+    assert re.search(r'class="verdict crossed">\d of 14 limits exceeded', text)
     assert "characters of an excluded script" in text
 
 
@@ -100,7 +100,7 @@ def test_the_same_figures_under_other_limits(tmp_path: Path):
     language = audited_language(tmp_path / "ko", "ko", ["한국 Ａ"])
     figures = run_audit(tmp_path / "audit", AuditInputs(languages=(language,)))
     page = audit_page(figures, verdicts(figures, AuditSpec(forbidden_characters=1)), title="x")
-    assert "All 14 limits are kept." in page
+    assert "None of 14 limits is exceeded." in page
 
 
 def test_characters_of_other_scripts_are_marked():
@@ -119,6 +119,6 @@ def test_the_terminal_shows_the_verdict_and_where_to_read(tmp_path: Path):
     out = io.StringIO()
     page = tmp_path / "audit/audit.html"
     print_audit(figures, verdicts(figures, AuditSpec()), page, console=Console(file=out, width=100))
-    assert "1 of 14 limits crossed" in out.getvalue()
+    assert "1 of 14 limits exceeded" in out.getvalue()
     assert str(page) in out.getvalue()
     assert "ko documents" in out.getvalue()

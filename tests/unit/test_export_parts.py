@@ -150,7 +150,7 @@ def test_a_checkpoint_in_an_object_store_is_told_by_its_pointer(tmp_path: Path):
 def test_an_unknown_study_is_refused(tmp_path: Path):
     (tmp_path / "storage").mkdir()
     arguments = ("--storage", str(tmp_path / "storage"), "--to", str(tmp_path / "out"))
-    assert "holds no study 'nothing'" in refused("--study", "nothing", *arguments)
+    assert "has no study 'nothing'" in refused("--study", "nothing", *arguments)
     assert "neither the name of a study" in refused("--study", "../nothing", *arguments)
 
 

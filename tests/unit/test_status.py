@@ -137,11 +137,11 @@ def test_a_run_of_a_part_leaves_the_others_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--study", "min"], "holds no study 'min'; did you mean mine?"),
+        (["--study", "min"], "has no study 'min'; did you mean mine?"),
         (["--study", "../mine"], "'../mine' is neither the name of a study"),
         (["--study", "mine", "--stop"], "--stop: no driver of study 'mine' is running (killed"),
         (["--study", "mine", "--rerun", "ko-brigde-s0"], "did you mean ko-bridge-s0"),
-        (["--study", "mine", "--rerun", "everything"], "kinds of steps are text, "),
+        (["--study", "mine", "--rerun", "everything"], "the kinds are text, "),
         (["--study", "empty"], "no run of this study is recorded there; start it with"),
     ],
 )

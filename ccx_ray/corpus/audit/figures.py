@@ -203,7 +203,7 @@ class Verdict:
 
 
 def verdicts(figures: AuditFigures, spec: AuditSpec) -> list[Verdict]:
-    """Every threshold of the spec, and what must be 0 in any study."""
+    """The verdict for every limit of the spec, and for figures that must be 0 in any study."""
     scripts, streams = figures.scripts, figures.streams
     undescribed: list[tuple[str, float]] = [
         (f"{stream.stream} {name}", condition.tokens["undescribed"])
@@ -222,33 +222,33 @@ def verdicts(figures: AuditFigures, spec: AuditSpec) -> list[Verdict]:
         ("texts that are not NFC", "", [(part.corpus, part.not_normalized) for part in scripts]),
         ("records rejected, share", "rejected_share",
          [(part.corpus, part.share) for part in figures.rejections]),
-        ("records that are unaccounted for", "", list(_unaccounted(figures))),
-        ("questions that stand in a corpus, share", "contaminated_share", contaminated),
-        ("documents that stand in another corpus, share", "shared_documents_share",
+        ("unaccounted records", "", list(_unaccounted(figures))),
+        ("questions that appear in a corpus, share", "contaminated_share", contaminated),
+        ("documents that are also in another corpus, share", "shared_documents_share",
          [(part.corpus, part.share) for part in figures.overlaps]),
         ("difference of the conditions' tokens, share", "token_difference_share",
          [(part.stream, part.token_difference_share) for part in streams]),
-        ("no-bridge rows that hold both halves of a pair", "",
+        ("no-bridge rows with both halves of a pair", "",
          [(part.stream, part.nobridge.rows_with_both_sides_of_a_group) for part in streams]),
-        ("rows without bridges that hold a sentence and its translation, by content, share",
+        ("rows without bridges with a sentence and its translation, by content, share",
          "translations_share",
          [(f"{part.stream} {name}", own.rows_with_both_sides_by_content / max(1, own.rows))
           for part in streams for name, own in part.apart.items()]),
-        ("documents that hold a sentence and its translation, share", "translations_share",
+        ("documents with a sentence and its translation, share", "translations_share",
          [(part.corpus, part.share) for part in figures.translations]),
-        ("bridge pairs whose halves do not meet in exactly one row", "",
+        ("bridge pairs whose halves are not in exactly one row", "",
          [(part.stream, abs(part.bridge.pairs - part.bridge.together)) for part in streams]),
         ("monolingual rows that differ between the conditions", "",
          [(part.stream, part.differing_rows) for part in streams]),
-        ("tokens that no segment describes", "", undescribed),
+        ("tokens outside all segments", "", undescribed),
         ("streams whose conditions do not consume the same halves", "",
          [(part.stream, int(not part.same_halves)) for part in streams]),
     ]  # fmt: skip
     if deranged:
         judged += [
-            ("deranged rows that hold both halves of a pair", "",
+            ("deranged rows with both halves of a pair", "",
              [(part.stream, own.rows_with_both_sides_of_a_group) for part, own in deranged]),
-            ("deranged documents that do not hold two halves", "",
+            ("deranged documents without two halves", "",
              [(part.stream, abs(part.bridge.tokens["separator"] - own.tokens["separator"]))
               for part, own in deranged]),
         ]  # fmt: skip

@@ -1,7 +1,6 @@
-"""The audit as pages for people: one of figures, and one of sampled text for every corpus.
+"""HTML pages of the audit: one of figures, and one sample of text for every corpus.
 
-Invariant: a page is one file that asks for nothing over the network, and whatever comes from the
-corpus is escaped.
+Invariant: a page is one file without network requests, and all text from the corpus is escaped.
 """
 
 from collections.abc import Iterable, Sequence
@@ -44,7 +43,7 @@ def audit_page(figures: AuditFigures, judged: Sequence[Verdict], *, title: str) 
 def sample_page(
     table: TextTable, drawn: Iterable[Sampled], figures: AuditFigures, *, title: str
 ) -> str:
-    """The seeded sample of documents or pairs, characters of unexpected scripts marked."""
+    """The page of a random sample of documents or pairs, with unexpected scripts marked."""
     corpora = {column.corpus for column in table.columns}
     parts = [part for part in figures.scripts if part.corpus in corpora]
     return _template("sample.html.j2").render(
@@ -115,7 +114,7 @@ def _whole(value: float) -> str:
 
 
 def _percent(value: float) -> str:
-    """With as many digits as small shares need; nothing is rounded to 0 that is not."""
+    """A share in percent, with more digits for small ones; only 0 is shown as 0."""
     if not value:
         return "0 %"
     if value < 0.0005:

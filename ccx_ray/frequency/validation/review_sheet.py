@@ -1,10 +1,10 @@
-"""Review sheets for people: a page of retrieved documents, and a table to fill in.
+"""Sheets for human review: a page of retrieved documents, and a table to fill in.
 
-Invariants: a page is one file that asks for nothing over the network, whatever comes from a corpus
-is escaped in it, and no cell of the table is a formula to a spreadsheet. The judge's verdict is
-never in the table, and on the page only behind a fold; what is shown and marked depends on the
-document, the answer and the places that were pointed at, never on the verdict. The id of a pair is
-a hash of what a person reads, so an answer is never counted for another text.
+Invariants: a page is one file without network requests, and all text from a corpus is escaped. No
+cell of the table is a formula in a spreadsheet. The judge's verdict is not in the table, and is
+folded on the page. What is shown and marked depends on the document, the answer and the evidence,
+never on the verdict. The id of a pair is a hash of the text that a person reads, so an answer is
+never counted for another text.
 """
 
 import csv
@@ -43,8 +43,8 @@ REVIEW_SAMPLE = pa.schema(
         ("stratum_drawn", pa.int64()),
     ]
 )
-"""Every drawn pair stands for ``stratum_pairs``, the retrieved pairs of which the judge said the
-same, by ``stratum_drawn``, those of them that were drawn."""
+"""``stratum_pairs`` is the number of retrieved pairs with the same verdict, ``stratum_drawn`` how
+many of them were sampled; a sampled pair has the weight of their ratio."""
 COLUMNS = (
     "id", "culture", "question number", "question", "answer", "document", "passage", "holds",
     "note",
@@ -52,11 +52,11 @@ COLUMNS = (
 CONTEXT = 300
 """Characters on either side of an answer."""
 SHOWN_ANSWERS = 3
-"""Places outside the retrieved passage that are shown; a country's name stands everywhere."""
+"""Answers shown outside the retrieved passage; a country's name may occur very often."""
 SHOWN_CHARACTERS = 20_000
-"""Of a whole document on the page."""
+"""Longest document shown in full on the page."""
 PASSAGE_CHARACTERS = 3_000
-"""Of a cell; a spreadsheet cuts at 32,767 and is hard to read long before."""
+"""Longest passage in a cell; a spreadsheet cuts cells at 32,767 characters."""
 EVIDENCE_CONTEXT = 80
 # Not all that Python calls a blank: U+202F stands before a Mongolian case suffix.
 _LINE_BREAKS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]+")
@@ -77,19 +77,20 @@ class ReviewPair:
 
     @property
     def id(self) -> str:
-        """Begins with a letter: a spreadsheet takes ``31415926e535`` for a number."""
+        """An id that begins with a letter, because a spreadsheet reads ``31415926e535`` as a
+        number."""
         read = (self.cloze.question, self.cloze.answer, self.document.id, self.document.text)
         parts = (*(str(self.row[name]) for name in ("corpus", "culture", "question")), *read)
         content = "\x1f".join(parts).encode("utf-8", "surrogatepass")
         return "q" + blake2b(content, digest_size=6).hexdigest()
 
     def span(self, name: str) -> Span:
-        """Of ``passage`` or ``evidence``; a length of 0 where the judge pointed at nothing."""
+        """The span of ``passage`` or ``evidence``; its length is 0 without evidence."""
         return self.row[f"{name}_start"], self.row[f"{name}_length"]
 
     @cached_property
     def answers(self) -> list[Span]:
-        """Where the answer stands in the document as words of its own."""
+        """Positions of the answer in the document as separate words."""
         answer, document = normalized_answer(self.cloze.answer), self.document
         if not answer or answer not in document.normalized:
             return []
@@ -146,8 +147,7 @@ def draw_review(estimated: EstimatedCorpus, *, size: int, seed: int) -> list[Rev
 
 
 def _table(drawn: Sequence[ReviewPair]) -> bytes:
-    """The table to fill in: CSV in UTF-8 with a byte order mark, without which a spreadsheet takes
-    it for another encoding."""
+    """The table to fill in: CSV in UTF-8, with a byte order mark for spreadsheets."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(COLUMNS)
@@ -164,7 +164,7 @@ def _table(drawn: Sequence[ReviewPair]) -> bytes:
 
 
 def _cell(text: str) -> str:
-    """One line; what a spreadsheet would compute becomes text."""
+    """The text as one line; a spreadsheet formula becomes text."""
     line = _LINE_BREAKS.sub(" ", text)
     return f"'{line}" if line.startswith(_FORMULA_STARTS) else line
 
@@ -174,7 +174,7 @@ def _page(drawn: Sequence[ReviewPair], *, title: str, seed: int, table: str) -> 
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    # The audit's style knows how every language is set; the other has what is different here.
+    # The audit's style sets every language; the other one has the differences of this page.
     sheets = (("ccx_ray.corpus.audit", "audit.css"), (__package__, "review.css"))
     styles = [(resources.files(package) / name).read_text("utf-8") for package, name in sheets]
     environment = Environment(
@@ -259,7 +259,7 @@ def _marked(text: str, spans: Iterable[Span], *, offset: int = 0) -> "Markup":
 
 
 def _marked_statement(cloze: Cloze) -> "Markup":
-    """The statement as HTML with the answer marked wherever it was put."""
+    """The statement as HTML with the filled-in answer marked."""
     from markupsafe import Markup, escape
 
     answer = Markup("<mark>{}</mark>").format(cloze.answer)
