@@ -31,7 +31,7 @@ install: $(STAMP)  ## the environment in .venv (about 4 minutes once; then nothi
 # this step chose (CPU or CUDA; override with TORCH=...) is kept by everything installed after it.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=python3.11")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -f $(BIN)/activate || $(PYTHON) -m venv .venv  # written last of what venv writes
 	$(PIP_INSTALL) "$(TORCH)"
 	$(PIP_INSTALL) -e '.[dev]' -c constraints.txt
 	touch $@
