@@ -3,7 +3,9 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,26 +29,28 @@ def losses(folder: Path) -> list[float]:
     return [record.loss for record in read_history(folder / "losses.parquet")]
 
 
+def processes_with(title: str) -> Iterator[psutil.Process]:
+    """The processes of this test to which Ray gave such a title."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            if title in "".join(process.cmdline()):
+                yield process
+
+
 def training_processes(name: str) -> list[psutil.Process]:
     """The Ray Train workers of the run ``name``, told by the working directory Ray gave them."""
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if "RayTrainWorker" in "".join(process.cmdline()) and name in Path(process.cwd()).parts
-    ]
+    found = []
+    for process in processes_with("RayTrainWorker"):
+        with suppress(psutil.Error):
+            if name in Path(process.cwd()).parts:
+                found.append(process)
+    return found
 
 
 def newest_ray_process(title: str) -> psutil.Process:
     """The youngest process of this cluster that Ray gave a title with ``title`` in it: those of
     earlier tests may still be on their way out."""
-    return max(
-        (
-            process
-            for process in psutil.Process().children(recursive=True)
-            if title in "".join(process.cmdline())
-        ),
-        key=lambda process: process.create_time(),
-    )
+    return max(processes_with(title), key=lambda process: process.create_time())
 
 
 def wait_for_checkpoint(folder: Path, step: int, future: "Future[object]") -> None:
