@@ -1,10 +1,9 @@
 """Score any Hugging Face causal model on any probe file."""
 
-import argparse
 from pathlib import Path
 from typing import get_args
 
-from ccx_ray.cli.command import run_command
+from ccx_ray.cli.command import job_parser, run_command
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.external.probe_files import LAYOUTS, load_probe_file
 from ccx_ray.evaluation.models import PRECISIONS, check_model_folder, choose_device
@@ -26,19 +25,14 @@ end_of_text for models whose training texts begin with it (Qwen2.5, GPT-2, the m
 otherwise the token with which the tokenizer begins a text. With every other score it is that of
 lm-evaluation-harness: bos, or eos if there is no bos"""
 EXAMPLE = """\
-example:
-  python jobs/evaluate.py --model storage/laptop/base-1a2b3c4d5e6f/checkpoints/step-000300 \\
+python jobs/evaluate.py --model storage/laptop/base-1a2b3c4d5e6f/checkpoints/step-000300 \\
       --probes data/probes/ko-culture-cloze_en.json data/probes/ko-culture-cloze_ko.json \\
       --consistency --out scores.json"""
 
 
 def main() -> None:
     """Parse, check, score, write."""
-    parser = argparse.ArgumentParser(
-        description=DESCRIPTION,
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = job_parser(DESCRIPTION, example=EXAMPLE)
     add = parser.add_argument
     add("--model", type=Path, required=True, metavar="DIR", help="a Hugging Face model folder")
     add("--probes", type=Path, required=True, nargs="+", metavar="FILE", help="probe files")

@@ -1,10 +1,9 @@
 """A finished study as one folder for others, in the form of a data set of the hub."""
 
-import argparse
 import shlex
 from typing import get_args
 
-from ccx_ray.cli.command import run_command
+from ccx_ray.cli.command import job_parser, run_command
 from ccx_ray.cli.status import find_study
 from ccx_ray.export.checkpoints import Weights
 
@@ -19,12 +18,8 @@ EXAMPLE = "python jobs/export.py --study laptop --to laptop-export"
 
 
 def main() -> int:
-    """Parse, find, bundle, say what was written."""
-    parser = argparse.ArgumentParser(
-        description=DESCRIPTION,
-        epilog=f"example:\n  {EXAMPLE}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """Parse, find, bundle, print the contents."""
+    parser = job_parser(DESCRIPTION, example=EXAMPLE)
     add = parser.add_argument
     add("--study", required=True, metavar="NAME|FILE", help="a study's name or its YAML file")
     add("--storage", metavar="URI",

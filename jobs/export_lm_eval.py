@@ -1,9 +1,8 @@
 """Write probe files as tasks of lm-evaluation-harness."""
 
-import argparse
 from pathlib import Path
 
-from ccx_ray.cli.command import run_command
+from ccx_ray.cli.command import job_parser, run_command
 from ccx_ray.errors import UserError
 from ccx_ray.evaluation.external.harness import GROUP, export_tasks
 from ccx_ray.evaluation.external.probe_files import load_probe_file
@@ -23,11 +22,7 @@ example, without a network:
 
 def main() -> None:
     """Parse, read, write."""
-    parser = argparse.ArgumentParser(
-        description=DESCRIPTION,
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = job_parser(DESCRIPTION, example=EXAMPLE)
     parser.add_argument(
         "--probes", type=Path, required=True, nargs="+", metavar="FILE", help="probe files"
     )

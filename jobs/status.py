@@ -1,8 +1,6 @@
 """Show the progress of a study from its storage; stop, resume or rerun it."""
 
-import argparse
-
-from ccx_ray.cli.command import run_command
+from ccx_ray.cli.command import job_parser, run_command
 from ccx_ray.cli.status import find_study, resume, show, stop
 
 DESCRIPTION = """\
@@ -20,11 +18,7 @@ EXAMPLE = """python jobs/status.py --study laptop --watch
 
 def main() -> int:
     """Parse, find, show or act."""
-    parser = argparse.ArgumentParser(
-        description=DESCRIPTION,
-        epilog=f"example:\n  {EXAMPLE}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = job_parser(DESCRIPTION, example=EXAMPLE)
     add = parser.add_argument
     add("--study", required=True, metavar="NAME|FILE", help="name or YAML file of a study")
     add("--storage", metavar="URI",

@@ -1,10 +1,9 @@
 """Serve MLflow's UI and print the addresses of a study: trials, charts, side by side."""
 
-import argparse
 from pathlib import Path
 
 from ccx_ray.analysis.study_views import TRAININGS
-from ccx_ray.cli.command import run_command
+from ccx_ray.cli.command import job_parser, run_command
 from ccx_ray.cli.terminal import open_console
 from ccx_ray.errors import UserError
 from ccx_ray.storage.publishing import storage_folder
@@ -23,11 +22,7 @@ EXAMPLE = """python jobs/ui.py --study laptop
 
 def main() -> int:
     """Parse, serve, print."""
-    parser = argparse.ArgumentParser(
-        description=DESCRIPTION,
-        epilog=f"example:\n  {EXAMPLE}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = job_parser(DESCRIPTION, example=EXAMPLE)
     add = parser.add_argument
     add("--study", metavar="NAME", help="one study (default: all studies of the storage)")
     add("--storage", metavar="URI", default=RuntimeSpec().storage,

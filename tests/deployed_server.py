@@ -91,7 +91,7 @@ class DeployedServer:
         self, path: str, *, account: tuple[str, str] | None = None, body: bytes | None = None,
         **headers: str,
     ) -> int:  # fmt: skip
-        """What a request is answered with.
+        """HTTP status of a request.
 
         Args:
             account: user and password.

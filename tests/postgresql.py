@@ -29,7 +29,7 @@ PASSWORD = "of the superuser"
 
 
 class Postgres:
-    """A server that is running; without safety of its files, which are gone after the test."""
+    """A running PostgreSQL server without fsync; its files are deleted after the test."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()

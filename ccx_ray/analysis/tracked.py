@@ -1,11 +1,9 @@
-"""What the analysis tells MLflow: of the study's own run what was found, of a run of its own the
-whole report with its tables.
+"""Logs a finished analysis to MLflow: findings on the study's own run, the report and its tables on
+a run of the analysis.
 
-Invariant: a later analysis of the same study revises what the study's run says.
+Invariant: a later analysis of the same study replaces the values on the study's run.
 """
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,15 +17,16 @@ from ccx_ray.tracking.runs import MetricLog
 NOTE = "mlflow.note.content"
 FIGURES = ("transfer", "accuracy", "proficiency")
 """Of the report, that the study's run shows."""
-CONFIDENCE = 0.95
 
 
 def record_analysis(study: StudySpec, work: StepWork, summary: Mapping[str, Any]) -> None:
-    """Tell MLflow of a finished analysis.
+    """Log a finished analysis to MLflow.
 
     Args:
         summary: what ``analyse`` returned; its tables stand in the step's folder.
     """
+    from ccx_ray.analysis.report.writing import csv_table
+
     tracking = work.tracking
     run = tracking.open_run(name="analysis", kind="analysis", fingerprint=work.step.fingerprint)
     log = tracking.metrics(run)
@@ -59,7 +58,8 @@ def record_analysis(study: StudySpec, work: StepWork, summary: Mapping[str, Any]
     tracking.tag(study_run, tags | {NOTE: _note(study, work, summary["headline"], results, run)})
     spec = json.dumps(hide_credentials(study.model_dump(mode="json")), indent=2)
     tracking.log_text(study_run, spec, "study.json")
-    tracking.log_text(study_run, _csv(list(aggregates(study, results))), "over-seeds.csv")
+    if rows := list(aggregates(study, results)):
+        tracking.log_text(study_run, csv_table(rows), "over-seeds.csv")
     for name in FIGURES:
         figure = work.folder / "figures" / f"{name}.svg"
         if figure.is_file():
@@ -79,7 +79,7 @@ def transfer_metric(source: str, target: str) -> str:
 
 
 def _counts(results: Mapping[str, Any]) -> dict[str, float]:
-    """What the findings rest on."""
+    """Counts of trials, questions, parameters and tokens, and the wall time."""
     facts = results["facts"]
     return _numbers(
         {
@@ -112,7 +112,7 @@ def aggregates(study: StudySpec, results: Mapping[str, Any]) -> Iterator[dict[st
                 place = (row["language"], row["condition"], target, row["step"])
                 found.setdefault(place, []).append(row[measure])
         for (language, condition, direction, step), values in found.items():
-            mean, low, high = mean_interval(values)
+            mean, low, high = mean_interval(values, study.analysis.confidence)
             yield {
                 "measure": measure,
                 "language": language,
@@ -145,25 +145,17 @@ def _interval(row: Mapping[str, Any]) -> tuple[float | None, float | None]:
     return row.get(f"{prefix}low"), row.get(f"{prefix}high")
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Mean and 95 % t interval; none of fewer than three values."""
-    import numpy as np
-    from scipy import stats
+def mean_interval(
+    values: Sequence[float], confidence: float
+) -> tuple[float, float | None, float | None]:
+    """Mean and its t interval; no interval of fewer than three values."""
+    from statsmodels.stats.weightstats import DescrStatsW
 
-    mean = float(np.mean(values))
+    described = DescrStatsW(values)
     if len(values) < 3:
-        return mean, None, None
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values)
-    return mean, mean - float(half), mean + float(half)
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    file = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return file.getvalue()
+        return float(described.mean), None, None
+    low, high = described.tconfint_mean(alpha=1 - confidence)
+    return float(described.mean), float(low), float(high)
 
 
 def _note(

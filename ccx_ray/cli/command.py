@@ -60,13 +60,18 @@ def _kill_children() -> None:
             child.kill()
 
 
-def study_parser(description: str, *, example: str) -> argparse.ArgumentParser:
-    """A parser with ``--study``, ``--set``, ``--storage`` and ``--tracking-uri``."""
-    parser = argparse.ArgumentParser(
+def job_parser(description: str, *, example: str) -> argparse.ArgumentParser:
+    """A parser whose help keeps the line breaks of its description and ends with an example."""
+    return argparse.ArgumentParser(
         description=description,
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def study_parser(description: str, *, example: str) -> argparse.ArgumentParser:
+    """A parser with ``--study``, ``--set``, ``--storage`` and ``--tracking-uri``."""
+    parser = job_parser(description, example=example)
     add = parser.add_argument
     shipped = f"a shipped study ({', '.join(shipped_studies())}) or a YAML file of your own"
     add("--study", required=True, metavar="NAME|FILE", help=shipped)

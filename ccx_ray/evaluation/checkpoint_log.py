@@ -1,4 +1,4 @@
-"""What the evaluation of a checkpoint tells MLflow: a logged model, and its metrics by data set."""
+"""Logs scored checkpoints to MLflow: a logged model each, and its metrics by data set."""
 
 import hashlib
 import json
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ccx_ray.storage.hashing import MANIFEST, file_sha256, read_manifest
-from ccx_ray.storage.remote_folders import read_pointer
+from ccx_ray.storage.hashing import file_sha256
+from ccx_ray.storage.remote_folders import located_files
 from ccx_ray.tracking.datasets import Dataset
 from ccx_ray.tracking.models import ModelLog
 from ccx_ray.tracking.runs import MetricLog, Tracking
@@ -17,7 +17,7 @@ Named = tuple[tuple[str, Path], ...]
 
 
 class CheckpointLog:
-    """The checkpoints of one training in MLflow; each is told once, whoever was killed."""
+    """Log of one training's checkpoints in MLflow; each is logged once, also after a kill."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class CheckpointLog:
         """The logs of the training's run, opened at the first checkpoint."""
         if self._opened is None:
             run = self._tracking.find_run(self._kind, self._fingerprint)
-            if run is None:  # the training was told to another tracking server
+            if run is None:  # the training was logged on another tracking server
                 run = self._tracking.open_run(
                     name=self._name, kind=self._kind, fingerprint=self._fingerprint
                 )
@@ -111,12 +111,7 @@ class CheckpointLog:
 
 def checkpoint_pointer(folder: Path) -> tuple[str, str]:
     """Where the files of a checkpoint are, and a hash over the names, sizes and hashes of them."""
-    remote = read_pointer(folder)
-    uri, files = (
-        (remote.uri, remote.files)
-        if remote
-        else (folder.as_uri(), read_manifest(folder / MANIFEST))
-    )
+    uri, files = located_files(folder)
     return uri, hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 

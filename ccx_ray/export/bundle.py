@@ -33,7 +33,7 @@ READER = "read_export.py"
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """What was written."""
+    """A written export: its folder, contents and size."""
 
     folder: Path
     study: str

@@ -7,8 +7,8 @@ from typing import Literal
 
 from ccx_ray.errors import UserError
 from ccx_ray.export.finished import FinishedStudy, Training
-from ccx_ray.storage.hashing import MANIFEST, DamagedFolderError, Manifest, read_manifest
-from ccx_ray.storage.remote_folders import fetch_checkpoint, read_pointer
+from ccx_ray.storage.hashing import DamagedFolderError, Manifest
+from ccx_ray.storage.remote_folders import fetch_checkpoint, located_files
 from ccx_ray.training.checkpoints import CHECKPOINTS, checkpoint_folder, published_steps
 
 Weights = Literal["none", "last", "all"]
@@ -25,9 +25,9 @@ class Checkpoint:
     place: str
     """Below the storage of the study."""
     uri: str | None
-    """Of its files, where they lie in an object store."""
+    """URI of its files in an object store; None of files in the storage."""
     folder: str | None
-    """Of its copy in the export; None where only this pointer is exported."""
+    """Folder of its copy in the export; None if only its hashes are exported."""
 
     @property
     def bytes(self) -> int:
@@ -57,8 +57,7 @@ def checkpoints_of(
     for step in steps:
         folder = checkpoint_folder(training.step.folder, step)
         try:
-            remote = read_pointer(folder)
-            files = remote.files if remote else read_manifest(folder / MANIFEST)
+            uri, files = located_files(folder)
         except DamagedFolderError as error:
             raise UserError(
                 f"{folder}: is not what was written ({error}); restore the file"
@@ -74,7 +73,7 @@ def checkpoints_of(
                 place="/".join(
                     [finished.folder.name, training.step.folder.name, CHECKPOINTS, folder.name]
                 ),
-                uri=remote.uri if remote and not remote.uri.startswith("file:") else None,
+                uri=None if uri.startswith("file:") else uri,
                 folder=(model if is_last else f"{model}/{folder.name}") if copied else None,
             )
         )

@@ -75,7 +75,7 @@ class DataSet:
 
     @property
     def pattern(self) -> str:
-        """Of its files, from the export's folder."""
+        """Glob of its files, from the export's folder."""
         return f"data/{self.name}/*.parquet"
 
     @property

@@ -28,7 +28,7 @@ FILES = (
     ("models/*/README.md", "a card of every model"),
     ("models/*/LICENSES.md", "the licences of the text that the model was trained on"),
 )
-"""Pattern and meaning of what is no data set; the card lists those that are there."""
+"""Pattern and meaning of the other files; the card lists those that exist."""
 COPIED = (
     ("models/*/*", "the last checkpoint, as Transformers opens it"),
     ("models/*/step-*/*", "earlier checkpoints, the same"),
@@ -96,7 +96,7 @@ def _size_category(rows: int) -> str:
 
 
 def file_pattern(pattern: str) -> re.Pattern[str]:
-    """A pattern of the card, whose ``*`` stands for a part of one name."""
+    """Regular expression of a card's pattern, whose ``*`` matches a part of one name."""
     return re.compile(re.escape(pattern).replace(r"\*", "[^/]*"))
 
 

@@ -25,7 +25,7 @@ EXPORTED_KINDS = (
     "world", "text", "interventions", "stream", "training", "evaluation", "frequency", "exposure",
     ANALYSIS,
 )  # fmt: skip
-"""Kinds of steps of whose outputs something is exported."""
+"""Kinds of steps whose outputs are exported."""
 SHOWN = 3
 """Steps that are named when they are missing."""
 
@@ -67,7 +67,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedStudy:
-    """What is exported."""
+    """A finished study: its folder, spec, steps and trainings."""
 
     folder: Path
     study: StudySpec
@@ -163,7 +163,7 @@ def _finished(folder: Path, step: Mapping[str, Any]) -> FinishedStep:
 def _unfinished(
     folder: Path, missing: Sequence[str], *, wanted: Sequence[str], is_running: bool
 ) -> UserError:
-    """What is missing, and the command that computes it, from the storage alone."""
+    """Message about an unfinished study: missing steps, and the command that computes them."""
     others = len(missing) - SHOWN
     names = [*missing[:SHOWN], *([f"{others} more"] if others > 0 else [])]
     is_wanted = set(missing) <= set(wanted)

@@ -128,6 +128,6 @@ def licence_metadata(sources: Sequence[TextSource]) -> dict[str, Any]:
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
-    """Each once; what the hub has no name for last."""
+    """Licence names without repetitions, with ``other`` and ``unknown`` last."""
     found = list(dict.fromkeys(names))
     return sorted(found, key=lambda name: name in ("other", "unknown"))

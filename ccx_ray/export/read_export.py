@@ -113,7 +113,7 @@ def compare(
     transfer: Iterable[Mapping[str, Any]],
     trainings: Iterable[Mapping[str, Any]],
 ) -> dict[Any, tuple[float | None, float]]:
-    """Every accuracy and transfer of ``results.json`` beside what was computed here."""
+    """Every accuracy and transfer of ``results.json``, and the value computed here."""
     last = {one["training"]: one["steps"] for one in trainings}
     found: dict[Any, tuple[float | None, float]] = {}
     for row in results["accuracies"]:

@@ -19,7 +19,7 @@ from ccx_ray.training.checkpoints import LOSSES
 
 ORDER = pa.schema([("training", pa.string()), ("step", pa.int64()), ("rows", pa.list_(pa.int64()))])
 STEPS_AT_ONCE = 256
-"""Optimizer steps whose rows are held in memory."""
+"""Number of optimizer steps whose rows are in memory at once."""
 
 
 def write_table(path: Path, table: pa.Table) -> None:

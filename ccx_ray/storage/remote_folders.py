@@ -255,6 +255,18 @@ def _delete_remote(uri: str) -> None:
         store.delete_dir(target)
 
 
+def located_files(folder: Path) -> tuple[str, Manifest]:
+    """URI of the files of a published folder, and their sizes and hashes; nothing is fetched.
+
+    Raises:
+        DamagedFolderError: the pointer or the list of files cannot be read.
+    """
+    remote = read_pointer(folder)
+    if remote is not None:
+        return remote.uri, remote.files
+    return folder.as_uri(), read_manifest(folder / MANIFEST)
+
+
 def file_names(folder: Path) -> list[str]:
     """The names of the files in ``folder``, wherever they lie; nothing is fetched."""
     try:

@@ -15,14 +15,14 @@ CONTEXT_TAG = "mlflow.data.context"
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """What a run reads. MLflow knows one by name and digest, within an experiment."""
+    """Data that a run reads. Name and digest identify it within an MLflow experiment."""
 
     name: str
     digest: str
-    """Hash of the content, of which the beginning is enough to tell two contents apart."""
+    """Hash of the content, or its beginning."""
     uri: str
     size: Mapping[str, int]
-    """Unit -> how many; of ``num_rows`` MLflow's page knows the meaning."""
+    """Unit -> number; MLflow's page shows ``num_rows`` as the number of rows."""
     context: Literal["training", "evaluation"]
 
     def __post_init__(self) -> None:

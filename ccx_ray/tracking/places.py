@@ -23,7 +23,8 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 KINDS = "http://, https://, sqlite:///, postgresql:// and the like"
 _KIND = re.compile(r"\s*([\w.-]+)(?:\+\w*)?:")
 _PASSWORD = re.compile(r"(?i)://[^:/@]*:(.*)@|(?:password|passwd|pwd)(?:=|%3D)((?:(?!%3B)[^&#])+)")
-"""To the last ``@``: SQLAlchemy takes ``#``, ``/`` and ``?`` for parts of it, urllib does not."""
+"""The password of a URI, up to the last ``@``: SQLAlchemy takes ``#``, ``/`` and ``?`` for parts of
+it, urllib does not."""
 
 
 def default_tracking_uri(storage: Path) -> str:

@@ -145,7 +145,7 @@ class Tracking:
                 self._client.set_experiment_tag(self.experiment, key, value)
 
     def log_datasets(self, run: str, datasets: Iterable[Dataset]) -> None:
-        """Note what a run reads; what MLflow has already is left alone."""
+        """Log the data sets of a run; those that are logged already are left unchanged."""
         # Two that note a new data set at once would both insert it (MLflow 3.17), and one fails.
         with self._noting_datasets:
             self._client.log_inputs(run, [dataset.as_input() for dataset in datasets])

@@ -8,7 +8,7 @@ from ccx_ray.tracking.datasets import Dataset
 
 
 def training_datasets(work: StepWork, condition: str | None) -> Iterator[Dataset]:
-    """What the step of a training reads.
+    """The data sets of a training: its stream, and the texts packed in it.
 
     Args:
         condition: of a trial; a base has none.

@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 
 import psutil
+import pynvml
 import torch
 
 SECONDS = 10.0
@@ -14,7 +15,7 @@ SECONDS = 10.0
 
 
 class SystemMetrics:
-    """Readings of psutil and, for a GPU, of NVML, as far as they can tell."""
+    """Readings of psutil and, for a GPU, of NVML."""
 
     def __init__(self, device: torch.device) -> None:
         self._gpu = device if device.type == "cuda" else None
@@ -33,11 +34,11 @@ class SystemMetrics:
             "system/system_memory_usage_percentage": memory.percent,
         }
         if self._gpu is not None:
-            # Torch raises what NVML does (in a virtual machine some readings are not to be had),
-            # and other errors where its package or its library is missing.
-            with suppress(Exception):
+            # Without NVML's library torch raises RuntimeError; NVML itself refuses readings that
+            # a virtual machine does not give.
+            with suppress(RuntimeError, pynvml.NVMLError):
+                found["system/gpu_0_utilization_percentage"] = torch.cuda.utilization(self._gpu)
                 used = torch.cuda.device_memory_used(self._gpu)
                 found["system/gpu_0_memory_usage_megabytes"] = used / 1e6
-                found["system/gpu_0_utilization_percentage"] = torch.cuda.utilization(self._gpu)
                 found["system/gpu_0_power_usage_watts"] = torch.cuda.power_draw(self._gpu) / 1e3
         return found

@@ -1,4 +1,4 @@
-"""The export of a finished study: read without ccx_ray, it is what the storage holds."""
+"""The export of a finished study equals its storage, when read without ccx_ray."""
 
 import json
 import re

@@ -57,7 +57,6 @@ def views(experiment: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_every_chart_and_column_of_the_views_has_data(client: MlflowClient, experiment: Any):
-    """But intervals of transfer, which take questions and trainings: here they are of questions."""
     found = dict(views(experiment))
     assert set(found) == {TRAININGS, EACH, BASES}
     for state in found.values():

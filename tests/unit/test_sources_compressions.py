@@ -119,7 +119,7 @@ def archive_of(kind: str) -> bytes:
 
 
 def arrow_stream() -> bytes:
-    """As ``datasets`` keeps what it has read."""
+    """The form of the cache files of ``datasets``."""
     out = io.BytesIO()
     table = pa.Table.from_pylist(ROWS)
     with pa.ipc.new_stream(out, table.schema) as writer:

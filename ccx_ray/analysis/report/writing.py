@@ -6,6 +6,7 @@ Parquet, nothing is taken from an aggregate that another stage has made.
 """
 
 import csv
+import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -167,7 +168,7 @@ def analyse(inputs: AnalysisInputs, folder: Path) -> dict[str, Any]:
         summary["control"] = json_ready({**control, **found})
     if inputs.world:
         publish_json(folder / VERDICTS, summary["control"])
-        _write_table(folder / "verdicts.csv", verdicts)
+        (folder / "verdicts.csv").write_text(csv_table(verdicts), "utf-8", newline="")
     return summary
 
 
@@ -318,14 +319,16 @@ def write_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]], folder: Path
     folder.mkdir()
     for name, rows in tables.items():
         if rows:
-            _write_table(folder / f"{name}.csv", rows)
+            (folder / f"{name}.csv").write_text(csv_table(rows), "utf-8", newline="")
 
 
-def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+def csv_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows with the same keys, at least one, as CSV with a header."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+    return file.getvalue()
 
 
 def _cell(value: Any) -> Any:

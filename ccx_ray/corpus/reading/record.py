@@ -14,7 +14,7 @@ from ccx_ray.storage.input_files import InputFile
 from ccx_ray.study.text_spec import SourceSpec
 
 ID_TYPES = (int, float, Decimal, UUID, date)
-"""What an id may be beside a string, a moment too; not a number that is none (NaN)."""
+"""Types of ids beside strings: numbers but NaN, UUIDs, dates and times."""
 SHOWN_CHARACTERS = 4096
 """Of a faulty record that are kept to be read; its file and position tell where the rest is."""
 

@@ -74,9 +74,9 @@ _LITERAL = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 """Holds no references; it becomes text like any other."""
 _DECLARATION = re.compile(r"<!ENTITY\s+(\S+)")
 _OPEN = re.compile(r"&[^;&<>]{0,63}\Z|<[!\[CDAT]{0,7}\Z")
-"""What the next block may go on with."""
+"""A reference or a literal that the block ends in the middle of."""
 _LONGEST = 64, 2**22
-"""Characters of it, and of a literal that is open."""
+"""Most characters of an open reference, and of an open literal."""
 
 
 def encoding_of(file: InputFile, *, field: str = "") -> str:
