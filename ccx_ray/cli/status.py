@@ -53,7 +53,8 @@ def find_study(name_or_file: str, storage: str | None) -> Path:
     folder = storage_folder(storage or default) / name
     if not folder.is_dir():
         known = sorted(path.parent.name for path in folder.parent.glob(f"*/{RUN}"))
-        near = _near(name, known) or (f"it has {', '.join(known)}" if known else "it is empty")
+        empty = "it is empty" if folder.parent.is_dir() else "that folder does not exist"
+        near = _near(name, known) or (f"it has {', '.join(known)}" if known else empty)
         raise UserError(f"--study: {str(folder.parent)!r} has no study {name!r}; {near}")
     return folder
 

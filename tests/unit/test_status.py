@@ -142,6 +142,7 @@ def test_a_run_of_a_part_leaves_the_others_out(tmp_path: Path) -> None:
         (["--study", "mine", "--stop"], "--stop: no driver of study 'mine' is running (killed"),
         (["--study", "mine", "--rerun", "ko-brigde-s0"], "did you mean ko-bridge-s0"),
         (["--study", "mine", "--rerun", "everything"], "the kinds are text, "),
+        (["--study", "mine", "--storage", "/no/such"], "study 'mine'; that folder does not exist"),
         (["--study", "empty"], "no run of this study is recorded there; start it with"),
     ],
 )
